@@ -1,0 +1,49 @@
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format notebooks sweep compare environment
+
+help:  ## print what each target does
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: environment  ## everything once: embedded data and weights, sweeps/demo.yaml, models_comparing.xlsx
+	$(RUN) -m training_code.sweep sweeps/demo.yaml
+	$(RUN) -m training_code.compare
+
+test: environment  ## run the whole test suite
+	$(RUN) -m pytest $(PYTEST)
+
+lint: environment  ## check style, and that notebooks carry no outputs
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(VENV)/bin/nbstripout --verify notebooks/*.ipynb tests/notebooks/*/*.ipynb
+
+format: environment  ## bring code and notebooks into the style that lint checks
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+	$(VENV)/bin/nbstripout notebooks/*.ipynb tests/notebooks/*/*.ipynb
+
+notebooks: environment  ## open JupyterLab in notebooks/
+	$(VENV)/bin/jupyter lab --notebook-dir=notebooks
+
+sweep: environment  ## run the sweep file SWEEP=sweeps/….yaml
+	$(RUN) -m training_code.sweep $(or $(SWEEP),$(error give the sweep file: make sweep SWEEP=sweeps/demo.yaml))
+
+compare: environment  ## gather all runs into models_comparing.xlsx
+	$(RUN) -m training_code.compare
+
+environment: $(VENV)/installed  ## create .venv and install what is missing
+	@$(RUN) -c "import torchvision" 2>/dev/null || { \
+	  echo "error: torch and torchvision in $(VENV) do not fit each other, most often because one of them is a"; \
+	  echo "       CPU-only build and the other is not; remove $(VENV) and run make again: constraints.txt pins a pair"; \
+	  exit 1; }
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \
+	  echo "error: Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.11 …"; exit 1; }
+	@echo "installing into $(VENV): several gigabytes the first time, most of them torch"
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --disable-pip-version-check --editable ".[dev]" --constraint constraints.txt
+	@touch $@

@@ -1,0 +1,26 @@
+"""What several test modules share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from helpers.data import make_mvtec
+from training_code import paths
+
+REAL_DATA = Path(os.environ.get("ANOMALY_TEST_DATA", paths.ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tmp_path_factory) -> Path:
+    """A dataset of 48 × 48 pixels in MVTec layout: 12 images for training, 6 good and 8 with defects for testing."""
+    return make_mvtec(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def magnetic_tile() -> Path:
+    """The folder of the real photographs of magnetic tiles, as published."""
+    folder = REAL_DATA / "magnetic_tile"
+    if not folder.is_dir():
+        pytest.skip(f"the photographs are not here: {folder} (ANOMALY_TEST_DATA names another folder)")
+    return folder

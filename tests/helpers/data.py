@@ -1,0 +1,40 @@
+"""Small datasets made by the tests."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SIZE = 48  # pixels
+
+
+def make_mvtec(root: Path, train: int = 12, good: int = 6, defective: int = 4, masks: bool = True) -> Path:
+    """Make smooth random images in MVTec layout with two defect types: bright squares and dark bars."""
+    generator = np.random.default_rng(0)
+    for index in range(train):
+        save(root / "train" / "good" / f"{index:03d}.png", texture(generator))
+    for index in range(good):
+        save(root / "test" / "good" / f"{index:03d}.png", texture(generator))
+    for defect_type, value in (("square", 250), ("bar", 5)):
+        for index in range(defective):
+            image, mask = texture(generator), np.zeros((SIZE, SIZE), np.uint8)
+            top, left = generator.integers(4, SIZE - 20, 2)
+            mask[top : top + 12, left : left + (12 if defect_type == "square" else 4)] = 255
+            image[mask > 0] = value
+            save(root / "test" / defect_type / f"{index:03d}.png", image)
+            if masks:
+                save(root / "ground_truth" / defect_type / f"{index:03d}_mask.png", mask)
+    return root
+
+
+def texture(generator: np.random.Generator) -> np.ndarray:
+    """Return a grey image of stripes with noise."""
+    stripes = 120 + 40 * np.sin(np.arange(SIZE) / 3 + generator.uniform(0, 6))
+    return np.clip(stripes + generator.normal(0, 8, (SIZE, SIZE)), 0, 255).astype(np.uint8)
+
+
+def save(path: Path, image: np.ndarray) -> Path:
+    """Write an image, with the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+    return path

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+
+from training_code.data.datamodule import SampleDataModule, ValidationDataset, split_validation
+from training_code.data.layout import read_dataset
+
+
+@pytest.fixture
+def datamodule(tiny_dataset):
+    return SampleDataModule(read_dataset(tiny_dataset), (32, 40), validation_split=0.25, seed=3, eval_batch_size=4)
+
+
+def test_training_validation_and_test_images_are_disjoint(datamodule):
+    train = set(datamodule.train_data.samples["image_path"])
+    held_out = set(datamodule.val_data.samples["image_path"])
+    test = set(datamodule.test_data.samples["image_path"])
+    assert (len(train), len(held_out), len(test)) == (9, 3, 14)
+    assert not train & held_out and not (train | held_out) & test
+
+
+def test_images_and_masks_have_the_asked_size_and_masks_stay_binary(datamodule):
+    batch = next(iter(datamodule.test_dataloader()))
+    assert batch.image.shape == (4, 3, 32, 40)
+    assert 0 <= batch.image.min() and batch.image.max() <= 1
+    assert batch.gt_mask.shape == (4, 32, 40)
+    assert set(batch.gt_mask.unique().tolist()) <= {0, 1}
+    assert torch.equal(batch.gt_mask.flatten(1).any(1), batch.gt_label.bool())
+
+
+def test_synthetic_anomalies_are_the_same_in_any_order_and_do_not_disturb_other_random_numbers(datamodule):
+    validation = datamodule.val_data
+    assert len(validation) == 6
+    torch.manual_seed(0)
+    state = torch.random.get_rng_state()
+    backwards = [validation[index] for index in reversed(range(6))][::-1]
+    assert torch.equal(torch.random.get_rng_state(), state)
+    for index, item in enumerate(backwards):
+        again = validation[index]
+        assert torch.equal(again.image, item.image) and torch.equal(again.gt_mask, item.gt_mask)
+        assert bool(item.gt_mask.any()) == (index >= 3) == bool(item.gt_label)
+
+
+def test_a_synthetic_anomaly_changes_the_image_only_inside_its_mask(datamodule):
+    validation = datamodule.val_data
+    for index in range(3):
+        normal, anomaly = validation[index], validation[index + 3]
+        outside = ~anomaly.gt_mask.bool()
+        assert torch.equal(normal.image[:, outside], anomaly.image[:, outside])
+        assert not torch.equal(normal.image, anomaly.image)
+
+
+def test_another_seed_makes_other_anomalies(tiny_dataset):
+    samples = read_dataset(tiny_dataset).select("train")[:2]
+    one, other = (ValidationDataset(samples, (32, 32), seed)[2].image for seed in (0, 1))
+    assert not torch.equal(one, other)
+
+
+def test_without_a_validation_split_all_images_are_trained_on(tiny_dataset):
+    datamodule = SampleDataModule(read_dataset(tiny_dataset), (32, 32), validation_split=0, seed=0)
+    assert len(datamodule.train_data) == 12
+    assert datamodule.val_data is None and datamodule.val_dataloader() == []
+
+
+@pytest.mark.parametrize(("part", "held_out"), [(0, 0), (0.01, 1), (0.1, 2), (0.5, 10)])
+def test_held_out_share(part, held_out):
+    train, validation = split_validation(np.arange(20), part, seed=0)
+    assert len(validation) == held_out
+    assert sorted([*train, *validation]) == list(range(20))

@@ -1,0 +1,143 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from helpers.data import make_mvtec, save
+from training_code.data.layout import read_dataset
+from training_code.errors import InputError
+
+GREY = np.full((48, 48), 100, np.uint8)
+
+
+def test_mvtec_folder_is_counted_and_every_mask_is_paired_by_name(tiny_dataset):
+    dataset = read_dataset(tiny_dataset)
+    assert dataset.counts == {"train/good": 12, "test/bar": 4, "test/good": 6, "test/square": 4}
+    for sample in dataset.samples:
+        assert (sample.mask is not None) == sample.abnormal
+        if sample.mask:
+            assert sample.mask.name == f"{sample.path.stem}_mask.png"
+            assert sample.mask.parent.name == sample.defect_type
+
+
+def test_masks_are_paired_by_name_when_the_first_image_of_a_type_is_gone(tmp_path):
+    root = make_mvtec(tmp_path / "d")
+    (root / "test" / "bar" / "000.png").unlink()
+    dataset = read_dataset(root)
+    bars = [sample for sample in dataset.samples if sample.defect_type == "bar"]
+    assert [(sample.path.stem, sample.mask.stem) for sample in bars] == [
+        ("001", "001_mask"),
+        ("002", "002_mask"),
+        ("003", "003_mask"),
+    ]
+    assert "1 masks" in dataset.notes[0] and "000_mask.png" in dataset.notes[0]
+
+
+def test_plain_folders_hold_out_defect_free_images_for_testing(tmp_path):
+    generator = np.random.default_rng(0)
+    for index in range(10):
+        save(tmp_path / "normal" / f"{index}.jpg", generator.integers(0, 255, (48, 48), dtype=np.uint8))
+    save(tmp_path / "abnormal" / "a.png", GREY)
+    save(tmp_path / "mask" / "a.png", np.eye(48, dtype=np.uint8) * 255)
+    dataset = read_dataset(tmp_path)
+    assert dataset.counts == {"train/good": 8, "test/abnormal": 1, "test/good": 2}
+    assert dataset.has_masks
+    assert "2 of 10" in dataset.notes[0]
+    assert read_dataset(tmp_path).samples == dataset.samples
+
+
+def test_hidden_files_and_other_files_are_ignored(tmp_path):
+    root = make_mvtec(tmp_path / "d")
+    (root / "train" / "good" / "Thumbs.db").write_bytes(b"x")
+    (root / "train" / "good" / ".DS_Store").write_bytes(b"x")
+    (root / "train" / "good" / "._000.png").write_bytes(b"not an image")
+    assert read_dataset(root).counts["train/good"] == 12
+
+
+def test_fingerprint_follows_content_not_names(tmp_path, tiny_dataset):
+    original = read_dataset(tiny_dataset).fingerprint
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(tiny_dataset, copy)
+    assert read_dataset(copy).fingerprint == original
+    (copy / "train" / "good" / "000.png").rename(copy / "train" / "good" / "renamed.png")
+    assert read_dataset(copy).fingerprint == original
+
+
+@pytest.mark.parametrize("changed", ["train/good/003.png", "ground_truth/bar/001_mask.png"])
+def test_fingerprint_changes_with_one_pixel(tmp_path, tiny_dataset, changed):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_dataset, copy)
+    image = np.array(Image.open(copy / changed))
+    image[0, 0] ^= 1
+    save(copy / changed, image)
+    assert read_dataset(copy).fingerprint != read_dataset(tiny_dataset).fingerprint
+
+
+def test_fingerprint_changes_with_a_label(tmp_path, tiny_dataset):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_dataset, copy)
+    (copy / "test" / "bar").rename(copy / "test" / "line")
+    (copy / "ground_truth" / "bar").rename(copy / "ground_truth" / "line")
+    assert read_dataset(copy).fingerprint != read_dataset(tiny_dataset).fingerprint
+
+
+def test_without_masks_and_without_abnormal_images_a_dataset_is_still_one(tmp_path):
+    unmasked = read_dataset(make_mvtec(tmp_path / "unmasked", masks=False))
+    assert not unmasked.has_masks
+    normal = read_dataset(make_mvtec(tmp_path / "normal", defective=0))
+    assert normal.counts == {"train/good": 12, "test/good": 6}
+
+
+def _empty(root):
+    root.mkdir()
+
+
+def _no_layout(root):
+    save(root / "pictures" / "a.png", GREY)
+
+
+def _no_training_images(root):
+    (root / "train" / "good").mkdir(parents=True)
+
+
+def _few(root):
+    make_mvtec(root, train=3)
+
+
+def _not_an_image(root):
+    make_mvtec(root)
+    (root / "train" / "good" / "page.png").write_text("<html>")
+
+
+def _mask_of_another_size(root):
+    make_mvtec(root)
+    save(root / "ground_truth" / "bar" / "000_mask.png", np.zeros((10, 20), np.uint8))
+
+
+def _one_mask_missing(root):
+    make_mvtec(root)
+    (root / "ground_truth" / "bar" / "002_mask.png").unlink()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (_empty, "is empty"),
+        (_no_layout, "no layout that can be read.*found pictures"),
+        (_no_training_images, "train/good holds no images"),
+        (_few, "3 defect-free training images, at least 4"),
+        (_not_an_image, "page.png is not an image"),
+        (_mask_of_another_size, "000_mask.png is 20 × 10 pixels, but its image 000.png 48 × 48"),
+        (_one_mask_missing, "1 abnormal images .* have no mask, the first is .*bar/002.png"),
+    ],
+)
+def test_a_folder_that_cannot_be_used_is_refused_with_the_reason(tmp_path, make, words):
+    make(tmp_path / "d")
+    with pytest.raises(InputError, match=words):
+        read_dataset(tmp_path / "d")
+
+
+def test_a_missing_folder_is_named_with_the_datasets_that_there_are():
+    with pytest.raises(InputError, match="no dataset folder 'texture'.*textures"):
+        read_dataset("texture")

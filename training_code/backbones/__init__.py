@@ -1,0 +1,1 @@
+"""Backbones: which there are, their layers, and their weight files."""

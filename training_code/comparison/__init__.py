@@ -1,0 +1,1 @@
+"""The comparison: run records as tables, as a workbook, as pictures."""

@@ -1,0 +1,110 @@
+"""Run records as tables: every run in a row, and the best of each detector."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from training_code import paths
+from training_code.errors import unknown
+from training_code.records.record import CHECKPOINT, EXAMPLES, NOTEBOOK, Record
+from training_code.records.run import METRICS
+
+#: The metrics by which people choose, in the order of their table.
+MAIN_METRICS = ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score")
+
+
+def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
+    """Return a row for each run with everything that its record holds; what a run does not have is missing.
+
+    Numbers are numbers: times in seconds, sizes in bytes. Arguments that several detectors share have one column.
+    """
+    rows = [_row(folder, record) for folder, record in runs]
+    arguments = list(dict.fromkeys(name for row in rows for name in row["arguments"]))
+    table = pd.DataFrame([{**row, **row.pop("arguments")} for row in rows])
+    if table.empty:
+        return pd.DataFrame(columns=["status", "dataset", "detector", "backbone", *MAIN_METRICS, "run_id"])
+    first = ["status", "dataset", "detector", "backbone", *(name for name in arguments if name != "backbone")]
+    first += ["image_size", "normalization", "seed"]
+    metrics = [name for name in METRICS if name in table]
+    ordered = first + metrics + [name for name in table if name not in {*first, *metrics}]
+    sort_by = ["dataset", "detector", "backbone", "run_id"]
+    return table[ordered].sort_values(sort_by, ignore_index=True)
+
+
+def best_models(table: pd.DataFrame, criterion: str = "image_AUROC") -> pd.DataFrame:
+    """Return for each dataset and detector the run with the highest ``criterion``, in the form that people read.
+
+    Only runs that ended well on pretrained weights take part. Where runs are level, the faster one is taken.
+    """
+    if criterion not in METRICS:
+        raise unknown("criterion", criterion, METRICS)
+    columns = ["Model", *MAIN_METRICS, "dataset", "backbone", "configuration", "normalization", "seed"]
+    columns += ["latency_s", "checkpoint_bytes", "run_id"]
+    if criterion not in table:
+        return pd.DataFrame(columns=columns)
+    able = table[(table["status"] == "ok") & table["pretrained"] & table[criterion].notna()]
+    ranked = able.sort_values([criterion, "latency_s"], ascending=[False, True])
+    best = ranked.drop_duplicates(["dataset", "detector"]).sort_values(["dataset", "detector"], ignore_index=True)
+    return best.rename(columns={"detector": "Model"}).reindex(columns=columns)
+
+
+def _row(folder: Path, record: Record) -> dict[str, Any]:
+    identity, checkpoint, memory = record.identity, record.checkpoint, record.memory
+    height, width = identity["image_size"]
+    arguments = {name: _cell(value) for name, value in record.arguments.items()}
+    return {
+        "status": record.status,
+        "dataset": record.dataset["name"],
+        "detector": record.detector,
+        "arguments": arguments,
+        "configuration": ", ".join(f"{name}={value}" for name, value in arguments.items() if name != "backbone"),
+        "image_size": height if height == width else f"{height} × {width}",
+        "normalization": identity["normalization"]["mode"],
+        "normalization_mean": _cell(identity["normalization"]["mean"]),
+        "normalization_std": _cell(identity["normalization"]["std"]),
+        "seed": identity["seed"],
+        **record.metrics,
+        **{
+            f"{name}_{end}": value
+            for name, interval in record.intervals.items()
+            for end, value in zip(("low", "high"), interval, strict=True)
+        },
+        **{f"{name}_threshold": value for name, value in record.thresholds.items()},
+        **{f"{name}_s": seconds for name, seconds in record.times.items()},
+        "test_images_per_s": _throughput(record),
+        **{f"peak_memory_{name}_bytes": size for name, size in memory.items()},
+        "checkpoint_bytes": checkpoint.get("bytes"),
+        "train_images": record.dataset["counts"].get("train/good"),
+        "validation_split": identity["validation_split"],
+        "train_batch_size": identity["train_batch_size"],
+        "pretrained": bool(record.weights["pretrained"]),
+        "weights": record.weights["file"],
+        "weights_sha256": record.weights["sha256"],
+        "dataset_fingerprint": record.dataset["fingerprint"],
+        "run_id": record.run_id,
+        "notebook": _link(folder / NOTEBOOK),
+        "checkpoint": _link(folder / CHECKPOINT),
+        "examples": _link(folder / EXAMPLES),
+        "started": record.started,
+        "finished": record.finished,
+        "git_commit": record.git_commit,
+        "processor": record.environment.get("processor"),
+        "gpu": record.environment.get("gpu"),
+        "error": record.error,
+    }
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as a cell holds it: lists become readable text."""
+    return ", ".join(str(member) for member in value) if isinstance(value, list) else value
+
+
+def _throughput(record: Record) -> float | None:
+    images = sum(count for name, count in record.dataset["counts"].items() if name.startswith("test/"))
+    return images / record.times["test"] if record.times.get("test") else None
+
+
+def _link(path: Path) -> str | None:
+    return paths.relative_to_root(path) if path.exists() else None

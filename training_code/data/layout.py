@@ -1,0 +1,238 @@
+"""What a dataset folder must look like, and its content as a list of checked samples.
+
+Two layouts are read::
+
+    MVTec                                  plain folders
+    train/good/*.png                       normal/*.png
+    test/good/*.png                        abnormal/*.png
+    test/<defect type>/*.png               mask/*.png
+    ground_truth/<defect type>/*.png
+
+A mask has the name of its image, or that name with ``_mask`` at its end, and is paired by name, never by position.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from PIL import Image
+
+from training_code import paths
+from training_code.data.demo import EMBEDDED
+from training_code.errors import InputError, choices
+from training_code.files import sha256
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+NORMAL = "good"
+# The names that people give to the folders of the plain layout, the first one that exists is taken.
+NORMAL_DIRS = ("normal", "normal_dir", "good")
+ABNORMAL_DIRS = ("abnormal", "abnormal_dir", "defect", "bad")
+MASK_DIRS = ("mask", "masks", "mask_dir", "ground_truth")
+# Part of the defect-free images that is held out for testing where a dataset brings none of its own.
+HOLD_OUT = 0.2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a dataset."""
+
+    path: Path
+    split: str  # "train" or "test"
+    defect_type: str  # `NORMAL` or the name of the defect
+    mask: Path | None = None
+
+    @property
+    def abnormal(self) -> bool:
+        """Whether the image shows a defect."""
+        return self.defect_type != NORMAL
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The checked content of a dataset folder."""
+
+    name: str
+    root: Path
+    samples: tuple[Sample, ...]
+    notes: tuple[str, ...] = ()
+
+    def select(self, split: str) -> tuple[Sample, ...]:
+        """Return the samples of ``split``: ``"train"`` or ``"test"``."""
+        return tuple(sample for sample in self.samples if sample.split == split)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the abnormal images have masks, so that pixel metrics can be computed."""
+        return any(sample.mask for sample in self.samples)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images by ``split/defect_type``, training first."""
+        counts = Counter(f"{sample.split}/{sample.defect_type}" for sample in self.samples)
+        return dict(sorted(counts.items(), key=lambda item: (not item[0].startswith("train"), item[0])))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the content of all images, masks and labels; independent of names, paths and order."""
+        entries = sorted(
+            f"{sample.split}/{sample.defect_type}/{sha256(sample.path)}/{sha256(sample.mask) if sample.mask else ''}"
+            for sample in self.samples
+        )
+        return hashlib.sha256("\n".join(entries).encode()).hexdigest()
+
+
+def read_dataset(dataset: str | Path) -> Dataset:
+    """Read a dataset folder and check it.
+
+    Parameters
+    ----------
+    dataset
+        The name of a folder in ``data/`` or a path. An embedded dataset is made when it is asked for first.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing or empty, has no known layout, or holds images or masks that cannot be used.
+    """
+    root = locate(dataset)
+    if (root / "train").is_dir():
+        samples, notes = _read_mvtec(root)
+    elif normal := _first_existing(root, NORMAL_DIRS):
+        samples, notes = _read_plain(root, normal)
+    elif any(root.iterdir()):
+        raise InputError(
+            f"{root} has no layout that can be read: expected train/{NORMAL} (MVTec) or a folder "
+            f"{' or '.join(NORMAL_DIRS)}; found {choices(sorted(entry.name for entry in root.iterdir())[:8])}"
+        )
+    else:
+        raise InputError(f"{root} is empty: expected train/{NORMAL} (MVTec) or a folder {' or '.join(NORMAL_DIRS)}")
+    samples, held_out = _hold_out(samples)
+    result = Dataset(root.name, root, tuple(samples), tuple(notes + held_out))
+    _check(result)
+    return result
+
+
+def locate(dataset: str | Path) -> Path:
+    """Return the folder of a dataset given by its name in ``data/`` or by its path."""
+    name = str(dataset)
+    if not name:
+        raise InputError("no dataset is given: it is the name of a folder in data/ or a path")
+    if name in EMBEDDED:
+        return EMBEDDED[name](paths.DATA / name)
+    for root in (paths.from_root(name), paths.DATA / name):
+        if root.is_dir():
+            return root
+    below = sorted(entry.name for entry in paths.DATA.iterdir() if entry.is_dir()) if paths.DATA.is_dir() else []
+    known = sorted({*EMBEDDED, *below})
+    raise InputError(f"there is no dataset folder {name!r}; give a path or one of data/: {choices(known)}")
+
+
+def find_images(folder: Path) -> list[Path]:
+    """Return all images below ``folder``, sorted; hidden files and folders are left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+
+
+def _read_mvtec(root: Path) -> tuple[list[Sample], list[str]]:
+    train = [Sample(path, "train", NORMAL) for path in find_images(root / "train" / NORMAL)]
+    if not train:
+        raise InputError(f"{root / 'train' / NORMAL} holds no images: the defect-free training images belong there")
+    test, notes = [], []
+    folders = sorted(folder for folder in (root / "test").glob("*") if folder.is_dir())
+    for folder in folders:
+        images = find_images(folder)
+        if folder.name == NORMAL:
+            test += [Sample(path, "test", NORMAL) for path in images]
+        elif images:
+            masks, note = _pair_masks(images, folder, root / "ground_truth" / folder.name)
+            test += [Sample(path, "test", folder.name, masks.get(path)) for path in images]
+            notes += note
+    return train + test, notes
+
+
+def _read_plain(root: Path, normal: Path) -> tuple[list[Sample], list[str]]:
+    train = [Sample(path, "train", NORMAL) for path in find_images(normal)]
+    if not train:
+        raise InputError(f"{normal} holds no images: the defect-free images belong there")
+    test: list[Sample] = []
+    notes: list[str] = []
+    if abnormal := _first_existing(root, ABNORMAL_DIRS):
+        images = find_images(abnormal)
+        masks, notes = _pair_masks(images, abnormal, _first_existing(root, MASK_DIRS) or root / MASK_DIRS[0])
+        for path in images:
+            # A folder below abnormal/ names the defect type.
+            parts = path.relative_to(abnormal).parts
+            test.append(Sample(path, "test", parts[0] if len(parts) > 1 else "abnormal", masks.get(path)))
+    return train + test, notes
+
+
+def _pair_masks(images: list[Path], folder: Path, mask_folder: Path) -> tuple[dict[Path, Path], list[str]]:
+    """Pair each image below ``folder`` with the mask of its name below ``mask_folder``."""
+    available: dict[Path, Path] = {}
+    for mask in find_images(mask_folder) if mask_folder.is_dir() else []:
+        key = mask.relative_to(mask_folder).with_suffix("")
+        available[key.with_name(key.name.removesuffix("_mask"))] = mask
+        available.setdefault(key, mask)
+    pairs: dict[Path, Path] = {}
+    for image in images:
+        key = image.relative_to(folder).with_suffix("")
+        if mask := available.get(key) or available.get(Path(key.name)):
+            pairs[image] = mask
+    unused = sorted(set(available.values()) - set(pairs.values()))
+    notes = (
+        [f"{len(unused)} masks in {mask_folder} belong to no image, the first is {unused[0].name}"] if unused else []
+    )
+    return pairs, notes
+
+
+def _hold_out(samples: list[Sample]) -> tuple[list[Sample], list[str]]:
+    """Move part of the training images to the test set where it has no defect-free image of its own."""
+    if any(sample.split == "test" and not sample.abnormal for sample in samples):
+        return samples, []
+    train = [sample for sample in samples if sample.split == "train"]
+    # Chosen by content, so that the split is the same wherever the folder lies and whatever its files are called.
+    chosen = sorted(train, key=lambda sample: sha256(sample.path))[: round(HOLD_OUT * len(train))]
+    moved = {sample.path for sample in chosen}
+    kept = [sample for sample in samples if sample.path not in moved]
+    note = f"no defect-free test images: {len(moved)} of {len(train)} defect-free images are held out for testing"
+    return kept + [Sample(sample.path, "test", NORMAL) for sample in chosen], [note]
+
+
+def _check(dataset: Dataset) -> None:
+    """Raise an `InputError` for what training could not use; nothing is decoded but the files' headers."""
+    train = dataset.select("train")
+    if len(train) < 4:
+        raise InputError(f"{dataset.root} has {len(train)} defect-free training images, at least 4 are needed")
+    for sample in dataset.samples:
+        size = image_size(sample.path)
+        if sample.mask and image_size(sample.mask) != size:
+            width, height = image_size(sample.mask)
+            raise InputError(
+                f"{sample.mask} is {width} × {height} pixels, but its image {sample.path.name} {size[0]} × {size[1]}"
+            )
+    if dataset.has_masks and (without := [s.path for s in dataset.samples if s.abnormal and not s.mask]):
+        raise InputError(
+            f"{len(without)} abnormal images of {dataset.root} have no mask, the first is {without[0]}; give every "
+            "abnormal image a mask, or none (then pixel metrics are left blank)"
+        )
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return width and height in pixels from the header of an image file; raise an `InputError` if there is none."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is not an image that can be read ({error})") from error
+
+
+def _first_existing(root: Path, names: Iterable[str]) -> Path | None:
+    return next((root / name for name in names if (root / name).is_dir()), None)

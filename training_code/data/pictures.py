@@ -1,0 +1,75 @@
+"""A dataset as a notebook shows it: counts, fingerprint, a few pictures."""
+
+import base64
+import html
+import io
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from training_code.data.layout import Dataset, Sample, image_size
+
+THUMBNAIL = 160  # pixels
+PER_TYPE = 4
+MAX_TYPES = 8
+
+
+def dataset_html(dataset: Dataset) -> str:
+    """Return name, counts, notes, fingerprint and thumbnails with mask outlines as HTML."""
+    rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{count}</td></tr>" for name, count in dataset.counts.items())
+    notes = "".join(f"<li>{html.escape(note)}</li>" for note in dataset.notes)
+    masks = "with pixel masks" if dataset.has_masks else "without pixel masks: pixel metrics are left blank"
+    picture = base64.b64encode(_png(draw_samples(dataset))).decode()
+    return (
+        f"<p><b>{html.escape(dataset.name)}</b>, {len(dataset.samples)} images, {masks}, fingerprint "
+        f"<code>{dataset.fingerprint[:16]}</code></p><table><tr><th>split</th><th>images</th></tr>{rows}</table>"
+        f'<ul>{notes}</ul><img alt="samples" style="max-width:100%" src="data:image/png;base64,{picture}">'
+    )
+
+
+def draw_samples(dataset: Dataset) -> Figure:
+    """Draw a row of images for each of the first splits and defect types, masks outlined."""
+    groups: dict[str, list[Sample]] = {name: [] for name in list(dataset.counts)[:MAX_TYPES]}
+    for sample in dataset.samples:
+        if (name := f"{sample.split}/{sample.defect_type}") in groups:
+            groups[name].append(sample)
+    figure = Figure(figsize=(1.5 * PER_TYPE, 1.65 * len(groups)), layout="constrained")
+    axes = figure.subplots(len(groups), PER_TYPE, squeeze=False)
+    for row, (name, samples) in zip(axes, groups.items(), strict=True):
+        for axis in row:
+            axis.axis("off")
+        row[0].set_title(name, fontsize=8, loc="left")
+        for axis, sample in zip(row, _spread(samples, PER_TYPE), strict=False):
+            axis.imshow(_thumbnail(sample.path))
+            if sample.mask and (mask := _thumbnail(sample.mask)[..., 0] > 0).any():
+                axis.contour(mask, levels=[0.5], colors="#00e5ff", linewidths=0.8)
+    return figure
+
+
+def sizes_table(dataset: Dataset) -> pd.DataFrame:
+    """Return the number of images of each size in pixels, the most frequent first."""
+    counts = Counter(image_size(sample.path) for sample in dataset.samples)
+    rows = [{"width": width, "height": height, "images": count} for (width, height), count in counts.most_common()]
+    return pd.DataFrame(rows)
+
+
+def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    chosen = np.unique(np.linspace(0, len(samples) - 1, count).round().astype(int))
+    return [samples[index] for index in chosen]
+
+
+def _thumbnail(path: str | object) -> np.ndarray:
+    with Image.open(path) as image:
+        image = image.convert("RGB")
+        image.thumbnail((THUMBNAIL, THUMBNAIL))
+        return np.asarray(image)
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()

@@ -1,0 +1,56 @@
+"""Building anomalib's detector from a configuration, with features of a network whose weights come from a file."""
+
+from functools import partial
+from unittest import mock
+
+from anomalib.models.components import AnomalibModule
+from anomalib.pre_processing import PreProcessor
+from torch import nn
+from torchvision.transforms.v2 import Compose, Normalize, Resize
+
+from training_code.detectors.configuration import Configuration
+from training_code.detectors.registry import get_detector
+from training_code.features.extractor import FeatureExtractor
+
+
+def build_detector(
+    configuration: Configuration,
+    network: nn.Module,
+    image_size: tuple[int, int],
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> AnomalibModule:
+    """Return anomalib's detector over ``network``, giving raw scores and maps.
+
+    Random choices, such as the features that PaDiM keeps, are drawn from torch's generator: seed it before.
+
+    Parameters
+    ----------
+    configuration
+        The checked configuration.
+    network
+        The backbone's network, as `training_code.backbones.weights.load_backbone` returns it.
+    image_size
+        Height and width in pixels that the detector resizes images to.
+    mean, std
+        Normalisation of images with values from 0 to 1, by channel.
+    """
+    entry = get_detector(configuration.detector)
+    arguments = {name: value for name, value in configuration.arguments.items() if name != "max_epochs"}
+    extractor = partial(_extractor, network, configuration)
+    transform = Compose([Resize(image_size, antialias=True), Normalize(mean=list(mean), std=list(std))])
+    # anomalib's classes make their extractor themselves, from a name; while one is built, the name they look up is
+    # ours. They keep plain arguments that way, so that a checkpoint loads without running code.
+    with mock.patch.object(entry.model_module, "TimmFeatureExtractor", extractor):
+        return entry.cls(
+            **arguments | {"backbone": configuration.backbone.architecture},
+            pre_trained=False,
+            pre_processor=PreProcessor(transform),
+            post_processor=False,
+            evaluator=False,
+            visualizer=False,
+        )
+
+
+def _extractor(network: nn.Module, configuration: Configuration, **_: object) -> FeatureExtractor:
+    return FeatureExtractor(network, configuration.backbone, configuration.layers)

@@ -1,0 +1,125 @@
+"""A configuration: one detector with all its arguments, checked and with the defaults filled in."""
+
+import inspect
+import math
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from training_code.backbones.registry import Backbone, get_backbone
+from training_code.detectors.registry import AT_LEAST_1, Detector, get_detector
+from training_code.errors import InputError, unknown
+
+# Arguments of anomalib's classes that the experiment decides on.
+_DECIDED = {"self", "pre_trained", "pre_processor", "post_processor", "evaluator", "visualizer"}
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A detector with every argument it runs with, as plain data."""
+
+    detector: str
+    arguments: dict[str, Any]  # anomalib's names; defaults filled in, layers under their own names
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone's entry in the registry."""
+        return get_backbone(self.arguments["backbone"])
+
+    @property
+    def layers(self) -> list[str]:
+        """The layers that features are taken from, in network order."""
+        return self.arguments["layers"]
+
+    def __str__(self) -> str:
+        """Return the call as a person would write it."""
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return f"{self.detector}({arguments})"
+
+
+def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configuration:
+    """Check ``arguments`` and fill in the defaults; nothing is loaded or computed.
+
+    Parameters
+    ----------
+    detector
+        anomalib's class, or its name.
+    arguments
+        The arguments under anomalib's names; ``max_epochs`` too for detectors that train in epochs.
+
+    Raises
+    ------
+    InputError
+        For an unknown detector, argument, backbone or layer, a value of a wrong type or out of range, and layers out
+        of order; the message names the valid choices.
+    """
+    entry = get_detector(detector)
+    defaults, hints = _signature(entry)
+    for name in arguments:
+        if name not in defaults:
+            raise unknown(f"argument of {entry.name}", name, defaults)
+    resolved = {name: _plain(arguments.get(name, default)) for name, default in defaults.items()}
+    for name, value in resolved.items():
+        _check(entry, name, value, hints[name])
+    backbone = get_backbone(resolved["backbone"])
+    resolved["layers"] = backbone.resolve_layers(resolved["layers"])
+    if entry.name == "Padim":
+        channels = backbone.channels(resolved["layers"])
+        resolved["n_features"] = resolved["n_features"] or min(backbone.n_features, channels)
+        if resolved["n_features"] > channels:
+            raise InputError(
+                f"n_features={resolved['n_features']} is out of range: {', '.join(resolved['layers'])} of "
+                f"{backbone.name} have {channels} channels, valid: 1 to {channels}"
+            )
+    return Configuration(entry.name, resolved)
+
+
+def _signature(entry: Detector) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return default and type of each argument that a configuration may set."""
+    parameters = inspect.signature(entry.cls.__init__).parameters
+    hints = typing.get_type_hints(entry.cls.__init__)
+    defaults = {name: parameter.default for name, parameter in parameters.items() if name not in _DECIDED}
+    if entry.max_epochs is not None:
+        defaults["max_epochs"] = entry.max_epochs
+        hints["max_epochs"] = int
+    return defaults, hints
+
+
+def _check(entry: Detector, name: str, value: Any, hint: Any) -> None:
+    if not _matches(value, hint):
+        raise InputError(f"{name}={value!r} of {entry.name} has a wrong type; valid: {_readable(hint)}")
+    valid, words = entry.checks.get(name) or (AT_LEAST_1 if name == "max_epochs" else (lambda _: True, ""))
+    if value is not None and not valid(value):
+        raise InputError(f"{name}={value!r} of {entry.name} is out of range; valid: {words}")
+
+
+def _matches(value: Any, hint: Any) -> bool:
+    """Return whether ``value`` is of the type that ``hint`` describes; an int is a float, but a bool is no number."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return any(_matches(value, part) for part in typing.get_args(hint))
+    if origin in (list, Sequence):
+        return isinstance(value, list) and all(_matches(item, typing.get_args(hint)[0]) for item in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _readable(hint: Any) -> str:
+    if isinstance(hint, type) and not typing.get_args(hint):
+        return "None" if hint is type(None) else hint.__name__
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(_readable(part) for part in typing.get_args(hint))
+    return f"list of {_readable(typing.get_args(hint)[0])}"
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` as the JSON of a record holds it."""
+    if isinstance(value, Enum):
+        return value.value
+    return list(value) if isinstance(value, tuple) else value

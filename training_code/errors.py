@@ -1,0 +1,46 @@
+"""Errors meant for the person who made the mistake: one sentence with the file or value and the valid choices."""
+
+import difflib
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+
+
+class InputError(ValueError):
+    """Something that was given to the project is wrong; the message says what and what would be right."""
+
+
+class MissingWeightsError(InputError):
+    """A backbone's weight file does not lie in ``weights/``; the message says how to get it."""
+
+
+def choices(names: Iterable[object]) -> str:
+    """Return names as a readable list for an error message."""
+    return ", ".join(str(name) for name in names)
+
+
+def unknown(kind: str, name: object, valid: Iterable[str]) -> InputError:
+    """Return the error for an unknown name, with the valid ones and, if one is near, a suggestion."""
+    valid = list(valid)
+    near = difflib.get_close_matches(str(name), valid, n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    return InputError(f"unknown {kind} {name!r}{hint}; valid: {choices(valid)}")
+
+
+def run_command(main: Callable[[list[str]], int], arguments: list[str] | None = None) -> int:
+    """Run a command's ``main`` and turn an `InputError` into one line on standard error and exit status 2.
+
+    ``--debug`` anywhere among the arguments shows the traceback as well.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    try:
+        return main([argument for argument in arguments if argument != "--debug"])
+    except InputError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

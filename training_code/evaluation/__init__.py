@@ -1,0 +1,1 @@
+"""Evaluation from raw scores and raw anomaly maps: metrics, thresholds, times and memory."""

@@ -1,0 +1,78 @@
+"""Ranking scores: one sort gives AUROC, AUPR, F1 and AUPRO together.
+
+Definitions are those of anomalib's metrics of the same names, which the tests compare with.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+AUPRO_FPR_LIMIT = 0.3
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Counts of a sorted set of scores, one entry for each distinct score, highest first."""
+
+    thresholds: NDArray[np.floating]
+    true_positives: NDArray[np.int64]
+    false_positives: NDArray[np.int64]
+    region_overlap: NDArray[np.float64] | None = None  # mean share of each defective region that is found
+
+    @property
+    def auroc(self) -> float:
+        """Area under the receiver operating characteristic; tied scores count half."""
+        false_positive_rate = np.concatenate([[0], self.false_positives]) / self.false_positives[-1]
+        true_positive_rate = np.concatenate([[0], self.true_positives]) / self.true_positives[-1]
+        return float(np.trapezoid(true_positive_rate, false_positive_rate))
+
+    @property
+    def aupr(self) -> float:
+        """Area under the precision-recall curve by the trapezoidal rule, from precision 1 at recall 0."""
+        precision = np.concatenate([[1], self.true_positives / (self.true_positives + self.false_positives)])
+        recall = np.concatenate([[0], self.true_positives / self.true_positives[-1]])
+        return float(np.trapezoid(precision, recall))
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """F1 where everything from the respective threshold upwards is called abnormal."""
+        return 2 * self.true_positives / (self.true_positives + self.false_positives + self.true_positives[-1])
+
+    @property
+    def aupro(self) -> float:
+        """Area under per-region overlap against false positive rate up to `AUPRO_FPR_LIMIT`, as a share of it.
+
+        Bergmann et al., "The MVTec Anomaly Detection Dataset", IJCV 2021, section 5.
+        """
+        if self.region_overlap is None:
+            raise ValueError("the ranking was made without regions")
+        rate = np.concatenate([[0], self.false_positives]) / self.false_positives[-1]
+        overlap = np.concatenate([[0], self.region_overlap])
+        inside = rate <= AUPRO_FPR_LIMIT
+        rates = np.append(rate[inside], AUPRO_FPR_LIMIT)
+        overlaps = np.append(overlap[inside], np.interp(AUPRO_FPR_LIMIT, rate, overlap))
+        return float(np.trapezoid(overlaps, rates) / AUPRO_FPR_LIMIT)
+
+
+def rank(scores: NDArray, labels: NDArray[np.bool_], region_weights: NDArray | None = None) -> Ranking:
+    """Sort ``scores`` once and count.
+
+    Parameters
+    ----------
+    scores, labels
+        Arrays of the same shape; labels are True for abnormal, both kinds must occur.
+    region_weights
+        For pixels: 1 / (number of regions × size of its region) for each pixel of a region, 0 elsewhere.
+    """
+    scores, labels = scores.reshape(-1), labels.reshape(-1)
+    if labels.all() or not labels.any():
+        raise ValueError("both normal and abnormal labels are needed")
+    order = np.argsort(-scores, kind="stable")
+    ordered = scores[order]
+    last_of_ties = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
+    true_positives = np.cumsum(labels[order], dtype=np.int64)[last_of_ties]
+    overlap = None
+    if region_weights is not None:
+        overlap = np.cumsum(region_weights.reshape(-1)[order], dtype=np.float64)[last_of_ties]
+    return Ranking(ordered[last_of_ties], true_positives, last_of_ties + 1 - true_positives, overlap)

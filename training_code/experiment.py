@@ -1,0 +1,443 @@
+"""`Experiment`: one dataset under one protocol, on which configurations are run.
+
+`Experiment.run` is the only place where the stages are composed: data, features, detector, evaluation, record.
+"""
+
+import csv
+import datetime
+import html
+import io
+import logging
+import math
+import shutil
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from anomalib.callbacks import ModelCheckpoint
+from anomalib.engine import Engine
+from anomalib.models.components import AnomalibModule
+from filelock import FileLock, Timeout
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+
+from training_code import paths
+from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Backbone
+from training_code.backbones.weights import WeightFile, find_weights, load_backbone
+from training_code.data.datamodule import SampleDataModule
+from training_code.data.layout import Dataset, read_dataset
+from training_code.data.pictures import dataset_html
+from training_code.detectors.build import build_detector
+from training_code.detectors.configuration import Configuration, configure
+from training_code.errors import InputError, MissingWeightsError, unknown
+from training_code.evaluation.examples import write_examples
+from training_code.evaluation.measurement import median_seconds, peak_memory, reset_peak_memory, timed
+from training_code.evaluation.metrics import bootstrap_intervals, compute_by_defect_type, compute_metrics
+from training_code.evaluation.predictions import PredictionCollector, Predictions
+from training_code.evaluation.thresholds import Thresholds, find_thresholds
+from training_code.files import sha256, write_text
+from training_code.records.environment import describe_environment, git_commit
+from training_code.records.record import (
+    CHECKPOINT,
+    EXAMPLES,
+    RECORD,
+    SCORES,
+    Identity,
+    Record,
+    Status,
+    read_record,
+    write_record,
+)
+from training_code.records.run import Run, SkippedRun
+
+NORMALIZATIONS = ("backbone", "imagenet")
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A checked configuration with its weight file, and the identity of the run that it would be."""
+
+    configuration: Configuration
+    weights: WeightFile
+    identity: Identity
+
+    @property
+    def run_id(self) -> str:
+        """Stable name of the run."""
+        return self.identity.run_id
+
+
+class Experiment:
+    """A dataset under one protocol; each configuration that is run on it becomes a recorded run.
+
+    Parameters
+    ----------
+    dataset
+        Name of a folder in ``data/`` or a path; see `training_code.data.layout`.
+    image_size
+        Height and width in pixels that images are resized to; one number for squares.
+    seed
+        Covers everything: held-out images, random features, coresets, initial weights, order of the images.
+    normalization
+        ``"backbone"``: mean and deviation that the backbone was trained with. ``"imagenet"``: ImageNet's for every
+        backbone, as in anomalib's defaults.
+    validation_split
+        Part of the defect-free training images that is held out for finding thresholds; with 0 there is no
+        ``F1Score``.
+    train_batch_size, eval_batch_size, num_workers
+        As in anomalib. The number of workers has no influence on the numbers.
+    results
+        Folder for the runs, relative to the root of the repository.
+
+    Raises
+    ------
+    InputError
+        If the dataset cannot be used or a value is out of range.
+    """
+
+    def __init__(
+        self,
+        dataset: str | Path,
+        *,
+        image_size: int | tuple[int, int] = 256,
+        seed: int = 42,
+        normalization: str = "backbone",
+        validation_split: float = 0.1,
+        train_batch_size: int = 32,
+        eval_batch_size: int = 32,
+        num_workers: int = 0,
+        results: str | Path = "results",
+    ) -> None:
+        self.image_size = _square(image_size)
+        self.seed = _whole("seed", seed, 0, 2**32 - 1)
+        if normalization not in NORMALIZATIONS:
+            raise unknown("normalization", normalization, NORMALIZATIONS)
+        self.normalization = normalization
+        if not 0 <= validation_split <= 0.5:
+            raise InputError(f"validation_split={validation_split} is out of range; valid: 0 to 0.5")
+        self.validation_split = float(validation_split)
+        self.train_batch_size = _whole("train_batch_size", train_batch_size, 1)
+        self.eval_batch_size = _whole("eval_batch_size", eval_batch_size, 1)
+        self.num_workers = _whole("num_workers", num_workers, 0)
+        self.results = paths.from_root(results)
+        self.dataset: Dataset = read_dataset(dataset)
+        self.runs: list[Run | SkippedRun] = []
+
+    def run(self, detector: type | str, *, rerun: bool = False, **arguments: Any) -> Run | SkippedRun:
+        """Train and evaluate one configuration, or return its stored result.
+
+        Parameters
+        ----------
+        detector
+            anomalib's class, or its name.
+        rerun
+            Train again although there is a stored result; it is replaced when the new one is complete.
+        **arguments
+            anomalib's arguments of the detector; ``max_epochs`` too for detectors that train in epochs.
+
+        Returns
+        -------
+        Run or SkippedRun
+            The recorded run; a `SkippedRun` with the reason where the weight file is absent.
+
+        Raises
+        ------
+        InputError
+            Before any computation, if the configuration is wrong.
+        """
+        try:
+            prepared = self.prepare(detector, arguments)
+        except MissingWeightsError as error:
+            return self._note(SkippedRun(str(configure(detector, arguments)), str(error)))
+        with self._locked(prepared.run_id) as folder:
+            if not rerun and (record := self.stored(prepared.run_id)):
+                return self._note(Run(folder, record, stored=True))
+            return self._note(self._train(prepared, folder))
+
+    def prepare(self, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
+        """Check a configuration, find its weight file, and tell the identity of its run; nothing is computed.
+
+        Raises
+        ------
+        InputError
+            If the configuration is wrong; as `MissingWeightsError` if the weight file is absent.
+        """
+        configuration = configure(detector, arguments)
+        weights = find_weights(configuration.backbone)
+        mean, std = self._normalization(configuration.backbone)
+        identity = Identity(
+            detector=configuration.detector,
+            arguments=configuration.arguments,
+            image_size=self.image_size,
+            normalization={"mode": self.normalization, "mean": mean, "std": std},
+            seed=self.seed,
+            validation_split=self.validation_split,
+            train_batch_size=self.train_batch_size,
+            eval_batch_size=self.eval_batch_size,
+            dataset_fingerprint=self.dataset.fingerprint,
+            weights_sha256=weights.sha256,
+        )
+        return PreparedRun(configuration, weights, identity)
+
+    def folder(self, run_id: str) -> Path:
+        """Return the folder of a run, which need not exist."""
+        return self.results / "runs" / run_id
+
+    def stored(self, run_id: str) -> Record | None:
+        """Return the record of a run that ended well; None where there is none or it is damaged."""
+        try:
+            record = read_record(self.folder(run_id))
+        except ValueError:
+            return None
+        return record if record and record.status == "ok" else None
+
+    def table(self) -> pd.DataFrame:
+        """Return the runs of this notebook so far, the best image AUROC first."""
+        rows = [{"run": run.run_id, **run.metrics} for run in self.runs if isinstance(run, Run)]
+        frame = pd.DataFrame(rows).drop_duplicates() if rows else pd.DataFrame(columns=["run"])
+        column = "image_AUROC" if "image_AUROC" in frame else "run"
+        return frame.sort_values(column, ascending=False, ignore_index=True)
+
+    def best(self) -> Run | None:
+        """Return the run of this notebook with the highest image AUROC, None where no run has one."""
+        scored = [run for run in self.runs if isinstance(run, Run) and "image_AUROC" in run.metrics]
+        return max(scored, key=lambda run: run.metrics["image_AUROC"], default=None)
+
+    def _repr_html_(self) -> str:
+        protocol = (
+            f"images resized to {self.image_size[0]} × {self.image_size[1]}, seed {self.seed}, normalization "
+            f"{self.normalization}, {self.validation_split:.0%} of the training images held out for thresholds"
+        )
+        return dataset_html(self.dataset) + f"<p>{html.escape(protocol)}</p>"
+
+    def _note(self, run: Run | SkippedRun) -> Run | SkippedRun:
+        self.runs.append(run)
+        return run
+
+    def _normalization(self, backbone: Backbone) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return (backbone.mean, backbone.std) if self.normalization == "backbone" else (IMAGENET_MEAN, IMAGENET_STD)
+
+    @contextmanager
+    def _locked(self, run_id: str) -> Iterator[Path]:
+        """Hold the lock of a run, so that two processes never train the same one at once; a kill releases it."""
+        locks = self.results / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(locks / f"{run_id}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"{run_id} is being trained by another process; waiting for its result")
+            lock.acquire()
+        try:
+            yield self.folder(run_id)
+        finally:
+            lock.release()
+
+    def record_failure(self, prepared: PreparedRun, status: Status, error: str) -> None:
+        """Record that a run did not end well, unless there is a result of it: that is worth more."""
+        if self.stored(prepared.run_id):
+            return
+        folder = self.folder(prepared.run_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_record(folder, self._record(prepared, _now(), status=status, error=error))
+
+    def _record(self, prepared: PreparedRun, started: str, **findings: Any) -> Record:
+        weights = prepared.weights
+        return Record(
+            run_id=prepared.run_id,
+            identity=prepared.identity.as_plain_data(),
+            dataset={
+                "name": self.dataset.name,
+                "folder": paths.relative_to_root(self.dataset.root),
+                "fingerprint": self.dataset.fingerprint,
+                "counts": self.dataset.counts,
+                "notes": list(self.dataset.notes),
+            },
+            weights={
+                "file": paths.relative_to_root(weights.path),
+                "sha256": weights.sha256,
+                "source": weights.source,
+                "pretrained": True,
+            },
+            environment=describe_environment(),
+            git_commit=git_commit(),
+            started=started,
+            finished=_now(),
+            **findings,
+        )
+
+    def _train(self, prepared: PreparedRun, folder: Path) -> Run:
+        """Run all stages in a folder beside the final one; its files are moved there when all are complete."""
+        started = _now()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.parent.glob(f".{prepared.run_id}.*"):  # of a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{prepared.run_id}.", dir=folder.parent))
+        try:
+            record = self._record(prepared, started, status="ok", **self._stages(prepared, staging))
+            _move_files(staging, folder)
+            write_record(folder, record)
+        except Exception as error:
+            message = "".join(traceback.format_exception_only(error)).strip()
+            self.record_failure(prepared, _failure(error), message)
+            raise
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return Run(folder, record)
+
+    def _stages(self, prepared: PreparedRun, folder: Path) -> dict[str, Any]:
+        """Train, predict and evaluate; write checkpoint, scores and pictures to ``folder``; return the findings."""
+        configuration = prepared.configuration
+        times: dict[str, float] = {}
+        reset_peak_memory()
+        datamodule = SampleDataModule(
+            self.dataset,
+            self.image_size,
+            self.validation_split,
+            self.seed,
+            self.train_batch_size,
+            self.eval_batch_size,
+            self.num_workers,
+        )
+        network = load_backbone(configuration.backbone, prepared.weights)
+        seed_everything(self.seed, workers=True, verbose=False)
+        detector = build_detector(configuration, network, self.image_size, *self._normalization(configuration.backbone))
+        collector = PredictionCollector()
+        engine = _engine(configuration, folder, collector)
+        with _quiet():
+            with timed(times, "fit"):
+                engine.fit(detector, train_dataloaders=datamodule.train_dataloader())
+            validation = None
+            if datamodule.val_data:
+                validation = _predict(engine, detector, collector, datamodule.val_dataloader())
+            with timed(times, "test"):
+                test = _predict(engine, detector, collector, datamodule.test_dataloader())
+        if not torch.isfinite(torch.from_numpy(test.scores)).all():
+            raise FloatingPointError(f"{configuration.detector} gives scores that are not finite: training diverged")
+        times["latency"] = median_seconds(_single_image(detector, self.image_size))
+        thresholds = find_thresholds(validation)
+        with timed(times, "metrics"):
+            findings = {
+                "metrics": compute_metrics(test, thresholds),
+                "intervals": bootstrap_intervals(test),
+                "by_defect_type": compute_by_defect_type(test),
+            }
+        write_text(folder / SCORES, _scores_csv(test, thresholds, self.dataset.root))
+        write_examples(test, thresholds, folder / EXAMPLES)
+        checkpoint = folder / CHECKPOINT
+        return findings | {
+            "thresholds": {"image": thresholds.image, "pixel": thresholds.pixel},
+            "times": times,
+            "memory": peak_memory(),
+            "checkpoint": {"sha256": sha256(checkpoint), "bytes": checkpoint.stat().st_size},
+        }
+
+
+def _engine(configuration: Configuration, folder: Path, collector: PredictionCollector) -> Engine:
+    epochs = configuration.arguments.get("max_epochs")
+    checkpoint = ModelCheckpoint(folder, Path(CHECKPOINT).stem, save_weights_only=True)
+    return Engine(
+        callbacks=[checkpoint, collector, *([] if epochs is None else [EpochProgress()])],
+        default_root_dir=folder / "engine",
+        devices=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+        **({} if epochs is None else {"max_epochs": epochs}),
+    )
+
+
+def _predict(
+    engine: Engine, detector: AnomalibModule, collector: PredictionCollector, loader: torch.utils.data.DataLoader
+) -> Predictions:
+    engine.predict(detector, dataloaders=loader, return_predictions=False)
+    return collector.take(loader.dataset.defect_types)
+
+
+def _single_image(detector: AnomalibModule, image_size: tuple[int, int]) -> Any:
+    """Return a function that predicts one image, from pixels to score."""
+    detector.eval()
+    image = torch.rand(1, 3, *image_size, device=detector.device)
+
+    def predict() -> None:
+        with torch.inference_mode():
+            detector(image)
+
+    return predict
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning and anomalib from telling about devices, tips and things that are meant to be as they are."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+class EpochProgress(Callback):
+    """One line that says which epoch is running, the loss, and the time left."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self.start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Renew the line."""
+        done, total = trainer.current_epoch + 1, trainer.max_epochs or 1
+        left = (time.perf_counter() - self.start) / done * (total - done)
+        loss = trainer.callback_metrics.get("train_loss")
+        text = f"epoch {done}/{total}" + ("" if loss is None else f", loss {float(loss):.4g}")
+        print(f"\r{text}, about {left:.0f} s left ", end="\n" if done == total else "", flush=True)
+
+
+def _move_files(staging: Path, folder: Path) -> None:
+    """Replace the files of a run by new ones; its record goes first, so that it never speaks of other files."""
+    shutil.rmtree(staging / "engine", ignore_errors=True)
+    folder.mkdir(exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
+    shutil.rmtree(folder / EXAMPLES, ignore_errors=True)
+    for entry in staging.iterdir():
+        entry.replace(folder / entry.name)
+
+
+def _scores_csv(predictions: Predictions, thresholds: Thresholds, root: Path) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "defect_type", "label", "score", "prediction"])
+    for path, defect_type, label, score in zip(
+        predictions.paths, predictions.defect_types, predictions.labels, predictions.scores, strict=True
+    ):
+        prediction = "" if thresholds.image is None else int(score >= thresholds.image)
+        writer.writerow([path.relative_to(root).as_posix(), defect_type, int(label), repr(float(score)), prediction])
+    return text.getvalue()
+
+
+def _failure(error: Exception) -> Status:
+    return "out_of_memory" if isinstance(error, MemoryError | torch.OutOfMemoryError) else "failed"
+
+
+def _now() -> str:
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _square(image_size: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return _whole("image_size", height, 32, 8192), _whole("image_size", width, 32, 8192)
+
+
+def _whole(name: str, value: object, low: int, high: float = math.inf) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise InputError(f"{name}={value!r} is out of range; valid: a whole number {low} to {high}")
+    return value

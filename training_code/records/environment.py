@@ -1,0 +1,50 @@
+"""What a run ran on: versions, hardware, and the commit of the code."""
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import version
+
+import torch
+
+from training_code import paths
+
+PACKAGES = ("anomalib", "torch", "torchvision", "timm", "lightning", "numpy", "scikit-learn")
+
+
+@cache
+def describe_environment() -> dict[str, object]:
+    """Return versions and hardware as plain data."""
+    return {
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+@cache
+def git_commit() -> str | None:
+    """Return the commit of the code, with ``+changes`` if the working tree differs from it; None outside of git."""
+    commit = _git("rev-parse", "HEAD")
+    return commit and commit + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        result = subprocess.run(["git", "-C", paths.ROOT, *arguments], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            return next(line.split(":", 1)[1].strip() for line in file if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown"

@@ -1,0 +1,122 @@
+"""The run record: its schema, and reading and writing it."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from training_code.files import digest, write_json
+
+#: Changes when an old record can no longer be compared with a new one; part of every run's identity.
+SCHEMA_VERSION = 1
+RECORD = "run.json"
+CHECKPOINT = "model.ckpt"
+SCORES = "scores.csv"
+NOTEBOOK = "notebook.ipynb"
+EXAMPLES = "examples"
+
+Status = Literal["ok", "failed", "timeout", "out_of_memory"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Everything that decides about a run's numbers; equal identities are the same run."""
+
+    detector: str
+    arguments: dict[str, Any]
+    image_size: tuple[int, int]
+    normalization: dict[str, Any]
+    seed: int
+    validation_split: float
+    train_batch_size: int
+    eval_batch_size: int
+    dataset_fingerprint: str
+    weights_sha256: str
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def run_id(self) -> str:
+        """Readable and stable name of the run: ``<detector>-<backbone>-<hash>``."""
+        return f"{self.detector.lower()}-{self.arguments['backbone']}-{digest(self.as_plain_data())[:10]}"
+
+    def as_plain_data(self) -> dict[str, Any]:
+        """Return the identity as the record holds it."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of a run in `RECORD`."""
+
+    run_id: str
+    status: Status
+    identity: dict[str, Any]
+    dataset: dict[str, Any]  # name, folder, counts, fingerprint, notes
+    weights: dict[str, Any]  # file, sha256, source, pretrained
+    started: str  # ISO 8601 with time zone
+    finished: str
+    metrics: dict[str, float] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    by_defect_type: dict[str, dict[str, float]] = field(default_factory=dict)
+    thresholds: dict[str, float | None] = field(default_factory=dict)
+    times: dict[str, float] = field(default_factory=dict)  # seconds
+    memory: dict[str, int] = field(default_factory=dict)  # peak, bytes
+    checkpoint: dict[str, Any] = field(default_factory=dict)  # sha256, bytes
+    environment: dict[str, Any] = field(default_factory=dict)
+    git_commit: str | None = None
+    error: str | None = None
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def detector(self) -> str:
+        """Name of the detector."""
+        return self.identity["detector"]
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All arguments that the detector ran with."""
+        return self.identity["arguments"]
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write ``record`` to ``folder``, atomically; it is the last file of a run to be written."""
+    write_json(folder / RECORD, dataclasses.asdict(record))
+
+
+def read_record(folder: Path) -> Record | None:
+    """Return the record in ``folder``, None where the run is unfinished.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or of another schema; the message says so.
+    """
+    path = folder / RECORD
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
+        found = content.get("schema_version") if isinstance(content, dict) else None
+        raise ValueError(f"{path} has schema version {found}, expected {SCHEMA_VERSION}")
+    names = {entry.name for entry in dataclasses.fields(Record)}
+    if missing := {"run_id", "status", "identity", "dataset", "weights", "started", "finished"} - set(content):
+        raise ValueError(f"{path} is damaged: {', '.join(sorted(missing))} missing")
+    return Record(**{name: value for name, value in content.items() if name in names})
+
+
+def read_records(results: Path) -> tuple[list[tuple[Path, Record]], list[str]]:
+    """Return the folder and record of each finished run below ``results``, and what could not be read."""
+    found, problems = [], []
+    for folder in sorted((results / "runs").glob("*/")):
+        try:
+            record = read_record(folder)
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if record is not None:
+            found.append((folder, record))
+    return found, problems

@@ -1,0 +1,183 @@
+"""Reading the configurations of a training notebook, and cutting out the part that runs one of them.
+
+A configuration cell is one that calls ``experiment.run(...)``. Its arguments are literals or names of the notebook's
+parameters, so that a sweep knows what it would run without running it.
+"""
+
+import ast
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from training_code import paths
+from training_code.errors import InputError, choices
+
+PARAMETERS_TAG = "parameters"
+
+
+@dataclass(frozen=True)
+class ConfigurationCell:
+    """One call of ``experiment.run`` in a notebook."""
+
+    index: int  # of the cell in the notebook
+    detector: str
+    arguments: dict[str, ast.expr]
+
+
+@dataclass(frozen=True)
+class TrainingNotebook:
+    """A notebook with a parameters cell, an ``Experiment(...)`` and configuration cells."""
+
+    path: Path
+    content: NotebookNode
+    parameters: dict[str, Any]  # defaults
+    experiment: dict[str, ast.expr]  # arguments of Experiment(...)
+    cells: tuple[ConfigurationCell, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """File name without its suffix."""
+        return self.path.stem
+
+    def evaluate(self, expressions: Mapping[str, ast.expr], parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of arguments, which are literals or names of parameters.
+
+        Raises
+        ------
+        InputError
+            If an argument is anything else.
+        """
+        return {name: self._value(name, expression, parameters) for name, expression in expressions.items()}
+
+    def _value(self, name: str, expression: ast.expr, parameters: Mapping[str, Any]) -> Any:
+        if isinstance(expression, ast.Name) and expression.id in parameters:
+            return parameters[expression.id]
+        try:
+            return ast.literal_eval(expression)
+        except ValueError:
+            raise InputError(
+                f"{self.path.name}: the argument {name}={ast.unparse(expression)} is neither a literal nor one of the "
+                f"notebook's parameters ({choices(self.parameters)})"
+            ) from None
+
+
+def read_notebook(path: Path) -> TrainingNotebook:
+    """Read a training notebook.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, lacks the cell tagged ``parameters``, the ``Experiment`` or any configuration, or if
+        one of them is not plain enough to be known without running it.
+    """
+    if not path.is_file():
+        known = sorted(file.stem for file in path.parent.glob("*.ipynb")) if path.parent.is_dir() else []
+        raise InputError(f"there is no notebook {path}; valid: {choices(known)}")
+    try:
+        content = nbformat.read(path, as_version=4)
+    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
+        raise InputError(f"{path} is not a notebook: {error}") from error
+    parameters: dict[str, Any] | None = None
+    experiment: dict[str, ast.expr] | None = None
+    cells = []
+    for index, cell in enumerate(content.cells):
+        if cell.cell_type != "code":
+            continue
+        tree = _parse(cell.source, path, index)
+        if PARAMETERS_TAG in cell.metadata.get("tags", []):
+            parameters = _read_parameters(tree, path)
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Call):
+                continue
+            if ast.unparse(node.func) == "Experiment":
+                experiment = _keywords(node, path, first="dataset")
+            elif ast.unparse(node.func) == "experiment.run":
+                cells.append(_read_configuration(node, path, index))
+    if parameters is None:
+        raise InputError(f"{path.name} has no cell tagged {PARAMETERS_TAG!r}")
+    if experiment is None or not cells:
+        raise InputError(f"{path.name} is no training notebook: it needs Experiment(...) and experiment.run(...)")
+    if duplicates := {cell.index for cell in cells if sum(other.index == cell.index for other in cells) > 1}:
+        raise InputError(f"{path.name}: cell {min(duplicates) + 1} calls experiment.run more than once; one a cell")
+    return TrainingNotebook(path, content, parameters, experiment, tuple(cells))
+
+
+def cut_out(notebook: TrainingNotebook, cell: ConfigurationCell, arguments: Mapping[str, Any] | None) -> NotebookNode:
+    """Return a notebook that runs one configuration: all before its cell except the other configurations.
+
+    Parameters
+    ----------
+    arguments
+        Arguments to write into the cell in place of its own, so that the executed notebook shows the values it ran
+        with; None leaves the cell as it is.
+    """
+    others = {other.index for other in notebook.cells} - {cell.index}
+    dropped = others | {index - 1 for index in others if _is_heading(notebook.content, index - 1)}
+    result = copy.deepcopy(notebook.content)
+    result.cells = [node for index, node in enumerate(result.cells) if index <= cell.index and index not in dropped]
+    if arguments is not None:
+        lines = [f"    {name}={value!r}," for name, value in arguments.items()]
+        result.cells[-1].source = "\n".join(["experiment.run(", f"    {cell.detector},", *lines, ")"])
+    return result
+
+
+def _is_heading(content: NotebookNode, index: int) -> bool:
+    return index >= 0 and content.cells[index].cell_type == "markdown"
+
+
+def _parse(source: str, path: Path, index: int) -> ast.Module:
+    # Magics and shell commands are no Python and never part of a configuration.
+    lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()]
+    try:
+        return ast.parse("\n".join(lines))
+    except SyntaxError as error:
+        raise InputError(f"{path.name}: cell {index + 1} is not valid Python: {error.msg}") from error
+
+
+def _read_parameters(tree: ast.Module, path: Path) -> dict[str, Any]:
+    parameters = {}
+    for statement in tree.body:
+        target = statement.target if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [None])[0]
+        try:
+            value = ast.literal_eval(getattr(statement, "value", None))
+        except (ValueError, TypeError):
+            value = target = None
+        if not isinstance(target, ast.Name):
+            raise InputError(
+                f"{path.name}: the parameters cell holds {ast.unparse(statement)!r}; only names set to literals belong "
+                "there, since papermill sets its values behind it"
+            )
+        parameters[target.id] = value
+    return parameters
+
+
+def _read_configuration(node: ast.Call, path: Path, index: int) -> ConfigurationCell:
+    if len(node.args) != 1 or not isinstance(node.args[0], ast.Name):
+        raise InputError(
+            f"{path.name}: cell {index + 1} must name its detector first and every argument, as in "
+            "experiment.run(Padim, backbone='resnet18')"
+        )
+    arguments = {name: value for name, value in _keywords(node, path).items() if name != "rerun"}
+    return ConfigurationCell(index, node.args[0].id, arguments)
+
+
+def _keywords(node: ast.Call, path: Path, first: str | None = None) -> dict[str, ast.expr]:
+    keywords = {first: node.args[0]} if first and node.args else {}
+    for keyword in node.keywords:
+        if keyword.arg is None:
+            raise InputError(f"{path.name}: {ast.unparse(node.func)} is called with **: write the arguments out")
+        keywords[keyword.arg] = keyword.value
+    return keywords
+
+
+def notebook_path(name: str) -> Path:
+    """Return the path of a notebook given by its name in ``notebooks/`` or by its path."""
+    path = paths.from_root(name)
+    if path.suffix == ".ipynb" and path.is_file():
+        return path
+    return paths.NOTEBOOKS / Path(name).with_suffix(".ipynb").name
