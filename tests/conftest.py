@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
-
 from helpers.data import make_mvtec
+
 from training_code import paths
 
 REAL_DATA = Path(os.environ.get("ANOMALY_TEST_DATA", paths.ROOT.parent / "shared" / "data"))

@@ -31,7 +31,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from training_code import paths
 from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Backbone
 from training_code.backbones.weights import WeightFile, find_weights, load_backbone
-from training_code.data.datamodule import SampleDataModule
+from training_code.data.datamodule import SampleDataModule, split_validation
 from training_code.data.layout import Dataset, read_dataset
 from training_code.data.pictures import dataset_html
 from training_code.detectors.build import build_detector
@@ -170,6 +170,7 @@ class Experiment:
             If the configuration is wrong; as `MissingWeightsError` if the weight file is absent.
         """
         configuration = configure(detector, arguments)
+        self._check_enough_patches(configuration)
         weights = find_weights(configuration.backbone)
         mean, std = self._normalization(configuration.backbone)
         identity = Identity(
@@ -216,6 +217,24 @@ class Experiment:
             f"{self.normalization}, {self.validation_split:.0%} of the training images held out for thresholds"
         )
         return dataset_html(self.dataset) + f"<p>{html.escape(protocol)}</p>"
+
+    def _check_enough_patches(self, configuration: Configuration) -> None:
+        """Refuse what anomalib would stop at in the middle of training for want of patches."""
+        images = len(split_validation(self.dataset.select("train"), self.validation_split, self.seed)[0])
+        strides = [layer.stride for layer in configuration.backbone.layers if layer.name in configuration.layers]
+        patches = [math.prod(math.ceil(side / stride) for side in self.image_size) for stride in strides]
+        arguments = configuration.arguments
+        if (ratio := arguments.get("coreset_sampling_ratio")) and images * max(patches) * ratio < 1:
+            raise InputError(
+                f"coreset_sampling_ratio={ratio} selects nothing of {images * max(patches)} patches of {images} images"
+            )
+        last_batch = images % self.train_batch_size or self.train_batch_size
+        if (size := arguments.get("fiber_batch_size")) and size > last_batch * min(patches):
+            raise InputError(
+                f"fiber_batch_size={size} is more than the {last_batch * min(patches)} positions of "
+                f"{configuration.layers[-1]} in the last batch, {last_batch} of the {images} training images; "
+                "choose a smaller one or another train_batch_size"
+            )
 
     def _note(self, run: Run | SkippedRun) -> Run | SkippedRun:
         self.runs.append(run)

@@ -24,7 +24,7 @@ def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
     arguments = list(dict.fromkeys(name for row in rows for name in row["arguments"]))
     table = pd.DataFrame([{**row, **row.pop("arguments")} for row in rows])
     if table.empty:
-        return pd.DataFrame(columns=["status", "dataset", "detector", "backbone", *MAIN_METRICS, "run_id"])
+        return pd.DataFrame(columns=["status", "dataset", "detector", "backbone", "run_id", "error"])
     first = ["status", "dataset", "detector", "backbone", *(name for name in arguments if name != "backbone")]
     first += ["image_size", "normalization", "seed"]
     metrics = [name for name in METRICS if name in table]

@@ -29,10 +29,10 @@ class Ranking:
 
     @property
     def aupr(self) -> float:
-        """Area under the precision-recall curve by the trapezoidal rule, from precision 1 at recall 0."""
-        precision = np.concatenate([[1], self.true_positives / (self.true_positives + self.false_positives)])
-        recall = np.concatenate([[0], self.true_positives / self.true_positives[-1]])
-        return float(np.trapezoid(precision, recall))
+        """Area under the precision-recall curve by steps, also called average precision."""
+        precision = self.true_positives / (self.true_positives + self.false_positives)
+        recall = self.true_positives / self.true_positives[-1]
+        return float(np.sum(np.diff(recall, prepend=0) * precision))
 
     @property
     def f1(self) -> NDArray[np.float64]:

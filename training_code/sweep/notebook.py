@@ -119,10 +119,12 @@ def cut_out(notebook: TrainingNotebook, cell: ConfigurationCell, arguments: Mapp
     others = {other.index for other in notebook.cells} - {cell.index}
     dropped = others | {index - 1 for index in others if _is_heading(notebook.content, index - 1)}
     result = copy.deepcopy(notebook.content)
-    result.cells = [node for index, node in enumerate(result.cells) if index <= cell.index and index not in dropped]
     if arguments is not None:
         lines = [f"    {name}={value!r}," for name, value in arguments.items()]
-        result.cells[-1].source = "\n".join(["experiment.run(", f"    {cell.detector},", *lines, ")"])
+        result.cells[cell.index].source = "\n".join(["experiment.run(", f"    {cell.detector},", *lines, ")"])
+        if _is_heading(result, cell.index - 1):  # it speaks of the values that the cell had
+            result.cells[cell.index - 1].source = f"### {cell.detector} as varied by the sweep"
+    result.cells = [node for index, node in enumerate(result.cells) if index <= cell.index and index not in dropped]
     return result
 
 

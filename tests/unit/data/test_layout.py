@@ -2,9 +2,9 @@ import shutil
 
 import numpy as np
 import pytest
+from helpers.data import make_mvtec, save
 from PIL import Image
 
-from helpers.data import make_mvtec, save
 from training_code.data.layout import read_dataset
 from training_code.errors import InputError
 

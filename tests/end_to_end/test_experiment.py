@@ -1,0 +1,205 @@
+"""`Experiment.run` from images to record."""
+
+import csv
+import json
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+from helpers.data import make_mvtec
+
+from training_code.detectors import Cflow, Padim, Patchcore
+from training_code.errors import InputError
+from training_code.experiment import Experiment
+from training_code.records.record import read_record
+
+LITE0 = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}
+
+
+@pytest.fixture
+def experiment(tmp_path, tiny_dataset):
+    return Experiment(tiny_dataset, image_size=64, seed=0, results=tmp_path / "results")
+
+
+def _scores(run):
+    with open(run.folder / "scores.csv", newline="") as file:
+        return [float(row["score"]) for row in csv.DictReader(file)]
+
+
+def test_a_run_keeps_scores_checkpoint_pictures_and_record(experiment):
+    run = experiment.run(Padim, **LITE0, n_features=10)
+    assert run.status == "ok" and not run.stored
+    assert sorted(path.name for path in run.folder.iterdir()) == ["examples", "model.ckpt", "run.json", "scores.csv"]
+    with open(run.folder / "scores.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 14 and rows[0]["path"] == "test/bar/000.png" and rows[0]["defect_type"] == "bar"
+    threshold = run.record.thresholds["image"]
+    for row in rows:
+        assert int(row["label"]) == (row["defect_type"] != "good")
+        assert int(row["prediction"]) == (float(row["score"]) >= threshold)
+    assert set(run.record.by_defect_type) == {"bar", "square"}
+    low, high = run.record.intervals["image_AUROC"]
+    assert low <= run.metrics["image_AUROC"] <= high
+    assert "image_AUROC" in run._repr_html_() and "data:image/png" in run._repr_html_()
+    assert list(experiment.results.glob("runs/.*")) == []
+
+
+@pytest.mark.parametrize(
+    ("detector", "arguments"),
+    [(Padim, {"n_features": 10}), (Patchcore, {"num_neighbors": 2}), (Cflow, {"max_epochs": 1, "coupling_blocks": 2})],
+)
+def test_checkpoints_hold_tensors_and_plain_data_only(experiment, detector, arguments):
+    run = experiment.run(detector, **LITE0, **arguments)
+    content = torch.load(run.folder / "model.ckpt", weights_only=True)
+    assert content["hyper_parameters"]["backbone"] == "tf_efficientnet_lite0"
+    assert content["hyper_parameters"]["pre_trained"] is False
+    assert not any("blocks.3" in name for name in content["state_dict"]), "what lies behind the last layer is not kept"
+
+
+def test_running_again_shows_the_stored_result_and_rerun_trains(experiment):
+    first = experiment.run(Padim, **LITE0, n_features=10)
+    record = (first.folder / "run.json").read_bytes()
+    again = experiment.run(Padim, **LITE0, n_features=10)
+    assert again.stored and again.metrics == first.metrics
+    assert (first.folder / "run.json").read_bytes() == record
+    anew = experiment.run(Padim, **LITE0, n_features=10, rerun=True)
+    assert not anew.stored and _scores(anew) == _scores(first)
+    assert len(experiment.table()) == 1 and experiment.best().run_id == first.run_id
+
+
+def test_a_missing_weight_file_is_skipped_with_the_way_to_get_it(experiment):
+    run = experiment.run(Padim, backbone="resnet18")
+    assert run.status == "skipped" and "weights/resnet18.safetensors" in run.reason
+    assert "skipped" in run._repr_html_()
+    assert not (experiment.results / "runs").exists()
+
+
+def test_a_failure_is_recorded_and_tried_again(experiment, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="out of luck"):
+        patch.setattr("training_code.experiment.compute_metrics", _raise(RuntimeError("out of luck")))
+        experiment.run(Padim, **LITE0, n_features=10)
+    (folder,) = experiment.results.glob("runs/*")
+    record = read_record(folder)
+    assert record.status == "failed" and record.error == "RuntimeError: out of luck"
+    assert experiment.run(Padim, **LITE0, n_features=10).status == "ok"
+    assert read_record(folder).status == "ok"
+
+
+def test_a_failing_rerun_leaves_the_good_result(experiment, monkeypatch):
+    run = experiment.run(Padim, **LITE0, n_features=10)
+    before = (run.folder / "run.json").read_bytes()
+    monkeypatch.setattr("training_code.experiment.write_examples", _raise(MemoryError()))
+    with pytest.raises(MemoryError):
+        experiment.run(Padim, **LITE0, n_features=10, rerun=True)
+    assert (run.folder / "run.json").read_bytes() == before
+    assert experiment.run(Padim, **LITE0, n_features=10).stored
+
+
+def test_running_out_of_memory_has_a_status_of_its_own(experiment, monkeypatch):
+    monkeypatch.setattr("training_code.experiment.compute_metrics", _raise(MemoryError("too much")))
+    with pytest.raises(MemoryError):
+        experiment.run(Padim, **LITE0, n_features=10)
+    (folder,) = experiment.results.glob("runs/*")
+    assert read_record(folder).status == "out_of_memory"
+
+
+def test_two_that_start_the_same_run_at_once_train_it_once(experiment):
+    runs = []
+    threads = [threading.Thread(target=lambda: runs.append(experiment.run(Padim, **LITE0, n_features=7))) for _ in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(run.stored for run in runs) == [False, True]
+
+
+def test_what_a_killed_process_left_is_cleaned(experiment):
+    run = experiment.run(Padim, **LITE0, n_features=10)
+    leftover = run.folder.parent / f".{run.run_id}.abcd"
+    leftover.mkdir()
+    experiment.run(Padim, **LITE0, n_features=10, rerun=True)
+    assert not leftover.exists()
+
+
+def test_without_masks_pixel_metrics_are_blank(tmp_path):
+    folder = make_mvtec(tmp_path / "unmasked", masks=False)
+    run = Experiment(folder, image_size=64, results=tmp_path).run(Padim, **LITE0, n_features=10)
+    assert set(run.metrics) == {"image_AUROC", "image_F1Score", "image_AUPR", "image_F1Max"}
+
+
+def test_without_abnormal_images_there_are_scores_only(tmp_path):
+    folder = make_mvtec(tmp_path / "normal", defective=0)
+    run = Experiment(folder, image_size=64, results=tmp_path).run(Padim, **LITE0, n_features=10)
+    assert run.metrics == {} and len(_scores(run)) == 6 and np.isfinite(_scores(run)).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"image_size": 16}, "image_size=16 is out of range; valid: a whole number 32 to 8192"),
+        ({"seed": -1}, "seed=-1 is out of range"),
+        ({"seed": True}, "seed=True is out of range"),
+        ({"normalization": "none"}, "unknown normalization 'none'; valid: backbone, imagenet"),
+        ({"validation_split": 0.9}, "validation_split=0.9 is out of range; valid: 0 to 0.5"),
+        ({"train_batch_size": 0}, "train_batch_size=0 is out of range"),
+        ({"dataset": "/nowhere"}, "no dataset folder '/nowhere'"),
+        ({"dataset": ""}, "no dataset is given"),
+    ],
+)
+def test_a_wrong_protocol_is_refused_before_any_computation(tiny_dataset, arguments, words):
+    with pytest.raises(InputError, match=words):
+        Experiment(**{"dataset": tiny_dataset} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("detector", "arguments", "words"),
+    [
+        # 11 images remain for training, the last batch has 3 of them, blocks.2 has 8 × 8 positions.
+        (
+            Cflow,
+            {"fiber_batch_size": 200},
+            "fiber_batch_size=200 is more than the 192 positions of blocks.2 in the last",
+        ),
+        (Patchcore, {"coreset_sampling_ratio": 0.001}, "selects nothing of 704 patches of 11 images"),
+    ],
+)
+def test_too_few_patches_are_noticed_before_training(tmp_path, tiny_dataset, detector, arguments, words):
+    experiment = Experiment(tiny_dataset, image_size=64, train_batch_size=8, results=tmp_path)
+    with pytest.raises(InputError, match=words):
+        experiment.run(detector, **LITE0, **arguments)
+    assert not (tmp_path / "runs").exists()
+
+
+SCRIPT = """
+import sys
+from training_code.experiment import Experiment
+experiment = Experiment(sys.argv[1], image_size=64, seed=3, results=sys.argv[2])
+for detector, arguments in (
+    ("Padim", {"n_features": 10}),
+    ("Patchcore", {"coreset_sampling_ratio": 0.2}),
+    ("Cflow", {"max_epochs": 2, "coupling_blocks": 2}),
+):
+    experiment.run(detector, backbone="efficientnet_lite0", layers=["blocks.2"], **arguments)
+"""
+
+
+def test_the_same_seed_gives_the_same_scores_in_fresh_processes(tmp_path, tiny_dataset):
+    for name in ("one", "two"):
+        subprocess.run([sys.executable, "-c", SCRIPT, tiny_dataset, tmp_path / name], check=True, capture_output=True)
+    runs = sorted(path.name for path in (tmp_path / "one" / "runs").iterdir())
+    assert len(runs) == 3 and runs == sorted(path.name for path in (tmp_path / "two" / "runs").iterdir())
+    for run_id in runs:
+        one, two = (_scores(type("R", (), {"folder": tmp_path / name / "runs" / run_id})) for name in ("one", "two"))
+        np.testing.assert_allclose(one, two, rtol=0, atol=1e-6)
+        records = [json.loads((tmp_path / name / "runs" / run_id / "run.json").read_text()) for name in ("one", "two")]
+        assert records[0]["metrics"] == records[1]["metrics"]
+
+
+def _raise(error):
+    def function(*_):
+        raise error
+
+    return function

@@ -1,0 +1,98 @@
+"""The notebooks of the repository, run through papermill on tiny data."""
+
+import nbformat
+import openpyxl
+import pytest
+from helpers.records import make_record
+
+from training_code import paths
+from training_code.execute import execute_notebook
+from training_code.records.record import read_records, write_record
+from training_code.sweep.notebook import read_notebook
+
+TRAINING = sorted(paths.NOTEBOOKS.glob("1?_train_*.ipynb"))
+
+
+@pytest.mark.parametrize("path", TRAINING, ids=lambda path: path.stem)
+def test_all_cells_run_on_the_embedded_backbone_and_the_others_are_skipped(path, tmp_path, tiny_dataset):
+    parameters = {"dataset": str(tiny_dataset), "image_size": 128, "results": str(tmp_path / "results")}
+    execute_notebook(path, tmp_path / "executed.ipynb", parameters)
+    notebook, executed = read_notebook(path), nbformat.read(tmp_path / "executed.ipynb", as_version=4)
+    backbones = [notebook.evaluate(cell.arguments, {})["backbone"] for cell in notebook.cells]
+    runs, problems = read_records(tmp_path / "results")
+    assert len(runs) == backbones.count("efficientnet_lite0") > 0 and not problems
+    assert all(record.status == "ok" and record.metrics["image_AUROC"] > 0 for _, record in runs)
+    text = [str(output) for cell in executed.cells for output in cell.get("outputs", [])]
+    skipped = [output for output in text if "skipped" in output]
+    assert len(skipped) == len(backbones) - len(runs)
+    assert all("needs the file" in output for output in skipped)
+    assert "predictions" in text[-1], "the last cell shows the best run with its picture"
+
+
+def test_the_dataset_check_shows_what_is_in_a_folder(tmp_path, tiny_dataset):
+    execute_notebook(paths.NOTEBOOKS / "00_dataset_check.ipynb", tmp_path / "out.ipynb", {"dataset": str(tiny_dataset)})
+    text = (tmp_path / "out.ipynb").read_text()
+    assert "test/square" in text and "image/png" in text or "data:image/png" in text
+
+
+def test_the_results_notebook_writes_the_workbook(tmp_path):
+    for name, auroc in (("a", 0.9), ("b", 0.6)):
+        folder = tmp_path / "results" / "runs" / name
+        folder.mkdir(parents=True)
+        write_record(folder, make_record(name, metrics={"image_AUROC": auroc, "pixel_AUROC": 0.5}))
+    workbook = tmp_path / "w.xlsx"
+    parameters = {"results": str(tmp_path / "results"), "workbook": str(workbook)}
+    execute_notebook(paths.NOTEBOOKS / "30_results.ipynb", tmp_path / "out.ipynb", parameters)
+    sheets = openpyxl.load_workbook(workbook)
+    assert sheets.sheetnames == ["Best models", "All runs"]
+    header = [cell.value for cell in sheets["Best models"][1]]
+    assert header[:5] == ["Model", "image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score"]
+    assert [cell.value for cell in sheets["Best models"][2]][:2] == ["Padim", 0.9]
+    assert sheets["All runs"].max_row == 3
+    assert "image/png" in (tmp_path / "out.ipynb").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(paths.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_every_notebook_stands_in_the_index(path):
+    assert f"({path.name})" in (paths.NOTEBOOKS / "README.md").read_text()
+
+
+GRID = {
+    "10_train_padim": {
+        ("resnet18", "layer1 layer2 layer3"): [100, 300, 448],
+        ("resnet50", "layer1 layer2 layer3"): [100, 300, 500],
+        ("wide_resnet50_2", "layer1 layer2 layer3"): [100, 300, 500],
+        ("wide_resnet50_2", "layer1 layer2"): [300],
+        ("wide_resnet50_2", "layer1 layer3"): [300],
+        ("wide_resnet50_2", "layer2"): [300],
+        ("wide_resnet50_2", "layer1"): [256],
+        ("cspdarknet53", "stages.1 stages.2 stages.3"): [100, 300, 400],
+        ("efficientnet_b7", "features.1 features.2 features.4"): [100],
+        ("efficientnet_b7", "features.4 features.6 features.8"): [300],
+        ("efficientnet_b7", "features.2 features.5 features.7"): [400],
+        ("efficientnet_b7", "features.6 features.8"): [500],
+        ("efficientnet_b7", "features.7 features.8"): [304, 1000],
+    },
+    "11_train_patchcore": {
+        ("resnet18", "layer2 layer3"): [(0.01, 3), (0.05, 5)],
+        ("resnet50", "layer2 layer3"): [(0.1, 5)],
+        ("wide_resnet50_2", "layer1 layer2 layer3"): [(0.05, 5)],
+    },
+    "12_train_cflow": {
+        ("resnet18", "layer1 layer2 layer3"): [30],
+        ("wide_resnet50_2", "layer1 layer2 layer3"): [30],
+    },
+}
+
+
+@pytest.mark.parametrize("name", GRID)
+def test_the_grid_is_the_one_that_researchers_ran_by_hand(name):
+    notebook = read_notebook(paths.NOTEBOOKS / f"{name}.ipynb")
+    found: dict = {}
+    for cell in notebook.cells:
+        arguments = notebook.evaluate(cell.arguments, {})
+        if arguments["backbone"] != "efficientnet_lite0":
+            values = [value for name, value in arguments.items() if name not in ("backbone", "layers")]
+            key = arguments["backbone"], " ".join(arguments["layers"])
+            found.setdefault(key, []).append(values[0] if len(values) == 1 else tuple(values))
+    assert found == GRID[name]

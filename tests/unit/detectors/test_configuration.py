@@ -1,0 +1,73 @@
+import inspect
+
+import anomalib.models
+import pytest
+
+from training_code.detectors import Cflow, Padim, Patchcore
+from training_code.detectors.configuration import configure
+from training_code.detectors.registry import DETECTORS
+from training_code.errors import InputError
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_arguments_and_defaults_are_anomalibs(name):
+    entry, theirs = DETECTORS[name], getattr(anomalib.models, name)
+    assert issubclass(entry.cls, theirs)
+    assert inspect.signature(entry.cls) == inspect.signature(theirs)
+    assert set(entry.checks) <= set(inspect.signature(theirs).parameters)
+
+
+def test_defaults_are_filled_in():
+    assert configure(Patchcore, {"backbone": "resnet18"}).arguments == {
+        "backbone": "resnet18",
+        "layers": ["layer2", "layer3"],
+        "coreset_sampling_ratio": 0.1,
+        "num_neighbors": 9,
+        "precision": "float32",
+    }
+    assert configure(Cflow, {}).arguments["max_epochs"] == 30
+
+
+@pytest.mark.parametrize(
+    ("backbone", "n_features"), [("resnet18", 100), ("wide_resnet50_2", 550)], ids=["resnet18", "wide_resnet50_2"]
+)
+def test_padim_keeps_the_papers_number_of_features(backbone, n_features):
+    assert configure(Padim, {"backbone": backbone}).arguments["n_features"] == n_features
+
+
+def test_anomalibs_class_ours_and_the_name_mean_the_same():
+    assert configure(anomalib.models.Patchcore, {}) == configure(Patchcore, {}) == configure("Patchcore", {})
+
+
+def test_layers_are_recorded_under_their_own_names():
+    arguments = {"backbone": "efficientnet_b7", "layers": ["features.4", "features.6"], "n_features": 300}
+    assert configure(Padim, arguments).layers == ["blocks.3", "blocks.5"]
+
+
+@pytest.mark.parametrize(
+    ("detector", "arguments", "words"),
+    [
+        (Padim, {"backbone": "resnet18", "n_features": 449}, "n_features=449 .*448 channels, valid: 1 to 448"),
+        (Padim, {"n_features": 0}, "n_features=0 of Padim is out of range; valid: at least 1"),
+        (Padim, {"n_features": True}, "n_features=True of Padim has a wrong type; valid: int or None"),
+        (Padim, {"layers": "layer1"}, "layers='layer1' of Padim has a wrong type; valid: list of str"),
+        (Padim, {"max_epochs": 3}, "unknown argument of Padim 'max_epochs'; valid: backbone, layers, n_features"),
+        (Patchcore, {"coreset_sampling_ration": 0.1}, r"\(did you mean 'coreset_sampling_ratio'\?\)"),
+        (Patchcore, {"coreset_sampling_ratio": 1.5}, "out of range; valid: above 0 and at most 1"),
+        (Patchcore, {"coreset_sampling_ratio": float("nan")}, "wrong type; valid: float"),
+        (Patchcore, {"num_neighbors": 2.5}, "num_neighbors=2.5 of Patchcore has a wrong type; valid: int"),
+        (Patchcore, {"precision": "bfloat16"}, "valid: one of float32, float16"),
+        (Cflow, {"max_epochs": 0}, "max_epochs=0 of Cflow is out of range; valid: at least 1"),
+        (Cflow, {"condition_vector": 30}, "valid: a positive multiple of 4"),
+        (Cflow, {"pre_trained": False}, "unknown argument of Cflow 'pre_trained'"),
+        (anomalib.models.Stfpm, {}, "unknown detector 'Stfpm'; valid: Padim, Patchcore, Cflow"),
+        (dict, {}, "unknown detector 'dict'"),
+    ],
+)
+def test_wrong_configurations_are_refused_with_the_valid_choices(detector, arguments, words):
+    with pytest.raises(InputError, match=words):
+        configure(detector, arguments)
+
+
+def test_an_int_is_a_valid_float():
+    assert configure(Patchcore, {"coreset_sampling_ratio": 1}).arguments["coreset_sampling_ratio"] == 1

@@ -1,0 +1,85 @@
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from training_code.errors import InputError
+from training_code.sweep.notebook import cut_out, read_notebook
+
+PARAMETERS = 'dataset: str = "textures"  # a folder\nratio: float = 0.1'
+EXPERIMENT = "experiment = Experiment(dataset, seed=3)"
+FIRST = 'experiment.run(Padim, backbone="resnet18", n_features=10)'
+SECOND = "experiment.run(\n    Patchcore,\n    coreset_sampling_ratio=ratio,\n)"
+
+
+def _write(folder: Path, *sources: str, parameters: str | None = PARAMETERS) -> Path:
+    notebook = new_notebook()
+    if parameters is not None:
+        notebook.cells.append(new_code_cell(parameters, metadata={"tags": ["parameters"]}))
+    for source in sources:
+        notebook.cells.append(new_markdown_cell(source) if source.startswith("#") else new_code_cell(source))
+    nbformat.write(notebook, folder / "n.ipynb")
+    return folder / "n.ipynb"
+
+
+@pytest.fixture
+def notebook(tmp_path):
+    cells = ("%matplotlib inline", EXPERIMENT, "### First", FIRST, "### Second", SECOND, "experiment.table()")
+    return read_notebook(_write(tmp_path, *cells))
+
+
+def test_parameters_experiment_and_configurations_are_found(notebook):
+    assert notebook.parameters == {"dataset": "textures", "ratio": 0.1}
+    assert [cell.detector for cell in notebook.cells] == ["Padim", "Patchcore"]
+    assert notebook.evaluate(notebook.experiment, {"dataset": "tiles"}) == {"dataset": "tiles", "seed": 3}
+    assert notebook.evaluate(notebook.cells[0].arguments, {}) == {"backbone": "resnet18", "n_features": 10}
+    assert notebook.evaluate(notebook.cells[1].arguments, {"ratio": 0.5}) == {"coreset_sampling_ratio": 0.5}
+
+
+def test_a_job_runs_its_configuration_and_no_other(notebook):
+    first = cut_out(notebook, notebook.cells[0], None)
+    assert [cell.source for cell in first.cells][-2:] == ["### First", FIRST]
+    second = [cell.source for cell in cut_out(notebook, notebook.cells[1], None).cells]
+    assert second == [PARAMETERS, "%matplotlib inline", EXPERIMENT, "### Second", SECOND]
+    assert notebook.content.cells[3].source == "### First"
+
+
+def test_varied_values_stand_in_the_cell_and_its_old_heading_is_gone(notebook):
+    cells = cut_out(notebook, notebook.cells[0], {"backbone": "resnet50", "layers": ["layer1"]}).cells
+    assert cells[-1].source == "experiment.run(\n    Padim,\n    backbone='resnet50',\n    layers=['layer1'],\n)"
+    assert "First" not in cells[-2].source
+
+
+@pytest.mark.parametrize(
+    ("sources", "parameters", "words"),
+    [
+        ((EXPERIMENT, FIRST), None, "no cell tagged 'parameters'"),
+        ((EXPERIMENT,), PARAMETERS, "no training notebook"),
+        ((FIRST,), PARAMETERS, "no training notebook"),
+        ((EXPERIMENT, FIRST), "a = 1\nb = 2 * a", r"'b = 2 \* a'; only names set to literals"),
+        ((EXPERIMENT, FIRST), "import os", "'import os'; only names set to literals"),
+        ((EXPERIMENT, "experiment.run(Padim, **options)"), PARAMETERS, r"called with \*\*"),
+        ((EXPERIMENT, 'experiment.run("Padim")'), PARAMETERS, "cell 3 must name its detector first"),
+        ((EXPERIMENT, f"{FIRST}\n{FIRST}"), PARAMETERS, "cell 3 calls experiment.run more than once"),
+        ((EXPERIMENT, "experiment.run(Padim"), PARAMETERS, "cell 3 is not valid Python"),
+    ],
+)
+def test_a_notebook_that_a_sweep_could_not_know_is_refused(tmp_path, sources, parameters, words):
+    with pytest.raises(InputError, match=words):
+        read_notebook(_write(tmp_path, *sources, parameters=parameters))
+
+
+def test_an_argument_that_is_computed_is_refused(tmp_path):
+    notebook = read_notebook(_write(tmp_path, EXPERIMENT, "experiment.run(Padim, n_features=5 * 20)"))
+    with pytest.raises(InputError, match=r"n_features=5 \* 20 is neither a literal nor .*\(dataset, ratio\)"):
+        notebook.evaluate(notebook.cells[0].arguments, notebook.parameters)
+
+
+def test_a_missing_notebook_is_named_with_the_ones_that_there_are(tmp_path):
+    _write(tmp_path, EXPERIMENT, FIRST)
+    with pytest.raises(InputError, match="no notebook .*other.ipynb; valid: n"):
+        read_notebook(tmp_path / "other.ipynb")
+    (tmp_path / "bad.ipynb").write_text("{")
+    with pytest.raises(InputError, match="is not a notebook"):
+        read_notebook(tmp_path / "bad.ipynb")

@@ -1,0 +1,84 @@
+import pytest
+import yaml
+
+from training_code import paths
+from training_code.errors import InputError
+from training_code.sweep.plan import make_plan, read_sweep
+
+GOOD = str(paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb")
+
+
+@pytest.fixture
+def plan(tmp_path, tiny_dataset):
+    def make(entry=None, **content):
+        content = {
+            "parameters": {"dataset": str(tiny_dataset)},
+            "notebooks": [{"notebook": GOOD, **(entry or {})}],
+        } | content
+        path = tmp_path / "sweep.yaml"
+        path.write_text(yaml.safe_dump(content))
+        return make_plan(read_sweep(path), str(tmp_path / "results"))
+
+    return make
+
+
+def test_every_configuration_is_a_job_and_missing_weights_are_known_beforehand(plan):
+    jobs = plan()
+    assert [job.state for job in jobs] == ["to run", "to run", "missing weights"]
+    assert "resnet18" in jobs[2].reason and jobs[0].name.startswith("padim-efficientnet_lite0-")
+
+
+def test_lists_of_parameters_and_variations_multiply(plan):
+    jobs = plan({"select": {"n_features": 10, "backbone": "efficientnet_lite0"}, "vary": {"n_features": [5, 10, 15]}})
+    assert [job.varied["n_features"] for job in jobs] == [5, 10, 15]
+    jobs = plan({"select": {"n_features": [20]}, "parameters": {"seed": [0, 1, 2]}})
+    assert [job.experiment.seed for job in jobs] == [0, 1, 2]
+    assert len({job.name for job in jobs}) == 3
+
+
+def test_a_run_that_is_selected_twice_is_one_job(plan):
+    jobs = plan({"select": {"backbone": "efficientnet_lite0"}, "vary": {"n_features": [5]}})
+    assert len(jobs) == 1
+
+
+def test_a_list_argument_is_selected_as_a_whole(plan):
+    assert len(plan({"select": {"layers": ["blocks.2"]}})) == 2
+    assert len(plan({"select": {"layers": [["blocks.2"], ["layer1"]]}})) == 3
+
+
+@pytest.mark.parametrize(
+    ("entry", "content", "words"),
+    [
+        ({}, {"notebook": []}, "unknown key in .*sweep.yaml 'notebook'.*did you mean 'notebooks'"),
+        ({"selct": {}}, {}, r"unknown key .* 'selct' \(did you mean 'select'\?\); valid: notebook, parameters"),
+        ({"notebook": "99_train"}, {}, "there is no notebook .*99_train.ipynb; valid: .*10_train_padim"),
+        ({"parameters": {"sed": 1}}, {}, "unknown parameter of good.ipynb 'sed'.*did you mean 'seed'"),
+        ({"select": {"backbone": "resnet81"}}, {}, "backbone: .*resnet81.* matches no cell.*did you mean resnet18"),
+        ({"select": {"num_neighbors": 3}}, {}, "unknown argument to select in good.ipynb 'num_neighbors'"),
+        ({"vary": {"n_feature": [3]}}, {}, "good.ipynb, cell 6: unknown argument of Padim 'n_feature'"),
+        ({"vary": {"n_features": [3, 4000]}}, {}, "good.ipynb, cell 6: n_features=4000 is out of range"),
+        ({"parameters": {"dataset": "nowhere"}}, {}, "no dataset folder 'nowhere'"),
+        ({"parameters": {"seed": "one"}}, {}, "seed='one' is out of range"),
+        ({}, {"timeout": 0}, "timeout=0 must be a whole number of seconds"),
+        ({}, {"notebooks": []}, "at least one entry"),
+        ({}, {"notebooks": "10_train_padim"}, "at least one entry"),
+        ({}, {"parameters": [1]}, "parameters must be names with values"),
+    ],
+)
+def test_mistakes_in_a_sweep_file_are_found_before_the_first_job(plan, entry, content, words):
+    with pytest.raises(InputError, match=words):
+        plan(entry, **content)
+
+
+def test_a_file_that_is_not_there_or_no_yaml_is_named(tmp_path):
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    with pytest.raises(InputError, match="bad.yaml is not valid YAML"):
+        read_sweep(tmp_path / "bad.yaml")
+    with pytest.raises(InputError, match="no sweep file .*valid: .*bad.yaml"):
+        read_sweep(tmp_path / "good.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(paths.SWEEPS.glob("*.yaml")), ids=lambda path: path.name)
+def test_the_sweeps_of_the_repository_can_be_planned(path, tmp_path):
+    jobs = make_plan(read_sweep(path), str(tmp_path))
+    assert len(jobs) >= 9 and len({job.cell.detector for job in jobs}) >= 3

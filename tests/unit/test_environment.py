@@ -1,0 +1,56 @@
+"""The files that describe the environment say the same, and the environment is the one they describe."""
+
+import re
+import tomllib
+from importlib.metadata import version
+
+import pytest
+import yaml
+
+from training_code import paths
+
+
+def _normalised(name):
+    return re.sub(r"[-_.]+", "-", re.match(r"[A-Za-z0-9._-]+", name)[0]).lower()
+
+
+PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
+NEEDED = {_normalised(name) for name in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]}
+CONSTRAINTS = (paths.ROOT / "constraints.txt").read_text()
+PINNED = {
+    _normalised(line): line.split("==")[1] for line in CONSTRAINTS.splitlines() if line and not line.startswith("#")
+}
+CONDA = yaml.safe_load((paths.ROOT / "environment.yml").read_text())["dependencies"]
+
+
+def test_everything_that_is_needed_is_pinned_without_addresses():
+    assert set(PINNED) >= NEEDED
+    assert "://" not in CONSTRAINTS and " @ " not in CONSTRAINTS
+
+
+def test_conda_users_get_the_same_versions():
+    lines = [line for line in CONDA[-1]["pip"] if not line.startswith("--")]
+    assert {_normalised(line): line.split("==")[1] for line in lines} == {name: PINNED[name] for name in NEEDED}
+    minimum = PROJECT["requires-python"].removeprefix(">=")
+    assert f"python={minimum}" in CONDA
+
+
+@pytest.mark.parametrize("name", sorted(NEEDED))
+def test_the_tests_run_with_the_pinned_versions(name):
+    assert version(name).split("+")[0] == PINNED[name]
+
+
+def test_torch_and_torchvision_fit_each_other():
+    import torch
+    import torchvision
+
+    boxes, scores = torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([1.0])
+    assert torchvision.ops.nms(boxes, scores, 0.5).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["jupyterlab", "anomalib", "torch", "papermill", "pandas", "openpyxl", "matplotlib", "seaborn", "scikit-learn"],
+)
+def test_the_packages_that_people_count_on_are_there(name):
+    assert name in NEEDED
