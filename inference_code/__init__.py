@@ -1,0 +1,1 @@
+"""Inference: the detector of a finished run on new images."""
