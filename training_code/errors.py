@@ -9,6 +9,10 @@ from collections.abc import Callable, Iterable
 class InputError(ValueError):
     """Something that was given to the project is wrong; the message says what and what would be right."""
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what a notebook shows: the sentence alone, since the mistake is not in the code."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class MissingWeightsError(InputError):
     """A backbone's weight file does not lie in ``weights/``; the message says how to get it."""

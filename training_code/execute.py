@@ -1,5 +1,6 @@
 """Executing a notebook through papermill, as sweeps and the comparison do."""
 
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,6 @@ from nbformat import NotebookNode
 from traitlets.config import Config
 
 from training_code import paths
-
-# Files instead of network ports: nobody else on the machine can reach the kernel.
-_KERNEL = Config({"KernelManager": {"transport": "ipc"}})
 
 
 def execute_notebook(
@@ -38,13 +36,16 @@ def execute_notebook(
         If a cell takes too long, or the kernel dies.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
-    papermill.execute_notebook(
-        notebook,
-        output,
-        parameters=dict(parameters),
-        kernel_name="python3",
-        cwd=paths.NOTEBOOKS,
-        progress_bar=False,
-        execution_timeout=timeout,
-        config=_KERNEL,
-    )
+    with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
+        # Sockets in a folder of our own, not network ports, which everybody on the machine could reach.
+        kernel = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/socket"}})
+        papermill.execute_notebook(
+            notebook,
+            output,
+            parameters=dict(parameters),
+            kernel_name="python3",
+            cwd=paths.NOTEBOOKS,
+            progress_bar=False,
+            execution_timeout=timeout,
+            config=kernel,
+        )

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from anomalib.callbacks import ModelCheckpoint
@@ -338,7 +339,7 @@ class Experiment:
                 validation = _predict(engine, detector, collector, datamodule.val_dataloader())
             with timed(times, "test"):
                 test = _predict(engine, detector, collector, datamodule.test_dataloader())
-        if not torch.isfinite(torch.from_numpy(test.scores)).all():
+        if not np.isfinite(test.scores).all():
             raise FloatingPointError(f"{configuration.detector} gives scores that are not finite: training diverged")
         times["latency"] = median_seconds(_single_image(detector, self.image_size))
         thresholds = find_thresholds(validation)

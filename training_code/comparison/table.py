@@ -41,12 +41,14 @@ def best_models(table: pd.DataFrame, criterion: str = "image_AUROC") -> pd.DataF
     if criterion not in METRICS:
         raise unknown("criterion", criterion, METRICS)
     columns = ["Model", *MAIN_METRICS, "dataset", "backbone", "configuration", "normalization", "seed"]
-    columns += ["latency_s", "checkpoint_bytes", "run_id"]
+    columns += ["latency_s", "checkpoint_bytes", "run_id", "dataset_fingerprint"]
     if criterion not in table:
         return pd.DataFrame(columns=columns)
     able = table[(table["status"] == "ok") & table["pretrained"] & table[criterion].notna()]
     ranked = able.sort_values([criterion, "latency_s"], ascending=[False, True])
-    best = ranked.drop_duplicates(["dataset", "detector"]).sort_values(["dataset", "detector"], ignore_index=True)
+    # A dataset that has changed is another one, although it has kept its name.
+    best = ranked.drop_duplicates(["dataset", "dataset_fingerprint", "detector"])
+    best = best.sort_values(["dataset", "dataset_fingerprint", "detector"], ignore_index=True)
     return best.rename(columns={"detector": "Model"}).reindex(columns=columns)
 
 

@@ -56,6 +56,12 @@ def test_of_level_runs_the_faster_one_is_the_best():
     assert best_models(_table(make_record("a", times=slow), make_record("b", times=fast)))["run_id"].tolist() == ["b"]
 
 
+def test_a_dataset_that_has_changed_is_not_ranked_with_what_it_was():
+    changed = make_record().dataset | {"fingerprint": "g"}
+    table = _table(make_record("a"), make_record("b", dataset=changed, metrics={"image_AUROC": 0.9}))
+    assert best_models(table)["run_id"].tolist() == ["a", "b"]
+
+
 def test_an_unknown_criterion_is_refused_with_the_valid_ones():
     with pytest.raises(InputError, match="unknown criterion 'AUROC'.*image_AUROC"):
         best_models(_table(make_record()), "AUROC")
