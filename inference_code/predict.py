@@ -2,7 +2,6 @@
 
 import argparse
 import csv
-import io
 import sys
 from pathlib import Path
 
@@ -26,28 +25,29 @@ def main(arguments: list[str]) -> int:
     from inference_code.predictor import Predictor
     from inference_code.visualization import overlay
     from training_code.data.layout import find_images
-    from training_code.files import write_text
 
     images = find_images(options.source) if options.source.is_dir() else [options.source]
+    images = [path for path in images if not path.resolve().is_relative_to(options.output.resolve())]
     if not images or not images[0].exists():
         raise InputError(f"there is no image {options.source}")
     predictor = Predictor.load(options.run, options.results)
     options.output.mkdir(parents=True, exist_ok=True)
-    table, unreadable = io.StringIO(), 0
-    writer = csv.DictWriter(table, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    for number, path in enumerate(tqdm(images, unit="image", disable=None), 1):
-        try:
-            (prediction,) = predictor.predict([path])
-        except InputError as error:
-            unreadable += 1
-            print(f"error: {error}", file=sys.stderr)
-            continue
-        picture = f"{number:05d}_{path.stem}.png"
-        overlay(path, prediction.anomaly_map, predictor.record.thresholds["pixel"]).save(options.output / picture)
-        abnormal = "" if prediction.abnormal is None else int(prediction.abnormal)
-        writer.writerow({"path": path, "score": repr(prediction.score), "abnormal": abnormal, "picture": picture})
-    write_text(options.output / "predictions.csv", table.getvalue())
+    unreadable = 0
+    with open(options.output / "predictions.csv", "w", newline="", encoding="utf-8") as table:
+        writer = csv.DictWriter(table, FIELDS)
+        writer.writeheader()
+        for number, path in enumerate(tqdm(images, unit="image", disable=None), 1):
+            try:
+                (prediction,) = predictor.predict([path])
+            except InputError as error:
+                unreadable += 1
+                print(f"error: {error}", file=sys.stderr)
+                continue
+            picture = f"{number:05d}_{path.stem}.png"
+            overlay(path, prediction.anomaly_map, predictor.record.thresholds["pixel"]).save(options.output / picture)
+            abnormal = "" if prediction.abnormal is None else int(prediction.abnormal)
+            writer.writerow({"path": path, "score": repr(prediction.score), "abnormal": abnormal, "picture": picture})
+            table.flush()  # what was predicted is there, whatever happens next
     print(f"{len(images) - unreadable} images predicted with {predictor.record.run_id}, {unreadable} unreadable")
     print(f"written: {options.output / 'predictions.csv'} and a picture for each image")
     return 1 if unreadable else 0

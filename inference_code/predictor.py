@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 from anomalib.data.utils import read_image
 from anomalib.models.components import AnomalibModule
 from numpy.typing import NDArray
+from PIL import Image
 
 from training_code import paths
 from training_code.comparison.table import best_models, runs_table
@@ -68,10 +68,9 @@ class Predictor:
             raise InputError(f"{checkpoint} is missing or not the file that its run wrote")
         identity = record.identity
         configuration = configure(record.detector, record.arguments)
-        network = timm.create_model(configuration.backbone.architecture, pretrained=False, num_classes=0)
         detector = build_detector(
             configuration,
-            network.eval().requires_grad_(False),
+            configuration.backbone.create(),
             tuple(identity["image_size"]),
             tuple(identity["normalization"]["mean"]),
             tuple(identity["normalization"]["std"]),
@@ -92,7 +91,7 @@ class Predictor:
         for path in map(Path, images):
             try:
                 image = read_image(path, as_tensor=True)
-            except (OSError, SyntaxError) as error:
+            except (OSError, SyntaxError, Image.DecompressionBombError) as error:
                 raise InputError(f"{path} is not an image that can be read ({error})") from error
             with torch.inference_mode():
                 # The transform of training; the module's own forward would resize as exported models do.

@@ -3,12 +3,14 @@
 `Experiment.run` is the only place where the stages are composed: data, features, detector, evaluation, record.
 """
 
+import contextlib
 import csv
 import datetime
 import html
 import io
 import logging
 import math
+import operator
 import shutil
 import tempfile
 import time
@@ -121,8 +123,8 @@ class Experiment:
         if normalization not in NORMALIZATIONS:
             raise unknown("normalization", normalization, NORMALIZATIONS)
         self.normalization = normalization
-        if not 0 <= validation_split <= 0.5:
-            raise InputError(f"validation_split={validation_split} is out of range; valid: 0 to 0.5")
+        if not isinstance(validation_split, int | float) or not 0 <= validation_split <= 0.5:
+            raise InputError(f"validation_split={validation_split!r} is out of range; valid: 0 to 0.5")
         self.validation_split = float(validation_split)
         self.train_batch_size = _whole("train_batch_size", train_batch_size, 1)
         self.eval_batch_size = _whole("eval_batch_size", eval_batch_size, 1)
@@ -192,12 +194,16 @@ class Experiment:
         """Return the folder of a run, which need not exist."""
         return self.results / "runs" / run_id
 
-    def stored(self, run_id: str) -> Record | None:
-        """Return the record of a run that ended well; None where there is none or it is damaged."""
+    def record(self, run_id: str) -> Record | None:
+        """Return the record of a run, however it ended; None where there is none or it is damaged."""
         try:
-            record = read_record(self.folder(run_id))
+            return read_record(self.folder(run_id))
         except ValueError:
             return None
+
+    def stored(self, run_id: str) -> Record | None:
+        """Return the record of a run that ended well; None where there is none."""
+        record = self.record(run_id)
         return record if record and record.status == "ok" else None
 
     def table(self) -> pd.DataFrame:
@@ -244,12 +250,18 @@ class Experiment:
     def _normalization(self, backbone: Backbone) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return (backbone.mean, backbone.std) if self.normalization == "backbone" else (IMAGENET_MEAN, IMAGENET_STD)
 
+    def _lock(self, run_id: str) -> FileLock:
+        locks = self.results / "locks"
+        try:
+            locks.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"the results folder {self.results} cannot be written to: {error.strerror}") from error
+        return FileLock(locks / f"{run_id}.lock")
+
     @contextmanager
     def _locked(self, run_id: str) -> Iterator[Path]:
         """Hold the lock of a run, so that two processes never train the same one at once; a kill releases it."""
-        locks = self.results / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / f"{run_id}.lock")
+        lock = self._lock(run_id)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -261,8 +273,13 @@ class Experiment:
             lock.release()
 
     def record_failure(self, prepared: PreparedRun, status: Status, error: str) -> None:
-        """Record that a run did not end well, unless there is a result of it: that is worth more."""
-        if self.stored(prepared.run_id):
+        """Record that a run did not end well, unless there is a result of it or another process is at it."""
+        with contextlib.suppress(Timeout), self._lock(prepared.run_id).acquire(timeout=0):
+            self._record_failure(prepared, status, error)
+
+    def _record_failure(self, prepared: PreparedRun, status: Status, error: str) -> None:
+        """Record a failure while the lock of the run is held."""
+        if self.stored(prepared.run_id):  # a result that is there is worth more than the failure to repeat it
             return
         folder = self.folder(prepared.run_id)
         folder.mkdir(parents=True, exist_ok=True)
@@ -302,11 +319,11 @@ class Experiment:
         staging = Path(tempfile.mkdtemp(prefix=f".{prepared.run_id}.", dir=folder.parent))
         try:
             record = self._record(prepared, started, status="ok", **self._stages(prepared, staging))
+            write_record(staging, record)
             _move_files(staging, folder)
-            write_record(folder, record)
         except Exception as error:
             message = "".join(traceback.format_exception_only(error)).strip()
-            self.record_failure(prepared, _failure(error), message)
+            self._record_failure(prepared, _failure(error), message)
             raise
         finally:
             shutil.rmtree(staging, ignore_errors=True)
@@ -339,9 +356,10 @@ class Experiment:
                 validation = _predict(engine, detector, collector, datamodule.val_dataloader())
             with timed(times, "test"):
                 test = _predict(engine, detector, collector, datamodule.test_dataloader())
-        if not np.isfinite(test.scores).all():
+        if not all(np.isfinite(found.scores).all() for found in (test, validation) if found):
             raise FloatingPointError(f"{configuration.detector} gives scores that are not finite: training diverged")
-        times["latency"] = median_seconds(_single_image(detector, self.image_size))
+        device = engine.trainer.strategy.root_device
+        times["latency"] = median_seconds(_single_image(detector.to(device), self.image_size))
         thresholds = find_thresholds(validation)
         with timed(times, "metrics"):
             findings = {
@@ -423,13 +441,12 @@ class EpochProgress(Callback):
 
 
 def _move_files(staging: Path, folder: Path) -> None:
-    """Replace the files of a run by new ones; its record goes first, so that it never speaks of other files."""
-    shutil.rmtree(staging / "engine", ignore_errors=True)
+    """Replace the files of a run by new ones, its record last: until then the old one stands."""
     folder.mkdir(exist_ok=True)
-    (folder / RECORD).unlink(missing_ok=True)
-    shutil.rmtree(folder / EXAMPLES, ignore_errors=True)
-    for entry in staging.iterdir():
-        entry.replace(folder / entry.name)
+    if (folder / EXAMPLES).exists():
+        (folder / EXAMPLES).rename(staging / "replaced")
+    for name in (EXAMPLES, SCORES, CHECKPOINT, RECORD):
+        (staging / name).replace(folder / name)
 
 
 def _scores_csv(predictions: Predictions, thresholds: Thresholds, root: Path) -> str:
@@ -453,11 +470,18 @@ def _now() -> str:
 
 
 def _square(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
-    return _whole("image_size", height, 32, 8192), _whole("image_size", width, 32, 8192)
+    sides = tuple(image_size) if isinstance(image_size, tuple | list) else (image_size, image_size)
+    if len(sides) != 2:
+        raise InputError(f"image_size={image_size!r} must be one number, or height and width")
+    return _whole("image_size", sides[0], 32, 8192), _whole("image_size", sides[1], 32, 8192)
 
 
 def _whole(name: str, value: object, low: int, high: float = math.inf) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+    """Return a whole number, also one of numpy's, if it is in range."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or not low <= number <= high:
         raise InputError(f"{name}={value!r} is out of range; valid: a whole number {low} to {high}")
-    return value
+    return number

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -88,11 +89,12 @@ def test_a_failure_is_recorded_and_tried_again(experiment, monkeypatch):
     assert read_record(folder).status == "ok"
 
 
-def test_a_failing_rerun_leaves_the_good_result(experiment, monkeypatch):
+@pytest.mark.parametrize("stage", ["write_examples", "write_record", "_move_files"])
+def test_a_failing_rerun_leaves_the_good_result(experiment, monkeypatch, stage):
     run = experiment.run(Padim, **LITE0, n_features=10)
     before = (run.folder / "run.json").read_bytes()
-    monkeypatch.setattr("training_code.experiment.write_examples", _raise(MemoryError()))
-    with pytest.raises(MemoryError):
+    monkeypatch.setattr(f"training_code.experiment.{stage}", _raise(OSError("no space left")))
+    with pytest.raises(OSError, match="no space left"):
         experiment.run(Padim, **LITE0, n_features=10, rerun=True)
     assert (run.folder / "run.json").read_bytes() == before
     assert experiment.run(Padim, **LITE0, n_features=10).stored
@@ -147,11 +149,46 @@ def test_without_abnormal_images_there_are_scores_only(tmp_path):
         ({"train_batch_size": 0}, "train_batch_size=0 is out of range"),
         ({"dataset": "/nowhere"}, "no dataset folder '/nowhere'"),
         ({"dataset": ""}, "no dataset is given"),
+        ({"image_size": "256"}, "image_size='256' is out of range"),
+        ({"image_size": (256,)}, "must be one number, or height and width"),
+        ({"validation_split": "0.1"}, "validation_split='0.1' is out of range"),
     ],
 )
 def test_a_wrong_protocol_is_refused_before_any_computation(tiny_dataset, arguments, words):
     with pytest.raises(InputError, match=words):
         Experiment(**{"dataset": tiny_dataset} | arguments)
+
+
+def test_normalization_is_the_backbones_own_or_imagenets_for_all(tmp_path, tiny_dataset):
+    scores = {}
+    for mode, mean in (("backbone", [0.5] * 3), ("imagenet", [0.485, 0.456, 0.406])):
+        experiment = Experiment(tiny_dataset, image_size=64, normalization=mode, results=tmp_path)
+        run = experiment.run(Padim, **LITE0, n_features=10)
+        saved = torch.load(run.folder / "model.ckpt", weights_only=True)["anomalib_pre_processor_config"]
+        assert str(mean) in str(saved)
+        assert list(run.record.identity["normalization"]["mean"]) == mean
+        scores[mode] = _scores(run)
+    assert not np.allclose(scores["backbone"], scores["imagenet"], rtol=1e-3)
+
+
+def test_workers_that_read_images_have_no_influence_on_scores(tmp_path, tiny_dataset):
+    scores = []
+    for workers in (0, 2):
+        experiment = Experiment(tiny_dataset, image_size=64, num_workers=workers, results=tmp_path / str(workers))
+        scores.append(_scores(experiment.run(Patchcore, **LITE0, coreset_sampling_ratio=0.2)))
+    assert scores[0] == scores[1]
+
+
+def test_names_of_files_have_no_influence_on_scores(tmp_path, tiny_dataset):
+    renamed = tmp_path / "renamed"
+    shutil.copytree(tiny_dataset, renamed)
+    for number, path in enumerate(sorted((renamed / "train" / "good").iterdir())):
+        path.rename(path.with_name(f"{(number * 5) % 12:03d} $x^2$ ü.png"))
+    runs = [
+        Experiment(folder, image_size=64, results=tmp_path / folder.name).run(Patchcore, **LITE0)
+        for folder in (tiny_dataset, renamed)
+    ]
+    assert runs[0].run_id == runs[1].run_id and _scores(runs[0]) == _scores(runs[1])
 
 
 @pytest.mark.parametrize(

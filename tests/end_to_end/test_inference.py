@@ -55,6 +55,10 @@ def test_the_command_writes_scores_and_pictures_and_goes_on_after_a_bad_file(run
     rows = _rows(tmp_path / "out" / "predictions.csv")
     assert len(rows) == 4 and all((tmp_path / "out" / row["picture"]).is_file() for row in rows)
     assert "bad.png is not an image" in capsys.readouterr().err
+    inside = source / "out"
+    assert run_command(main, [run.run_id, str(source), "--output", str(inside), "--results", results]) == 1
+    assert run_command(main, [run.run_id, str(source), "--output", str(inside), "--results", results]) == 1
+    assert len(_rows(inside / "predictions.csv")) == 4, "its own pictures are not predicted"
 
 
 def test_best_is_the_run_with_the_highest_auroc(runs):

@@ -80,6 +80,27 @@ def test_one_failing_job_never_costs_another_one(sweep):
     assert "to run" in output
 
 
+def test_what_the_kernel_recorded_itself_is_kept(sweep):
+    status, output, results = sweep([{"notebook": "out_of_memory.ipynb"}])
+    assert status == 1 and "1 jobs: 1 out_of_memory" in output
+    ((_, record),) = _records(results).items()
+    assert record.status == "out_of_memory" and "MemoryError" in record.error
+
+
+def test_two_sweeps_at_once_train_a_run_once(tmp_path, tiny_dataset):
+    file = tmp_path / "sweep.yaml"
+    entry = {"notebook": str(TINY / "good.ipynb"), "select": {"n_features": 20}}
+    file.write_text(yaml.safe_dump({"parameters": {"dataset": str(tiny_dataset)}, "notebooks": [entry]}))
+    command = [sys.executable, "-m", "training_code.sweep", str(file), "--results", str(tmp_path / "results")]
+    sweeps = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in "ab"]
+    outputs = [process.communicate(timeout=120)[0] for process in sweeps]
+    assert [process.returncode for process in sweeps] == [0, 0], outputs
+    ((run_id, record),) = _records(tmp_path / "results").items()
+    executed = (tmp_path / "results" / "runs" / run_id / "notebook.ipynb").read_text()
+    assert record.status == "ok" and ("trained now" in executed or "stored result" in executed)
+    assert not list((tmp_path / "results").glob("executing/*"))
+
+
 def test_a_wrong_sweep_file_is_one_line_and_status_2(sweep):
     status, output, _ = sweep([{"notebook": "good.ipynb", "vary": {"n_feature": [3]}}])
     assert status == 2

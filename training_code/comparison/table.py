@@ -22,11 +22,11 @@ def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
     """
     rows = [_row(folder, record) for folder, record in runs]
     arguments = list(dict.fromkeys(name for row in rows for name in row["arguments"]))
-    table = pd.DataFrame([{**row, **row.pop("arguments")} for row in rows])
+    table = pd.DataFrame([row | row.pop("arguments") for row in rows])
     if table.empty:
         return pd.DataFrame(columns=["status", "dataset", "detector", "backbone", "run_id", "error"])
     first = ["status", "dataset", "detector", "backbone", *(name for name in arguments if name != "backbone")]
-    first += ["image_size", "normalization", "seed"]
+    first += ["image_height", "image_width", "normalization", "seed"]
     metrics = [name for name in METRICS if name in table]
     ordered = first + metrics + [name for name in table if name not in {*first, *metrics}]
     sort_by = ["dataset", "detector", "backbone", "run_id"]
@@ -62,7 +62,8 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "detector": record.detector,
         "arguments": arguments,
         "configuration": ", ".join(f"{name}={value}" for name, value in arguments.items() if name != "backbone"),
-        "image_size": height if height == width else f"{height} × {width}",
+        "image_height": height,
+        "image_width": width,
         "normalization": identity["normalization"]["mode"],
         "normalization_mean": _cell(identity["normalization"]["mean"]),
         "normalization_std": _cell(identity["normalization"]["std"]),
@@ -73,6 +74,11 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
             for name, interval in record.intervals.items()
             for end, value in zip(("low", "high"), interval, strict=True)
         },
+        **{
+            f"{name} {defect_type}": value
+            for defect_type, values in record.by_defect_type.items()
+            for name, value in values.items()
+        },
         **{f"{name}_threshold": value for name, value in record.thresholds.items()},
         **{f"{name}_s": seconds for name, seconds in record.times.items()},
         "test_images_per_s": _throughput(record),
@@ -81,6 +87,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "train_images": record.dataset["counts"].get("train/good"),
         "validation_split": identity["validation_split"],
         "train_batch_size": identity["train_batch_size"],
+        "eval_batch_size": identity["eval_batch_size"],
         "pretrained": bool(record.weights["pretrained"]),
         "weights": record.weights["file"],
         "weights_sha256": record.weights["sha256"],

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 from openpyxl import Workbook
 from openpyxl.cell import Cell
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from openpyxl.styles import Alignment, Font, PatternFill
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
@@ -65,7 +66,7 @@ def _set(cell: Cell, name: str, value: Any) -> None:
         cell.value = value.item() if hasattr(value, "item") else value
         cell.number_format = _number_format(name, cell.value)
     else:
-        cell.value = str(value)
+        cell.value = ILLEGAL_CHARACTERS_RE.sub("", str(value))
         cell.data_type = "s"  # text that begins with = is text, no formula
 
 

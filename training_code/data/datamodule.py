@@ -33,6 +33,7 @@ class SampleDataset(AnomalibDataset):
         )
         frame.attrs["task"] = TaskType.SEGMENTATION if with_masks else TaskType.CLASSIFICATION
         self.samples = frame
+        self._samples = frame  # in the order given: the setter of anomalib, which checks it, sorts by path
 
     @property
     def defect_types(self) -> list[str]:

@@ -23,10 +23,12 @@ from PIL import Image
 from training_code import paths
 from training_code.data.demo import EMBEDDED
 from training_code.errors import InputError, choices
-from training_code.files import sha256
+from training_code.files import content_hash
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 NORMAL = "good"
+# Names, in small letters, of a folder of defect-free images in the MVTec layout.
+NORMAL_NAMES = ("good", "normal", "ok")
 # The names that people give to the folders of the plain layout, the first one that exists is taken.
 NORMAL_DIRS = ("normal", "normal_dir", "good")
 ABNORMAL_DIRS = ("abnormal", "abnormal_dir", "defect", "bad")
@@ -78,7 +80,14 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 over the content of all images, masks and labels; independent of names, paths and order."""
         entries = sorted(
-            f"{sample.split}/{sample.defect_type}/{sha256(sample.path)}/{sha256(sample.mask) if sample.mask else ''}"
+            "/".join(
+                [
+                    sample.split,
+                    sample.defect_type,
+                    content_hash(sample.path),
+                    content_hash(sample.mask) if sample.mask else "",
+                ]
+            )
             for sample in self.samples
         )
         return hashlib.sha256("\n".join(entries).encode()).hexdigest()
@@ -109,7 +118,12 @@ def read_dataset(dataset: str | Path) -> Dataset:
         )
     else:
         raise InputError(f"{root} is empty: expected train/{NORMAL} (MVTec) or a folder {' or '.join(NORMAL_DIRS)}")
+    _check_names(samples)
     samples, held_out = _hold_out(samples)
+    # Training images in an order that depends on nothing but their content: what is held out for thresholds and drawn
+    # at random is the same whatever the files are called.
+    train = sorted((s for s in samples if s.split == "train"), key=lambda s: (content_hash(s.path), s.path))
+    samples = train + [sample for sample in samples if sample.split == "test"]
     result = Dataset(root.name, root, tuple(samples), tuple(notes + held_out))
     _check(result)
     return result
@@ -122,7 +136,7 @@ def locate(dataset: str | Path) -> Path:
         raise InputError("no dataset is given: it is the name of a folder in data/ or a path")
     if name in EMBEDDED:
         return EMBEDDED[name](paths.DATA / name)
-    for root in (paths.from_root(name), paths.DATA / name):
+    for root in (paths.DATA / name, paths.from_root(name)):
         if root.is_dir():
             return root
     below = sorted(entry.name for entry in paths.DATA.iterdir() if entry.is_dir()) if paths.DATA.is_dir() else []
@@ -142,14 +156,19 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def _read_mvtec(root: Path) -> tuple[list[Sample], list[str]]:
-    train = [Sample(path, "train", NORMAL) for path in find_images(root / "train" / NORMAL)]
+    folders = [folder for folder in (root / "train").iterdir() if folder.name.lower() in NORMAL_NAMES]
+    train = [Sample(path, "train", NORMAL) for folder in folders for path in find_images(folder)]
     if not train:
         raise InputError(f"{root / 'train' / NORMAL} holds no images: the defect-free training images belong there")
     test, notes = [], []
-    folders = sorted(folder for folder in (root / "test").glob("*") if folder.is_dir())
-    for folder in folders:
+    if astray := [path for path in find_images(root / "test") if path.parent == root / "test"]:
+        raise InputError(
+            f"{root / 'test'} holds {len(astray)} images that are in no folder, the first is {astray[0].name}; "
+            f"put them into test/{NORMAL} or test/<defect type>"
+        )
+    for folder in sorted(folder for folder in (root / "test").glob("*") if folder.is_dir()):
         images = find_images(folder)
-        if folder.name == NORMAL:
+        if folder.name.lower() in NORMAL_NAMES:
             test += [Sample(path, "test", NORMAL) for path in images]
         elif images:
             masks, note = _pair_masks(images, folder, root / "ground_truth" / folder.name)
@@ -182,10 +201,13 @@ def _pair_masks(images: list[Path], folder: Path, mask_folder: Path) -> tuple[di
         available[key.with_name(key.name.removesuffix("_mask"))] = mask
         available.setdefault(key, mask)
     pairs: dict[Path, Path] = {}
+    owners: dict[Path, Path] = {}
     for image in images:
         key = image.relative_to(folder).with_suffix("")
         if mask := available.get(key) or available.get(Path(key.name)):
-            pairs[image] = mask
+            if mask in owners:
+                raise InputError(f"{mask} is the mask of two images, {owners[mask]} and {image}; give each its own")
+            pairs[image], owners[mask] = mask, image
     unused = sorted(set(available.values()) - set(pairs.values()))
     notes = (
         [f"{len(unused)} masks in {mask_folder} belong to no image, the first is {unused[0].name}"] if unused else []
@@ -199,15 +221,23 @@ def _hold_out(samples: list[Sample]) -> tuple[list[Sample], list[str]]:
         return samples, []
     train = [sample for sample in samples if sample.split == "train"]
     # Chosen by content, so that the split is the same wherever the folder lies and whatever its files are called.
-    chosen = sorted(train, key=lambda sample: sha256(sample.path))[: round(HOLD_OUT * len(train))]
+    chosen = sorted(train, key=lambda sample: content_hash(sample.path))[: round(HOLD_OUT * len(train))]
     moved = {sample.path for sample in chosen}
     kept = [sample for sample in samples if sample.path not in moved]
     note = f"no defect-free test images: {len(moved)} of {len(train)} defect-free images are held out for testing"
     return kept + [Sample(sample.path, "test", NORMAL) for sample in chosen], [note]
 
 
+def _check_names(samples: Iterable[Sample]) -> None:
+    for sample in samples:
+        try:
+            str(sample.path).encode()
+        except UnicodeEncodeError:
+            raise InputError(f"the name {ascii(str(sample.path))} is not valid UTF-8; rename it") from None
+
+
 def _check(dataset: Dataset) -> None:
-    """Raise an `InputError` for what training could not use; nothing is decoded but the files' headers."""
+    """Raise an `InputError` for what training could not use; of images only the headers are read, masks wholly."""
     train = dataset.select("train")
     if len(train) < 4:
         raise InputError(f"{dataset.root} has {len(train)} defect-free training images, at least 4 are needed")
@@ -218,11 +248,28 @@ def _check(dataset: Dataset) -> None:
             raise InputError(
                 f"{sample.mask} is {width} × {height} pixels, but its image {sample.path.name} {size[0]} × {size[1]}"
             )
+        if sample.mask:
+            _check_mask(sample.mask)
     if dataset.has_masks and (without := [s.path for s in dataset.samples if s.abnormal and not s.mask]):
         raise InputError(
             f"{len(without)} abnormal images of {dataset.root} have no mask, the first is {without[0]}; give every "
             "abnormal image a mask, or none (then pixel metrics are left blank)"
         )
+
+
+def _check_mask(path: Path) -> None:
+    try:
+        with Image.open(path) as mask:
+            colours = mask.convert("L").getcolors(maxcolors=2)
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"{path} is not an image that can be read ({error})") from error
+    if colours is None:
+        raise InputError(
+            f"the mask {path} has more than two grey values; every pixel above 0 would count as defect: save masks as "
+            "PNG with 0 and 255"
+        )
+    if [value for _, value in colours] == [0]:
+        raise InputError(f"the mask {path} is empty, but its image is in a folder of abnormal ones")
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -42,7 +42,7 @@ def draw_samples(dataset: Dataset) -> Figure:
     for row, (name, samples) in zip(axes, groups.items(), strict=True):
         for axis in row:
             axis.axis("off")
-        row[0].set_title(name, fontsize=8, loc="left")
+        row[0].set_title(name, fontsize=8, loc="left", parse_math=False)
         for axis, sample in zip(row, _spread(samples, PER_TYPE), strict=False):
             axis.imshow(_thumbnail(sample.path))
             if sample.mask and (mask := _thumbnail(sample.mask)[..., 0] > 0).any():

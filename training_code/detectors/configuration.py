@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import numpy as np
+
 from training_code.backbones.registry import Backbone, get_backbone
 from training_code.detectors.registry import AT_LEAST_1, Detector, get_detector
 from training_code.errors import InputError, unknown
@@ -64,6 +66,8 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
     resolved = {name: _plain(arguments.get(name, default)) for name, default in defaults.items()}
     for name, value in resolved.items():
         _check(entry, name, value, hints[name])
+        if hints[name] is float:
+            resolved[name] = float(value)  # 1 and 1.0 are the same run
     backbone = get_backbone(resolved["backbone"])
     resolved["layers"] = backbone.resolve_layers(resolved["layers"])
     if entry.name == "Padim":
@@ -122,4 +126,6 @@ def _plain(value: Any) -> Any:
     """Return ``value`` as the JSON of a record holds it."""
     if isinstance(value, Enum):
         return value.value
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, np.generic):
+        return value.item()
+    return [_plain(member) for member in value] if isinstance(value, tuple | list) else value

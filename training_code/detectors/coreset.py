@@ -97,7 +97,11 @@ class BlockedKCenterGreedy(KCenterGreedy):
     """anomalib's coreset sampler with its projection and its random start, selecting in blocks."""
 
     def select_coreset_idxs(self) -> list[int]:
-        """Return the indices that anomalib's loop selects from the same state of the random generator."""
+        """Return the indices that anomalib's loop selects from the same state of the random generators.
+
+        Where two points are equally far to the precision of float32, in which that loop computes, it may take the
+        other one.
+        """
         self.model.fit(self.embedding)
         features = self.model.transform(self.embedding)
         start = int(torch.randint(high=self.n_observations, size=(1,), device=features.device))

@@ -7,7 +7,7 @@ from training_code.detectors.coreset import BlockedKCenterGreedy
 
 
 class Patchcore(AnomalibPatchcore):
-    """anomalib's `Patchcore`, the same memory bank in a fraction of the time and memory."""
+    """anomalib's `Patchcore` with its memory bank, selected in a fraction of the time and memory."""
 
     def fit(self) -> None:
         """Select the coreset of the collected embeddings and keep it as memory bank."""

@@ -66,8 +66,10 @@ def draw_predictions(predictions: Predictions, kinds: dict[str, list[int]]) -> F
             if predictions.masks is not None and predictions.masks[index].any():
                 photo.contour(predictions.masks[index], levels=[0.5], colors="#00e5ff", linewidths=1)
             heat.imshow(predictions.maps[index], cmap="inferno", vmin=low, vmax=max(high, low + 1e-12))
-            photo.set_title(f"{kind.replace('_', ' ')}: {predictions.defect_types[index]}", fontsize=7, loc="left")
-            heat.set_title(f"score {predictions.scores[index]:.4g}", fontsize=7, loc="left")
+            photo.set_title(
+                f"{kind.replace('_', ' ')}: {predictions.defect_types[index]}", fontsize=7, loc="left", parse_math=False
+            )
+            heat.set_title(f"score {predictions.scores[index]:.4g}", fontsize=7, loc="left", parse_math=False)
     return figure
 
 

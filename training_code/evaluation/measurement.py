@@ -52,12 +52,11 @@ def _peak_host_memory() -> int:
 
 def median_seconds(work: Callable[[], object]) -> float:
     """Return the median time of ``work`` over `LATENCY_REPETITIONS`, after one run to warm up."""
-    work()
     durations = []
-    for _ in range(LATENCY_REPETITIONS):
+    for _ in range(1 + LATENCY_REPETITIONS):
         start = time.perf_counter()
         work()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         durations.append(time.perf_counter() - start)
-    return statistics.median(durations)
+    return statistics.median(durations[1:])

@@ -12,6 +12,8 @@ from training_code import paths
 
 PACKAGES = ("anomalib", "torch", "torchvision", "timm", "lightning", "numpy", "scikit-learn")
 
+CODE = ("training_code", "inference_code", "pyproject.toml", "constraints.txt")
+
 
 @cache
 def describe_environment() -> dict[str, object]:
@@ -29,9 +31,9 @@ def describe_environment() -> dict[str, object]:
 
 @cache
 def git_commit() -> str | None:
-    """Return the commit of the code, with ``+changes`` if the working tree differs from it; None outside of git."""
+    """Return the commit of the code, with ``+changes`` if the packages differ from it; None outside of git."""
     commit = _git("rev-parse", "HEAD")
-    return commit and commit + ("+changes" if _git("status", "--porcelain", "--untracked-files=no") else "")
+    return commit and commit + ("+changes" if _git("status", "--porcelain", "--", *CODE) else "")
 
 
 def _git(*arguments: str) -> str | None:

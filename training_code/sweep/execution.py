@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
-from papermill.exceptions import PapermillException, PapermillExecutionError
+from papermill.exceptions import PapermillExecutionError
 
 from training_code.execute import execute_notebook
 from training_code.records.record import NOTEBOOK, Status
@@ -39,7 +39,10 @@ def run_jobs(jobs: Sequence[Job], timeout: int | None = None, say: Callable[[str
             say(f"{position}: stored")
         else:
             start = time.perf_counter()
-            outcome, text = run_job(job, timeout)
+            try:
+                outcome, text = run_job(job, timeout)
+            except Exception as error:  # whatever it is, a full disk for instance, the other jobs go on
+                outcome, text = "failed", f"failed, {type(error).__name__}: {error}"
             durations.setdefault(job.cell.detector, []).append(time.perf_counter() - start)
             outcomes[outcome] += 1
             say(f"{position}: {text}, {durations[job.cell.detector][-1]:.0f} s{_left(jobs[number:], durations)}")
@@ -53,29 +56,30 @@ def run_job(job: Job, timeout: int | None) -> tuple[Status, str]:
     """
     if job.prepared is None:
         raise ValueError(f"{job.name} cannot run: {job.reason}")
-    run_id = job.prepared.run_id
-    executing = job.experiment.results / "executing" / f"{run_id}.{os.getpid()}.ipynb"
+    run_id, experiment = job.prepared.run_id, job.experiment
+    executing = experiment.results / "executing" / f"{run_id}.{os.getpid()}.ipynb"
+    before = experiment.record(run_id)
     status: Status = "failed"
-    error = None
+    error = "the notebook ended without a result"
     try:
         execute_notebook(cut_out(job.notebook, job.cell, job.varied), executing, job.parameters, timeout)
     except PapermillExecutionError as failure:
         error = f"{failure.ename}: {failure.evalue}"
     except CellTimeoutError:
         status, error = "timeout", f"a cell took longer than {timeout} s"
-    except (DeadKernelError, PapermillException, RuntimeError) as failure:
+    except (DeadKernelError, RuntimeError) as failure:
         error = f"the kernel died: {' '.join(str(failure).split())}"
     finally:
-        _keep_notebook(executing, job.experiment.folder(run_id))
-    record = job.experiment.stored(run_id)
-    if record is None:
-        # The kernel may have recorded the failure itself; where it died it could not.
-        job.experiment.record_failure(job.prepared, status, error or "the notebook ended without a result")
-        return status, f"{status}, {(error or 'no result').splitlines()[0]}"
-    best = ", ".join(
-        f"{name} {record.metrics[name]:.3f}" for name in ("image_AUROC", "pixel_AUROC") if name in record.metrics
-    )
-    return "ok", f"ok{', ' + best if best else ''}"
+        _keep_notebook(executing, experiment.folder(run_id))
+    record = experiment.record(run_id)
+    if record is None or record == before:  # where the kernel could, it recorded the failure itself
+        experiment.record_failure(job.prepared, status, error)
+    else:
+        status, error = record.status, record.error or error
+    if record is not None and status == "ok":
+        shown = (name for name in ("image_AUROC", "pixel_AUROC") if name in record.metrics)
+        return status, ", ".join(["ok", *(f"{name} {record.metrics[name]:.3f}" for name in shown)])
+    return status, f"{status}, {error.splitlines()[0]}"
 
 
 def _keep_notebook(executed: Path, folder: Path) -> None:

@@ -56,7 +56,7 @@ class Sweep:
     path: Path
     parameters: dict[str, Any]
     notebooks: list[dict[str, Any]]
-    timeout: int | None  # seconds for each job
+    timeout: int | None  # seconds for a cell
 
 
 def read_sweep(path: Path) -> Sweep:
@@ -109,7 +109,7 @@ def make_plan(sweep: Sweep, results: str | None = None) -> list[Job]:
             experiment = _experiment(notebook, parameters, experiments)
             for cell, varied in itertools.product(cells, _products(entry.get("vary") or {})):
                 job = _job(notebook, cell, parameters, varied, experiment)
-                jobs.setdefault(f"{job.name} {experiment.dataset.root} {experiment.seed}", job)
+                jobs.setdefault(job.prepared.run_id if job.prepared else f"{job.name} {parameters} {varied}", job)
     return list(jobs.values())
 
 
@@ -164,6 +164,9 @@ def _experiment(
 
 def _products(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Return every combination; a list stands for its members, anything else for itself."""
+    for name, value in values.items():
+        if value == []:
+            raise InputError(f"the list of {name} is empty: nothing would run")
     members = [value if isinstance(value, list) else [value] for value in values.values()]
     return (dict(zip(values, combination, strict=True)) for combination in itertools.product(*members))
 

@@ -10,7 +10,7 @@ from training_code.features.extractor import FeatureExtractor
 @pytest.mark.parametrize("name", BACKBONES)
 def test_layers_have_the_channels_strides_and_order_that_the_registry_says(name):
     backbone = BACKBONES[name]
-    network = timm.create_model(backbone.architecture, pretrained=False, num_classes=0).eval()
+    network = backbone.create()
     names = [layer.name for layer in backbone.layers]
     features = FeatureExtractor(network, backbone, names)(torch.zeros(1, 3, 64, 64))
     for layer in backbone.layers:

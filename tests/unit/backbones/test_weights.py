@@ -3,6 +3,7 @@ import pickle
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors.torch import load_file, save_file
 from skimage import data as photographs
 from torchvision.transforms.v2.functional import center_crop, normalize, resize
@@ -10,6 +11,7 @@ from torchvision.transforms.v2.functional import center_crop, normalize, resize
 from training_code.backbones.registry import get_backbone
 from training_code.backbones.weights import find_weights, load_backbone, read_state_dict
 from training_code.errors import InputError, MissingWeightsError
+from training_code.features.extractor import FeatureExtractor
 
 RESNET18 = get_backbone("resnet18")
 
@@ -110,6 +112,31 @@ def test_embedded_weights_and_their_normalization_classify_photographs(tmp_path)
         with torch.no_grad():
             logits = network(normalize(image, list(backbone.mean), list(backbone.std))[None])
         assert int(logits.argmax()) in classes, name
+
+
+def test_torchvisions_efficientnet_gives_torchvisions_features(tmp_path):
+    torch.manual_seed(0)
+    original = torchvision.models.efficientnet_b7().eval()
+    for module in original.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):  # as if trained, so that a wrong epsilon or name would show
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(1e-3, 2)
+    torch.save(original.state_dict(), tmp_path / "efficientnet_b7.pth")
+    backbone = get_backbone("efficientnet_b7")
+    layers = [f"features.{index}" for index in range(9)]
+    network = load_backbone(backbone, find_weights(backbone, tmp_path))
+    image = torch.randn(1, 3, 64, 64)
+    features = FeatureExtractor(network, backbone, backbone.resolve_layers(layers))(image)
+    with torch.no_grad():
+        for (name, ours), stage in zip(features.items(), original.features, strict=True):
+            image = stage(image)
+            assert torch.allclose(ours, image, rtol=1e-3, atol=1e-4 * float(image.abs().max())), name
+
+
+def test_an_empty_file_is_refused(tmp_path):
+    (tmp_path / "resnet18.pth").touch()
+    with pytest.raises(InputError, match="cannot be read as a file of tensors: EOFError"):
+        load_backbone(RESNET18, find_weights(RESNET18, tmp_path))
 
 
 def test_the_fingerprint_follows_the_content(tmp_path, resnet18_state):

@@ -25,9 +25,16 @@ def test_columns_are_the_union_of_all_arguments_and_numbers_are_numbers():
     assert list(table["run_id"]) == ["a", "b"]
     assert table["n_features"].tolist()[0] == 10 and pd.isna(table["n_features"][1])
     assert table["num_neighbors"].tolist()[1] == 3 and pd.isna(table["num_neighbors"][0])
+    assert "arguments" not in table and not table.map(lambda cell: isinstance(cell, dict | list)).any(axis=None)
+    assert table["image_height"].tolist() == [64, 64] and table["eval_batch_size"].tolist() == [32, 32]
     assert table["layers"].tolist() == ["layer1", "layer2, layer3"]
     assert table["image_AUROC"].dtype == float and table["fit_s"].dtype == float
     assert table["test_images_per_s"].tolist() == [4.0, 4.0]
+
+
+def test_metrics_by_defect_type_have_columns_of_their_own():
+    record = make_record(by_defect_type={"hole": {"images": 3, "image_AUROC": 0.6}})
+    assert _table(record)[["images hole", "image_AUROC hole"]].values.tolist() == [[3, 0.6]]
 
 
 def test_a_metric_that_was_not_computed_is_missing_and_never_0():

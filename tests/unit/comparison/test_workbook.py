@@ -12,7 +12,7 @@ TABLE = pd.DataFrame(
         "image_AUROC": [0.123456789, np.nan],
         "checkpoint_bytes": np.array([1234567, 8]),
         "pretrained": [True, False],
-        "note": [None, "@x"],
+        "note": [None, "@x\x1b[31m"],
     }
 )
 
@@ -35,7 +35,7 @@ def test_what_is_missing_is_blank(sheet):
 
 def test_text_that_looks_like_a_formula_is_text(sheet):
     assert sheet["A3"].value == "=1+1" and sheet["A3"].data_type == "s"
-    assert sheet["E3"].value == "@x"
+    assert sheet["E3"].value == "@x[31m", "control characters would break the file"
 
 
 def test_sheets_can_be_read_comfortably(sheet):

@@ -55,13 +55,22 @@ def test_hidden_files_and_other_files_are_ignored(tmp_path):
     assert read_dataset(root).counts["train/good"] == 12
 
 
-def test_fingerprint_follows_content_not_names(tmp_path, tiny_dataset):
-    original = read_dataset(tiny_dataset).fingerprint
+def test_fingerprint_and_order_of_training_follow_content_not_names(tmp_path, tiny_dataset):
+    original = read_dataset(tiny_dataset)
     copy = tmp_path / "elsewhere"
     shutil.copytree(tiny_dataset, copy)
-    assert read_dataset(copy).fingerprint == original
     (copy / "train" / "good" / "000.png").rename(copy / "train" / "good" / "renamed.png")
-    assert read_dataset(copy).fingerprint == original
+    renamed = read_dataset(copy)
+    assert renamed.fingerprint == original.fingerprint
+    contents = [[sample.path.read_bytes() for sample in d.select("train")] for d in (original, renamed)]
+    assert contents[0] == contents[1]
+
+
+@pytest.mark.parametrize("name", ["Good", "ok", "normal"])
+def test_a_folder_of_good_images_under_another_name_is_no_defect(tmp_path, name):
+    root = make_mvtec(tmp_path / "d")
+    (root / "test" / "good").rename(root / "test" / name)
+    assert read_dataset(root).counts["test/good"] == 6
 
 
 @pytest.mark.parametrize("changed", ["train/good/003.png", "ground_truth/bar/001_mask.png"])
@@ -69,7 +78,7 @@ def test_fingerprint_changes_with_one_pixel(tmp_path, tiny_dataset, changed):
     copy = tmp_path / "copy"
     shutil.copytree(tiny_dataset, copy)
     image = np.array(Image.open(copy / changed))
-    image[0, 0] ^= 1
+    image[0, 0] ^= 255
     save(copy / changed, image)
     assert read_dataset(copy).fingerprint != read_dataset(tiny_dataset).fingerprint
 
@@ -120,9 +129,42 @@ def _one_mask_missing(root):
     (root / "ground_truth" / "bar" / "002_mask.png").unlink()
 
 
+def _soft_mask(root):
+    make_mvtec(root)
+    save(root / "ground_truth" / "bar" / "000_mask.png", np.arange(48 * 48, dtype=np.uint8).reshape(48, 48))
+
+
+def _empty_mask(root):
+    make_mvtec(root)
+    save(root / "ground_truth" / "bar" / "000_mask.png", np.zeros((48, 48), np.uint8))
+
+
+def _images_in_no_folder(root):
+    make_mvtec(root)
+    save(root / "test" / "astray.png", GREY)
+
+
+def _one_mask_for_two(root):
+    for index in range(8):
+        save(root / "normal" / f"{index}.png", GREY + index)
+    save(root / "abnormal" / "a" / "0.png", GREY)
+    save(root / "abnormal" / "b" / "0.png", GREY)
+    save(root / "mask" / "0.png", np.eye(48, dtype=np.uint8) * 255)
+
+
+def _name_that_is_no_utf8(root):
+    make_mvtec(root)
+    (root / "train" / "good" / "000.png").rename(root / "train" / "good" / "a\udcff.png")
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
+        (_soft_mask, "000_mask.png has more than two grey values"),
+        (_empty_mask, "000_mask.png is empty"),
+        (_images_in_no_folder, "1 images that are in no folder, the first is astray.png"),
+        (_one_mask_for_two, "0.png is the mask of two images"),
+        (_name_that_is_no_utf8, r"udcff.png' is not valid UTF-8; rename it"),
         (_empty, "is empty"),
         (_no_layout, "no layout that can be read.*found pictures"),
         (_no_training_images, "train/good holds no images"),

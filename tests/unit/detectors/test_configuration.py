@@ -1,6 +1,8 @@
 import inspect
+import json
 
 import anomalib.models
+import numpy as np
 import pytest
 
 from training_code.detectors import Cflow, Padim, Patchcore
@@ -69,5 +71,11 @@ def test_wrong_configurations_are_refused_with_the_valid_choices(detector, argum
         configure(detector, arguments)
 
 
-def test_an_int_is_a_valid_float():
-    assert configure(Patchcore, {"coreset_sampling_ratio": 1}).arguments["coreset_sampling_ratio"] == 1
+def test_values_that_mean_the_same_are_recorded_alike():
+    alike = [
+        {"coreset_sampling_ratio": 1, "num_neighbors": 3, "layers": ["layer1"]},
+        {"coreset_sampling_ratio": 1.0, "num_neighbors": np.int64(3), "layers": ("layer1",)},
+        {"coreset_sampling_ratio": np.float32(1), "num_neighbors": np.uint8(3), "layers": ["layer1"]},
+    ]
+    texts = {json.dumps(configure(Patchcore, arguments).arguments) for arguments in alike}
+    assert len(texts) == 1 and '"coreset_sampling_ratio": 1.0' in texts.pop()

@@ -59,8 +59,11 @@ def test_every_point_is_selected_once_when_all_are_asked_for():
         assert sorted(k_center_greedy(features, 700).tolist()) == list(range(700))
 
 
-def test_anomalibs_sampler_selects_the_same_from_the_same_seed():
-    embedding = _inputs()["random"]
+@pytest.mark.parametrize("name", ["random", "duplicated"])
+def test_anomalibs_sampler_selects_the_same_from_the_same_seed(name):
+    embedding = _inputs()[name]
+    if name == "duplicated":  # points that occur three times, fewer of them selected than there are
+        embedding = _inputs()["random"][:1000].repeat(3, 1)
     selections = []
     for sampler in (KCenterGreedy, BlockedKCenterGreedy):
         torch.manual_seed(5)

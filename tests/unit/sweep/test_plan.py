@@ -41,6 +41,11 @@ def test_a_run_that_is_selected_twice_is_one_job(plan):
     assert len(jobs) == 1
 
 
+def test_variations_of_a_cell_without_weights_are_jobs_too(plan):
+    jobs = plan({"select": {"backbone": "resnet18"}, "vary": {"n_features": [5, 6]}})
+    assert [job.state for job in jobs] == ["missing weights", "missing weights"]
+
+
 def test_a_list_argument_is_selected_as_a_whole(plan):
     assert len(plan({"select": {"layers": ["blocks.2"]}})) == 2
     assert len(plan({"select": {"layers": [["blocks.2"], ["layer1"]]}})) == 3
@@ -59,6 +64,8 @@ def test_a_list_argument_is_selected_as_a_whole(plan):
         ({"vary": {"n_features": [3, 4000]}}, {}, "good.ipynb, cell 6: n_features=4000 is out of range"),
         ({"parameters": {"dataset": "nowhere"}}, {}, "no dataset folder 'nowhere'"),
         ({"parameters": {"seed": "one"}}, {}, "seed='one' is out of range"),
+        ({"vary": {"n_features": []}}, {}, "the list of n_features is empty"),
+        ({"parameters": {"seed": []}}, {}, "the list of seed is empty"),
         ({}, {"timeout": 0}, "timeout=0 must be a whole number of seconds"),
         ({}, {"notebooks": []}, "at least one entry"),
         ({}, {"notebooks": "10_train_padim"}, "at least one entry"),

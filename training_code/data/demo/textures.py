@@ -62,7 +62,7 @@ def _write_dataset(root: Path, generator: np.random.Generator) -> None:
         foreign = photos[TEXTURES[(TEXTURES.index(name) + 1) % len(TEXTURES)]]
         for defect_type, paint in DEFECTS.items():
             for index, crop in enumerate(itertools.islice(test, DEFECTIVE_PER_TEXTURE)):
-                image, mask = paint(_light(crop, generator), generator, _crops(foreign, generator)[0])
+                image, mask = paint(_light(crop, generator), generator, _crops(foreign[:, middle:], generator)[0])
                 _save(root / "test" / defect_type / f"{name}_{index:03d}.png", image)
                 _save(root / "ground_truth" / defect_type / f"{name}_{index:03d}_mask.png", mask * 255)
 
