@@ -12,7 +12,9 @@ NOTEBOOK = "30_results.ipynb"
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m training_code.compare", description=__doc__)
-    parser.add_argument("--results", default="results", help="folder with the runs (default: results)")
+    parser.add_argument(
+        "--results", default="results", help="folder with the runs, relative to the repository (default: results)"
+    )
     parser.add_argument("--output", default=str(paths.WORKBOOK), help="the workbook (default: models_comparing.xlsx)")
     parser.add_argument("--criterion", default="image_AUROC", help="metric that decides (default: image_AUROC)")
     options = parser.parse_args(arguments)

@@ -3,21 +3,14 @@
 `Experiment.run` is the only place where the stages are composed: data, features, detector, evaluation, record.
 """
 
-import contextlib
 import csv
 import datetime
 import html
 import io
-import logging
 import math
 import operator
-import shutil
-import tempfile
-import time
 import traceback
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from anomalib.callbacks import ModelCheckpoint
-from anomalib.engine import Engine
-from anomalib.models.components import AnomalibModule
-from filelock import FileLock, Timeout
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch import seed_everything
 
 from training_code import paths
 from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Backbone
@@ -41,24 +30,23 @@ from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import Configuration, configure
 from training_code.errors import InputError, MissingWeightsError, unknown
 from training_code.evaluation.examples import write_examples
-from training_code.evaluation.measurement import median_seconds, peak_memory, reset_peak_memory, timed
+from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
 from training_code.evaluation.metrics import bootstrap_intervals, compute_by_defect_type, compute_metrics
-from training_code.evaluation.predictions import PredictionCollector, Predictions
+from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds, find_thresholds
 from training_code.files import sha256, write_text
 from training_code.records.environment import describe_environment, git_commit
 from training_code.records.record import (
     CHECKPOINT,
     EXAMPLES,
-    RECORD,
     SCORES,
     Identity,
     Record,
     Status,
-    read_record,
-    write_record,
 )
 from training_code.records.run import Run, SkippedRun
+from training_code.records.store import RunStore
+from training_code.training import QuietEngine
 
 NORMALIZATIONS = ("backbone", "imagenet")
 
@@ -129,7 +117,7 @@ class Experiment:
         self.train_batch_size = _whole("train_batch_size", train_batch_size, 1)
         self.eval_batch_size = _whole("eval_batch_size", eval_batch_size, 1)
         self.num_workers = _whole("num_workers", num_workers, 0)
-        self.results = paths.from_root(results)
+        self.store = RunStore(paths.from_root(results))
         self.dataset: Dataset = read_dataset(dataset)
         self.runs: list[Run | SkippedRun] = []
 
@@ -159,10 +147,10 @@ class Experiment:
             prepared = self.prepare(detector, arguments)
         except MissingWeightsError as error:
             return self._note(SkippedRun(str(configure(detector, arguments)), str(error)))
-        with self._locked(prepared.run_id) as folder:
-            if not rerun and (record := self.stored(prepared.run_id)):
-                return self._note(Run(folder, record, stored=True))
-            return self._note(self._train(prepared, folder))
+        with self.store.locked(prepared.run_id):
+            if not rerun and (record := self.store.stored(prepared.run_id)):
+                return self._note(Run(self.store.folder(prepared.run_id), record, stored=True))
+            return self._note(self._train(prepared))
 
     def prepare(self, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
         """Check a configuration, find its weight file, and tell the identity of its run; nothing is computed.
@@ -189,22 +177,6 @@ class Experiment:
             weights_sha256=weights.sha256,
         )
         return PreparedRun(configuration, weights, identity)
-
-    def folder(self, run_id: str) -> Path:
-        """Return the folder of a run, which need not exist."""
-        return self.results / "runs" / run_id
-
-    def record(self, run_id: str) -> Record | None:
-        """Return the record of a run, however it ended; None where there is none or it is damaged."""
-        try:
-            return read_record(self.folder(run_id))
-        except ValueError:
-            return None
-
-    def stored(self, run_id: str) -> Record | None:
-        """Return the record of a run that ended well; None where there is none."""
-        record = self.record(run_id)
-        return record if record and record.status == "ok" else None
 
     def table(self) -> pd.DataFrame:
         """Return the runs of this notebook so far, the best image AUROC first."""
@@ -250,41 +222,6 @@ class Experiment:
     def _normalization(self, backbone: Backbone) -> tuple[tuple[float, ...], tuple[float, ...]]:
         return (backbone.mean, backbone.std) if self.normalization == "backbone" else (IMAGENET_MEAN, IMAGENET_STD)
 
-    def _lock(self, run_id: str) -> FileLock:
-        locks = self.results / "locks"
-        try:
-            locks.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"the results folder {self.results} cannot be written to: {error.strerror}") from error
-        return FileLock(locks / f"{run_id}.lock")
-
-    @contextmanager
-    def _locked(self, run_id: str) -> Iterator[Path]:
-        """Hold the lock of a run, so that two processes never train the same one at once; a kill releases it."""
-        lock = self._lock(run_id)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(f"{run_id} is being trained by another process; waiting for its result")
-            lock.acquire()
-        try:
-            yield self.folder(run_id)
-        finally:
-            lock.release()
-
-    def record_failure(self, prepared: PreparedRun, status: Status, error: str) -> None:
-        """Record that a run did not end well, unless there is a result of it or another process is at it."""
-        with contextlib.suppress(Timeout), self._lock(prepared.run_id).acquire(timeout=0):
-            self._record_failure(prepared, status, error)
-
-    def _record_failure(self, prepared: PreparedRun, status: Status, error: str) -> None:
-        """Record a failure while the lock of the run is held."""
-        if self.stored(prepared.run_id):  # a result that is there is worth more than the failure to repeat it
-            return
-        folder = self.folder(prepared.run_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_record(folder, self._record(prepared, _now(), status=status, error=error))
-
     def _record(self, prepared: PreparedRun, started: str, **findings: Any) -> Record:
         weights = prepared.weights
         return Record(
@@ -310,24 +247,21 @@ class Experiment:
             **findings,
         )
 
-    def _train(self, prepared: PreparedRun, folder: Path) -> Run:
-        """Run all stages in a folder beside the final one; its files are moved there when all are complete."""
+    def record_failure(self, prepared: PreparedRun, status: Status, error: str) -> None:
+        """Record that a run did not end well, unless there is a result of it or another process is at it."""
+        self.store.write_failure_unless_locked(self._record(prepared, _now(), status=status, error=error))
+
+    def _train(self, prepared: PreparedRun) -> Run:
+        """Run all stages in a folder beside the final one and publish it; the lock of the run is held."""
         started = _now()
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.parent.glob(f".{prepared.run_id}.*"):  # of a process that was killed
-            shutil.rmtree(leftover, ignore_errors=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{prepared.run_id}.", dir=folder.parent))
-        try:
-            record = self._record(prepared, started, status="ok", **self._stages(prepared, staging))
-            write_record(staging, record)
-            _move_files(staging, folder)
-        except Exception as error:
-            message = "".join(traceback.format_exception_only(error)).strip()
-            self._record_failure(prepared, _failure(error), message)
-            raise
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-        return Run(folder, record)
+        with self.store.staging(prepared.run_id) as staging:
+            try:
+                record = self._record(prepared, started, status="ok", **self._stages(prepared, staging))
+                return Run(self.store.publish(staging, record), record)
+            except Exception as error:
+                message = "".join(traceback.format_exception_only(error)).strip()
+                self.store.write_failure(self._record(prepared, started, status=_failure(error), error=message))
+                raise
 
     def _stages(self, prepared: PreparedRun, folder: Path) -> dict[str, Any]:
         """Train, predict and evaluate; write checkpoint, scores and pictures to ``folder``; return the findings."""
@@ -346,20 +280,15 @@ class Experiment:
         network = load_backbone(configuration.backbone, prepared.weights)
         seed_everything(self.seed, workers=True, verbose=False)
         detector = build_detector(configuration, network, self.image_size, *self._normalization(configuration.backbone))
-        collector = PredictionCollector()
-        engine = _engine(configuration, folder, collector)
-        with _quiet():
-            with timed(times, "fit"):
-                engine.fit(detector, train_dataloaders=datamodule.train_dataloader())
-            validation = None
-            if datamodule.val_data:
-                validation = _predict(engine, detector, collector, datamodule.val_dataloader())
-            with timed(times, "test"):
-                test = _predict(engine, detector, collector, datamodule.test_dataloader())
+        engine = QuietEngine(configuration, folder)
+        with timed(times, "fit"):
+            engine.fit(detector, datamodule.train_dataloader())
+        validation = engine.predict(detector, datamodule.val_dataloader()) if datamodule.val_data else None
+        with timed(times, "test"):
+            test = engine.predict(detector, datamodule.test_dataloader())
         if not all(np.isfinite(found.scores).all() for found in (test, validation) if found):
             raise FloatingPointError(f"{configuration.detector} gives scores that are not finite: training diverged")
-        device = engine.trainer.strategy.root_device
-        times["latency"] = median_seconds(_single_image(detector.to(device), self.image_size))
+        times["latency"] = engine.latency(detector, self.image_size)
         thresholds = find_thresholds(validation)
         with timed(times, "metrics"):
             findings = {
@@ -376,77 +305,6 @@ class Experiment:
             "memory": peak_memory(),
             "checkpoint": {"sha256": sha256(checkpoint), "bytes": checkpoint.stat().st_size},
         }
-
-
-def _engine(configuration: Configuration, folder: Path, collector: PredictionCollector) -> Engine:
-    epochs = configuration.arguments.get("max_epochs")
-    checkpoint = ModelCheckpoint(folder, Path(CHECKPOINT).stem, save_weights_only=True)
-    return Engine(
-        callbacks=[checkpoint, collector, *([] if epochs is None else [EpochProgress()])],
-        default_root_dir=folder / "engine",
-        devices=1,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-        **({} if epochs is None else {"max_epochs": epochs}),
-    )
-
-
-def _predict(
-    engine: Engine, detector: AnomalibModule, collector: PredictionCollector, loader: torch.utils.data.DataLoader
-) -> Predictions:
-    engine.predict(detector, dataloaders=loader, return_predictions=False)
-    return collector.take(loader.dataset.defect_types)
-
-
-def _single_image(detector: AnomalibModule, image_size: tuple[int, int]) -> Any:
-    """Return a function that predicts one image, from pixels to score."""
-    detector.eval()
-    image = torch.rand(1, 3, *image_size, device=detector.device)
-
-    def predict() -> None:
-        with torch.inference_mode():
-            detector(image)
-
-    return predict
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning and anomalib from telling about devices, tips and things that are meant to be as they are."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-class EpochProgress(Callback):
-    """One line that says which epoch is running, the loss, and the time left."""
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self.start = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Renew the line."""
-        done, total = trainer.current_epoch + 1, trainer.max_epochs or 1
-        left = (time.perf_counter() - self.start) / done * (total - done)
-        loss = trainer.callback_metrics.get("train_loss")
-        text = f"epoch {done}/{total}" + ("" if loss is None else f", loss {float(loss):.4g}")
-        print(f"\r{text}, about {left:.0f} s left ", end="\n" if done == total else "", flush=True)
-
-
-def _move_files(staging: Path, folder: Path) -> None:
-    """Replace the files of a run by new ones, its record last: until then the old one stands."""
-    folder.mkdir(exist_ok=True)
-    if (folder / EXAMPLES).exists():
-        (folder / EXAMPLES).rename(staging / "replaced")
-    for name in (EXAMPLES, SCORES, CHECKPOINT, RECORD):
-        (staging / name).replace(folder / name)
 
 
 def _scores_csv(predictions: Predictions, thresholds: Thresholds, root: Path) -> str:

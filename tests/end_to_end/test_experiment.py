@@ -45,7 +45,7 @@ def test_a_run_keeps_scores_checkpoint_pictures_and_record(experiment):
     low, high = run.record.intervals["image_AUROC"]
     assert low <= run.metrics["image_AUROC"] <= high
     assert "image_AUROC" in run._repr_html_() and "data:image/png" in run._repr_html_()
-    assert list(experiment.results.glob("runs/.*")) == []
+    assert list(experiment.store.results.glob("runs/.*")) == []
 
 
 @pytest.mark.parametrize(
@@ -75,25 +75,27 @@ def test_a_missing_weight_file_is_skipped_with_the_way_to_get_it(experiment):
     run = experiment.run(Padim, backbone="resnet18")
     assert run.status == "skipped" and "weights/resnet18.safetensors" in run.reason
     assert "skipped" in run._repr_html_()
-    assert not (experiment.results / "runs").exists()
+    assert not (experiment.store.results / "runs").exists()
 
 
 def test_a_failure_is_recorded_and_tried_again(experiment, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="out of luck"):
         patch.setattr("training_code.experiment.compute_metrics", _raise(RuntimeError("out of luck")))
         experiment.run(Padim, **LITE0, n_features=10)
-    (folder,) = experiment.results.glob("runs/*")
+    (folder,) = experiment.store.results.glob("runs/*")
     record = read_record(folder)
     assert record.status == "failed" and record.error == "RuntimeError: out of luck"
     assert experiment.run(Padim, **LITE0, n_features=10).status == "ok"
     assert read_record(folder).status == "ok"
 
 
-@pytest.mark.parametrize("stage", ["write_examples", "write_record", "_move_files"])
+@pytest.mark.parametrize(
+    "stage", ["experiment.write_examples", "records.store.write_record", "records.store.RunStore.publish"]
+)
 def test_a_failing_rerun_leaves_the_good_result(experiment, monkeypatch, stage):
     run = experiment.run(Padim, **LITE0, n_features=10)
     before = (run.folder / "run.json").read_bytes()
-    monkeypatch.setattr(f"training_code.experiment.{stage}", _raise(OSError("no space left")))
+    monkeypatch.setattr(f"training_code.{stage}", _raise(OSError("no space left")))
     with pytest.raises(OSError, match="no space left"):
         experiment.run(Padim, **LITE0, n_features=10, rerun=True)
     assert (run.folder / "run.json").read_bytes() == before
@@ -104,7 +106,7 @@ def test_running_out_of_memory_has_a_status_of_its_own(experiment, monkeypatch):
     monkeypatch.setattr("training_code.experiment.compute_metrics", _raise(MemoryError("too much")))
     with pytest.raises(MemoryError):
         experiment.run(Padim, **LITE0, n_features=10)
-    (folder,) = experiment.results.glob("runs/*")
+    (folder,) = experiment.store.results.glob("runs/*")
     assert read_record(folder).status == "out_of_memory"
 
 

@@ -68,7 +68,7 @@ def _plain_anomalib(name, arguments, root, folder):
         abnormal_dir=[f"test/{defect}" for defect in defects],
         mask_dir=[f"ground_truth/{defect}" for defect in defects],
         num_workers=0,
-        val_split_mode="none",
+        val_split_mode="same_as_test",
     )
     normalize = Normalize(list(backbone.mean), list(backbone.std))
     pre_processor = PreProcessor(Compose([Resize(SIZE, antialias=True), normalize]))
@@ -89,7 +89,7 @@ def _plain_anomalib(name, arguments, root, folder):
     if name == "Padim":
         # Building the plain model drew random weights before it chose the features; let it choose from the seed.
         model.model.idx = torch.randperm(model.model.n_features_original)[: model.model.n_features]
-    engine = Engine(default_root_dir=folder / "plain", devices=1, logger=False)
+    engine = Engine(default_root_dir=folder / "plain", devices=1, logger=False, limit_val_batches=0)
     engine.fit(model, datamodule=datamodule)
     batches = engine.predict(model, datamodule=datamodule)
     # From raw scores: anomalib's AUROC puts scores above 1 through a sigmoid, which makes these all 1.

@@ -13,6 +13,7 @@ ORDER = (
     ("features",),
     ("detectors",),
     ("evaluation",),
+    ("training",),
     ("records",),
     ("experiment",),
     ("execute",),

@@ -13,7 +13,7 @@ A mask has the name of its image, or that name with ``_mask`` at its end, and is
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -124,9 +124,8 @@ def read_dataset(dataset: str | Path) -> Dataset:
     # at random is the same whatever the files are called.
     train = sorted((s for s in samples if s.split == "train"), key=lambda s: (content_hash(s.path), s.path))
     samples = train + [sample for sample in samples if sample.split == "test"]
-    result = Dataset(root.name, root, tuple(samples), tuple(notes + held_out))
-    _check(result)
-    return result
+    empty = _check(root, samples)
+    return Dataset(root.name, root, tuple(samples), tuple(notes + held_out + empty))
 
 
 def locate(dataset: str | Path) -> Path:
@@ -236,28 +235,41 @@ def _check_names(samples: Iterable[Sample]) -> None:
             raise InputError(f"the name {ascii(str(sample.path))} is not valid UTF-8; rename it") from None
 
 
-def _check(dataset: Dataset) -> None:
-    """Raise an `InputError` for what training could not use; of images only the headers are read, masks wholly."""
-    train = dataset.select("train")
+def _check(root: Path, samples: Sequence[Sample]) -> list[str]:
+    """Raise an `InputError` for what training could not use, return notes about what it can but people should know.
+
+    Of images only the headers are read, masks wholly.
+    """
+    train = [sample for sample in samples if sample.split == "train"]
     if len(train) < 4:
-        raise InputError(f"{dataset.root} has {len(train)} defect-free training images, at least 4 are needed")
-    for sample in dataset.samples:
+        raise InputError(f"{root} has {len(train)} defect-free training images, at least 4 are needed")
+    empty = []
+    for sample in samples:
         size = image_size(sample.path)
-        if sample.mask and image_size(sample.mask) != size:
+        if not sample.mask:
+            continue
+        if image_size(sample.mask) != size:
             width, height = image_size(sample.mask)
             raise InputError(
                 f"{sample.mask} is {width} × {height} pixels, but its image {sample.path.name} {size[0]} × {size[1]}"
             )
-        if sample.mask:
-            _check_mask(sample.mask)
-    if dataset.has_masks and (without := [s.path for s in dataset.samples if s.abnormal and not s.mask]):
+        if not _marks_defect(sample.mask):
+            empty.append(sample.mask)
+    without = [sample.path for sample in samples if sample.abnormal and not sample.mask]
+    if without and any(sample.mask for sample in samples):
         raise InputError(
-            f"{len(without)} abnormal images of {dataset.root} have no mask, the first is {without[0]}; give every "
+            f"{len(without)} abnormal images of {root} have no mask, the first is {without[0]}; give every "
             "abnormal image a mask, or none (then pixel metrics are left blank)"
         )
+    if not empty:
+        return []
+    return [
+        f"{len(empty)} masks of abnormal images are empty, the first is {empty[0].name}: their pixels count as good"
+    ]
 
 
-def _check_mask(path: Path) -> None:
+def _marks_defect(path: Path) -> bool:
+    """Return whether a mask has pixels above 0; raise an `InputError` if it has more than two grey values."""
     try:
         with Image.open(path) as mask:
             colours = mask.convert("L").getcolors(maxcolors=2)
@@ -268,8 +280,7 @@ def _check_mask(path: Path) -> None:
             f"the mask {path} has more than two grey values; every pixel above 0 would count as defect: save masks as "
             "PNG with 0 and 255"
         )
-    if [value for _, value in colours] == [0]:
-        raise InputError(f"the mask {path} is empty, but its image is in a folder of abnormal ones")
+    return any(value for _, value in colours)
 
 
 def image_size(path: Path) -> tuple[int, int]:

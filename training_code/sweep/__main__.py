@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from training_code.errors import run_command
@@ -12,7 +13,9 @@ def main(arguments: list[str]) -> int:
     """Run the command; return the exit status, 1 if a job failed."""
     parser = argparse.ArgumentParser(prog="python -m training_code.sweep", description=__doc__)
     parser.add_argument("file", type=Path, help="the sweep file, for instance sweeps/demo.yaml")
-    parser.add_argument("--results", help="folder for the runs, in place of the one that the notebooks name")
+    parser.add_argument(
+        "--results", help="folder for the runs, relative to the repository, in place of the one that the notebooks name"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     options = parser.parse_args(arguments)
 
@@ -28,7 +31,7 @@ def main(arguments: list[str]) -> int:
         counts = Counter(job.state for job in jobs)
         print(f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in counts.items())}")
         return 0
-    outcomes = run_jobs(jobs, sweep.timeout)
+    outcomes = run_jobs(jobs, sweep.timeout, partial(print, flush=True))
     print(f"{len(jobs)} jobs: {', '.join(f'{count} {outcome}' for outcome, count in outcomes.items())}")
     return 0 if set(outcomes) <= {"ok", "stored", "skipped"} else 1
 

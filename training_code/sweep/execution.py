@@ -17,7 +17,7 @@ from training_code.sweep.plan import Job
 Outcome = str  # "ok", "stored", "skipped", or the status of a run that did not end well
 
 
-def run_jobs(jobs: Sequence[Job], timeout: int | None = None, say: Callable[[str], None] = print) -> Counter[Outcome]:
+def run_jobs(jobs: Sequence[Job], timeout: int | None, say: Callable[[str], None]) -> Counter[Outcome]:
     """Run the jobs one after the other and return how many ended how.
 
     Parameters
@@ -57,8 +57,8 @@ def run_job(job: Job, timeout: int | None) -> tuple[Status, str]:
     if job.prepared is None:
         raise ValueError(f"{job.name} cannot run: {job.reason}")
     run_id, experiment = job.prepared.run_id, job.experiment
-    executing = experiment.results / "executing" / f"{run_id}.{os.getpid()}.ipynb"
-    before = experiment.record(run_id)
+    executing = experiment.store.results / "executing" / f"{run_id}.{os.getpid()}.ipynb"
+    before = experiment.store.record(run_id)
     status: Status = "failed"
     error = "the notebook ended without a result"
     try:
@@ -70,8 +70,8 @@ def run_job(job: Job, timeout: int | None) -> tuple[Status, str]:
     except (DeadKernelError, RuntimeError) as failure:
         error = f"the kernel died: {' '.join(str(failure).split())}"
     finally:
-        _keep_notebook(executing, experiment.folder(run_id))
-    record = experiment.record(run_id)
+        _keep_notebook(executing, experiment.store.folder(run_id))
+    record = experiment.store.record(run_id)
     if record is None or record == before:  # where the kernel could, it recorded the failure itself
         experiment.record_failure(job.prepared, status, error)
     else:

@@ -46,7 +46,7 @@ class Job:
         """What a sweep would do with it."""
         if self.prepared is None:
             return "missing weights"
-        return "stored" if self.experiment.stored(self.prepared.run_id) else "to run"
+        return "stored" if self.experiment.store.stored(self.prepared.run_id) else "to run"
 
 
 @dataclass(frozen=True)

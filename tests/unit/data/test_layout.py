@@ -98,6 +98,14 @@ def test_without_masks_and_without_abnormal_images_a_dataset_is_still_one(tmp_pa
     assert normal.counts == {"train/good": 12, "test/good": 6}
 
 
+def test_an_empty_mask_is_noted(tmp_path):
+    root = make_mvtec(tmp_path / "d")
+    save(root / "ground_truth" / "bar" / "001_mask.png", np.zeros((48, 48), np.uint8))
+    assert read_dataset(root).notes == (
+        "1 masks of abnormal images are empty, the first is 001_mask.png: their pixels count as good",
+    )
+
+
 def _empty(root):
     root.mkdir()
 
@@ -134,11 +142,6 @@ def _soft_mask(root):
     save(root / "ground_truth" / "bar" / "000_mask.png", np.arange(48 * 48, dtype=np.uint8).reshape(48, 48))
 
 
-def _empty_mask(root):
-    make_mvtec(root)
-    save(root / "ground_truth" / "bar" / "000_mask.png", np.zeros((48, 48), np.uint8))
-
-
 def _images_in_no_folder(root):
     make_mvtec(root)
     save(root / "test" / "astray.png", GREY)
@@ -161,7 +164,6 @@ def _name_that_is_no_utf8(root):
     ("make", "words"),
     [
         (_soft_mask, "000_mask.png has more than two grey values"),
-        (_empty_mask, "000_mask.png is empty"),
         (_images_in_no_folder, "1 images that are in no folder, the first is astray.png"),
         (_one_mask_for_two, "0.png is the mask of two images"),
         (_name_that_is_no_utf8, r"udcff.png' is not valid UTF-8; rename it"),

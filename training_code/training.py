@@ -1,0 +1,97 @@
+"""Training and predicting through anomalib's engine, without its chatter."""
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from anomalib.callbacks import ModelCheckpoint
+from anomalib.engine import Engine
+from anomalib.models.components import AnomalibModule
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import DataLoader
+
+from training_code.detectors.configuration import Configuration
+from training_code.evaluation.measurement import median_seconds
+from training_code.evaluation.predictions import PredictionCollector, Predictions
+
+
+class QuietEngine:
+    """anomalib's `Engine` for one configuration.
+
+    Parameters
+    ----------
+    configuration
+        Says for how many epochs to train.
+    folder
+        Receives the checkpoint, called ``model.ckpt``.
+    """
+
+    def __init__(self, configuration: Configuration, folder: Path) -> None:
+        epochs = configuration.arguments.get("max_epochs")
+        self._collector = PredictionCollector()
+        checkpoint = ModelCheckpoint(folder, "model", save_weights_only=True)
+        self._engine = Engine(
+            callbacks=[checkpoint, self._collector, *([] if epochs is None else [EpochProgress()])],
+            default_root_dir=folder / "engine",
+            devices=1,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            log_every_n_steps=1,
+            **({} if epochs is None else {"max_epochs": epochs}),
+        )
+
+    def fit(self, detector: AnomalibModule, loader: DataLoader) -> None:
+        """Train on the images of ``loader``."""
+        with _quiet():
+            self._engine.fit(detector, train_dataloaders=loader)
+
+    def predict(self, detector: AnomalibModule, loader: DataLoader) -> Predictions:
+        """Return raw scores and maps for the images of ``loader``, whose dataset knows their defect types."""
+        with _quiet():
+            self._engine.predict(detector, dataloaders=loader, return_predictions=False)
+        return self._collector.take(loader.dataset.defect_types)
+
+    def latency(self, detector: AnomalibModule, image_size: tuple[int, int]) -> float:
+        """Return the median seconds for one image, from pixels to score, on the device that the engine trains on."""
+        device = self._engine.trainer.strategy.root_device
+        detector.to(device).eval()
+        image = torch.rand(1, 3, *image_size, device=device)
+
+        def predict() -> None:
+            with torch.inference_mode():
+                detector(image)
+
+        return median_seconds(predict)
+
+
+class EpochProgress(Callback):
+    """One line that says which epoch is running, the loss, and the time left."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self.start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Renew the line."""
+        done, total = trainer.current_epoch + 1, trainer.max_epochs or 1
+        left = (time.perf_counter() - self.start) / done * (total - done)
+        loss = trainer.callback_metrics.get("train_loss")
+        text = f"epoch {done}/{total}" + ("" if loss is None else f", loss {float(loss):.4g}")
+        print(f"\r{text}, about {left:.0f} s left ", end="\n" if done == total else "", flush=True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning and anomalib from telling about devices, tips and things that are meant to be as they are."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
