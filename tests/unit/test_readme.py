@@ -1,0 +1,43 @@
+"""What the README says is so."""
+
+import re
+
+import openpyxl
+import pytest
+
+from training_code import paths
+
+PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md", "weights/README.md", "data/README.md"]
+README = (paths.ROOT / "README.md").read_text()
+
+
+def test_the_table_is_that_of_the_workbook():
+    rows = [
+        line.strip("| ").split(" | ") for line in README.splitlines() if re.match(r"\| (Padim|Patchcore|Cflow)", line)
+    ]
+    sheet = openpyxl.load_workbook(paths.WORKBOOK)["Best models"]
+    written = [[cell.value for cell in row[:5]] for row in sheet.iter_rows(min_row=2)]
+    assert [[row[0], *(f"{value:.3f}" for value in row[1:])] for row in written] == [row[:5] for row in rows]
+    assert len(rows) == 3
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    folder = (paths.ROOT / page).parent
+    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", (paths.ROOT / page).read_text()):
+        assert "://" in link or (folder / link).exists(), link
+
+
+def test_every_make_target_that_is_named_exists():
+    targets = set(re.findall(r"^([a-z]+):", (paths.ROOT / "Makefile").read_text(), re.M))
+    named = set(re.findall(r"`make ([a-z]+)|^make ([a-z]+)", README, re.M))
+    assert {name for pair in named for name in pair if name} <= targets
+    assert {"demo", "test", "lint", "notebooks", "sweep", "compare"} <= targets
+
+
+def test_every_backbone_is_named_with_its_weight_file():
+    from training_code.backbones.registry import BACKBONES
+
+    weights = (paths.WEIGHTS / "README.md").read_text()
+    for backbone in BACKBONES.values():
+        assert f"`{backbone.name}`" in README and f"`{backbone.weights_file}`" in weights
