@@ -1,6 +1,8 @@
 """What the README says is so."""
 
+import io
 import re
+import subprocess
 
 import openpyxl
 import pytest
@@ -15,7 +17,12 @@ def test_the_table_is_that_of_the_workbook():
     rows = [
         line.strip("| ").split(" | ") for line in README.splitlines() if re.match(r"\| (Padim|Patchcore|Cflow)", line)
     ]
-    sheet = openpyxl.load_workbook(paths.WORKBOOK)["Best models"]
+    # The committed workbook: the one in the working tree holds whatever was run last.
+    command = ["git", "-C", paths.ROOT, "show", f"HEAD:{paths.WORKBOOK.name}"]
+    committed = subprocess.run(command, capture_output=True)
+    if committed.returncode:
+        pytest.skip("not in a git checkout, so there is no committed workbook")
+    sheet = openpyxl.load_workbook(io.BytesIO(committed.stdout))["Best models"]
     written = [[cell.value for cell in row[:5]] for row in sheet.iter_rows(min_row=2)]
     assert [[row[0], *(f"{value:.3f}" for value in row[1:])] for row in written] == [row[:5] for row in rows]
     assert len(rows) == 3

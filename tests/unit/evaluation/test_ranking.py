@@ -4,6 +4,8 @@ import torch
 from anomalib.metrics.aupr import _AUPR
 from anomalib.metrics.aupro import _AUPRO
 from anomalib.metrics.auroc import _AUROC
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from training_code.evaluation.metrics import region_weights
@@ -47,6 +49,16 @@ def test_f1_at_every_threshold_is_scikit_learns(name):
     for index in range(0, len(ranking.thresholds), 50):
         expected = f1_score(labels, scores >= ranking.thresholds[index], zero_division=0)
         assert ranking.f1[index] == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=40))
+def test_any_scores_with_any_ties_are_ranked_as_scikit_learn_ranks_them(pairs):
+    scores, labels = np.array([score for score, _ in pairs]), np.array([label for _, label in pairs])
+    assume(labels.any() and not labels.all())
+    ranking = rank(scores, labels)
+    assert ranking.auroc == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert ranking.aupr == pytest.approx(average_precision_score(labels, scores), abs=1e-12)
+    assert ranking.f1.max() == pytest.approx(max(f1_score(labels, scores >= level) for level in set(scores)), abs=1e-12)
 
 
 def test_auroc_by_hand():
