@@ -18,12 +18,12 @@ test: environment  ## run the whole test suite
 lint: environment  ## check style, and that notebooks carry no outputs
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
-	$(VENV)/bin/nbstripout --verify notebooks/*.ipynb tests/notebooks/*/*.ipynb
+	$(VENV)/bin/nbstripout --keep-id --verify notebooks/*.ipynb tests/notebooks/*/*.ipynb
 
 format: environment  ## bring code and notebooks into the style that lint checks
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
-	$(VENV)/bin/nbstripout notebooks/*.ipynb tests/notebooks/*/*.ipynb
+	$(VENV)/bin/nbstripout --keep-id notebooks/*.ipynb tests/notebooks/*/*.ipynb
 
 notebooks: environment  ## open JupyterLab in notebooks/
 	$(VENV)/bin/jupyter lab --notebook-dir=notebooks
