@@ -50,7 +50,7 @@ def find_weights(backbone: Backbone, folder: Path | None = None) -> WeightFile:
     if path is None:
         raise MissingWeightsError(
             f"{backbone.name} needs the file {paths.relative_to_root(files[0])} (or {choices(SUFFIXES[1:])}): put "
-            f"ImageNet weights of timm's {backbone.architecture} there; weights/README.md says where to get them"
+            "its ImageNet weights there; weights/README.md says where to get them"
         )
     source = _metadata(path).get("source", "not recorded") if path.suffix == ".safetensors" else "not recorded"
     return WeightFile(path, content_hash(path), source)
@@ -70,7 +70,7 @@ def load_backbone(backbone: Backbone, weights: WeightFile) -> nn.Module:
     _check_complete(network.state_dict(), state, backbone, weights.path)
     # Counters of batches that some files leave out; they play no part in eval mode.
     network.load_state_dict(state, strict=False)
-    return network.eval().requires_grad_(False)
+    return network
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:

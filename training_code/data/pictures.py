@@ -5,6 +5,7 @@ import html
 import io
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -62,7 +63,7 @@ def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
     return [samples[index] for index in chosen]
 
 
-def _thumbnail(path: str | object) -> np.ndarray:
+def _thumbnail(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         image = image.convert("RGB")
         image.thumbnail((THUMBNAIL, THUMBNAIL))

@@ -7,7 +7,7 @@ parameters, so that a sweep knows what it would run without running it.
 import ast
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class TrainingNotebook:
     content: NotebookNode
     parameters: dict[str, Any]  # defaults
     experiment: dict[str, ast.expr]  # arguments of Experiment(...)
-    cells: tuple[ConfigurationCell, ...] = field(default=())
+    cells: tuple[ConfigurationCell, ...]
 
     @property
     def name(self) -> str:
