@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training_code import paths
+from training_code.backbones.registry import Recipe
 from training_code.comparison.table import best_models, runs_table
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
@@ -68,12 +69,15 @@ class Predictor:
             raise InputError(f"{checkpoint} is missing or not the file that its run wrote")
         identity = record.identity
         configuration = configure(record.detector, record.arguments)
+        recipe = Recipe.from_plain_data(record.weights["recipe"])
         detector = build_detector(
             configuration,
-            configuration.backbone.create(),
+            recipe.create(),
             tuple(identity["image_size"]),
             tuple(identity["normalization"]["mean"]),
             tuple(identity["normalization"]["std"]),
+            identity["backbone_precision"],
+            identity["channels_last"],
         )
         detector.load_state_dict(torch.load(checkpoint, "cpu", weights_only=True)["state_dict"])
         device = "cuda" if torch.cuda.is_available() else "cpu"

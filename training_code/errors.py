@@ -23,12 +23,16 @@ def choices(names: Iterable[object]) -> str:
     return ", ".join(str(name) for name in names)
 
 
+def suggestion(name: object, valid: Iterable[str]) -> str:
+    """Return `` (did you mean …?)`` with the valid name nearest to ``name``, nothing if none is near."""
+    near = difflib.get_close_matches(str(name), list(valid), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
 def unknown(kind: str, name: object, valid: Iterable[str]) -> InputError:
     """Return the error for an unknown name, with the valid ones and, if one is near, a suggestion."""
     valid = list(valid)
-    near = difflib.get_close_matches(str(name), valid, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return InputError(f"unknown {kind} {name!r}{hint}; valid: {choices(valid)}")
+    return InputError(f"unknown {kind} {name!r}{suggestion(name, valid)}; valid: {choices(valid)}")
 
 
 def run_command(main: Callable[[list[str]], int], arguments: list[str] | None = None) -> int:

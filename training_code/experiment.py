@@ -4,6 +4,7 @@
 """
 
 import csv
+import dataclasses
 import datetime
 import html
 import io
@@ -21,8 +22,9 @@ import torch
 from lightning.pytorch import seed_everything
 
 from training_code import paths
-from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Backbone
-from training_code.backbones.weights import WeightFile, find_weights, load_backbone
+from training_code.backbones.layers import map_sizes
+from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Recipe
+from training_code.backbones.weights import Weights, find_weights, load_backbone, random_weights
 from training_code.data.datamodule import SampleDataModule, split_validation
 from training_code.data.layout import Dataset, read_dataset
 from training_code.data.pictures import dataset_html
@@ -34,6 +36,7 @@ from training_code.evaluation.measurement import peak_memory, reset_peak_memory,
 from training_code.evaluation.metrics import bootstrap_intervals, compute_by_defect_type, compute_metrics
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds, find_thresholds
+from training_code.features.extractor import PRECISIONS
 from training_code.files import sha256, write_text
 from training_code.records.environment import describe_environment, git_commit
 from training_code.records.record import (
@@ -56,7 +59,7 @@ class PreparedRun:
     """A checked configuration with its weight file, and the identity of the run that it would be."""
 
     configuration: Configuration
-    weights: WeightFile
+    weights: Weights
     identity: Identity
 
     @property
@@ -82,6 +85,11 @@ class Experiment:
     validation_split
         Part of the defect-free training images that is held out for finding thresholds; with 0 there is no
         ``F1Score``.
+    backbone_precision
+        ``"float32"``; or mixed precision, ``"bfloat16"``, and ``"float16"`` on a GPU: faster, with features that differ
+        a little.
+    channels_last
+        Whether the backbone computes with the channels side by side in memory, which suits GPUs in mixed precision.
     train_batch_size, eval_batch_size, num_workers
         As in anomalib. The number of workers has no influence on the numbers.
     results
@@ -101,6 +109,8 @@ class Experiment:
         seed: int = 42,
         normalization: str = "backbone",
         validation_split: float = 0.1,
+        backbone_precision: str = "float32",
+        channels_last: bool = False,
         train_batch_size: int = 32,
         eval_batch_size: int = 32,
         num_workers: int = 0,
@@ -114,6 +124,14 @@ class Experiment:
         if not isinstance(validation_split, int | float) or not 0 <= validation_split <= 0.5:
             raise InputError(f"validation_split={validation_split!r} is out of range; valid: 0 to 0.5")
         self.validation_split = float(validation_split)
+        if backbone_precision not in PRECISIONS:
+            raise unknown("backbone_precision", backbone_precision, PRECISIONS)
+        if backbone_precision == "float16" and not torch.cuda.is_available():
+            raise InputError("backbone_precision='float16' needs a GPU; valid without one: float32, bfloat16")
+        self.backbone_precision = backbone_precision
+        if not isinstance(channels_last, bool):
+            raise InputError(f"channels_last={channels_last!r} must be True or False")
+        self.channels_last = channels_last
         self.train_batch_size = _whole("train_batch_size", train_batch_size, 1)
         self.eval_batch_size = _whole("eval_batch_size", eval_batch_size, 1)
         self.num_workers = _whole("num_workers", num_workers, 0)
@@ -161,9 +179,10 @@ class Experiment:
             If the configuration is wrong; as `MissingWeightsError` if the weight file is absent.
         """
         configuration = configure(detector, arguments)
-        self._check_enough_patches(configuration)
-        weights = find_weights(configuration.backbone)
-        mean, std = self._normalization(configuration.backbone)
+        backbone = configuration.backbone
+        self._check_enough_patches(configuration, map_sizes(backbone.recipe, self.image_size))
+        weights = find_weights(backbone) if configuration.arguments["pre_trained"] else random_weights(backbone)
+        mean, std = self._normalization(weights.recipe)
         identity = Identity(
             detector=configuration.detector,
             arguments=configuration.arguments,
@@ -175,6 +194,8 @@ class Experiment:
             eval_batch_size=self.eval_batch_size,
             dataset_fingerprint=self.dataset.fingerprint,
             weights_sha256=weights.sha256,
+            backbone_precision=self.backbone_precision,
+            channels_last=self.channels_last,
         )
         return PreparedRun(configuration, weights, identity)
 
@@ -197,11 +218,10 @@ class Experiment:
         )
         return dataset_html(self.dataset) + f"<p>{html.escape(protocol)}</p>"
 
-    def _check_enough_patches(self, configuration: Configuration) -> None:
+    def _check_enough_patches(self, configuration: Configuration, sizes: Mapping[str, tuple[int, int]]) -> None:
         """Refuse what anomalib would stop at in the middle of training for want of patches."""
         images = len(split_validation(self.dataset.select("train"), self.validation_split, self.seed)[0])
-        strides = [layer.stride for layer in configuration.backbone.layers if layer.name in configuration.layers]
-        patches = [math.prod(math.ceil(side / stride) for side in self.image_size) for stride in strides]
+        patches = [math.prod(sizes[layer]) for layer in configuration.layers]
         arguments = configuration.arguments
         if (ratio := arguments.get("coreset_sampling_ratio")) and images * max(patches) * ratio < 1:
             raise InputError(
@@ -219,8 +239,8 @@ class Experiment:
         self.runs.append(run)
         return run
 
-    def _normalization(self, backbone: Backbone) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return (backbone.mean, backbone.std) if self.normalization == "backbone" else (IMAGENET_MEAN, IMAGENET_STD)
+    def _normalization(self, recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        return (recipe.mean, recipe.std) if self.normalization == "backbone" else (IMAGENET_MEAN, IMAGENET_STD)
 
     def _record(self, prepared: PreparedRun, started: str, **findings: Any) -> Record:
         weights = prepared.weights
@@ -235,10 +255,12 @@ class Experiment:
                 "notes": list(self.dataset.notes),
             },
             weights={
-                "file": paths.relative_to_root(weights.path),
+                "file": None if weights.path is None else paths.relative_to_root(weights.path),
                 "sha256": weights.sha256,
                 "source": weights.source,
-                "pretrained": True,
+                "naming": weights.naming,
+                "pretrained": weights.pretrained,
+                "recipe": dataclasses.asdict(weights.recipe),
             },
             environment=describe_environment(),
             git_commit=git_commit(),
@@ -277,9 +299,17 @@ class Experiment:
             self.eval_batch_size,
             self.num_workers,
         )
-        network = load_backbone(configuration.backbone, prepared.weights)
         seed_everything(self.seed, workers=True, verbose=False)
-        detector = build_detector(configuration, network, self.image_size, *self._normalization(configuration.backbone))
+        network = load_backbone(prepared.weights)
+        seed_everything(self.seed, workers=True, verbose=False)  # as if making the network had drawn nothing
+        detector = build_detector(
+            configuration,
+            network,
+            self.image_size,
+            *self._normalization(prepared.weights.recipe),
+            self.backbone_precision,
+            self.channels_last,
+        )
         engine = QuietEngine(configuration, folder)
         with timed(times, "fit"):
             engine.fit(detector, datamodule.train_dataloader())

@@ -15,6 +15,8 @@ IDENTITY = Identity(
     eval_batch_size=32,
     dataset_fingerprint="f" * 64,
     weights_sha256="a" * 64,
+    backbone_precision="float32",
+    channels_last=False,
 )
 
 

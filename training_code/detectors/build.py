@@ -1,6 +1,5 @@
 """Building anomalib's detector from a configuration, with features of a network whose weights come from a file."""
 
-from functools import partial
 from unittest import mock
 
 from anomalib.models.components import AnomalibModule
@@ -19,6 +18,8 @@ def build_detector(
     image_size: tuple[int, int],
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
+    backbone_precision: str = "float32",
+    channels_last: bool = False,
 ) -> AnomalibModule:
     """Return anomalib's detector over ``network``, giving raw scores and maps.
 
@@ -34,23 +35,25 @@ def build_detector(
         Height and width in pixels that the detector resizes images to.
     mean, std
         Normalisation of images with values from 0 to 1, by channel.
+    backbone_precision, channels_last
+        How the backbone computes; see `training_code.features.extractor.FeatureExtractor`.
     """
     entry = get_detector(configuration.detector)
     arguments = {name: value for name, value in configuration.arguments.items() if name != "max_epochs"}
-    extractor = partial(_extractor, network, configuration)
+
+    def extractor(**_: object) -> FeatureExtractor:
+        return FeatureExtractor(
+            network, configuration.backbone, configuration.layers, backbone_precision, channels_last
+        )
+
     transform = Compose([Resize(image_size, antialias=True), Normalize(mean=list(mean), std=list(std))])
     # anomalib's classes make their extractor themselves, from a name; while one is built, the name they look up is
     # ours. They keep plain arguments that way, so that a checkpoint loads without running code.
     with mock.patch.object(entry.model_module, "TimmFeatureExtractor", extractor):
         return entry.cls(
-            **arguments | {"backbone": configuration.backbone.architecture},
-            pre_trained=False,
+            **arguments | {"backbone": configuration.backbone.architecture, "pre_trained": False},
             pre_processor=PreProcessor(transform),
             post_processor=False,
             evaluator=False,
             visualizer=False,
         )
-
-
-def _extractor(network: nn.Module, configuration: Configuration, **_: object) -> FeatureExtractor:
-    return FeatureExtractor(network, configuration.backbone, configuration.layers)

@@ -16,7 +16,7 @@ from training_code.detectors.registry import AT_LEAST_1, Detector, get_detector
 from training_code.errors import InputError, unknown
 
 # Arguments of anomalib's classes that the experiment decides on.
-_DECIDED = {"self", "pre_trained", "pre_processor", "post_processor", "evaluator", "visualizer"}
+_DECIDED = {"self", "pre_processor", "post_processor", "evaluator", "visualizer"}
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
     detector
         anomalib's class, or its name.
     arguments
-        The arguments under anomalib's names; ``max_epochs`` too for detectors that train in epochs.
+        The arguments under anomalib's names; ``max_epochs`` too for detectors that train in epochs. Without ``layers``
+        the backbone's default ones for the detector are taken.
 
     Raises
     ------
@@ -69,7 +70,8 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
         if hints[name] is float:
             resolved[name] = float(value)  # 1 and 1.0 are the same run
     backbone = get_backbone(resolved["backbone"])
-    resolved["layers"] = backbone.resolve_layers(resolved["layers"])
+    layers = resolved["layers"] if "layers" in arguments else backbone.default_layers(entry.name)
+    resolved["layers"] = backbone.resolve_layers(layers)
     if entry.name == "Padim":
         channels = backbone.channels(resolved["layers"])
         resolved["n_features"] = resolved["n_features"] or min(backbone.n_features, channels)

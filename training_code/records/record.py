@@ -9,7 +9,7 @@ from typing import Any, Literal
 from training_code.files import digest, write_json
 
 #: Changes when an old record can no longer be compared with a new one; part of every run's identity.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RECORD = "run.json"
 CHECKPOINT = "model.ckpt"
 SCORES = "scores.csv"
@@ -32,7 +32,9 @@ class Identity:
     train_batch_size: int
     eval_batch_size: int
     dataset_fingerprint: str
-    weights_sha256: str
+    weights_sha256: str | None  # None for random weights
+    backbone_precision: str
+    channels_last: bool
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -53,7 +55,7 @@ class Record:
     status: Status
     identity: dict[str, Any]
     dataset: dict[str, Any]  # name, folder, counts, fingerprint, notes
-    weights: dict[str, Any]  # file, sha256, source, pretrained
+    weights: dict[str, Any]  # file, sha256, source, naming, pretrained, and the recipe of the network
     started: str  # ISO 8601 with time zone
     finished: str
     metrics: dict[str, float] = field(default_factory=dict)

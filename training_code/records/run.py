@@ -54,8 +54,9 @@ class Run:
     def _repr_html_(self) -> str:
         origin = "stored result" if self.stored else "trained now"
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.record.arguments.items())
+        untrained = "" if self.record.weights["pretrained"] else "; <b>the backbone's weights are random</b>"
         parts = [
-            f"<p><b>{html.escape(self.run_id)}</b> ({origin})<br>",
+            f"<p><b>{html.escape(self.run_id)}</b> ({origin}{untrained})<br>",
             f"<code>{html.escape(self.record.detector)}({html.escape(arguments)})</code></p>",
             _table(self._metric_cells()),
             _table({name.replace("_", " "): text for name, text in self._cost_cells().items()}),

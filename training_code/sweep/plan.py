@@ -1,6 +1,5 @@
 """The plan of a sweep: one job for each configuration, set of parameters and variation that the sweep file selects."""
 
-import difflib
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
-from training_code.errors import InputError, MissingWeightsError, choices, unknown
+from training_code.errors import InputError, MissingWeightsError, choices, suggestion, unknown
 from training_code.experiment import Experiment, PreparedRun
 from training_code.sweep.notebook import (
     ConfigurationCell,
@@ -142,10 +141,11 @@ def _select(notebook: TrainingNotebook, select: Mapping[str, Any], path: Path) -
         wanted = wanted if isinstance(wanted, list) and wanted not in present else [wanted]
         chosen = [cell for cell in chosen if values[cell.index].get(name) in wanted]
         if not chosen:
-            near = difflib.get_close_matches(str(wanted[0]), [str(value) for value in present], n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            valid = choices(sorted({str(value) for value in present}))
-            raise InputError(f"{path}: select {name}: {wanted} matches no cell of {notebook.path.name}{hint}; {valid}")
+            valid = sorted({str(value) for value in present})
+            raise InputError(
+                f"{path}: select {name}: {wanted} matches no cell of {notebook.path.name}"
+                f"{suggestion(wanted[0], valid)}; valid: {choices(valid)}"
+            )
     return chosen
 
 

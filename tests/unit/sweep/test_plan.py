@@ -58,7 +58,7 @@ def test_a_list_argument_is_selected_as_a_whole(plan):
         ({"selct": {}}, {}, r"unknown key .* 'selct' \(did you mean 'select'\?\); valid: notebook, parameters"),
         ({"notebook": "99_train"}, {}, "there is no notebook .*99_train.ipynb; valid: .*10_train_padim"),
         ({"parameters": {"sed": 1}}, {}, "unknown parameter of good.ipynb 'sed'.*did you mean 'seed'"),
-        ({"select": {"backbone": "resnet81"}}, {}, "backbone: .*resnet81.* matches no cell.*did you mean resnet18"),
+        ({"select": {"backbone": "resnet81"}}, {}, "backbone: .*resnet81.* matches no cell.*did you mean .resnet18"),
         ({"select": {"num_neighbors": 3}}, {}, "unknown argument to select in good.ipynb 'num_neighbors'"),
         ({"vary": {"n_feature": [3]}}, {}, "good.ipynb, cell 6: unknown argument of Padim 'n_feature'"),
         ({"vary": {"n_features": [3, 4000]}}, {}, "good.ipynb, cell 6: n_features=4000 is out of range"),

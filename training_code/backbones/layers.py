@@ -1,0 +1,161 @@
+"""The layers of a network of timm that features can be taken from, and the sizes of their maps."""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import nn
+
+from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Recipe
+from training_code.errors import InputError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A place in the network that features can be taken from."""
+
+    name: str
+    channels: int
+    stride: int  # pixels of the image per position of the feature map
+    index: int | None = None  # position in timm's own list of features, None where timm does not list it
+    inner: bool = False  # whether it is a single block inside a stage
+
+    @property
+    def listed(self) -> bool:
+        """Whether timm lists the layer itself."""
+        return self.index is not None
+
+
+@cache
+def list_layers(architecture: str) -> tuple[Layer, ...]:
+    """Return all layers of timm's network ``architecture`` in network order.
+
+    They are those that timm lists; of EfficientNets and MobileNets also the stem, the stages between, every single
+    block and the head.
+
+    Raises
+    ------
+    InputError
+        If the network has no layers that could be told by name.
+    """
+    network = meta_network(_recipe(architecture))
+    listed = [(info["module"], info["num_chs"], info["reduction"]) for info in network.feature_info]
+    modules = dict(network.named_modules())
+    if missing := [name for name, _, _ in listed if name not in modules]:
+        raise InputError(
+            f"features of {architecture} cannot be taken: timm lists {missing[0]}, which is no module of it"
+        )
+    if not hasattr(network, "conv_stem"):
+        return tuple(Layer(*layer, index) for index, layer in enumerate(listed))
+    indices = {name: index for index, (name, _, _) in enumerate(listed)}
+    side = 256
+    shapes = _output_shapes(network, _candidates(network), torch.zeros(1, 3, side, side, device="meta"))
+    return tuple(
+        Layer(name, shape[1], side // shape[-1], indices.get(name), inner=name.count(".") == 2)
+        for name, shape in shapes.items()
+    )
+
+
+@cache
+def list_aliases(architecture: str) -> dict[str, str]:
+    """Return other names for the layers of a network, each with the layer's own name.
+
+    ``block11`` is the eleventh block of an EfficientNet or MobileNet, counted from 1 through all stages as
+    PaDiM-EfficientNet does; ``blocks.4.2`` is the same in timm's naming. The last block of a stage is the stage.
+    ``features.5`` is torchvision's name of a stage of an EfficientNet or a ConvNeXt, of a block of a MobileNet.
+    """
+    network = meta_network(_recipe(architecture))
+    if architecture.startswith("convnext"):
+        return {f"features.{2 * stage + 1}": f"stages.{stage}" for stage in range(4)}
+    if not hasattr(network, "conv_stem"):
+        return {}
+    aliases = {}
+    names = [f"blocks.{index}.{block}" for index, stage in enumerate(network.blocks) for block in range(len(stage))]
+    for number, name in enumerate(names, 1):
+        _, stage, block = name.split(".")
+        own = f"blocks.{stage}" if int(block) == len(network.blocks[int(stage)]) - 1 else name
+        aliases |= {f"block{number}": own, name: own}
+        if "mobilenetv3" in architecture:
+            aliases |= {"features.0": "bn1", f"features.{number}": own}
+    if "efficientnet" in architecture and len(network.blocks) == 7:
+        aliases |= {"features.0": "bn1", "features.8": "bn2"}
+        aliases |= {f"features.{stage + 1}": f"blocks.{stage}" for stage in range(7)}
+    return {alias: own for alias, own in aliases.items() if alias != own}
+
+
+@cache
+def map_sizes(recipe: Recipe, image_size: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """Return height and width of the feature map of each layer for images of ``image_size``; nothing is computed.
+
+    Raises
+    ------
+    InputError
+        If the network cannot take images of that size.
+    """
+    network = meta_network(recipe)
+    image = torch.zeros(1, 3, *image_size, device="meta")
+    layers = list_layers(recipe.architecture)
+    try:
+        if takes_intermediates(recipe.architecture):
+            maps = network.forward_intermediates(image, output_fmt="NCHW", intermediates_only=True)
+            shapes = {layer.name: found.shape for layer, found in zip(layers, maps, strict=True)}
+        else:
+            shapes = _output_shapes(network, [layer.name for layer in layers], image)
+    except (AssertionError, RuntimeError) as error:
+        reason = str(error).splitlines()[0].rstrip(".") if str(error) else "its shapes do not fit"
+        if "divisible" in reason:
+            patch = network.patch_embed.patch_size[0]
+            reason += f"; choose a multiple, such as {max(image_size[0] // patch, 1) * patch}"
+        raise InputError(
+            f"{recipe.architecture} cannot take images of {image_size[0]} × {image_size[1]}: {reason}"
+        ) from error
+    return {name: tuple(shape[-2:]) for name, shape in shapes.items()}
+
+
+@cache
+def takes_intermediates(architecture: str) -> bool:
+    """Return whether a network gives tokens, as transformers do, that timm turns into maps by itself."""
+    network = meta_network(_recipe(architecture))
+    listed = {info["module"]: info["num_chs"] for info in network.feature_info}
+    shapes = _output_shapes(network, list(listed), torch.zeros(1, *network.pretrained_cfg["input_size"], device="meta"))
+    return any(len(shape) != 4 or shape[1] != listed[name] for name, shape in shapes.items())
+
+
+@cache
+def meta_network(recipe: Recipe, num_classes: int = 0) -> nn.Module:
+    """Return the network of a recipe on the meta device: shapes and names only, no memory and no computation."""
+    with torch.device("meta"):
+        return recipe.create(num_classes)
+
+
+def _recipe(architecture: str) -> Recipe:
+    return Recipe(architecture, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _candidates(network: nn.Module) -> list[str]:
+    """Return the places of an EfficientNet or MobileNet in network order."""
+    names = ["bn1"]
+    for index, stage in enumerate(network.blocks):
+        names += [f"blocks.{index}.{block}" for block in range(len(stage) - 1)] + [f"blocks.{index}"]
+    return names + (["bn2"] if hasattr(network, "bn2") else [])
+
+
+def _output_shapes(network: nn.Module, names: list[str], image: torch.Tensor) -> dict[str, torch.Size]:
+    """Return the shape of each module's output for ``image``."""
+    shapes: dict[str, torch.Size] = {}
+    modules = dict(network.named_modules())
+
+    def note(name: str, output: object) -> None:
+        if isinstance(output, torch.Tensor):
+            shapes[name] = output.shape
+
+    hooks = [
+        modules[name].register_forward_hook(lambda module, inputs, output, name=name: note(name, output))
+        for name in names
+    ]
+    try:
+        network(image)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return {name: shapes.get(name, torch.Size()) for name in names}

@@ -1,0 +1,80 @@
+"""``python -m training_code.weights``: the weight files of the backbones, listed, added, checked, fetched."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from training_code import paths
+from training_code.backbones.files import fingerprint, list_files
+from training_code.errors import InputError, run_command
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m training_code.weights", description=__doc__)
+    parser.add_argument("--folder", type=Path, default=paths.WEIGHTS, help="where the files lie (default: weights/)")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="every backbone with its file, size and SHA-256")
+    add = commands.add_parser("add", help="check a weight file, convert it to safetensors and store it")
+    add.add_argument("file", type=Path, metavar="FILE", help=".pth, .pt, .bin or .safetensors; it is left as it is")
+    add.add_argument(
+        "--as", dest="name", metavar="NAME", help="the backbone it is for; otherwise recognised by its tensors"
+    )
+    commands.add_parser("check", help="reload every file and compare its fingerprint")
+    fetch = commands.add_parser("fetch", help="fetch weights from the model hub through timm")
+    fetch.add_argument("names", nargs="+", metavar="NAME", help="a registered backbone or another name of timm's")
+    for command in (add, fetch):
+        command.add_argument("--replace", action="store_true", help="replace the file that is there")
+    options = parser.parse_args(arguments)
+    if options.command == "list":
+        return list_weights(options.folder)
+    if options.command == "check":
+        return check(options.folder)
+    # These need torch and timm, which take seconds to import.
+    from training_code.backbones.store import add_weights, fetch_weights
+
+    if options.command == "add":
+        _say_stored(add_weights(options.file, options.name, options.folder, options.replace))
+    else:
+        for name in options.names:
+            _say_stored(fetch_weights(name, options.folder, options.replace))
+    return 0
+
+
+def list_weights(folder: Path) -> int:
+    """Print every registered backbone and every other file, whether it is there, its size and fingerprint."""
+    files = list_files(folder)
+    width = max(len(name) for name in files)
+    for name, path in files.items():
+        if path is None:
+            carried = ", made from an installed package when it is needed first" if name == "efficientnet_lite0" else ""
+            print(f"{name:{width}}  missing{carried}")
+        else:
+            size = path.stat().st_size / 2**20
+            print(f"{name:{width}}  present  {size:6.1f} MiB  {fingerprint(path)}  {paths.relative_to_root(path)}")
+    return 0
+
+
+def check(folder: Path) -> int:
+    """Reload every file; print a line for each; return 1 if one is not good."""
+    from training_code.backbones.store import check_weights
+
+    status = 0
+    present = {name: path for name, path in list_files(folder).items() if path is not None}
+    if not present:
+        print(f"there are no weight files in {folder}")
+    for name, path in present.items():
+        try:
+            print(f"{name}: {check_weights(path, name)}", flush=True)
+        except InputError as error:
+            print(f"{name}: NOT GOOD, {error}", flush=True)
+            status = 1
+    return status
+
+
+def _say_stored(path: Path) -> None:
+    print(f"{paths.relative_to_root(path)}  {path.stat().st_size / 2**20:.1f} MiB  sha256 {fingerprint(path)}")
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
