@@ -83,7 +83,7 @@ def _plain_anomalib(name, arguments, root, folder):
         **arguments,
     )
     extractor = model.model.feature_extractor.feature_extractor
-    weights = load_backbone(backbone, find_weights(backbone)).state_dict()
+    weights = load_backbone(find_weights(backbone)).state_dict()
     extractor.load_state_dict({key: weights[key] for key in extractor.state_dict()})
     seed_everything(SEED, workers=True)
     if name == "Padim":

@@ -38,7 +38,7 @@ def test_a_sweep_stores_each_run_with_its_executed_notebook_and_repeats_none(swe
     entries = [{"notebook": "good.ipynb", "vary": {"n_features": [8]}, "select": {"n_features": 20}}]
     status, output, results = sweep([*entries, {"notebook": "good.ipynb", "select": {"backbone": "resnet18"}}])
     assert status == 0, output
-    assert "2 jobs: 1 ok, 1 skipped" in output and "resnet18 needs the file" in output
+    assert "2 jobs: 1 ok, 1 skipped" in output and "resnet18 has no weights" in output
     ((run_id, record),) = _records(results).items()
     assert record.status == "ok" and record.arguments["n_features"] == 8
     folder = results / "runs" / run_id

@@ -47,4 +47,4 @@ def test_every_backbone_is_named_with_its_weight_file():
 
     weights = (paths.WEIGHTS / "README.md").read_text()
     for backbone in BACKBONES.values():
-        assert f"`{backbone.name}`" in README and f"`{backbone.weights_file}`" in weights
+        assert f"`{backbone.name}`" in README and f"`{backbone.pretrained}`" in weights

@@ -25,6 +25,7 @@ def test_defaults_are_filled_in():
         "layers": ["layer2", "layer3"],
         "coreset_sampling_ratio": 0.1,
         "num_neighbors": 9,
+        "pre_trained": True,
         "precision": "float32",
     }
     assert configure(Cflow, {}).arguments["max_epochs"] == 30
@@ -53,7 +54,11 @@ def test_layers_are_recorded_under_their_own_names():
         (Padim, {"n_features": 0}, "n_features=0 of Padim is out of range; valid: at least 1"),
         (Padim, {"n_features": True}, "n_features=True of Padim has a wrong type; valid: int or None"),
         (Padim, {"layers": "layer1"}, "layers='layer1' of Padim has a wrong type; valid: list of str"),
-        (Padim, {"max_epochs": 3}, "unknown argument of Padim 'max_epochs'; valid: backbone, layers, n_features"),
+        (
+            Padim,
+            {"max_epochs": 3},
+            "unknown argument of Padim 'max_epochs'; valid: backbone, layers, pre_trained, n_features",
+        ),
         (Patchcore, {"coreset_sampling_ration": 0.1}, r"\(did you mean 'coreset_sampling_ratio'\?\)"),
         (Patchcore, {"coreset_sampling_ratio": 1.5}, "out of range; valid: above 0 and at most 1"),
         (Patchcore, {"coreset_sampling_ratio": float("nan")}, "wrong type; valid: float"),
@@ -61,7 +66,6 @@ def test_layers_are_recorded_under_their_own_names():
         (Patchcore, {"precision": "bfloat16"}, "valid: one of float32, float16"),
         (Cflow, {"max_epochs": 0}, "max_epochs=0 of Cflow is out of range; valid: at least 1"),
         (Cflow, {"condition_vector": 30}, "valid: a positive multiple of 4"),
-        (Cflow, {"pre_trained": False}, "unknown argument of Cflow 'pre_trained'"),
         (anomalib.models.Stfpm, {}, "unknown detector 'Stfpm'; valid: Padim, Patchcore, Cflow"),
         (dict, {}, "unknown detector 'dict'"),
     ],

@@ -47,3 +47,42 @@ def test_the_part_behind_the_last_layer_is_cut_off_and_batch_norm_never_learns()
     extractor(torch.randn(4, 3, 64, 64))
     for name, tensor in extractor.state_dict().items():
         assert torch.equal(tensor, before[name]), name
+
+
+def test_features_of_a_vit_are_those_of_anomalibs_extractor_bit_for_bit():
+    backbone, layers = get_backbone("vit_small_patch14_dinov2"), ["blocks.3", "blocks.11"]
+    torch.manual_seed(0)
+    network = backbone.recipe.create()
+    plain = TimmFeatureExtractor(backbone.architecture, layers, pre_trained=False)
+    plain.feature_extractor.load_state_dict(network.state_dict())
+    images = torch.randn(2, 3, 70, 56)
+    ours, theirs = FeatureExtractor(network, backbone, layers)(images), plain(images)
+    for layer in layers:
+        assert ours[layer].shape == (2, 384, 5, 4) and torch.equal(ours[layer], theirs[layer])
+
+
+def test_mixed_precision_and_channels_last_change_the_features_a_little_and_not_their_dtype():
+    backbone = get_backbone("resnet18")
+    torch.manual_seed(0)
+    network = backbone.recipe.create()
+    images = torch.randn(2, 3, 64, 64)
+    exact = FeatureExtractor(network, backbone, ["layer2"])(images)["layer2"]
+    mixed = FeatureExtractor(network, backbone, ["layer2"], precision="bfloat16")(images)["layer2"]
+    assert mixed.dtype == torch.float32 and not torch.equal(mixed, exact)
+    # bfloat16 keeps 8 bits of a number.
+    assert (mixed - exact).norm() < 2**-6 * exact.norm()
+    last = FeatureExtractor(network, backbone, ["layer2"], channels_last=True)
+    weights = [tensor for tensor in last.state_dict().values() if tensor.ndim == 4]
+    assert weights and all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in weights)
+    assert torch.allclose(last(images)["layer2"], exact, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
+def test_features_on_a_gpu_are_the_same_each_time(precision):
+    backbone = get_backbone("resnet50")
+    extractor = FeatureExtractor(backbone.recipe.create(), backbone, ["layer2", "layer3"], precision, True).cuda()
+    images = torch.randn(4, 3, 224, 224, device="cuda")
+    first, second = extractor(images), extractor(images)
+    for layer, feature in first.items():
+        assert feature.dtype == torch.float32 and torch.equal(feature, second[layer])

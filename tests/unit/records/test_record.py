@@ -4,7 +4,7 @@ import json
 import pytest
 from helpers.records import IDENTITY, make_record
 
-from training_code.records.record import RECORD, read_record, read_records, write_record
+from training_code.records.record import RECORD, SCHEMA_VERSION, read_record, read_records, write_record
 
 
 def test_run_id_is_readable_and_stable():
@@ -24,7 +24,10 @@ def test_run_id_is_readable_and_stable():
         {"weights_sha256": "b" * 64},
         {"normalization": {"mode": "imagenet", "mean": (0.4,) * 3, "std": (0.5,) * 3}},
         {"validation_split": 0.2},
-        {"schema_version": 2},
+        {"weights_sha256": None},
+        {"backbone_precision": "bfloat16"},
+        {"channels_last": True},
+        {"schema_version": SCHEMA_VERSION + 1},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -57,9 +60,9 @@ def test_a_folder_without_record_is_unfinished(tmp_path):
     [
         ('{"run_id": "x", "sta', "is damaged"),
         ("", "is damaged"),
-        ("[1, 2]", "schema version None, expected 1"),
-        ('{"schema_version": 99}', "schema version 99, expected 1"),
-        ('{"schema_version": 1, "run_id": "x"}', "is damaged: .*status"),
+        ("[1, 2]", "schema version None, expected"),
+        ('{"schema_version": 99}', "schema version 99, expected"),
+        (f'{{"schema_version": {SCHEMA_VERSION}, "run_id": "x"}}', "is damaged: .*status"),
         ("\xff", "is damaged"),
     ],
 )
