@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
 
     from inference_code.predictor import Predictor
     from inference_code.visualization import overlay
-    from training_code.data.layout import find_images
+    from training_code.data.walk import find_images
 
     images = find_images(options.source) if options.source.is_dir() else [options.source]
     images = [path for path in images if not path.resolve().is_relative_to(options.output.resolve())]

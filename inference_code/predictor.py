@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from anomalib.data.utils import read_image
 from anomalib.models.components import AnomalibModule
 from numpy.typing import NDArray
-from PIL import Image
 
 from training_code import paths
 from training_code.backbones.registry import Recipe
 from training_code.comparison.table import best_models, runs_table
+from training_code.data.datamodule import load_image
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
 from training_code.errors import InputError, choices
@@ -92,11 +91,9 @@ class Predictor:
             If a file is not an image that can be read.
         """
         threshold = self.record.thresholds["image"]
+        image_size = tuple(self.record.identity["image_size"])
         for path in map(Path, images):
-            try:
-                image = read_image(path, as_tensor=True)
-            except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-                raise InputError(f"{path} is not an image that can be read ({error})") from error
+            image = load_image(path, image_size, self.record.dataset["bits"])
             with torch.inference_mode():
                 # The transform of training; the module's own forward would resize as exported models do.
                 batch = self.detector.pre_processor.transform(image[None].to(self.detector.device))

@@ -7,6 +7,8 @@ from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
+from training_code.data.images import shown_image
+
 OPACITY = 0.45
 
 
@@ -21,8 +23,7 @@ def overlay(path: Path, anomaly_map: NDArray[np.float32], threshold: float | Non
         Raw score from which on a pixel is abnormal: only those are coloured. None colours all, from the lowest to the
         highest.
     """
-    with Image.open(path) as image:
-        photo = image.convert("RGB")
+    photo = shown_image(path)
     values = np.asarray(Image.fromarray(anomaly_map).resize(photo.size, Image.Resampling.BILINEAR))
     low = float(values.min()) if threshold is None else threshold
     spread = max(float(values.max()) - low, 1e-12)

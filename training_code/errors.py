@@ -36,7 +36,7 @@ def unknown(kind: str, name: object, valid: Iterable[str]) -> InputError:
 
 
 def run_command(main: Callable[[list[str]], int], arguments: list[str] | None = None) -> int:
-    """Run a command's ``main`` and turn an `InputError` into one line on standard error and exit status 2.
+    """Run a command's ``main`` and turn what people can mend into one line on standard error and exit status 2.
 
     ``--debug`` anywhere among the arguments shows the traceback as well.
     """
@@ -48,6 +48,12 @@ def run_command(main: Callable[[list[str]], int], arguments: list[str] | None = 
         if debug:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # a file that may not be read, a disk that is full
+        if debug:
+            traceback.print_exc()
+        names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+        print(f"error: {': '.join([error.strerror or str(error), *names])}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -26,7 +26,7 @@ from training_code.backbones.layers import map_sizes
 from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Recipe
 from training_code.backbones.weights import Weights, find_weights, load_backbone, random_weights
 from training_code.data.datamodule import SampleDataModule, split_validation
-from training_code.data.layout import Dataset, read_dataset
+from training_code.data.dataset import Dataset, read_dataset
 from training_code.data.pictures import dataset_html
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import Configuration, configure
@@ -201,14 +201,23 @@ class Experiment:
 
     def table(self) -> pd.DataFrame:
         """Return the runs of this notebook so far, the best image AUROC first."""
-        rows = [{"run": run.run_id, **run.metrics} for run in self.runs if isinstance(run, Run)]
+        runs = [run for run in self.runs if isinstance(run, Run)]
+        rows = [
+            {"run": run.run_id, "pretrained": bool(run.record.weights["pretrained"]), **run.metrics} for run in runs
+        ]
         frame = pd.DataFrame(rows).drop_duplicates() if rows else pd.DataFrame(columns=["run"])
         column = "image_AUROC" if "image_AUROC" in frame else "run"
+        if rows and frame["pretrained"].all():
+            frame = frame.drop(columns="pretrained")
         return frame.sort_values(column, ascending=False, ignore_index=True)
 
     def best(self) -> Run | None:
-        """Return the run of this notebook with the highest image AUROC, None where no run has one."""
-        scored = [run for run in self.runs if isinstance(run, Run) and "image_AUROC" in run.metrics]
+        """Return the run of this notebook with the highest image AUROC on pretrained weights, None without one."""
+        scored = [
+            run
+            for run in self.runs
+            if isinstance(run, Run) and run.record.weights["pretrained"] and "image_AUROC" in run.metrics
+        ]
         return max(scored, key=lambda run: run.metrics["image_AUROC"], default=None)
 
     def _repr_html_(self) -> str:
@@ -252,6 +261,7 @@ class Experiment:
                 "folder": paths.relative_to_root(self.dataset.root),
                 "fingerprint": self.dataset.fingerprint,
                 "counts": self.dataset.counts,
+                "bits": self.dataset.bits,
                 "notes": list(self.dataset.notes),
             },
             weights={

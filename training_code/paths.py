@@ -3,6 +3,7 @@
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+CACHE = ROOT / ".cache"
 DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
 RESULTS = ROOT / "results"

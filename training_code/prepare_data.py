@@ -1,13 +1,17 @@
-"""``python -m training_code.prepare_data ADAPTER SRC DST``: copy a published dataset into the layout that is read."""
+"""``python -m training_code.prepare_data ADAPTER SRC DST``: bring a dataset into the layout that is read."""
 
 import argparse
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from training_code.data.adapters import ADAPTERS
-from training_code.data.layout import read_dataset
+import yaml
+
+from training_code.data.adapters import ADAPTERS, Target
+from training_code.data.dataset import examine
+from training_code.data.layout import DESCRIPTION, DESCRIPTION_KEYS
 from training_code.errors import InputError, run_command
 
 #: Says that a folder was made by this command and may be replaced by it.
@@ -15,30 +19,59 @@ MARKER = ".prepared"
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; return the exit status."""
+    """Run the command; return the exit status, 1 if the dataset has files that cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m training_code.prepare_data", description=__doc__)
-    parser.add_argument("adapter", choices=sorted(ADAPTERS), help="the dataset as it is published")
+    parser.add_argument("adapter", choices=sorted([*ADAPTERS, "folder"]), help="how the dataset is published")
     parser.add_argument("source", type=Path, metavar="SRC", help="its folder; never changed")
     parser.add_argument("destination", type=Path, metavar="DST", help="the new folder, for instance data/tiles")
+    parser.add_argument("--link", action="store_true", help="link to the images, do not copy them")
+    for key in DESCRIPTION_KEYS:
+        option = f"--{key.replace('_', '-')}"
+        parser.add_argument(option, metavar="DIR", help=f"folder: its {key}, from SRC (used in place, not copied)")
     options = parser.parse_args(arguments)
-    prepare(options.adapter, options.source, options.destination)
-    dataset = read_dataset(options.destination.resolve())
-    for name, count in dataset.counts.items():
-        print(f"{count:6d}  {name}")
-    print(f"{options.destination} is ready, fingerprint {dataset.fingerprint[:16]}")
-    return 0
+    folders = {key: getattr(options, key) for key in DESCRIPTION_KEYS if getattr(options, key) is not None}
+    prepare(options.adapter, options.source, options.destination, options.link, folders)
+    return _report(options.destination.resolve())
 
 
-def prepare(adapter: str, source: Path, destination: Path) -> None:
-    """Copy a dataset; what an earlier call made is replaced when the new copy is complete, nothing else ever is."""
+def prepare(
+    adapter: str, source: Path, destination: Path, link: bool = False, folders: dict[str, str] | None = None
+) -> None:
+    """Bring a dataset into ``destination``; what an earlier call made is replaced when the new one is complete.
+
+    Parameters
+    ----------
+    adapter
+        A name of `ADAPTERS`, or ``"folder"``, which describes folders under any names where they are.
+    source
+        The dataset; never changed.
+    destination
+        The new folder. One that was not made by this function is never touched.
+    link
+        Whether images are linked to, not copied.
+    folders
+        For ``"folder"``: paths from ``source`` by the keys of `DESCRIPTION_KEYS`.
+
+    Raises
+    ------
+    InputError
+        If the source is not what the adapter expects, or the destination is in the way.
+    """
     if not source.is_dir():
         raise InputError(f"there is no folder {source}")
     if destination.exists() and not (destination / MARKER).is_file():
         raise InputError(f"{destination} exists and was not made by this command; choose another folder")
+    if destination.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"{destination} lies in {source}, which is never changed; choose another folder")
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:
-        ADAPTERS[adapter](source, temporary)
+        if adapter == "folder":
+            _describe(source.resolve(), temporary, folders or {})
+        elif folders:
+            raise InputError(f"--{next(iter(folders)).replace('_', '-')} is for the adapter folder, not for {adapter}")
+        else:
+            ADAPTERS[adapter](source, Target(temporary, link))
         (temporary / MARKER).write_text(adapter + "\n", encoding="utf-8")
         temporary.chmod(0o755)
         if destination.exists():
@@ -46,6 +79,39 @@ def prepare(adapter: str, source: Path, destination: Path) -> None:
         temporary.rename(destination)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _describe(source: Path, target: Path, folders: dict[str, str]) -> None:
+    """Write the description of folders that stay where they are."""
+    if "normal_dir" not in folders:
+        raise InputError("the adapter folder needs --normal-dir, the folder of the defect-free images")
+    for key, folder in folders.items():
+        if not (source / folder).is_dir():
+            found = sorted(entry.name for entry in source.iterdir() if entry.is_dir())
+            raise InputError(f"there is no folder {folder!r} in {source} ({key}); found {', '.join(found) or 'none'}")
+    content = {key: str((source / folder).resolve()) for key, folder in folders.items()}
+    (target / DESCRIPTION).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _report(destination: Path) -> int:
+    refused = 0
+    for folder in _datasets(destination):
+        dataset = examine(folder)
+        for name, count in dataset.counts.items():
+            print(f"{count:6d}  {name}")
+        for note in dataset.notes:
+            print(f"        {note}")
+        refused += len(dataset.refused)
+        state = f"has {len(dataset.refused)} files that cannot be used" if dataset.refused else "is ready"
+        print(f"{folder} {state}, fingerprint {dataset.fingerprint[:16]}")
+    return 1 if refused else 0
+
+
+def _datasets(destination: Path) -> Sequence[Path]:
+    """Return the folder itself, or those of its categories."""
+    if (destination / "train").is_dir() or (destination / DESCRIPTION).is_file():
+        return [destination]
+    return sorted(folder for folder in destination.iterdir() if (folder / "train").is_dir())
 
 
 if __name__ == "__main__":

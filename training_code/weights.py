@@ -34,7 +34,10 @@ def main(arguments: list[str]) -> int:
     from training_code.backbones.store import add_weights, fetch_weights
 
     if options.command == "add":
-        _say_stored(add_weights(options.file, options.name, options.folder, options.replace))
+        path = add_weights(options.file, options.name, options.folder, options.replace)
+        _say_stored(path)
+        if options.name is None:
+            _say_twin(path)
     else:
         for name in options.names:
             _say_stored(fetch_weights(name, options.folder, options.replace))
@@ -45,28 +48,29 @@ def list_weights(folder: Path) -> int:
     """Print every registered backbone and every other file, whether it is there, its size and fingerprint."""
     files = list_files(folder)
     width = max(len(name) for name in files)
-    for name, path in files.items():
-        if path is None:
+    for name, found in files.items():
+        if not found:
             carried = ", made from an installed package when it is needed first" if name == "efficientnet_lite0" else ""
             print(f"{name:{width}}  missing{carried}")
-        else:
+        for number, path in enumerate(found):
+            state = "present " if number == 0 else "not used"
             size = path.stat().st_size / 2**20
-            print(f"{name:{width}}  present  {size:6.1f} MiB  {fingerprint(path)}  {paths.relative_to_root(path)}")
+            print(f"{name:{width}}  {state}  {size:6.1f} MiB  {fingerprint(path)}  {paths.relative_to_root(path)}")
     return 0
 
 
 def check(folder: Path) -> int:
-    """Reload every file; print a line for each; return 1 if one is not good."""
+    """Reload every file that is used; print a line for each; return 1 if one is not good."""
     from training_code.backbones.store import check_weights
 
     status = 0
-    present = {name: path for name, path in list_files(folder).items() if path is not None}
+    present = {name: found[0] for name, found in list_files(folder).items() if found}
     if not present:
         print(f"there are no weight files in {folder}")
     for name, path in present.items():
         try:
             print(f"{name}: {check_weights(path, name)}", flush=True)
-        except InputError as error:
+        except (InputError, OSError) as error:
             print(f"{name}: NOT GOOD, {error}", flush=True)
             status = 1
     return status
@@ -74,6 +78,13 @@ def check(folder: Path) -> int:
 
 def _say_stored(path: Path) -> None:
     print(f"{paths.relative_to_root(path)}  {path.stat().st_size / 2**20:.1f} MiB  sha256 {fingerprint(path)}")
+
+
+def _say_twin(path: Path) -> None:
+    from training_code.backbones.store import twin
+
+    if other := twin(path):
+        print(f"its tensors do not tell it from timm's {other}; if it is that one, add it with --as {other}")
 
 
 if __name__ == "__main__":

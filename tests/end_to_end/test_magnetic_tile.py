@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 from training_code.backbones.registry import get_backbone
 from training_code.backbones.weights import find_weights, load_backbone
-from training_code.data.layout import read_dataset
+from training_code.data.dataset import read_dataset
 from training_code.experiment import Experiment
 from training_code.prepare_data import prepare
 

@@ -1,16 +1,17 @@
 """The command `python -m training_code.weights`."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
 import timm
 import torch
+from efficientnet_pytorch import EfficientNet
 
 from training_code import paths
 from training_code.backbones import store
-from training_code.backbones.naming import to_timm
 from training_code.backbones.registry import BACKBONES, get_backbone
 from training_code.backbones.weights import find_weights
 from training_code.errors import run_command
@@ -65,16 +66,44 @@ def test_a_file_that_is_there_is_replaced_only_on_demand(tmp_path, resnet18, cap
 
 def test_how_a_network_is_built_stays_with_the_stored_file(tmp_path):
     torch.manual_seed(0)
-    state = {
-        name.replace("conv_stem", "_conv_stem"): tensor
-        for name, tensor in timm.create_model("tf_efficientnet_b0").state_dict().items()
-    }
-    backbone = get_backbone("efficientnet_b0")
-    assert to_timm(state, backbone).recipe.architecture == "tf_efficientnet_b0"
-    renamed = {name.replace("_conv_stem", "conv_stem"): tensor for name, tensor in state.items()}
-    recipe = to_timm(state, backbone).recipe
-    store._store(backbone, renamed, recipe, "a test", tmp_path, replace_file=False)
-    assert find_weights(backbone, tmp_path).recipe == recipe
+    torch.save(EfficientNet.from_name("efficientnet-b0").state_dict(), tmp_path / "download.pth")
+    assert _run(tmp_path / "weights", "add", tmp_path / "download.pth") == 0
+    weights = find_weights(get_backbone("efficientnet_b0"), tmp_path / "weights")
+    assert weights.path.suffix == ".safetensors" and weights.recipe.architecture == "tf_efficientnet_b0"
+
+
+@pytest.mark.parametrize(("name", "stored"), [("download.pth", "efficientnet_b0"), ("tf_b0.pth", "tf_efficientnet_b0")])
+def test_networks_that_their_tensors_do_not_tell_apart_are_told_by_name(tmp_path, name, stored, capsys):
+    torch.save(timm.create_model("tf_efficientnet_b0").state_dict(), tmp_path / name)
+    assert _run(tmp_path / "weights", "add", tmp_path / name) == 0
+    assert (tmp_path / "weights" / f"{stored}.safetensors").is_file()
+    assert ("add it with --as tf_efficientnet_b0" in capsys.readouterr().out) == (stored == "efficientnet_b0")
+
+
+def test_of_two_files_the_one_that_is_used_is_told(tmp_path, resnet18, capsys):
+    folder = tmp_path / "weights"
+    _run(folder, "add", resnet18)
+    (folder / "resnet18-f37072fd.pth").write_bytes(resnet18.read_bytes())
+    capsys.readouterr()
+    _run(folder, "list")
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("resnet18 ")]
+    assert len(lines) == 2 and "present" in lines[0] and "not used" in lines[1]
+    assert find_weights(get_backbone("resnet18"), folder).path.name in lines[0]
+    assert _run(folder, "add", resnet18, "--replace") == 0
+    assert sorted(path.name for path in folder.glob("resnet18*")) == [
+        "resnet18.safetensors",
+        "resnet18.safetensors.json",
+    ]
+
+
+def test_a_file_of_the_same_time_and_another_size_is_not_taken_for_the_one_that_was_added(tmp_path, resnet18, capsys):
+    path = tmp_path / "weights" / "resnet18.safetensors"
+    _run(path.parent, "add", resnet18)
+    path.write_bytes(path.read_bytes() + b" ")
+    os.utime(path, ns=(0, 0))
+    capsys.readouterr()
+    _run(path.parent, "list")
+    assert sha256(path) in capsys.readouterr().out
 
 
 def test_check_reloads_every_file_and_says_which_one_has_changed(tmp_path, resnet18, capsys):
@@ -107,19 +136,35 @@ def test_a_changed_file_is_listed_with_its_own_fingerprint_and_loses_its_origin(
     assert find_weights(get_backbone("resnet18"), tmp_path / "weights").source == "not recorded"
 
 
-def test_fetch_stores_what_timm_brings_with_the_network_that_it_needs(tmp_path, monkeypatch, capsys):
-    created = timm.create_model
-    asked = []
+@pytest.fixture
+def hub(monkeypatch):
+    """A model hub that gives untrained networks; the names that it was asked for."""
+    created, asked = timm.create_model, []
 
     def create_model(name, pretrained=False, **options):
-        asked.append((name, pretrained))
+        asked.extend([name] if pretrained else [])
         return created(name, pretrained=False, **options)
 
     monkeypatch.setattr(timm, "create_model", create_model)
     monkeypatch.setattr(store, "_check_reachable", lambda name: None)
-    assert _run(tmp_path, "fetch", "resnet18") == 0
-    assert ("resnet18.tv_in1k", True) in asked
-    assert find_weights(get_backbone("resnet18"), tmp_path).source == "timm resnet18.tv_in1k, licence bsd-3-clause"
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("name", "pretrained", "architecture"),
+    [
+        ("resnet18", "resnet18.tv_in1k", "resnet18"),
+        ("efficientnet_b7", "tf_efficientnet_b7.aa_in1k", "tf_efficientnet_b7"),
+        # Its classifier has more parts than timm says.
+        ("repvit_m0_9", "repvit_m0_9", "repvit_m0_9"),
+    ],
+)
+def test_what_is_fetched_is_stored_with_the_network_that_it_needs(tmp_path, hub, name, pretrained, architecture):
+    assert _run(tmp_path, "fetch", name) == 0
+    assert hub == [pretrained]
+    weights = find_weights(get_backbone(name), tmp_path)
+    assert weights.recipe.architecture == architecture and weights.source.startswith(f"timm {architecture}.")
+    assert _run(tmp_path, "fetch", name) == 2 and hub == [pretrained]  # it is there: nothing is fetched
 
 
 def test_fetch_says_in_one_line_that_the_hub_is_out_of_reach(tmp_path, monkeypatch, capsys):

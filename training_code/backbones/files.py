@@ -1,6 +1,7 @@
 """The files in ``weights/``: their names, and what is remembered of where they came from."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,27 +9,32 @@ from training_code.backbones.registry import BACKBONES
 from training_code.files import sha256, write_json
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+# What torch puts behind the names of the files that it downloads.
+_HASH = re.compile(r"-[0-9a-f]{8}$")
+
+
+def find_files(folder: Path) -> dict[str, list[Path]]:
+    """Return the weight files of each backbone in a folder; the first one is used.
+
+    A file has the backbone's name, or that with a dash and eight hexadecimal digits. Of several the first kind in
+    `SUFFIXES` is taken, and of these one without digits.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir(), key=_precedence) if folder.is_dir() else ():
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+            found.setdefault(_HASH.sub("", path.name.removesuffix(path.suffix)), []).append(path)
+    return found
 
 
 def find_file(name: str, folder: Path) -> Path | None:
-    """Return the weight file of the backbone ``name``, None if there is none.
-
-    It has the backbone's name, or that with a dash and eight hexadecimal digits, as the files that torch downloads.
-    """
-    for suffix in SUFFIXES:
-        if (path := folder / f"{name}{suffix}").is_file():
-            return path
-        if hashed := sorted(folder.glob(f"{name}-{'[0-9a-f]' * 8}{suffix}")):
-            return hashed[0]
-    return None
+    """Return the file that is used for the backbone ``name``, None if there is none."""
+    files = find_files(folder).get(name)
+    return files[0] if files else None
 
 
-def list_files(folder: Path) -> dict[str, Path | None]:
-    """Return the file of every registered backbone, and of every other one that has a file."""
-    files = {name: find_file(name, folder) for name in BACKBONES}
-    known = set(files.values())
-    others = sorted(path for path in folder.glob("*") if path.suffix in SUFFIXES and not path.name.startswith("."))
-    return files | {path.name.removesuffix(path.suffix): path for path in others if path not in known}
+def list_files(folder: Path) -> dict[str, list[Path]]:
+    """Return the files of every registered backbone, and of every other one that has a file."""
+    return {name: [] for name in BACKBONES} | find_files(folder)
 
 
 def read_origin(path: Path) -> dict[str, Any]:
@@ -40,17 +46,32 @@ def read_origin(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) and {"sha256", "source"} <= set(content) else {}
 
 
-def write_origin(path: Path, source: str, added: str) -> None:
-    """Remember where a file came from, and its fingerprint."""
-    write_json(_origin(path), {"sha256": sha256(path), "source": source, "added": added})
+def write_origin(path: Path, digest: str, source: str, added: str) -> None:
+    """Remember where a file came from, its fingerprint, and its size and time, by which a change is seen."""
+    write_json(_origin(path), {"sha256": digest, "source": source, "added": added, "stamp": _stamp(path)})
+
+
+def remove_file(path: Path) -> None:
+    """Remove a weight file and what is remembered of it."""
+    _origin(path).unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file: the remembered one if the file was not written since, otherwise computed."""
-    origin = _origin(path)
-    if origin.is_file() and origin.stat().st_mtime_ns >= path.stat().st_mtime_ns and (known := read_origin(path)):
-        return known["sha256"]
-    return sha256(path)
+    """Return the SHA-256 of a file: the remembered one if size and time are as then, otherwise computed."""
+    origin = read_origin(path)
+    return origin["sha256"] if origin.get("stamp") == _stamp(path) else sha256(path)
+
+
+def _precedence(path: Path) -> tuple[int, bool, str]:
+    suffix = path.suffix.lower()
+    rank = SUFFIXES.index(suffix) if suffix in SUFFIXES else len(SUFFIXES)
+    return rank, bool(_HASH.search(path.stem)), path.name
+
+
+def _stamp(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
 
 
 def _origin(path: Path) -> Path:

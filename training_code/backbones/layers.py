@@ -31,7 +31,7 @@ def list_layers(architecture: str) -> tuple[Layer, ...]:
     """Return all layers of timm's network ``architecture`` in network order.
 
     They are those that timm lists; of EfficientNets and MobileNets also the stem, the stages between, every single
-    block and the head.
+    block and the head. Channels are those that the network really gives.
 
     Raises
     ------
@@ -39,19 +39,25 @@ def list_layers(architecture: str) -> tuple[Layer, ...]:
         If the network has no layers that could be told by name.
     """
     network = meta_network(_recipe(architecture))
-    listed = [(info["module"], info["num_chs"], info["reduction"]) for info in network.feature_info]
+    names = [info["module"] for info in network.feature_info]
     modules = dict(network.named_modules())
-    if missing := [name for name, _, _ in listed if name not in modules]:
-        raise InputError(
-            f"features of {architecture} cannot be taken: timm lists {missing[0]}, which is no module of it"
-        )
+    for name in names:
+        if not name or name not in modules or names.count(name) > 1:
+            raise InputError(
+                f"features of {architecture} cannot be taken: timm lists {name or 'nothing'!r} for a layer"
+            )
     if not hasattr(network, "conv_stem"):
-        return tuple(Layer(*layer, index) for index, layer in enumerate(listed))
-    indices = {name: index for index, (name, _, _) in enumerate(listed)}
+        image = torch.zeros(1, *network.pretrained_cfg["input_size"], device="meta")
+        shapes = _layer_shapes(network, architecture, names, image)
+        strides = [info["reduction"] for info in network.feature_info]
+        return tuple(
+            Layer(name, shapes[name][1], stride, index)
+            for index, (name, stride) in enumerate(zip(names, strides, strict=True))
+        )
     side = 256
     shapes = _output_shapes(network, _candidates(network), torch.zeros(1, 3, side, side, device="meta"))
     return tuple(
-        Layer(name, shape[1], side // shape[-1], indices.get(name), inner=name.count(".") == 2)
+        Layer(name, shape[1], side // shape[-1], names.index(name) if name in names else None, name.count(".") == 2)
         for name, shape in shapes.items()
     )
 
@@ -96,16 +102,12 @@ def map_sizes(recipe: Recipe, image_size: tuple[int, int]) -> dict[str, tuple[in
     image = torch.zeros(1, 3, *image_size, device="meta")
     layers = list_layers(recipe.architecture)
     try:
-        if takes_intermediates(recipe.architecture):
-            maps = network.forward_intermediates(image, output_fmt="NCHW", intermediates_only=True)
-            shapes = {layer.name: found.shape for layer, found in zip(layers, maps, strict=True)}
-        else:
-            shapes = _output_shapes(network, [layer.name for layer in layers], image)
-    except (AssertionError, RuntimeError) as error:
+        shapes = _layer_shapes(network, recipe.architecture, [layer.name for layer in layers], image)
+    except Exception as error:  # the network decides how it objects
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else "its shapes do not fit"
-        if "divisible" in reason:
-            patch = network.patch_embed.patch_size[0]
-            reason += f"; choose a multiple, such as {max(image_size[0] // patch, 1) * patch}"
+        patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
+        if patch and "divisible" in reason:
+            reason += f"; choose a multiple, such as {-(-image_size[0] // patch[0]) * patch[0]}"
         raise InputError(
             f"{recipe.architecture} cannot take images of {image_size[0]} × {image_size[1]}: {reason}"
         ) from error
@@ -138,6 +140,33 @@ def _candidates(network: nn.Module) -> list[str]:
     for index, stage in enumerate(network.blocks):
         names += [f"blocks.{index}.{block}" for block in range(len(stage) - 1)] + [f"blocks.{index}"]
     return names + (["bn2"] if hasattr(network, "bn2") else [])
+
+
+def take_intermediates(
+    network: nn.Module, architecture: str, images: torch.Tensor, indices: list[int]
+) -> list[torch.Tensor]:
+    """Return the maps of a network that gives tokens, by the positions in timm's list of features.
+
+    The final normalisation is applied to every layer of a ViT, as anomalib does.
+    """
+    return network.forward_intermediates(
+        images,
+        indices=indices,
+        norm="vit" in architecture,
+        stop_early=True,
+        output_fmt="NCHW",
+        intermediates_only=True,
+    )
+
+
+def _layer_shapes(
+    network: nn.Module, architecture: str, names: list[str], image: torch.Tensor
+) -> dict[str, torch.Size]:
+    """Return the shape of the feature map of each layer."""
+    if not takes_intermediates(architecture):
+        return _output_shapes(network, names, image)
+    maps = take_intermediates(network, architecture, image, list(range(len(names))))
+    return {name: found.shape for name, found in zip(names, maps, strict=True)}
 
 
 def _output_shapes(network: nn.Module, names: list[str], image: torch.Tensor) -> dict[str, torch.Size]:

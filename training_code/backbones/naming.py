@@ -14,6 +14,7 @@ from training_code.backbones.layers import meta_network
 from training_code.backbones.registry import Backbone, Recipe
 
 State = Mapping[str, torch.Tensor]
+Translate = Callable[[State, Backbone], tuple[dict[str, torch.Tensor], Recipe]]
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,10 @@ def to_timm(state: State, backbone: Backbone, recipe: Recipe | None = None) -> T
     """
     for naming, belongs, translate in _NAMINGS:
         if belongs(state, backbone):
-            translated, variant = translate(state, backbone)
+            try:
+                translated, variant = translate(state, backbone)
+            except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
+                break  # named nearly so: what does not fit is found by comparing names and shapes
             return Translated(translated, naming, recipe or variant)
     return Translated(dict(state), "timm", recipe or backbone.recipe)
 
@@ -50,7 +54,8 @@ def _from_torchvision(state: State, backbone: Backbone) -> tuple[dict[str, torch
     Some of torchvision's networks have another epsilon in their batch norms than timm's; it is part of the weights.
     """
     original = _torchvision_network(backbone.torchvision)
-    network = meta_network(backbone.recipe, num_classes=1000)
+    recipe = replace(backbone.recipe, architecture=backbone.architecture.removeprefix("tf_"))
+    network = meta_network(recipe, num_classes=1000)
     # A linear layer in one library may be a convolution of size 1 in the other.
     names = {
         theirs: (ours, tensor.shape)
@@ -64,7 +69,7 @@ def _from_torchvision(state: State, backbone: Backbone) -> tuple[dict[str, torch
     epsilon = {norm.eps for norm in original.modules() if isinstance(norm, nn.BatchNorm2d)}
     default = {norm.eps for norm in network.modules() if isinstance(norm, nn.BatchNorm2d)}
     options = (("bn_eps", epsilon.pop()),) if epsilon != default else ()
-    return translated, replace(backbone.recipe, options=options)
+    return translated, replace(recipe, options=options)
 
 
 @cache
@@ -168,32 +173,29 @@ def _from_authors(state: State, backbone: Backbone) -> tuple[dict[str, torch.Ten
     return dict(convert(dict(state), network)), backbone.recipe
 
 
-_NAMINGS: tuple[tuple[str, Callable[[State, Backbone], bool], Callable], ...] = (
-    (
-        "torchvision",
-        lambda state, backbone: bool(backbone.torchvision) and "features.0.0.weight" in state,
-        _from_torchvision,
-    ),
-    (
-        "efficientnet_pytorch",
-        lambda state, backbone: "efficientnet" in backbone.architecture and "_conv_stem.weight" in state,
-        _from_efficientnet_pytorch,
-    ),
-    (
-        "a port of Darknet",
-        lambda state, backbone: (
-            backbone.architecture == "cspdarknet53"
-            and "stages.0.split_conv0.conv.weight" in state
-            or "stages.0.split_conv0.conv.0.weight" in state
-        ),
-        _from_darknet_port,
-    ),
-    (
-        "its authors",
-        lambda state, backbone: (
-            (backbone.architecture.startswith("convnext") and "downsample_layers.0.0.weight" in state)
-            or (backbone.architecture.startswith("vit_") and "mask_token" in state)
-        ),
-        _from_authors,
-    ),
+def _is_torchvision(state: State, backbone: Backbone) -> bool:
+    return backbone.torchvision is not None and "features.0.0.weight" in state
+
+
+def _is_efficientnet_pytorch(state: State, backbone: Backbone) -> bool:
+    return "efficientnet" in backbone.architecture and "_conv_stem.weight" in state
+
+
+def _is_darknet_port(state: State, backbone: Backbone) -> bool:
+    names = ("stages.0.split_conv0.conv.weight", "stages.0.split_conv0.conv.0.weight")
+    return backbone.architecture == "cspdarknet53" and any(name in state for name in names)
+
+
+def _is_authors(state: State, backbone: Backbone) -> bool:
+    if backbone.architecture.startswith("convnext"):
+        return "downsample_layers.0.0.weight" in state
+    return backbone.architecture.startswith("vit_") and "mask_token" in state
+
+
+#: What a naming is called, whether a file for a backbone has it, and how it is translated.
+_NAMINGS: tuple[tuple[str, Callable[[State, Backbone], bool], Translate], ...] = (
+    ("torchvision", _is_torchvision, _from_torchvision),
+    ("efficientnet_pytorch", _is_efficientnet_pytorch, _from_efficientnet_pytorch),
+    ("a port of Darknet", _is_darknet_port, _from_darknet_port),
+    ("its authors", _is_authors, _from_authors),
 )

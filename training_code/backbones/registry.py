@@ -45,7 +45,9 @@ class Recipe:
         create = partial(timm.create_model, self.architecture, num_classes=num_classes, **dict(self.options))
         try:  # transformers that take images of other sizes than the one that they were trained with
             network = create(dynamic_img_size=True) if _is_transformer(self.architecture) else create()
-        except TypeError:
+        except TypeError as error:
+            if "dynamic_img_size" not in str(error):
+                raise
             network = create()
         return network.eval().requires_grad_(False)
 
@@ -119,7 +121,9 @@ class Backbone:
         if len({layer.stride for layer in listed}) == 1:
             return [listed[round(depth * len(listed)) - 1].name for depth in DEFAULT_DEPTHS[detector]]
         strides = DEFAULT_STRIDES[detector]
-        return [layer.name for layer in listed if layer.stride in strides] or [layer.name for layer in listed[-3:]]
+        last = {layer.stride: layer.name for layer in listed}  # the last one of each stride
+        found = [name for stride, name in last.items() if stride in strides]
+        return found if len(found) > 1 else [layer.name for layer in listed[: len(strides)]]
 
     def channels(self, layers: Sequence[str]) -> int:
         """Return the sum of the channels of ``layers``, the number of features that PaDiM chooses from."""
@@ -142,7 +146,9 @@ BACKBONES: dict[str, Backbone] = {
         Backbone("efficientnet_b0", "efficientnet_b0.ra_in1k", 176, "efficientnet_b0"),
         Backbone("efficientnet_b1", "efficientnet_b1.ft_in1k", 176, "efficientnet_b1"),
         Backbone("efficientnet_b4", "efficientnet_b4.ra2_in1k", 248, "efficientnet_b4"),
-        Backbone("efficientnet_b7", "tf_efficientnet_b7.aa_in1k", 352, "efficientnet_b7"),
+        Backbone(
+            "efficientnet_b7", "tf_efficientnet_b7.aa_in1k", 352, "efficientnet_b7", timm_name="tf_efficientnet_b7"
+        ),
         Backbone("cspdarknet53", "cspdarknet53.ra_in1k"),
         Backbone(
             "efficientnet_lite0", "tf_efficientnet_lite0.in1k", mean=HALF, std=HALF, timm_name="tf_efficientnet_lite0"
@@ -151,6 +157,15 @@ BACKBONES: dict[str, Backbone] = {
         Backbone("mobilenetv3_large_100", "mobilenetv3_large_100.ra_in1k", torchvision="mobilenet_v3_large"),
         Backbone("vit_small_patch14_dinov2", "vit_small_patch14_dinov2.lvd142m"),
     )
+}
+
+
+# Networks that are not registered and whose files torchvision publishes under names of its own.
+_TORCHVISION = {f"efficientnet_b{size}": f"efficientnet_b{size}" for size in (2, 3, 5, 6)} | {
+    "convnext_small": "convnext_small",
+    "convnext_base": "convnext_base",
+    "convnext_large": "convnext_large",
+    "mobilenetv3_small_100": "mobilenet_v3_small",
 }
 
 
@@ -183,12 +198,13 @@ def _unregistered(name: str) -> Backbone:
         network, tag = name.split(".", 1)
         tags = [known.split(".", 1)[1] for known in timm.list_pretrained(f"{network}.*")]
         raise unknown(f"weights of timm's {network}", tag, tags) from None
-    family = BACKBONES.get(name.split(".")[0])
+    network = name.split(".")[0]
+    family = BACKBONES.get(network)
     return Backbone(
         name,
         name,
         family.n_features if family else 100,
-        family.torchvision if family else None,
+        family.torchvision if family else _TORCHVISION.get(network),
         tuple(trained.mean) if trained else IMAGENET_MEAN,
         tuple(trained.std) if trained else IMAGENET_STD,
     )

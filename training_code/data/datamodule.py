@@ -1,6 +1,7 @@
 """A checked `Dataset` as anomalib's data module, with a validation set that does not touch the test set."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,16 +13,26 @@ from anomalib.data.datasets.base.image import AnomalibDataset
 from anomalib.data.utils.generators import PerlinAnomalyGenerator
 from torch.utils.data import DataLoader
 from torchvision.transforms.v2 import Resize
+from torchvision.transforms.v2.functional import resize, to_dtype
 from torchvision.tv_tensors import Mask
 
-from training_code.data.layout import Dataset, Sample
+from training_code.data.dataset import Dataset
+from training_code.data.images import decode_image, read_image
+from training_code.data.layout import Sample
 
 
 class SampleDataset(AnomalibDataset):
-    """Images and masks of a list of samples, resized to ``image_size`` (height, width) in pixels."""
+    """Images and masks of a list of samples, resized to ``image_size`` (height, width) in pixels.
 
-    def __init__(self, samples: Sequence[Sample], image_size: tuple[int, int], with_masks: bool) -> None:
-        super().__init__(augmentations=Resize(image_size, antialias=True))
+    ``bits`` is that of `training_code.data.images.read_image`.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], image_size: tuple[int, int], with_masks: bool, bits: int = 16
+    ) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.bits = bits
         frame = pd.DataFrame(
             {
                 "image_path": [str(sample.path) for sample in samples],
@@ -34,6 +45,22 @@ class SampleDataset(AnomalibDataset):
         frame.attrs["task"] = TaskType.SEGMENTATION if with_masks else TaskType.CLASSIFICATION
         self.samples = frame
         self._samples = frame  # in the order given: the setter of anomalib, which checks it, sorts by path
+
+    def __getitem__(self, index: int) -> ImageItem:
+        """Return the item that anomalib's dataset returns, read by this project's rules and in bounded memory."""
+        sample = self.samples.iloc[index]
+        mask = None
+        if self.task == TaskType.SEGMENTATION:
+            mask = torch.zeros(self.image_size, dtype=torch.uint8)
+            if sample.label_index:
+                mask = load_mask(Path(sample.mask_path), self.image_size)
+        return ImageItem(
+            image=load_image(Path(sample.image_path), self.image_size, self.bits),
+            gt_mask=None if mask is None else Mask(mask),
+            gt_label=torch.tensor(sample.label_index),
+            image_path=sample.image_path,
+            mask_path=sample.mask_path,
+        )
 
     @property
     def defect_types(self) -> list[str]:
@@ -48,8 +75,8 @@ class ValidationDataset(SampleDataset):
     order and process the items are asked for.
     """
 
-    def __init__(self, samples: Sequence[Sample], image_size: tuple[int, int], seed: int) -> None:
-        super().__init__(samples, image_size, with_masks=True)
+    def __init__(self, samples: Sequence[Sample], image_size: tuple[int, int], seed: int, bits: int = 16) -> None:
+        super().__init__(samples, image_size, with_masks=True, bits=bits)
         self.seed = seed
 
     def __len__(self) -> int:
@@ -78,7 +105,7 @@ class SampleDataModule(AnomalibDataModule):
     Parameters
     ----------
     dataset
-        What `training_code.data.layout.read_dataset` returned.
+        What `training_code.data.dataset.read_dataset` returned.
     image_size
         Height and width in pixels that every image is resized to.
     validation_split
@@ -112,9 +139,10 @@ class SampleDataModule(AnomalibDataModule):
 
     def _setup(self, _stage: str | None = None) -> None:
         train, validation = split_validation(self.dataset.select("train"), self.validation_split, self.seed or 0)
-        self.train_data = SampleDataset(train, self.image_size, with_masks=False)
-        self.val_data = ValidationDataset(validation, self.image_size, self.seed or 0) if validation else None
-        self.test_data = SampleDataset(self.dataset.select("test"), self.image_size, self.dataset.has_masks)
+        bits, seed = self.dataset.bits, self.seed or 0
+        self.train_data = SampleDataset(train, self.image_size, with_masks=False, bits=bits)
+        self.val_data = ValidationDataset(validation, self.image_size, seed, bits) if validation else None
+        self.test_data = SampleDataset(self.dataset.select("test"), self.image_size, self.dataset.has_masks, bits)
 
     def _create_test_split(self) -> None:
         """Leave the test set as the dataset has it."""
@@ -125,6 +153,27 @@ class SampleDataModule(AnomalibDataModule):
     def val_dataloader(self) -> DataLoader | list[DataLoader]:
         """Return the loader of the validation set; an empty list where none is held out."""
         return super().val_dataloader() if self.val_data else []
+
+
+def load_image(path: Path, image_size: tuple[int, int], bits: int = 16) -> torch.Tensor:
+    """Return an image as float32 from 0 to 1 of shape (3, height, width), resized to ``image_size``.
+
+    The numbers are those of anomalib's `read_image` and torchvision's `Resize`. Channels are resized one after the
+    other, so that of a large image never all three are in memory as float32.
+    """
+    pixels = torch.from_numpy(read_image(path, bits)).movedim(2, 0)
+    return torch.cat(
+        [
+            resize(to_dtype(channel, torch.float32, scale=True), list(image_size), antialias=True)
+            for channel in pixels.split(1)
+        ]
+    )
+
+
+def load_mask(path: Path, image_size: tuple[int, int]) -> torch.Tensor:
+    """Return a mask as uint8 with 1 for defects, of shape ``image_size``; its pixels are taken, not mixed."""
+    pixels = torch.from_numpy(np.asarray(decode_image(path).convert("L")) > 0)
+    return Resize(image_size)(Mask(pixels.to(torch.uint8)[None]))[0]
 
 
 def split_validation(train: Sequence[Sample], part: float, seed: int) -> tuple[list[Sample], list[Sample]]:

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from PIL import Image
 
-from training_code.data.layout import Dataset, Sample, image_size
+from training_code.data.dataset import Dataset
+from training_code.data.images import shown_image
+from training_code.data.layout import Sample
 
 THUMBNAIL = 160  # pixels
 PER_TYPE = 4
@@ -53,7 +54,8 @@ def draw_samples(dataset: Dataset) -> Figure:
 
 def sizes_table(dataset: Dataset) -> pd.DataFrame:
     """Return the number of images of each size in pixels, the most frequent first."""
-    counts = Counter(image_size(sample.path) for sample in dataset.samples)
+    facts = [dataset.facts[sample.path] for sample in dataset.samples]
+    counts = Counter((fact.width, fact.height) for fact in facts)
     rows = [{"width": width, "height": height, "images": count} for (width, height), count in counts.most_common()]
     return pd.DataFrame(rows)
 
@@ -64,10 +66,9 @@ def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
 
 
 def _thumbnail(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        image = image.convert("RGB")
-        image.thumbnail((THUMBNAIL, THUMBNAIL))
-        return np.asarray(image)
+    image = shown_image(path)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return np.asarray(image)
 
 
 def _png(figure: Figure) -> bytes:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from training_code.data.images import shown_image
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds
 from training_code.files import atomic_path
@@ -81,5 +82,4 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 def _read(path: Path, size: Iterable[int]) -> NDArray[np.uint8]:
     height, width = size
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB").resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(shown_image(path).resize((width, height), Image.Resampling.BILINEAR))

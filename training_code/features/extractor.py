@@ -9,7 +9,7 @@ from anomalib.models.components.feature_extractors.timm import _disable_pos_embe
 from timm.models._features_fx import create_feature_extractor
 from torch import nn
 
-from training_code.backbones.layers import takes_intermediates
+from training_code.backbones.layers import take_intermediates, takes_intermediates
 from training_code.backbones.registry import Backbone
 
 #: How the backbone computes: float32, or mixed precision in which convolutions and products have 16 bits.
@@ -90,15 +90,7 @@ class FeatureExtractor(TimmFeatureExtractor):
     def _compute(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         if not self._uses_intermediates:
             return self.feature_extractor(inputs)
-        # anomalib applies the final normalisation to every layer of a ViT.
-        maps = self.feature_extractor.forward_intermediates(
-            inputs,
-            indices=self.idx,
-            norm="vit" in self.backbone,
-            stop_early=True,
-            output_fmt="NCHW",
-            intermediates_only=True,
-        )
+        maps = take_intermediates(self.feature_extractor, self.backbone, inputs, self.idx)
         return dict(zip(self.layers, maps, strict=True))
 
 

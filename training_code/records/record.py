@@ -54,7 +54,7 @@ class Record:
     run_id: str
     status: Status
     identity: dict[str, Any]
-    dataset: dict[str, Any]  # name, folder, counts, fingerprint, notes
+    dataset: dict[str, Any]  # name, folder, counts, bits, fingerprint, notes
     weights: dict[str, Any]  # file, sha256, source, naming, pretrained, and the recipe of the network
     started: str  # ISO 8601 with time zone
     finished: str

@@ -21,7 +21,7 @@ def test_sizes_of_maps_are_those_of_the_features(name, image_size):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("vit_small_patch14_dinov2", r"cannot take images of 256 × 256: .*divisible by patch size \(14\).*such as 252"),
+        ("vit_small_patch14_dinov2", r"cannot take images of 256 × 256: .*divisible by patch size \(14\).*such as 266"),
         ("swin_tiny_patch4_window7_224", "cannot take images of 256 × 256: .*match model .224"),
     ],
 )
@@ -36,5 +36,23 @@ def test_only_networks_that_give_tokens_are_turned_into_maps_by_timm():
 
 
 def test_a_network_whose_layers_have_no_module_is_refused():
-    with pytest.raises(InputError, match="hrnet_w18 cannot be taken: timm lists stem"):
+    with pytest.raises(InputError, match="hrnet_w18 cannot be taken: timm lists 'stem'"):
         list_layers("hrnet_w18")
+
+
+@pytest.mark.parametrize("name", ["samvit_base_patch16", "levit_128", "regnety_008", "maxvit_tiny_tf_224"])
+def test_channels_are_those_that_a_network_really_gives(name):
+    backbone = get_backbone(name)
+    layers = [layer.name for layer in backbone.layers]
+    network, side = backbone.recipe.create(), 1024 if "sam" in name else 224
+    features = FeatureExtractor(network, backbone, layers[:1])(torch.zeros(1, 3, side, side))
+    assert features[layers[0]].shape[1] == backbone.layers[0].channels
+    for detector in ("Padim", "Patchcore", "Cflow"):
+        defaults = backbone.default_layers(detector)
+        assert defaults == backbone.resolve_layers(defaults) and 1 <= len(defaults) <= 3
+
+
+@pytest.mark.parametrize("name", ["crossvit_9_240", "tresnet_m"])
+def test_a_network_with_layers_that_no_name_tells_is_refused(name):
+    with pytest.raises(InputError, match="cannot be taken: timm lists"):
+        list_layers(name)

@@ -123,7 +123,7 @@ BAD = [
     (_html, "is a web page, probably the answer to a download that failed"),
     (_pointer, "is a pointer of Git LFS"),
     (_empty, "is empty"),
-    (_truncated, "is damaged, cut short or no weight file"),
+    (_truncated, "cannot be read, it is damaged, cut short or no weight file"),
     (_one_missing, r"does not fit resnet18 \(timm's resnet18\): 1 tensor is missing \(layer1.0.conv1.weight\)"),
     (_not_finite, r"is damaged: 1 tensor is not finite \(conv1.weight\)"),
     (_another_shape, r"1 tensor is of another shape \(conv1.weight\)"),
@@ -155,7 +155,7 @@ def test_a_truncated_safetensors_file_is_refused(tmp_path, resnet18_state):
     path = tmp_path / "resnet18.safetensors"
     save_file(resnet18_state, path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="is damaged, cut short or no weight file"):
+    with pytest.raises(InputError, match="cannot be read, it is damaged, cut short or no weight file"):
         find_weights(RESNET18, tmp_path)
 
 
@@ -220,10 +220,104 @@ def test_the_fingerprint_follows_the_content(tmp_path, resnet18_state):
     assert find_weights(RESNET18, tmp_path).sha256 != first
 
 
-def test_a_header_that_is_not_understood_is_refused(tmp_path, resnet18_state):
-    save_file(resnet18_state, tmp_path / "resnet18.safetensors", metadata={"recipe": json.dumps(["no recipe"])})
+GOOD_RECIPE = {"architecture": "resnet18", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "options": []}
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        ["no recipe"],
+        {},
+        # timm would open an address or another file, were it given these.
+        GOOD_RECIPE | {"architecture": "hf-hub:timm/resnet18.a1_in1k"},
+        GOOD_RECIPE | {"options": [["pretrained", True]]},
+        GOOD_RECIPE | {"options": [["checkpoint_path", "other.pth"]]},
+        GOOD_RECIPE | {"options": [["act_layer", "foo"]]},
+        GOOD_RECIPE | {"architecture": 5},
+        GOOD_RECIPE | {"mean": [float("nan")] * 3},
+        GOOD_RECIPE | {"mean": "abc"},
+        GOOD_RECIPE | {"std": [0, 0, 0]},
+    ],
+)
+def test_what_a_file_says_about_its_network_is_not_trusted(tmp_path, resnet18_state, recipe):
+    save_file(resnet18_state, tmp_path / "resnet18.safetensors", metadata={"recipe": json.dumps(recipe)})
     with pytest.raises(InputError, match="says in a way that is not understood how its network is built"):
         find_weights(RESNET18, tmp_path)
+
+
+def test_a_stored_file_under_the_name_of_another_backbone_is_refused(tmp_path):
+    torch.manual_seed(0)
+    torch.save(timm.create_model("resnet34").state_dict(), tmp_path / "x.pth")
+    add_weights(tmp_path / "x.pth", None, tmp_path).rename(tmp_path / "resnet18.safetensors")
+    with pytest.raises(InputError, match="holds the weights of resnet34, not of resnet18"):
+        find_weights(RESNET18, tmp_path)
+
+
+def test_a_file_that_was_changed_since_its_fingerprint_was_taken_is_not_loaded(tmp_path, resnet18_state):
+    torch.save(resnet18_state, tmp_path / "resnet18.pth")
+    weights = find_weights(RESNET18, tmp_path)
+    torch.save(resnet18_state | {"conv1.weight": resnet18_state["conv1.weight"] + 1}, tmp_path / "resnet18.pth")
+    with pytest.raises(InputError, match="has changed since the run was prepared"):
+        load_backbone(weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64])
+def test_tensors_that_are_no_floating_point_numbers_are_refused(tmp_path, resnet18_state, dtype):
+    torch.save(resnet18_state | {"conv1.weight": resnet18_state["conv1.weight"].to(dtype)}, tmp_path / "resnet18.pth")
+    with pytest.raises(InputError, match=r"1 tensor is not of 16, 32 or 64 bit floating point \(conv1.weight\)"):
+        find_weights(RESNET18, tmp_path)
+
+
+def test_half_precision_is_read(tmp_path, resnet18_state):
+    half = {name: t.half() if t.is_floating_point() else t for name, t in resnet18_state.items()}
+    torch.save(half, tmp_path / "resnet18.pth")
+    loaded = load_backbone(find_weights(RESNET18, tmp_path))
+    assert torch.equal(loaded.conv1.weight, half["conv1.weight"].float())
+
+
+def _itself():
+    content = {}
+    content["model"] = content
+    return content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _itself,
+        lambda: {"a": torch.ones(2, 2).to_sparse()},
+        lambda: {3: torch.ones(2)},
+        lambda: {"_conv_stem.weight": torch.ones(2), "_blocks.x.y.z": torch.ones(2), "_blocks.0.foo": torch.ones(2)},
+        lambda: {"stages.0.split_conv0.conv.weight": torch.ones(2), "stages.0.concat_conv.conv.weight": torch.ones(2)},
+        lambda: {"mask_token": torch.ones(2), "pos_embed": torch.ones(2)},
+        lambda: {"features.0.0.weight": torch.ones(2)},
+    ],
+)
+def test_odd_state_dicts_are_one_sentence(tmp_path, content):
+    torch.save(content(), tmp_path / "x.pth")
+    for name in (None, "efficientnet_b0", "cspdarknet53", "vit_small_patch14_dinov2", "convnext_tiny"):
+        with pytest.raises(InputError) as error:
+            add_weights(tmp_path / "x.pth", name, tmp_path / "weights")
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"\x80", b".", b" " * 600 + b"<html>", b"just text", b"PK\x03\x04"])
+def test_odd_files_are_one_sentence(tmp_path, content):
+    (tmp_path / "x.pth").write_bytes(content)
+    with pytest.raises(InputError):
+        read_state_dict(tmp_path / "x.pth")
+
+
+def test_the_kind_of_a_file_is_told_by_its_content(tmp_path, resnet18_state):
+    save_file(resnet18_state, tmp_path / "resnet18.PTH")
+    assert find_weights(RESNET18, tmp_path).path.name == "resnet18.PTH"
+
+
+def test_two_names_for_one_tensor_are_stored(tmp_path, resnet18_state):
+    shared = resnet18_state | {"bn1.bias": resnet18_state["bn1.running_mean"]}
+    torch.save(shared, tmp_path / "x.pth")
+    add_weights(tmp_path / "x.pth", "resnet18", tmp_path)
+    assert torch.equal(load_backbone(find_weights(RESNET18, tmp_path)).bn1.bias, shared["bn1.bias"])
 
 
 def test_only_tensors_are_returned(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from training_code.data.datamodule import SampleDataModule, ValidationDataset, split_validation
-from training_code.data.layout import read_dataset
+from training_code.data.dataset import read_dataset
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from helpers.data import make_mvtec, save
 from PIL import Image
 
-from training_code.data.layout import read_dataset
+from training_code.data.dataset import read_dataset
 from training_code.errors import InputError
 
 GREY = np.full((48, 48), 100, np.uint8)
@@ -31,7 +31,7 @@ def test_masks_are_paired_by_name_when_the_first_image_of_a_type_is_gone(tmp_pat
         ("002", "002_mask"),
         ("003", "003_mask"),
     ]
-    assert "1 masks" in dataset.notes[0] and "000_mask.png" in dataset.notes[0]
+    assert dataset.notes == ("ground_truth/bar/000_mask.png is a mask without an image",)
 
 
 def test_plain_folders_hold_out_defect_free_images_for_testing(tmp_path):
@@ -102,7 +102,7 @@ def test_an_empty_mask_is_noted(tmp_path):
     root = make_mvtec(tmp_path / "d")
     save(root / "ground_truth" / "bar" / "001_mask.png", np.zeros((48, 48), np.uint8))
     assert read_dataset(root).notes == (
-        "1 masks of abnormal images are empty, the first is 001_mask.png: their pixels count as good",
+        "ground_truth/bar/001_mask.png is an empty mask: its image counts as abnormal, its pixels as good",
     )
 
 
@@ -164,16 +164,19 @@ def _name_that_is_no_utf8(root):
     ("make", "words"),
     [
         (_soft_mask, "000_mask.png has more than two grey values"),
-        (_images_in_no_folder, "1 images that are in no folder, the first is astray.png"),
-        (_one_mask_for_two, "0.png is the mask of two images"),
-        (_name_that_is_no_utf8, r"udcff.png' is not valid UTF-8; rename it"),
+        (
+            _images_in_no_folder,
+            "1 files that cannot be used: test/astray.png lies in no folder; its place is test/good",
+        ),
+        (_one_mask_for_two, "mask/0.png is the mask of two images, 0.png and 0.png; give each its own"),
+        (_name_that_is_no_utf8, r"udcff.png' has a name that is not valid UTF-8; rename it"),
         (_empty, "is empty"),
         (_no_layout, "no layout that can be read.*found pictures"),
         (_no_training_images, "train/good holds no images"),
         (_few, "3 defect-free training images, at least 4"),
-        (_not_an_image, "page.png is not an image"),
-        (_mask_of_another_size, "000_mask.png is 20 × 10 pixels, but its image 000.png 48 × 48"),
-        (_one_mask_missing, "1 abnormal images .* have no mask, the first is .*bar/002.png"),
+        (_not_an_image, "train/good/page.png is not an image"),
+        (_mask_of_another_size, "ground_truth/bar/000_mask.png is 20 × 10 pixels, but its image 48 × 48"),
+        (_one_mask_missing, "test/bar/002.png is abnormal and has no mask, but others have one"),
     ],
 )
 def test_a_folder_that_cannot_be_used_is_refused_with_the_reason(tmp_path, make, words):

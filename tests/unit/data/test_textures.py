@@ -5,8 +5,14 @@ from scipy import ndimage
 from skimage import data as photographs
 from skimage.feature import match_template
 
-from training_code.data.demo.textures import CROP, DEFECTS, ENLARGEMENT, TEXTURES, make_textures
-from training_code.data.layout import read_dataset
+from training_code.data.dataset import read_dataset
+from training_code.data.demo import EMBEDDED
+from training_code.data.demo.textures import CROP, DEFECTS, ENLARGEMENT, TEXTURES, write_textures
+
+
+def _write(root, **options):
+    write_textures(root, **options)
+    return root
 
 
 def _bytes(root):
@@ -14,23 +20,22 @@ def _bytes(root):
 
 
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(tmp_path):
-    first = _bytes(make_textures(tmp_path / "a"))
-    assert _bytes(make_textures(tmp_path / "b")) == first
-    other = _bytes(make_textures(tmp_path / "c", seed=1))
+    first = _bytes(_write(tmp_path / "a"))
+    assert _bytes(_write(tmp_path / "b")) == first
+    other = _bytes(_write(tmp_path / "c", seed=1))
     assert other.keys() == first.keys()
     assert other != first
 
 
 def test_a_folder_that_is_there_is_left_alone(tmp_path):
-    make_textures(tmp_path / "a")
-    marker = tmp_path / "a" / "marker"
-    marker.touch()
-    make_textures(tmp_path / "a")
-    assert marker.exists()
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "marker").touch()
+    EMBEDDED["textures"](tmp_path / "a")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["marker"]
 
 
 def test_counts_and_masks(tmp_path):
-    dataset = read_dataset(make_textures(tmp_path / "textures"))
+    dataset = read_dataset(_write(tmp_path / "textures"))
     assert dataset.counts == {
         "train/good": 96,
         "test/foreign_patch": 15,
@@ -49,7 +54,7 @@ def test_counts_and_masks(tmp_path):
 
 @pytest.mark.parametrize("texture", TEXTURES)
 def test_training_images_come_from_the_left_half_of_a_photograph_and_test_images_from_the_right(tmp_path, texture):
-    root = make_textures(tmp_path / "textures")
+    root = _write(tmp_path / "textures")
     photo = ndimage.zoom(getattr(photographs, texture)().astype(float), ENLARGEMENT)
     found = {}
     for split in ("train", "test"):

@@ -3,9 +3,22 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from training_code.data.adapters.btad import prepare_btad
+from training_code.data.adapters.copying import Target
+from training_code.data.adapters.deeppcb import prepare_deeppcb
 from training_code.data.adapters.magnetic_tile import prepare_magnetic_tile
+from training_code.data.adapters.miic import prepare_miic
+from training_code.data.adapters.mvtec import prepare_mvtec
+from training_code.data.adapters.visa import prepare_visa
 
-#: Name of each adapter and the function that copies a dataset from a folder to another in MVTec layout.
-ADAPTERS: dict[str, Callable[[Path, Path], None]] = {"magnetic_tile": prepare_magnetic_tile}
+#: Name of each adapter and the function that brings a dataset from a folder into another in MVTec layout.
+ADAPTERS: dict[str, Callable[[Path, Target], None]] = {
+    "btad": prepare_btad,
+    "deeppcb": prepare_deeppcb,
+    "magnetic_tile": prepare_magnetic_tile,
+    "miic": prepare_miic,
+    "mvtec": prepare_mvtec,
+    "visa": prepare_visa,
+}
 
-__all__ = ["ADAPTERS"]
+__all__ = ["ADAPTERS", "Target"]

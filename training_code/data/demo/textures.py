@@ -6,9 +6,6 @@ crops. A mask holds exactly the pixels that a defect has been painted on.
 """
 
 import itertools
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,28 +26,9 @@ Grey = NDArray[np.float64]  # (CROP, CROP), grey values from 0 to 255
 Defect = Callable[[Grey, np.random.Generator, Grey], tuple[Grey, Grey]]
 
 
-def make_textures(folder: Path, seed: int = 0) -> Path:
-    """Make the dataset in ``folder``, in MVTec layout, unless it is there; return ``folder``.
-
-    The folder appears at once and complete. The same seed gives the same bytes.
-    """
-    if folder.is_dir():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        _write_dataset(temporary, np.random.default_rng(seed))
-        temporary.chmod(0o755)
-        os.rename(temporary, folder)
-    except OSError:
-        if not folder.is_dir():  # otherwise another process made it in the meantime
-            raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return folder
-
-
-def _write_dataset(root: Path, generator: np.random.Generator) -> None:
+def write_textures(root: Path, seed: int = 0) -> None:
+    """Write the dataset to ``root`` in MVTec layout; the same seed gives the same bytes."""
+    generator = np.random.default_rng(seed)
     photos = {name: ndimage.zoom(getattr(photographs, name)().astype(float), ENLARGEMENT) for name in TEXTURES}
     for name, photo in photos.items():
         middle = photo.shape[1] // 2

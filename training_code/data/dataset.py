@@ -1,0 +1,243 @@
+"""A dataset folder, examined file by file: what can be used, what is converted or passed over, what is refused."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from training_code import paths
+from training_code.data.demo import EMBEDDED
+from training_code.data.inspection import Facts, inspect_files
+from training_code.data.layout import NORMAL, Finding, Sample, find_samples
+from training_code.errors import InputError, choices
+
+# Part of the defect-free images that is held out for testing where a dataset brings none of its own.
+HOLD_OUT = 0.2
+#: Fewer defect-free images are too few to train on and to hold some out.
+LEAST_TRAINING = 4
+#: Numbers of bits that cameras and microscopes give their pixels.
+DEPTHS = (8, 10, 12, 14, 16)
+_CONVERTED = {
+    "1": "has pixels of 1 bit: converted to 8 bits",
+    "LA": "has transparency: dropped",
+    "RGBA": "has transparency: dropped",
+    "PA": "has a palette with transparency: converted to RGB",
+    "P": "has a palette: converted to RGB",
+    "CMYK": "has CMYK colours: converted to RGB",
+    "YCbCr": "has YCbCr colours: converted to RGB",
+    "LAB": "has LAB colours: converted to RGB",
+    "HSV": "has HSV colours: converted to RGB",
+}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The examined content of a dataset folder."""
+
+    name: str
+    root: Path
+    samples: tuple[Sample, ...]
+    facts: dict[Path, Facts] = field(repr=False)
+    findings: tuple[Finding, ...] = ()
+    held_out: int = 0  # defect-free images that were taken from the training images for testing
+
+    def select(self, split: str) -> tuple[Sample, ...]:
+        """Return the samples of ``split``: ``"train"`` or ``"test"``."""
+        return tuple(sample for sample in self.samples if sample.split == split)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the abnormal images have masks, so that pixel metrics can be computed."""
+        return any(sample.mask for sample in self.samples)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images by ``split/defect_type``, training first."""
+        counts = Counter(f"{sample.split}/{sample.defect_type}" for sample in self.samples)
+        return dict(sorted(counts.items(), key=lambda item: (not item[0].startswith("train"), item[0])))
+
+    @cached_property
+    def bits(self) -> int:
+        """Number of bits that stand for white in 16-bit grey-scale images, as few as hold all values of the dataset."""
+        deep = [facts.brightest for facts in self._image_facts if facts.bits == 16 and facts.mode != "RGB"]
+        return next(bits for bits in DEPTHS if max(deep, default=65535) < 2**bits)
+
+    @property
+    def refused(self) -> tuple[Finding, ...]:
+        """Files that make the dataset unusable until they are mended or removed."""
+        return tuple(finding for finding in self.findings if finding.treatment == "refused")
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What people should know who read numbers of this dataset, one sentence each."""
+        groups: dict[str, list[Path]] = defaultdict(list)
+        for finding in self.findings:
+            groups[finding.what].append(finding.path)
+        notes = []
+        if self.held_out:
+            total = self.held_out + len(self.select("train"))
+            notes.append(
+                f"no defect-free test images: {self.held_out} of {total} defect-free images are held out for testing"
+            )
+        for what, files in groups.items():
+            others = f" (and {len(files) - 1} others)" if len(files) > 1 else ""
+            notes.append(f"{self.relative(files[0])} {what}{others}")
+        return tuple(notes)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the content of all images, masks and labels; independent of names, paths and order."""
+        entries = sorted(
+            "/".join(
+                [
+                    sample.split,
+                    sample.defect_type,
+                    self.facts[sample.path].sha256,
+                    self.facts[sample.mask].sha256 if sample.mask else "",
+                ]
+            )
+            for sample in self.samples
+        )
+        return hashlib.sha256("\n".join(entries).encode()).hexdigest()
+
+    def relative(self, path: Path) -> str:
+        """Return a file's name as people read it: from the folder of the dataset where it lies below it."""
+        name = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        return name if name.isprintable() else ascii(name)
+
+    @property
+    def _image_facts(self) -> list[Facts]:
+        return [self.facts[sample.path] for sample in self.samples]
+
+
+def read_dataset(dataset: str | Path) -> Dataset:
+    """Read a dataset folder for training.
+
+    Parameters
+    ----------
+    dataset
+        The name of a folder in ``data/`` or a path. An embedded dataset is made when it is asked for first.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing or empty, has no known layout, or holds images or masks that cannot be used.
+    """
+    examined = examine(dataset)
+    if refused := examined.refused:
+        shown = "; ".join(f"{examined.relative(finding.path)} {finding.what}" for finding in refused[:3])
+        more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
+        raise InputError(
+            f"{examined.root} has {len(refused)} files that cannot be used: {shown}{more} (python -m "
+            "training_code.check_data lists everything)"
+        )
+    train = len(examined.select("train"))
+    if train < LEAST_TRAINING:
+        raise InputError(
+            f"{examined.root} has {train} defect-free training images, at least {LEAST_TRAINING} are needed"
+        )
+    return examined
+
+
+def examine(dataset: str | Path) -> Dataset:
+    """Read a dataset folder and every file of it; what is wrong with single files is found, not raised.
+
+    Raises
+    ------
+    InputError
+        If the folder is missing or empty or has no known layout.
+    """
+    root = locate(dataset)
+    samples, findings = find_samples(root)
+    facts = inspect_files((path for sample in samples for path in (sample.path, sample.mask) if path), root)
+    samples, held_out = _hold_out(samples, facts)
+    # Training images in an order that depends on nothing but their content: what is held out for thresholds and drawn
+    # at random is the same whatever the files are called.
+    train = sorted((s for s in samples if s.split == "train"), key=lambda s: (facts[s.path].sha256, s.path))
+    samples = train + [sample for sample in samples if sample.split == "test"]
+    examined = Dataset(root.name, root, tuple(samples), facts, (), held_out)
+    findings += [*_image_findings(examined), *_mask_findings(examined), *_duplicates(examined)]
+    return replace(examined, findings=tuple(findings))
+
+
+def locate(dataset: str | Path) -> Path:
+    """Return the folder of a dataset given by its name in ``data/`` or by its path."""
+    name = str(dataset)
+    if not name:
+        raise InputError("no dataset is given: it is the name of a folder in data/ or a path")
+    if name in EMBEDDED:
+        return EMBEDDED[name](paths.DATA / name)
+    for root in (paths.DATA / name, paths.from_root(name)):
+        if root.is_dir():
+            return root
+    below = sorted(entry.name for entry in paths.DATA.iterdir() if entry.is_dir()) if paths.DATA.is_dir() else []
+    known = sorted({*EMBEDDED, *(name for name in below if not name.startswith("."))})
+    raise InputError(f"there is no dataset folder {name!r}; give a path or one of data/: {choices(known)}")
+
+
+def _hold_out(samples: list[Sample], facts: dict[Path, Facts]) -> tuple[list[Sample], int]:
+    """Move part of the training images to the test set where it has no defect-free image of its own."""
+    if any(sample.split == "test" and not sample.abnormal for sample in samples):
+        return samples, 0
+    train = [sample for sample in samples if sample.split == "train"]
+    # Chosen by content, so that the split is the same wherever the folder lies and whatever its files are called.
+    chosen = sorted(train, key=lambda sample: facts[sample.path].sha256)[: round(HOLD_OUT * len(train))]
+    moved = {sample.path for sample in chosen}
+    kept = [sample for sample in samples if sample.path not in moved]
+    return kept + [Sample(sample.path, "test", NORMAL) for sample in chosen], len(moved)
+
+
+def _image_findings(dataset: Dataset) -> Iterable[Finding]:
+    for sample in dataset.samples:
+        facts = dataset.facts[sample.path]
+        if facts.problem:
+            yield Finding(sample.path, facts.problem, "refused")
+            continue
+        if facts.bits == 16:
+            what = "colours: read with 8" if facts.mode == "RGB" else f"grey-scale: white is {2**dataset.bits - 1}"
+            yield Finding(sample.path, f"has 16-bit {what}", "converted")
+        elif facts.mode in _CONVERTED:
+            yield Finding(sample.path, _CONVERTED[facts.mode], "converted")
+        if facts.rotated:
+            yield Finding(sample.path, "is turned upright as its EXIF data say", "converted")
+        if facts.frames > 1:
+            yield Finding(sample.path, f"has {facts.frames} frames: the first is read", "converted")
+
+
+def _mask_findings(dataset: Dataset) -> Iterable[Finding]:
+    for sample in dataset.samples:
+        if not sample.mask:
+            if sample.abnormal and dataset.has_masks:
+                yield Finding(sample.path, "is abnormal and has no mask, but others have one", "refused")
+            continue
+        image, mask = dataset.facts[sample.path], dataset.facts[sample.mask]
+        if mask.problem:
+            yield Finding(sample.mask, mask.problem, "refused")
+        elif not image.problem and (mask.width, mask.height) != (image.width, image.height):
+            what = f"is {mask.width} × {mask.height} pixels, but its image {image.width} × {image.height}"
+            yield Finding(sample.mask, what, "refused")
+        elif mask.greys > 2:
+            what = "has more than two grey values, and every one above 0 would count as defect: save it with 0 and 255"
+            yield Finding(sample.mask, what, "refused")
+        elif not mask.marked:
+            yield Finding(sample.mask, "is an empty mask: its image counts as abnormal, its pixels as good", "kept")
+
+
+def _duplicates(dataset: Dataset) -> Iterable[Finding]:
+    """Find files with the same content; one for testing that is also trained on makes the numbers too good."""
+    by_content: dict[str, list[Sample]] = defaultdict(list)
+    for sample in dataset.samples:
+        if not dataset.facts[sample.path].problem:
+            by_content[dataset.facts[sample.path].sha256].append(sample)
+    for samples in by_content.values():
+        yield from _same(dataset, samples)
+
+
+def _same(dataset: Dataset, samples: Sequence[Sample]) -> Iterable[Finding]:
+    first = samples[0]  # training images come first
+    for sample in samples[1:]:
+        leak = sample.split == "test" and first.split == "train"
+        meaning = "a leak, it is tested on what it was trained with" if leak else "the same image"
+        yield Finding(sample.path, f"has the content of {dataset.relative(first.path)}: {meaning}", "kept")

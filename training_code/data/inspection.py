@@ -1,0 +1,138 @@
+"""What is known of an image file after it was read once: kept, so that the second time is fast."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from training_code import paths
+from training_code.data.images import decode_image, is_deep, open_image
+from training_code.errors import InputError
+from training_code.files import sha256, write_json
+
+#: Side of the thumbnails by which near duplicates are found, in pixels.
+THUMBNAIL = 16
+_ORIENTATION = 0x0112  # tag of EXIF
+#: Changes when `Facts` do, so that what older versions kept is not read.
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a file."""
+
+    sha256: str
+    problem: str | None = None  # why it is refused; then the rest is not known
+    width: int = 0  # pixels, turned upright
+    height: int = 0
+    mode: str = ""  # as Pillow names the kind of its pixels
+    bits: int = 8  # of one channel
+    frames: int = 1
+    rotated: bool = False  # by EXIF
+    brightest: int = 255  # for deep grey-scale the largest value
+    greys: int = 3  # number of different grey values, 3 for more than two
+    marked: int = 0  # number of pixels above 0, where there are not more than two grey values
+    thumbnail: str = ""  # grey values in hexadecimal
+
+
+def inspect_files(files: Iterable[Path], root: Path) -> dict[Path, Facts]:
+    """Return the facts of each file; only files that are new or changed since the last time are read.
+
+    Parameters
+    ----------
+    files
+        Image files.
+    root
+        The folder of the dataset; what was found out is kept for it in `paths.CACHE`.
+    """
+    kept = _read_kept(root)
+    facts: dict[Path, Facts] = {}
+    unknown: list[Path] = []
+    keys = {path: _key(path) for path in dict.fromkeys(files)}
+    for path, key in keys.items():
+        known = kept.get(key) if key else None
+        if known is None:
+            unknown.append(path)
+        else:
+            facts[path] = known
+    if unknown:
+        with ThreadPoolExecutor(2) as pool:  # decoding needs the processor, reading the disk
+            found = tqdm(pool.map(inspect_file, unknown), desc="reading images", total=len(unknown), disable=None)
+            facts |= dict(zip(unknown, found, strict=True))
+        _write_kept(root, {key: facts[path] for path, key in keys.items() if key})
+    return {path: facts[path] for path in keys}
+
+
+def inspect_file(path: Path) -> Facts:
+    """Read an image file completely and return its facts; a file that is refused has a problem, nothing is raised."""
+    try:
+        digest = sha256(path)
+    except OSError as error:
+        return Facts("", problem=f"cannot be read ({error.strerror or error})")
+    try:
+        with open_image(path) as header:
+            frames = getattr(header, "n_frames", 1)
+            rotated = header.getexif().get(_ORIENTATION, 1) not in (0, 1)
+            raw = str(header.tile[0][3]) if header.tile else ""
+        image = decode_image(path)
+    except InputError as error:
+        return Facts(digest, problem=str(error).removeprefix(f"{path} "))
+    except Exception as error:  # damaged EXIF data
+        return Facts(digest, problem=f"is not an image that can be read ({error})")
+    deep = is_deep(image)
+    brightest = int(np.asarray(image).max()) if deep else 255
+    if brightest > 65535:
+        return Facts(digest, problem=f"has values up to {brightest}; the largest that is read is 65535")
+    grey = Image.fromarray((np.asarray(image) // 257).astype(np.uint8)) if deep else image.convert("L")
+    colours = grey.getcolors(maxcolors=2)
+    return Facts(
+        digest,
+        None,
+        *image.size,
+        mode=image.mode,
+        bits=16 if deep or "16" in raw else 1 if image.mode == "1" else 8,
+        frames=frames,
+        rotated=rotated,
+        brightest=brightest,
+        greys=len(colours) if colours else 3,
+        marked=sum(count for count, value in colours if value) if colours else 0,
+        thumbnail=grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes().hex(),
+    )
+
+
+def _key(path: Path) -> str | None:
+    """Return what tells that a file has not changed: path, size and time; None where that cannot be known."""
+    try:
+        status = path.stat()
+        return f"{path}|{status.st_size}|{status.st_mtime_ns}" if str(path).isprintable() else None
+    except OSError:
+        return None
+
+
+def _file(root: Path) -> Path:
+    return paths.CACHE / f"images-{hashlib.sha256(str(root.resolve()).encode(errors='replace')).hexdigest()[:16]}.json"
+
+
+def _read_kept(root: Path) -> dict[str, Facts]:
+    try:
+        content = json.loads(_file(root).read_text(encoding="utf-8"))
+        if content["version"] != _VERSION:
+            return {}
+        return {key: Facts(*values) for key, values in content["facts"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, damaged, or of another version
+        return {}
+
+
+def _write_kept(root: Path, facts: dict[str, Facts]) -> None:
+    try:
+        values = {key: dataclasses.astuple(value) for key, value in facts.items()}
+        write_json(_file(root), {"version": _VERSION, "facts": values})
+    except OSError:  # a disk that is full or read-only costs time, nothing else
+        pass

@@ -1,0 +1,1 @@
+"""Masks: built from colour segmentations, and transformed or painted together with their images."""

@@ -1,0 +1,140 @@
+"""Binary masks from segmentations in which every label has a colour, as Unity's Perception package writes them."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from training_code.data.images import decode_image
+from training_code.data.walk import find_images
+from training_code.errors import InputError, unknown
+from training_code.files import atomic_path
+
+Colour = tuple[int, int, int]  # 0 to 255
+
+
+def read_label_colours(path: Path) -> dict[str, Colour]:
+    """Return the colour of each label from a JSON file of Unity's Perception package.
+
+    Read are ``annotation_definitions.json`` of its 0.x datasets, and ``annotation_definitions.json`` and
+    ``frame_data.json`` of SOLO datasets: in all of them entries with ``label_name``, ``name`` or ``labelName`` and
+    ``pixel_value`` or ``pixelValue``, which has the keys r, g, b or is a list, from 0 to 1 or from 0 to 255.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, holds no such entry, or gives one label two colours.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not valid JSON ({error})") from error
+    raw: dict[str, list[float]] = {}
+    for name, value in _entries(content):
+        channels = _channels(path, name, value)
+        if raw.setdefault(name, channels) != channels:
+            raise InputError(f"{path} gives the label {name!r} two colours")
+    if not raw:
+        raise InputError(f"{path} has no label with a colour: expected entries with label_name and pixel_value")
+    # Unity's colours are numbers from 0 to 1 in older versions and whole numbers to 255 in newer ones.
+    scale = 255 if all(value <= 1 for channels in raw.values() for value in channels) else 1
+    return {name: tuple(round(value * scale) for value in channels) for name, channels in raw.items()}
+
+
+def binary_mask(segmentation: np.ndarray, colours: Iterable[Colour], tolerance: int | Sequence[int] = 0) -> np.ndarray:
+    """Return where a segmentation has one of ``colours``.
+
+    Parameters
+    ----------
+    segmentation
+        uint8 of shape (height, width, 3).
+    colours
+        Red, green and blue of the labels that are wanted.
+    tolerance
+        How far a value may be off, for each channel or for all alike: above 0 where the file was compressed with loss.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool of shape (height, width).
+    """
+    allowed = np.broadcast_to(np.asarray(tolerance), 3)
+    mask = np.zeros(segmentation.shape[:2], dtype=bool)
+    for colour in colours:
+        mask |= (np.abs(segmentation.astype(np.int16) - np.asarray(colour)) <= allowed).all(axis=2)
+    return mask
+
+
+def build_masks(
+    segmentations: Path, masks: Path, definitions: Path, labels: Sequence[str], tolerance: int | Sequence[int] = 0
+) -> int:
+    """Write a mask for every segmentation below a folder; return how many.
+
+    Parameters
+    ----------
+    segmentations
+        Folder of the colour segmentations; its hierarchy is kept.
+    masks
+        Folder for the masks, ``NAME_mask.png`` with 0 and 255.
+    definitions
+        The label JSON.
+    labels
+        Names of the labels that are defects.
+    tolerance
+        As in `binary_mask`.
+
+    Raises
+    ------
+    InputError
+        If a label is unknown, two labels cannot be told apart with the tolerance, or there is no segmentation.
+    """
+    known = read_label_colours(definitions)
+    for label in labels:
+        if label not in known:
+            raise unknown(f"label of {definitions}", label, known)
+    allowed = np.broadcast_to(np.asarray(tolerance), 3)
+    for label in labels:
+        for other in set(known) - set(labels):
+            if (np.abs(np.subtract(known[label], known[other])) <= 2 * allowed).all():
+                raise InputError(
+                    f"the labels {label!r} and {other!r} of {definitions} have colours that a tolerance of "
+                    f"{tolerance} does not tell apart: {known[label]} and {known[other]}"
+                )
+    files = find_images(segmentations)
+    if not files:
+        raise InputError(f"{segmentations} holds no segmentations")
+    for file in files:
+        mask = binary_mask(np.asarray(decode_image(file).convert("RGB")), [known[label] for label in labels], tolerance)
+        with atomic_path(masks / file.relative_to(segmentations).with_name(f"{file.stem}_mask.png")) as temporary:
+            Image.fromarray(mask.astype(np.uint8) * 255).save(temporary)
+    return len(files)
+
+
+def _entries(content: Any) -> Iterator[tuple[str, Any]]:
+    """Yield label name and colour of every entry, however deep it lies."""
+    if isinstance(content, Mapping):
+        name = next((content[key] for key in ("label_name", "labelName", "name") if key in content), None)
+        value = next((content[key] for key in ("pixel_value", "pixelValue") if key in content), None)
+        if isinstance(name, str) and value is not None:
+            yield name, value
+        for inner in content.values():
+            yield from _entries(inner)
+    elif isinstance(content, list):
+        for inner in content:
+            yield from _entries(inner)
+
+
+def _channels(path: Path, name: str, value: Any) -> list[float]:
+    channels = [value.get(key) for key in "rgb"] if isinstance(value, Mapping) else value
+    if (
+        not isinstance(channels, list)
+        or len(channels) not in (3, 4)
+        or not all(isinstance(channel, int | float) and 0 <= channel <= 255 for channel in channels)
+    ):
+        raise InputError(f"{path}: the colour of the label {name!r} is not red, green and blue: {value}")
+    return [float(channel) for channel in channels[:3]]
