@@ -29,7 +29,17 @@ def tiny_dataset(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def magnetic_tile() -> Path:
     """The folder of the real photographs of magnetic tiles, as published."""
-    folder = REAL_DATA / "magnetic_tile"
+    return _real("magnetic_tile")
+
+
+@pytest.fixture(scope="session")
+def deeppcb() -> Path:
+    """The folder of real photographs of circuit boards, as published."""
+    return _real("deeppcb")
+
+
+def _real(name: str) -> Path:
+    folder = REAL_DATA / name
     if not folder.is_dir():
         pytest.skip(f"the photographs are not here: {folder} (ANOMALY_TEST_DATA names another folder)")
     return folder

@@ -18,7 +18,7 @@ ORDER = (
     ("experiment",),
     ("execute",),
     ("sweep", "comparison"),
-    ("compare", "prepare_data", "weights"),
+    ("compare", "prepare_data", "check_data", "weights"),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 MODULES = sorted((paths.ROOT / "training_code").rglob("*.py")) + sorted((paths.ROOT / "inference_code").rglob("*.py"))

@@ -37,15 +37,14 @@ def open_image(path: Path) -> Image.Image:
         If it is no image, larger than `MAX_PIXELS`, or of a kind that is refused.
     """
     try:
-        if not path.stat().st_size:
-            raise InputError(f"{path} is empty: it has zero bytes")
+        empty = not path.stat().st_size
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the size is checked below
             image = Image.open(path)
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} is larger than 8192 × 8192 pixels, the largest image that is read") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not an image") from error
+        raise InputError(f"{path} is {'empty: it has zero bytes' if empty else 'not an image'}") from error
     except Exception as error:  # Pillow's decoders raise what they like on damaged headers
         raise InputError(f"{path} is not an image that can be read ({_reason(error)})") from error
     width, height = image.size

@@ -77,11 +77,11 @@ def inspect_file(path: Path) -> Facts:
     except OSError as error:
         return Facts("", problem=f"cannot be read ({error.strerror or error})")
     try:
+        image = decode_image(path)
         with open_image(path) as header:
             frames = getattr(header, "n_frames", 1)
             rotated = header.getexif().get(_ORIENTATION, 1) not in (0, 1)
             raw = str(header.tile[0][3]) if header.tile else ""
-        image = decode_image(path)
     except InputError as error:
         return Facts(digest, problem=str(error).removeprefix(f"{path} "))
     except Exception as error:  # damaged EXIF data

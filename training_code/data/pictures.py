@@ -3,17 +3,16 @@
 import base64
 import html
 import io
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from training_code.data.dataset import Dataset
 from training_code.data.images import shown_image
 from training_code.data.layout import Sample
+from training_code.data.report import defect_areas
 
 THUMBNAIL = 160  # pixels
 PER_TYPE = 4
@@ -37,7 +36,8 @@ def draw_samples(dataset: Dataset) -> Figure:
     """Draw a row of images for each of the first splits and defect types, masks outlined."""
     groups: dict[str, list[Sample]] = {name: [] for name in list(dataset.counts)[:MAX_TYPES]}
     for sample in dataset.samples:
-        if (name := f"{sample.split}/{sample.defect_type}") in groups:
+        name = f"{sample.split}/{sample.defect_type}"
+        if name in groups and not dataset.facts[sample.path].problem:
             groups[name].append(sample)
     figure = Figure(figsize=(1.5 * PER_TYPE, 1.65 * len(groups)), layout="constrained")
     axes = figure.subplots(len(groups), PER_TYPE, squeeze=False)
@@ -47,17 +47,27 @@ def draw_samples(dataset: Dataset) -> Figure:
         row[0].set_title(name, fontsize=8, loc="left", parse_math=False)
         for axis, sample in zip(row, _spread(samples, PER_TYPE), strict=False):
             axis.imshow(_thumbnail(sample.path))
-            if sample.mask and (mask := _thumbnail(sample.mask)[..., 0] > 0).any():
+            if (
+                sample.mask
+                and not dataset.facts[sample.mask].problem
+                and (mask := _thumbnail(sample.mask)[..., 0] > 0).any()
+            ):
                 axis.contour(mask, levels=[0.5], colors="#00e5ff", linewidths=0.8)
     return figure
 
 
-def sizes_table(dataset: Dataset) -> pd.DataFrame:
-    """Return the number of images of each size in pixels, the most frequent first."""
-    facts = [dataset.facts[sample.path] for sample in dataset.samples]
-    counts = Counter((fact.width, fact.height) for fact in facts)
-    rows = [{"width": width, "height": height, "images": count} for (width, height), count in counts.most_common()]
-    return pd.DataFrame(rows)
+def draw_areas(dataset: Dataset) -> Figure:
+    """Draw how large the defects are, as a part of their images, by defect type."""
+    areas = defect_areas(dataset)
+    figure = Figure(figsize=(6, 2.6), layout="constrained")
+    axis = figure.subplots()
+    groups = areas.groupby("defect_type")["percent"]
+    if not areas.empty:
+        axis.hist([group for _, group in groups], bins=20, stacked=True, label=[name for name, _ in groups])
+        axis.legend(fontsize=7)
+    axis.set_xlabel("defect area, % of the image")
+    axis.set_ylabel("images")
+    return figure
 
 
 def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:

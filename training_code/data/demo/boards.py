@@ -3,7 +3,7 @@
 Each board has the same layout: a solder mask, tracks, pads with solder, and components. Light, noise and the placement
 of the components vary a little from board to board. With every abnormal board its defects are also drawn in the colours
 of a segmentation, and `LABELS` is written as Unity's Perception package does, so that
-`training_code.data.masks.builder.build_masks` makes the ground truth.
+`training_code.data.masks.mask_builder.build_masks` makes the ground truth.
 """
 
 import json
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from training_code.data.masks.builder import build_masks
+from training_code.data.masks.mask_builder import build_masks
 
 SIZE = 160  # pixels
 SCALE = 4  # boards are drawn larger and reduced, so that edges are smooth

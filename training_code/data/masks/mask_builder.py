@@ -1,6 +1,11 @@
-"""Binary masks from segmentations in which every label has a colour, as Unity's Perception package writes them."""
+"""Binary masks from segmentations in which every label has a colour, as Unity's Perception package writes them.
 
+``python -m training_code.data.masks.mask_builder SEGMENTATIONS MASKS --definitions JSON --label NAME`` does a folder.
+"""
+
+import argparse
 import json
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +15,7 @@ from PIL import Image
 
 from training_code.data.images import decode_image
 from training_code.data.walk import find_images
-from training_code.errors import InputError, unknown
+from training_code.errors import InputError, run_command, unknown
 from training_code.files import atomic_path
 
 Colour = tuple[int, int, int]  # 0 to 255
@@ -138,3 +143,26 @@ def _channels(path: Path, name: str, value: Any) -> list[float]:
     ):
         raise InputError(f"{path}: the colour of the label {name!r} is not red, green and blue: {value}")
     return [float(channel) for channel in channels[:3]]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m training_code.data.masks.mask_builder", description=__doc__)
+    parser.add_argument("segmentations", type=Path, metavar="SEGMENTATIONS", help="folder of colour segmentations")
+    parser.add_argument("masks", type=Path, metavar="MASKS", help="folder for the masks")
+    parser.add_argument("--definitions", type=Path, required=True, metavar="JSON", help="the label JSON")
+    parser.add_argument("--label", action="append", required=True, metavar="NAME", help="a label that is a defect")
+    parser.add_argument(
+        "--tolerance", type=int, nargs="+", default=[0], metavar="N", help="one number, or one a channel"
+    )
+    options = parser.parse_args(arguments)
+    if len(options.tolerance) not in (1, 3) or not all(0 <= value <= 255 for value in options.tolerance):
+        raise InputError(f"--tolerance {options.tolerance} must be one number or three, from 0 to 255")
+    tolerance = options.tolerance[0] if len(options.tolerance) == 1 else options.tolerance
+    count = build_masks(options.segmentations, options.masks, options.definitions, options.label, tolerance)
+    print(f"{count} masks in {options.masks}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

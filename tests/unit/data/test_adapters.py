@@ -1,0 +1,204 @@
+"""Small copies of published datasets become datasets that can be read; the source is never changed."""
+
+import numpy as np
+import pytest
+from helpers.data import make_mvtec, save, texture
+from PIL import Image
+
+from training_code.data.adapters.copying import split_good
+from training_code.data.adapters.deeppcb import main_type, read_boxes
+from training_code.data.dataset import read_dataset
+from training_code.errors import InputError, run_command
+from training_code.prepare_data import main, prepare
+
+GENERATOR = np.random.default_rng(5)
+MASK = np.zeros((48, 48), np.uint8)
+MASK[10:20, 5:15] = 255
+
+
+def _images(folder, count, suffix=".png", start=0):
+    return [save(folder / f"{index:03d}{suffix}", texture(GENERATOR)) for index in range(start, start + count)]
+
+
+def _tree(root):
+    return {path.relative_to(root): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def _btad(root):
+    for product in ("01", "02"):
+        _images(root / product / "train" / "ok", 6, ".bmp")
+        _images(root / product / "test" / "ok", 2, ".bmp")
+        _images(root / product / "test" / "ko", 3, ".bmp", start=10)
+        for index in range(10, 13):
+            save(root / product / "ground_truth" / "ko" / f"{index:03d}.png", MASK)
+    return {
+        "01": {"train/good": 6, "test/good": 2, "test/ko": 3},
+        "02": {"train/good": 6, "test/good": 2, "test/ko": 3},
+    }
+
+
+def _mvtec(root):
+    make_mvtec(root / "pcb", train=5, good=2, defective=1)
+    make_mvtec(root / "toolbox", train=6, good=1, defective=2)
+    for mask in (root / "toolbox" / "ground_truth").rglob("*_mask.png"):
+        mask.rename(mask.with_name(mask.name.replace("_mask", "")))
+    return {
+        "pcb": {"train/good": 5, "test/good": 2, "test/bar": 1, "test/square": 1},
+        "toolbox": {"train/good": 6, "test/good": 1, "test/bar": 2, "test/square": 2},
+    }
+
+
+def _visa(root):
+    rows = ["object,split,label,image,mask"]
+    images = [path.relative_to(root) for path in _images(root / "candle" / "Data" / "Images" / "Normal", 7, ".JPG")]
+    rows += [f"candle,{'train' if index < 5 else 'test'},normal,{path}," for index, path in enumerate(images)]
+    for path in _images(root / "candle" / "Data" / "Images" / "Anomaly", 2, ".JPG", start=20):
+        mask = save(root / "candle" / "Data" / "Masks" / "Anomaly" / f"{path.stem}.png", MASK // 255 * 3)
+        rows.append(f"candle,test,anomaly,{path.relative_to(root)},{mask.relative_to(root)}")
+    (root / "split_csv").mkdir()
+    (root / "split_csv" / "1cls.csv").write_text("\n".join(rows) + "\n")
+    return {"candle": {"train/good": 5, "test/good": 2, "test/anomaly": 2}}
+
+
+def _miic(root):
+    _images(root / "normal", 8)
+    first, second = _images(root / "abnormal", 2, start=30)
+    save(root / "masks" / f"{first.stem}.png", MASK)
+    (root / "boxes").mkdir()
+    (root / "boxes" / f"{second.stem}.txt").write_text("5 10 14 19\n")
+    return {"": {"train/good": 6, "test/good": 2, "test/anomaly": 2}}
+
+
+def _deeppcb(root):
+    folder = root / "PCBData" / "group1" / "1"
+    for index in range(8):
+        for kind in ("temp", "test"):
+            save(folder / f"1{index}_{kind}.jpg", texture(GENERATOR))
+        (folder.parent / "1_not").mkdir(exist_ok=True)
+        (folder.parent / "1_not" / f"1{index}.txt").write_text(f"5 10 14 19 {index % 6 + 1}\n")
+    counts = {"open": 2, "short": 2, "mousebite": 1, "spur": 1, "copper": 1, "pin-hole": 1}
+    return {"": {"train/good": 6, "test/good": 2} | {f"test/{name}": count for name, count in counts.items()}}
+
+
+def _magnetic_tile(root):
+    _images(root / "MT_Free" / "Imgs", 102, ".jpg")
+    for path in _images(root / "MT_Crack" / "Imgs", 2, ".jpg"):
+        soft = MASK.copy()
+        soft[9, 5:15] = 100  # a soft edge, below the threshold
+        save(path.with_suffix(".png"), soft)
+    return {"": {"train/good": 100, "test/good": 2, "test/crack": 2}}
+
+
+MAKERS = {
+    "btad": _btad,
+    "mvtec": _mvtec,
+    "visa": _visa,
+    "miic": _miic,
+    "deeppcb": _deeppcb,
+    "magnetic_tile": _magnetic_tile,
+}
+
+
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("adapter", MAKERS)
+def test_a_published_dataset_is_brought_into_the_layout(tmp_path, adapter, link, capsys):
+    source, destination = tmp_path / "source", tmp_path / "data" / "d"
+    expected = MAKERS[adapter](source)
+    before = _tree(source)
+    arguments = [adapter, str(source), str(destination), *(["--link"] if link else [])]
+    for _ in range(2):  # it is safe to repeat
+        assert run_command(main, arguments) == 0
+    assert _tree(source) == before
+    assert "is ready" in capsys.readouterr().out
+    for category, counts in expected.items():
+        dataset = read_dataset(destination / category)
+        assert dataset.counts == counts
+        for sample in dataset.samples:
+            assert sample.path.is_symlink() == link
+            assert (sample.mask is not None) == sample.abnormal
+            if sample.mask and adapter != "mvtec":
+                assert np.array_equal(np.asarray(Image.open(sample.mask)), MASK), sample.mask
+
+
+def test_folders_of_any_names_are_used_where_they_are(tmp_path, capsys):
+    source, destination = tmp_path / "line 7", tmp_path / "data" / "line7"
+    _images(source / "gut", 8)
+    _images(source / "schlecht" / "kratzer", 2, start=20)
+    for index in (20, 21):
+        save(source / "masken" / "kratzer" / f"{index:03d}.png", MASK)
+    folders = ["--normal-dir", "gut", "--abnormal-dir", "schlecht", "--mask-dir", "masken"]
+    assert run_command(main, ["folder", str(source), str(destination), *folders]) == 0
+    dataset = read_dataset(destination)
+    assert dataset.counts == {"train/good": 6, "test/good": 2, "test/kratzer": 2} and dataset.has_masks
+    assert all(sample.path.is_relative_to(source) for sample in dataset.samples)
+    assert sorted(path.name for path in destination.iterdir()) == [".prepared", "dataset.yaml"]
+    assert "8 defect-free images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("normal_dir: nowhere", "there is no folder 'nowhere' .normal_dir."),
+        ("abnormal_dir: .", "must have the key normal_dir"),
+        ("normal_dir: .\nmask_folder: x", "unknown key .*'mask_folder'.*valid: normal_dir"),
+        ("{", "is not valid YAML"),
+    ],
+)
+def test_a_wrong_description_is_one_sentence(tmp_path, content, words):
+    (tmp_path / "dataset.yaml").write_text(content)
+    with pytest.raises(InputError, match=words):
+        read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "options", "words"),
+    [
+        ("magnetic_tile", {}, "holds 0 images; more than 100 are needed"),
+        ("deeppcb", {}, "holds no template"),
+        ("mvtec", {}, "no dataset in the layout of MVTec AD"),
+        ("btad", {}, "is not BTAD as published"),
+        ("visa", {}, "is not VisA as published: there is no split_csv/1cls.csv"),
+        ("miic", {}, "must have images in normal/ and abnormal/; found 0 and 0"),
+        ("folder", {}, "needs --normal-dir"),
+        ("folder", {"folders": {"normal_dir": "x"}}, "there is no folder 'x' in .* .normal_dir.; found none"),
+        ("mvtec", {"folders": {"mask_dir": "x"}}, "--mask-dir is for the adapter folder, not for mvtec"),
+    ],
+)
+def test_a_source_that_is_not_what_the_adapter_expects_leaves_nothing_behind(tmp_path, adapter, options, words):
+    (tmp_path / "source").mkdir()
+    with pytest.raises(InputError, match=words):
+        prepare(adapter, tmp_path / "source", tmp_path / "d", **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_folder_that_was_not_made_by_the_command_is_never_touched(tmp_path):
+    _miic(tmp_path / "source")
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(InputError, match="was not made by this command"):
+        prepare("miic", tmp_path / "source", tmp_path / "mine")
+    with pytest.raises(InputError, match="which is never changed"):
+        prepare("miic", tmp_path / "source", tmp_path / "source" / "d")
+
+
+def test_boxes_that_are_none_are_named_with_their_line(tmp_path):
+    (tmp_path / "x.txt").write_text("1 2 3 4 1\n1 2 3 4 9\n")
+    with pytest.raises(InputError, match="x.txt, line 2 is no box"):
+        read_boxes(tmp_path / "x.txt")
+    assert main_type([(0, 0, 1, 1, "spur"), (0, 0, 1, 1, "short"), (0, 0, 1, 1, "spur")]) == "spur"
+    assert main_type([(0, 0, 1, 1, "spur"), (0, 0, 1, 1, "short")]) == "short"
+
+
+def test_the_split_of_good_images_is_the_same_for_everybody(tmp_path):
+    images = [tmp_path / f"{index}.png" for index in range(20)]
+    split = split_good(images)
+    assert split == split_good(images) and [part for _, part in split].count("test") == 5
+
+
+def test_deeppcb_as_published(tmp_path, deeppcb):
+    prepare("deeppcb", deeppcb, tmp_path / "d")
+    dataset = read_dataset(tmp_path / "d")
+    assert dataset.counts["train/good"] == 60 and dataset.counts["test/good"] == 20
+    # 20085316.txt has the boxes 188 277 227 308 1, 138 419 220 443 2 and others; 1 is open.
+    (sample,) = [sample for sample in dataset.samples if sample.path.name == "20085316_test.jpg"]
+    mask = np.asarray(Image.open(sample.mask))
+    assert mask[277, 188] == mask[308, 227] == mask[443, 220] == 255 and mask[0, 0] == 0

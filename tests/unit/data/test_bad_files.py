@@ -1,0 +1,177 @@
+"""Every kind of bad file is found, named and treated as documented; what the check passes can be trained on."""
+
+import numpy as np
+import pytest
+from helpers.bad_files import IMAGES
+from helpers.data import make_mvtec, save, texture
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from training_code.data.datamodule import SampleDataModule
+from training_code.data.dataset import examine, read_dataset
+from training_code.data.report import is_usable, report
+from training_code.errors import InputError
+
+
+def _load_everything(dataset):
+    """Do with every file what training and testing do with it."""
+    module = SampleDataModule(dataset, (32, 32), 0.1, 0, train_batch_size=4, eval_batch_size=4)
+    for loader in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader()):
+        for batch in loader:
+            assert batch.image.shape[1:] == (3, 32, 32) and 0 <= batch.image.min() and batch.image.max() <= 1
+
+
+@pytest.mark.parametrize(("name", "make", "words", "treatment"), IMAGES, ids=[name for name, *_ in IMAGES])
+def test_a_bad_image_is_found_and_treated_as_documented(tmp_path, name, make, words, treatment):
+    root = make_mvtec(tmp_path / "d")
+    make(root / "train" / "good" / name)
+    findings = [finding for finding in examine(root).findings if finding.path.name == name]
+    assert [finding.treatment for finding in findings] == [treatment]
+    assert findings[0].what.startswith(words), findings[0].what
+    if treatment == "refused":
+        with pytest.raises(InputError, match=rf"1 files that cannot be used: train/good/{name} ") as error:
+            read_dataset(root)
+        assert "\n" not in str(error.value)
+    else:
+        dataset = read_dataset(root)
+        assert any(words in note for note in dataset.notes)
+        _load_everything(dataset)
+
+
+def test_all_of_them_at_once_are_one_report(tmp_path):
+    root = make_mvtec(tmp_path / "d")
+    for name, make, _, _ in IMAGES:
+        make(root / "train" / "good" / name)
+    dataset = examine(root)
+    text = report(dataset)
+    assert all(name in text for name, *_ in IMAGES)
+    assert len(dataset.refused) == sum(treatment == "refused" for *_, treatment in IMAGES)
+    assert "IT CANNOT BE USED" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.png", "Ünïcode 中.png", "a..b.png", "..png.png", "no[glob]*.png", "-x.png"]
+)
+def test_odd_names_are_read_and_paired(tmp_path, name):
+    root = make_mvtec(tmp_path / "d", defective=0)
+    save(root / "test" / "bar" / name, texture(np.random.default_rng(1)))
+    save(root / "ground_truth" / "bar" / f"{name.removesuffix('.png')}_mask.png", np.eye(48, dtype=np.uint8) * 255)
+    if name.startswith("."):
+        assert "test/bar" not in read_dataset(root).counts  # hidden
+        return
+    dataset = read_dataset(root)
+    (sample,) = [sample for sample in dataset.samples if sample.abnormal]
+    assert sample.mask is not None and dataset.notes == ()
+    _load_everything(dataset)
+
+
+def test_names_that_differ_only_in_case_are_noted(tmp_path):
+    root = make_mvtec(tmp_path / "d")
+    save(root / "train" / "good" / "A.png", texture(np.random.default_rng(1)))
+    save(root / "train" / "good" / "a.png", texture(np.random.default_rng(2)))
+    (note,) = read_dataset(root).notes
+    assert "train/good/a.png differs from A.png only in case" in note
+
+
+def test_a_link_that_leads_back_to_a_folder_above_is_walked_once(tmp_path):
+    root = make_mvtec(tmp_path / "d")
+    (root / "train" / "good" / "again").symlink_to(root / "train")
+    assert read_dataset(root).counts["train/good"] == 12
+
+
+def test_a_linked_folder_is_followed(tmp_path, tiny_dataset):
+    root = tmp_path / "linked"
+    root.mkdir()
+    for name in ("train", "test", "ground_truth"):
+        (root / name).symlink_to(tiny_dataset / name)
+    assert read_dataset(root).fingerprint == read_dataset(tiny_dataset).fingerprint
+
+
+def test_sixteen_bits_keep_their_dynamic_range(tmp_path):
+    root = make_mvtec(tmp_path / "d", defective=0)
+    values = np.arange(48 * 48, dtype=np.uint16).reshape(48, 48) + 1700  # up to 4003, of 12 bits
+    Image.fromarray(values).save(root / "test" / "good" / "deep.png")
+    dataset = read_dataset(root)
+    assert dataset.bits == 12
+    module = SampleDataModule(dataset, (48, 48), 0, 0)
+    (item,) = [item for item in module.test_data if item.image_path.endswith("deep.png")]
+    assert np.allclose(item.image[0].numpy(), values / 4095, atol=1e-6)
+
+
+def test_an_image_turned_by_exif_is_seen_upright_with_its_mask(tmp_path):
+    root = make_mvtec(tmp_path / "d", defective=0)
+    pixels, exif = np.zeros((20, 40), np.uint8), Image.Exif()
+    pixels[:, :10] = 255
+    exif[0x0112] = 6  # to be turned by 90° clockwise: what is left comes to the top
+    (root / "test" / "bar").mkdir(parents=True)
+    Image.fromarray(pixels).save(root / "test" / "bar" / "x.png", exif=exif)
+    save(root / "ground_truth" / "bar" / "x.png", np.eye(40, 20, dtype=np.uint8) * 255)
+    dataset = read_dataset(root)
+    (item,) = [item for item in SampleDataModule(dataset, (40, 20), 0, 0).test_data if "bar" in item.image_path]
+    assert item.image[0, :10].min() == 1 and item.image[0, 10:].max() == 0
+    assert item.gt_mask.sum() == 20
+
+
+def test_a_test_image_that_is_also_trained_on_is_a_leak(tmp_path):
+    root = make_mvtec(tmp_path / "d")
+    content = (root / "train" / "good" / "003.png").read_bytes()
+    (root / "test" / "good" / "copy.png").write_bytes(content)
+    (note,) = read_dataset(root).notes
+    assert note.startswith("test/good/copy.png has the content of train/good/003.png: a leak")
+
+
+KINDS = st.sampled_from(
+    [make for _, make, _, _ in IMAGES if make.__name__ not in ("bomb", "huge_by_its_header", "linked")]
+)
+FOLDERS = st.sampled_from(
+    [
+        "train/good",
+        "test/good",
+        "test/bar",
+        "test/new",
+        "test",
+        "ground_truth/bar",
+        "ground_truth",
+        "train",
+        ".",
+        "test/bar/deep",
+    ]
+)
+NAMES = st.sampled_from(
+    ["000.png", "000_mask.png", "001.PNG", "a b.jpg", "x.tif", "é.png", "Thumbs.db", ".hidden.png", "y.txt"]
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    files=st.lists(st.tuples(FOLDERS, NAMES, KINDS), max_size=4),
+    removed=st.lists(
+        st.sampled_from(["train/good/000.png", "test/bar/001.png", "ground_truth/bar/002_mask.png"]), max_size=2
+    ),
+    masks=st.booleans(),
+    few=st.booleans(),
+)
+def test_the_check_never_crashes_and_never_passes_what_training_fails_on(tmp_path_factory, files, removed, masks, few):
+    root = make_mvtec(tmp_path_factory.mktemp("tree") / "d", train=3 if few else 6, good=1, defective=3, masks=masks)
+    for name in removed:
+        (root / name).unlink(missing_ok=True)
+    for folder, name, make in files:
+        path = root / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        try:
+            make(path)
+        except (ValueError, OSError):  # Pillow writes this kind of pixels to no file of this name
+            path.write_bytes(b"?")
+    try:
+        dataset = examine(root)
+    except InputError as error:
+        assert "\n" not in str(error)
+        return
+    assert report(dataset)
+    if is_usable(dataset):
+        _load_everything(read_dataset(root))
+    else:
+        with pytest.raises(InputError):
+            read_dataset(root)

@@ -1,0 +1,103 @@
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from anomalib.data.utils import read_image as read_as_anomalib
+from helpers.data import make_mvtec, save, texture
+from PIL import Image
+from torchvision.transforms.v2 import Resize
+
+from training_code import paths
+from training_code.data import inspection
+from training_code.data.datamodule import load_image
+from training_code.data.dataset import examine, read_dataset
+from training_code.data.images import read_image
+from training_code.data.report import areas_table, defect_areas, near_duplicates
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The files that were read, in order."""
+    read, original = [], inspection.inspect_file
+
+    def inspect_file(path):
+        read.append(path.name)
+        return original(path)
+
+    monkeypatch.setattr(inspection, "inspect_file", inspect_file)
+    return read
+
+
+def test_the_second_time_only_what_changed_is_read(tmp_path, reads):
+    root = make_mvtec(tmp_path / "d")
+    first = read_dataset(root)
+    assert len(reads) == 12 + 6 + 2 * 8
+    reads.clear()
+    assert read_dataset(root).fingerprint == first.fingerprint and reads == []
+    save(root / "train" / "good" / "003.png", texture(np.random.default_rng(9)))
+    assert read_dataset(root).fingerprint != first.fingerprint and reads == ["003.png"]
+
+
+def test_the_fingerprint_does_not_depend_on_path_and_times(tmp_path):
+    root = make_mvtec(tmp_path / "d")
+    shutil.copytree(root, tmp_path / "copy")
+    for path in (tmp_path / "copy").rglob("*.png"):
+        os.utime(path, (0, 0))
+    assert read_dataset(tmp_path / "copy").fingerprint == read_dataset(root).fingerprint
+
+
+@pytest.mark.parametrize("damage", ["", "{", '{"version": 1, "facts": {"a": [1]}}', '{"version": 0}', "[]"])
+def test_damage_to_what_was_kept_costs_time_and_nothing_else(tmp_path, damage):
+    root = make_mvtec(tmp_path / "d")
+    before = read_dataset(root)
+    (kept,) = [path for path in paths.CACHE.glob("*.json") if str(root) in path.read_text()]
+    kept.write_text(damage)
+    assert read_dataset(root).fingerprint == before.fingerprint
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "file" / "cache")
+    assert read_dataset(make_mvtec(tmp_path / "d")).counts["train/good"] == 12
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_pixels_are_anomalibs_to_the_bit(tmp_path, mode):
+    pixels = np.random.default_rng(0).integers(0, 256, (75, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(tmp_path / "x.png")
+    theirs = Resize((32, 40), antialias=True)(read_as_anomalib(tmp_path / "x.png", as_tensor=True))
+    assert torch.equal(load_image(tmp_path / "x.png", (32, 40)), theirs)
+
+
+def test_sixteen_bit_tiff_of_an_electron_microscope_is_read_in_full_precision(tmp_path):
+    values = np.linspace(0, 16383, 48 * 48).astype(np.uint16).reshape(48, 48)
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    assert np.allclose(read_image(tmp_path / "x.tif", bits=14)[..., 0], values / 16383, atol=1e-7)
+
+
+def test_an_image_of_8192_by_8192_is_read_without_three_channels_of_floats(tmp_path):
+    Image.new("RGB", (8192, 8192), (255, 0, 128)).save(tmp_path / "x.png", compress_level=1)
+    image = load_image(tmp_path / "x.png", (16, 16))
+    assert torch.allclose(image[:, 3, 3], torch.tensor([1.0, 0.0, 128 / 255]), atol=1e-3)
+
+
+def test_areas_of_defects_by_type(tmp_path):
+    # make_mvtec draws squares of 12 × 12 and bars of 12 × 4 pixels in images of 48 × 48.
+    dataset = examine(make_mvtec(tmp_path / "d"))
+    table = areas_table(dataset)
+    assert table.loc["square", ["masks", "mean"]].tolist() == [4, pytest.approx(100 * 144 / 2304)]
+    assert table.loc["bar", "mean"] == pytest.approx(100 * 48 / 2304) and table.loc["bar", "standard deviation"] == 0
+    assert len(defect_areas(dataset)) == 8
+
+
+def test_an_image_that_was_compressed_again_is_a_near_duplicate_and_others_are_not(tmp_path):
+    root = make_mvtec(tmp_path / "d")
+    smooth = np.add.outer(np.arange(48), np.arange(48)).astype(np.uint8)
+    save(root / "train" / "good" / "smooth.png", smooth)
+    Image.fromarray(smooth).resize((96, 96), Image.Resampling.BICUBIC).save(
+        root / "test" / "good" / "again.jpg", quality=90
+    )
+    ((first, second),) = near_duplicates(examine(root))
+    assert (first.path.name, second.path.name) == ("smooth.png", "again.jpg")

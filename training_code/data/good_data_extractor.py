@@ -1,0 +1,91 @@
+"""A subset of a tree of images, with its hierarchy kept: for instance the good ones out of a folder of everything.
+
+``python -m training_code.data.good_data_extractor SRC DST --pattern "*good*" --suffix _line2`` does it.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+
+from tqdm import tqdm
+
+from training_code.data.images import SUFFIXES
+from training_code.data.walk import find_files
+from training_code.errors import InputError, choices, run_command
+from training_code.files import atomic_path
+
+
+def extract(
+    source: Path,
+    destination: Path,
+    patterns: Sequence[str] = ("*",),
+    extensions: Sequence[str] = tuple(sorted(SUFFIXES)),
+    suffix: str = "",
+) -> int:
+    """Copy the images below ``source`` that match, keeping the hierarchy and the times of files; return how many.
+
+    Parameters
+    ----------
+    source
+        The tree; never changed.
+    destination
+        Where the copies go. Copies of an earlier call are written again, other files are left alone.
+    patterns
+        Shell patterns; a file is taken if one matches its path from ``source`` or its name, in any case.
+    extensions
+        Endings of names that are taken, in any case, with their dot.
+    suffix
+        Put behind the name of each copy, before its ending.
+
+    Raises
+    ------
+    InputError
+        If nothing matches, two files would get one name, or the destination lies in the source.
+    """
+    if not source.is_dir():
+        raise InputError(f"there is no folder {source}")
+    if destination.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"{destination} lies in {source}, which is never changed; choose another folder")
+    if "/" in suffix or "\\" in suffix:
+        raise InputError(f"suffix={suffix!r} must be a part of a name, without slashes")
+    endings = {ending.lower() if ending.startswith(".") else f".{ending.lower()}" for ending in extensions}
+    files = sorted(path for path in find_files(source) if path.suffix.lower() in endings)
+    chosen = [path for path in files if _matches(path.relative_to(source), patterns)]
+    if not chosen:
+        raise InputError(
+            f"none of {len(files)} files in {source} that end in {choices(sorted(endings))} matches {choices(patterns)}"
+        )
+    targets = {
+        path: destination / path.relative_to(source).with_name(f"{path.stem}{suffix}{path.suffix}") for path in chosen
+    }
+    for path, target in tqdm(targets.items(), unit="image", disable=None):
+        with atomic_path(target) as temporary:
+            shutil.copy2(path, temporary)
+    return len(targets)
+
+
+def _matches(path: Path, patterns: Sequence[str]) -> bool:
+    names = (path.as_posix().lower(), path.name.lower())
+    return any(fnmatch(name, pattern.lower()) for name in names for pattern in patterns)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; return the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m training_code.data.good_data_extractor", description=__doc__)
+    parser.add_argument("source", type=Path, metavar="SRC", help="a tree of images; never changed")
+    parser.add_argument("destination", type=Path, metavar="DST", help="folder for the copies")
+    parser.add_argument("--pattern", action="append", metavar="PATTERN", help="take what matches, such as */good/*")
+    parser.add_argument("--extension", action="append", metavar=".EXT", help="take these kinds (default: all images)")
+    parser.add_argument("--suffix", default="", help="put behind the name of each copy")
+    options = parser.parse_args(arguments)
+    extensions = options.extension or sorted(SUFFIXES)
+    count = extract(options.source, options.destination, options.pattern or ["*"], extensions, options.suffix)
+    print(f"{count} images in {options.destination}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

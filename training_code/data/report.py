@@ -1,0 +1,144 @@
+"""What there is to know about an examined dataset, as tables and as text."""
+
+from collections import Counter
+from itertools import chain
+
+import numpy as np
+import pandas as pd
+
+from training_code.data.dataset import LEAST_TRAINING, Dataset
+from training_code.data.inspection import THUMBNAIL
+from training_code.data.layout import Finding, Sample
+
+#: Grey values by which the thumbnails of near duplicates may differ: more than compressing an image again changes.
+NEAR = 1
+AREA_BINS = 8
+_SHOWN = 10  # findings of one kind
+
+
+def kinds_table(dataset: Dataset) -> pd.DataFrame:
+    """Return the number of images of each size, kind of pixels and bit depth, the most frequent first."""
+    facts = [dataset.facts[sample.path] for sample in dataset.samples]
+    counts = Counter((fact.width, fact.height, fact.mode, fact.bits) for fact in facts if not fact.problem)
+    rows = [
+        {"width": width, "height": height, "pixels": mode, "bits": bits, "images": count}
+        for (width, height, mode, bits), count in counts.most_common()
+    ]
+    return pd.DataFrame(rows, columns=["width", "height", "pixels", "bits", "images"])
+
+
+def areas_table(dataset: Dataset) -> pd.DataFrame:
+    """Return by defect type how many masks there are and which part of the image they mark, in percent."""
+    areas = defect_areas(dataset)
+    if areas.empty:
+        return pd.DataFrame(columns=["masks", "mean", "standard deviation", "smallest", "largest"])
+    grouped = areas.groupby("defect_type")["percent"]
+    table = grouped.agg(masks="count", mean="mean", deviation="std", smallest="min", largest="max")
+    return table.rename(columns={"deviation": "standard deviation"}).rename_axis(None)
+
+
+def defect_areas(dataset: Dataset) -> pd.DataFrame:
+    """Return for each mask the part of its image that it marks, in percent, and the defect type."""
+    rows = [
+        {"defect_type": sample.defect_type, "percent": 100 * facts.marked / (facts.width * facts.height)}
+        for sample in dataset.samples
+        if sample.mask and not (facts := dataset.facts[sample.mask]).problem and facts.greys <= 2
+    ]
+    return pd.DataFrame(rows, columns=["defect_type", "percent"])
+
+
+def near_duplicates(dataset: Dataset) -> list[tuple[Sample, Sample]]:
+    """Return pairs of images that look alike without having the same content: compressed again, resized, renamed.
+
+    Compared are thumbnails of averaged grey values.
+    """
+    samples = [sample for sample in dataset.samples if dataset.facts[sample.path].thumbnail]
+    if not samples:
+        return []
+    thumbnails = np.array(
+        [list(bytes.fromhex(dataset.facts[sample.path].thumbnail)) for sample in samples], dtype=np.int16
+    ).reshape(len(samples), THUMBNAIL**2)
+    means = thumbnails.mean(axis=1)
+    order = np.argsort(means, kind="stable")
+    pairs = []
+    for position, first in enumerate(order):
+        # Only images of nearly the same brightness can be alike.
+        end = np.searchsorted(means[order], means[first] + NEAR, side="right")
+        others = order[position + 1 : end]
+        alike = others[(np.abs(thumbnails[others] - thumbnails[first]) <= NEAR).all(axis=1)]
+        pairs += [sorted((int(first), int(other))) for other in alike]
+    return [
+        (samples[first], samples[second])
+        for first, second in sorted(pairs)
+        if dataset.facts[samples[first].path].sha256 != dataset.facts[samples[second].path].sha256
+    ]
+
+
+def all_findings(dataset: Dataset) -> list[Finding]:
+    """Return the findings of a dataset and its near duplicates, what is refused first."""
+    near = []
+    for first, second in near_duplicates(dataset):
+        leak = ": a leak, if it is the same part" if first.split == "train" and second.split == "test" else ""
+        near.append(Finding(second.path, f"looks like {dataset.relative(first.path)}{leak}", "kept"))
+    ranks = {"refused": 0, "converted": 1, "skipped": 2, "kept": 3}
+    return sorted(chain(dataset.findings, near), key=lambda finding: ranks[finding.treatment])
+
+
+def findings_table(dataset: Dataset) -> pd.DataFrame:
+    """Return every finding with its file and what is done with it."""
+    rows = [
+        {"file": dataset.relative(finding.path), "finding": finding.what, "treatment": finding.treatment}
+        for finding in all_findings(dataset)
+    ]
+    return pd.DataFrame(rows, columns=["file", "finding", "treatment"])
+
+
+def is_usable(dataset: Dataset) -> bool:
+    """Return whether a dataset can be trained on."""
+    return not dataset.refused and len(dataset.select("train")) >= LEAST_TRAINING
+
+
+def report(dataset: Dataset) -> str:
+    """Return everything as text for a terminal."""
+    lines = [f"{dataset.root}: {len(dataset.samples)} images, fingerprint {dataset.fingerprint[:16]}", ""]
+    lines += [f"{count:8d}  {name}" for name, count in dataset.counts.items()]
+    if dataset.held_out:
+        lines.append(f"          {dataset.held_out} defect-free images are held out for testing: there are no others")
+    lines += ["", "images"]
+    kinds = list(kinds_table(dataset).itertuples())
+    lines += [f"{row.images:8d}  {row.width} × {row.height}, {row.pixels}, {row.bits} bits" for row in kinds[:_SHOWN]]
+    if rest := kinds[_SHOWN:]:
+        lines.append(f"{sum(row.images for row in rest):8d}  of {len(rest)} other sizes or kinds")
+    lines += ["", *_areas(dataset), ""]
+    findings = all_findings(dataset)
+    lines.append("findings" if findings else "nothing was found that people should know")
+    counts = Counter((finding.treatment, finding.what) for finding in findings)
+    shown: Counter[tuple[str, str]] = Counter()
+    for finding in findings:
+        key = (finding.treatment, finding.what)
+        shown[key] += 1
+        if shown[key] <= _SHOWN:
+            lines.append(f"  {finding.treatment:9}  {dataset.relative(finding.path)} {finding.what}")
+        elif shown[key] == counts[key]:
+            lines.append(f"  {finding.treatment:9}  and {counts[key] - _SHOWN} others {finding.what}")
+    train = len(dataset.select("train"))
+    if train < LEAST_TRAINING:
+        lines.append(f"  refused    {train} defect-free training images, at least {LEAST_TRAINING} are needed")
+    lines += ["", "it can be used" if is_usable(dataset) else "IT CANNOT BE USED before what is refused is mended"]
+    return "\n".join(lines)
+
+
+def _areas(dataset: Dataset) -> list[str]:
+    percent = defect_areas(dataset)["percent"].to_numpy()
+    if not len(percent):
+        return ["no masks: pixel metrics are left blank"]
+    deviation = percent.std(ddof=1) if len(percent) > 1 else 0.0
+    lines = [
+        f"defect areas of {len(percent)} masks: mean {percent.mean():.2f} % of the image, standard deviation "
+        f"{deviation:.2f} %"
+    ]
+    counts, edges = np.histogram(percent, AREA_BINS)
+    width = max(counts.max(), 1)
+    for count, low, high in zip(counts, edges[:-1], edges[1:], strict=True):
+        lines.append(f"  {low:6.2f} to {high:6.2f} %  {'█' * round(30 * count / width)} {count}")
+    return lines
