@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -92,3 +93,9 @@ def test_intervals_hold_the_value_and_are_as_wide_as_theory_says():
 
 def test_f1_of_nothing_is_0():
     assert f1_at(np.zeros(3), np.zeros(3, bool), 1.0) == 0
+
+
+def test_between_good_images_and_anomalies_that_score_far_higher_the_threshold_keeps_clear_of_both():
+    validation = _predictions(["good"] * 4 + ["hole"] * 4)
+    scores = np.array([1.0, 2.0, 1.5, 3.0, 11.0, 12.0, 50.0, 20.0])
+    assert find_thresholds(dataclasses.replace(validation, scores=scores)).image == 7.0
