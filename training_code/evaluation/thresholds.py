@@ -20,8 +20,8 @@ class Thresholds:
 def find_thresholds(validation: Predictions | None) -> Thresholds:
     """Return the thresholds with the largest F1 on the validation images.
 
-    anomalib's `F1AdaptiveThreshold` takes the lowest score that is called abnormal; here the middle between that and the
-    next lower score is taken.
+    anomalib's `F1AdaptiveThreshold` takes the lowest score that is called abnormal; here the middle between that and
+    the next lower score is taken.
     """
     if validation is None:
         return Thresholds(None, None)
@@ -33,7 +33,7 @@ def find_thresholds(validation: Predictions | None) -> Thresholds:
 def _best(scores: NDArray, labels: NDArray[np.bool_]) -> float:
     ranking = rank(scores, labels)
     best = int(ranking.f1.argmax())
-    # Every threshold down to the next lower score gives the same F1: the middle keeps clear of both. Synthetic anomalies
-    # may score far above real ones, and the lowest of them would be out of reach for those.
+    # Every threshold down to the next lower score gives the same F1: the middle keeps clear of both. Synthetic
+    # anomalies may score far above real ones, and the lowest of them would be out of reach for those.
     below = ranking.thresholds[best + 1] if best + 1 < len(ranking.thresholds) else ranking.thresholds[best]
     return float(ranking.thresholds[best] + below) / 2
