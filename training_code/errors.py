@@ -1,6 +1,7 @@
 """Errors meant for the person who made the mistake: one sentence with the file or value and the valid choices."""
 
 import difflib
+import io
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -42,6 +43,9 @@ def run_command(main: Callable[[list[str]], int], arguments: list[str] | None = 
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows another one in its place
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         return main([argument for argument in arguments if argument != "--debug"])
     except InputError as error:

@@ -11,7 +11,8 @@ import yaml
 
 from training_code.data.adapters import ADAPTERS, Target
 from training_code.data.dataset import examine
-from training_code.data.layout import DESCRIPTION, DESCRIPTION_KEYS
+from training_code.data.layout import DESCRIPTION, DESCRIPTION_KEYS, check_apart
+from training_code.data.report import is_usable
 from training_code.errors import InputError, run_command
 
 #: Says that a folder was made by this command and may be replaced by it.
@@ -19,7 +20,7 @@ MARKER = ".prepared"
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; return the exit status, 1 if the dataset has files that cannot be used."""
+    """Run the command; return the exit status, 1 if the dataset cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m training_code.prepare_data", description=__doc__)
     parser.add_argument("adapter", choices=sorted([*ADAPTERS, "folder"]), help="how the dataset is published")
     parser.add_argument("source", type=Path, metavar="SRC", help="its folder; never changed")
@@ -61,8 +62,7 @@ def prepare(
         raise InputError(f"there is no folder {source}")
     if destination.exists() and not (destination / MARKER).is_file():
         raise InputError(f"{destination} exists and was not made by this command; choose another folder")
-    if destination.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"{destination} lies in {source}, which is never changed; choose another folder")
+    check_apart({"source": source, "destination": destination})
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:
@@ -74,9 +74,11 @@ def prepare(
             ADAPTERS[adapter](source, Target(temporary, link))
         (temporary / MARKER).write_text(adapter + "\n", encoding="utf-8")
         temporary.chmod(0o755)
+        old = Path(f"{temporary}.old")
         if destination.exists():
-            shutil.rmtree(destination)
+            destination.rename(old)
         temporary.rename(destination)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -89,22 +91,24 @@ def _describe(source: Path, target: Path, folders: dict[str, str]) -> None:
         if not (source / folder).is_dir():
             found = sorted(entry.name for entry in source.iterdir() if entry.is_dir())
             raise InputError(f"there is no folder {folder!r} in {source} ({key}); found {', '.join(found) or 'none'}")
+    check_apart({key: source / folder for key, folder in folders.items()})
     content = {key: str((source / folder).resolve()) for key, folder in folders.items()}
     (target / DESCRIPTION).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _report(destination: Path) -> int:
-    refused = 0
+    status = 0
     for folder in _datasets(destination):
         dataset = examine(folder)
         for name, count in dataset.counts.items():
             print(f"{count:6d}  {name}")
         for note in dataset.notes:
             print(f"        {note}")
-        refused += len(dataset.refused)
-        state = f"has {len(dataset.refused)} files that cannot be used" if dataset.refused else "is ready"
+        state = "is ready"
+        if not is_usable(dataset):
+            status, state = 1, "CANNOT BE USED yet (python -m training_code.check_data says why)"
         print(f"{folder} {state}, fingerprint {dataset.fingerprint[:16]}")
-    return 1 if refused else 0
+    return status
 
 
 def _datasets(destination: Path) -> Sequence[Path]:

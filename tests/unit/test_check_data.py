@@ -31,7 +31,7 @@ def test_problems_are_listed_with_status_1(tmp_path, capsys):
         (root / "train" / "good" / f"bad{index:02d}.png").write_text("?")
     assert run_command(main, [str(root)]) == 1
     said = capsys.readouterr().out
-    assert "refused    train/good/bad00.png is not an image" in said and "and 2 others is not an image" in said
+    assert "refused    train/good/bad00.png is not an image" in said and "and 2 others: is not an image" in said
     assert "IT CANNOT BE USED" in said
 
 

@@ -17,7 +17,7 @@ from torchvision.transforms.v2.functional import resize, to_dtype
 from torchvision.tv_tensors import Mask
 
 from training_code.data.dataset import Dataset
-from training_code.data.images import decode_image, read_image
+from training_code.data.images import decode_image, grey_values, read_image
 from training_code.data.layout import Sample
 
 
@@ -162,17 +162,16 @@ def load_image(path: Path, image_size: tuple[int, int], bits: int = 16) -> torch
     other, so that of a large image never all three are in memory as float32.
     """
     pixels = torch.from_numpy(read_image(path, bits)).movedim(2, 0)
-    return torch.cat(
-        [
-            resize(to_dtype(channel, torch.float32, scale=True), list(image_size), antialias=True)
-            for channel in pixels.split(1)
-        ]
-    )
+    channels = [
+        resize(to_dtype(channel, torch.float32, scale=True), list(image_size), antialias=True)
+        for channel in pixels.split(1)
+    ]
+    return torch.cat(channels * (3 // len(channels)))
 
 
 def load_mask(path: Path, image_size: tuple[int, int]) -> torch.Tensor:
     """Return a mask as uint8 with 1 for defects, of shape ``image_size``; its pixels are taken, not mixed."""
-    pixels = torch.from_numpy(np.asarray(decode_image(path).convert("L")) > 0)
+    pixels = torch.from_numpy(np.asarray(grey_values(decode_image(path))) > 0)
     return Resize(image_size)(Mask(pixels.to(torch.uint8)[None]))[0]
 
 

@@ -21,14 +21,10 @@ LEAST_TRAINING = 4
 DEPTHS = (8, 10, 12, 14, 16)
 _CONVERTED = {
     "1": "has pixels of 1 bit: converted to 8 bits",
-    "LA": "has transparency: dropped",
-    "RGBA": "has transparency: dropped",
-    "PA": "has a palette with transparency: converted to RGB",
+    "PA": "has a palette: converted to RGB",
     "P": "has a palette: converted to RGB",
     "CMYK": "has CMYK colours: converted to RGB",
     "YCbCr": "has YCbCr colours: converted to RGB",
-    "LAB": "has LAB colours: converted to RGB",
-    "HSV": "has HSV colours: converted to RGB",
 }
 
 
@@ -61,7 +57,7 @@ class Dataset:
     @cached_property
     def bits(self) -> int:
         """Number of bits that stand for white in 16-bit grey-scale images, as few as hold all values of the dataset."""
-        deep = [facts.brightest for facts in self._image_facts if facts.bits == 16 and facts.mode != "RGB"]
+        deep = [facts.brightest for facts in self._image_facts if facts.bits == 16]
         return next(bits for bits in DEPTHS if max(deep, default=65535) < 2**bits)
 
     @property
@@ -72,19 +68,24 @@ class Dataset:
     @property
     def notes(self) -> tuple[str, ...]:
         """What people should know who read numbers of this dataset, one sentence each."""
-        groups: dict[str, list[Path]] = defaultdict(list)
+        groups: dict[str, list[Finding]] = defaultdict(list)
         for finding in self.findings:
-            groups[finding.what].append(finding.path)
+            groups[finding.what].append(finding)
         notes = []
         if self.held_out:
             total = self.held_out + len(self.select("train"))
             notes.append(
                 f"no defect-free test images: {self.held_out} of {total} defect-free images are held out for testing"
             )
-        for what, files in groups.items():
-            others = f" (and {len(files) - 1} others)" if len(files) > 1 else ""
-            notes.append(f"{self.relative(files[0])} {what}{others}")
+        for findings in groups.values():
+            others = f" (and {len(findings) - 1} others)" if len(findings) > 1 else ""
+            notes.append(f"{self.sentence(findings[0])}{others}")
         return tuple(notes)
+
+    def sentence(self, finding: Finding) -> str:
+        """Return a finding as a sentence."""
+        other = f" ({self.relative(finding.other)})" if finding.other else ""
+        return f"{self.relative(finding.path)} {finding.what}{other}"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -100,7 +101,7 @@ class Dataset:
             )
             for sample in self.samples
         )
-        return hashlib.sha256("\n".join(entries).encode()).hexdigest()
+        return hashlib.sha256("\n".join(entries).encode(errors="surrogateescape")).hexdigest()
 
     def relative(self, path: Path) -> str:
         """Return a file's name as people read it: from the folder of the dataset where it lies below it."""
@@ -127,7 +128,7 @@ def read_dataset(dataset: str | Path) -> Dataset:
     """
     examined = examine(dataset)
     if refused := examined.refused:
-        shown = "; ".join(f"{examined.relative(finding.path)} {finding.what}" for finding in refused[:3])
+        shown = "; ".join(examined.sentence(finding) for finding in refused[:3])
         more = f"; and {len(refused) - 3} more" if len(refused) > 3 else ""
         raise InputError(
             f"{examined.root} has {len(refused)} files that cannot be used: {shown}{more} (python -m "
@@ -182,8 +183,11 @@ def _hold_out(samples: list[Sample], facts: dict[Path, Facts]) -> tuple[list[Sam
     if any(sample.split == "test" and not sample.abnormal for sample in samples):
         return samples, 0
     train = [sample for sample in samples if sample.split == "train"]
-    # Chosen by content, so that the split is the same wherever the folder lies and whatever its files are called.
-    chosen = sorted(train, key=lambda sample: facts[sample.path].sha256)[: round(HOLD_OUT * len(train))]
+    # Chosen by content, so that the split is the same wherever the folder lies and whatever its files are called; files
+    # of the same content stay together.
+    contents = sorted({facts[sample.path].sha256 for sample in train})
+    held_out = set(contents[: round(HOLD_OUT * len(contents))])
+    chosen = [sample for sample in train if facts[sample.path].sha256 in held_out]
     moved = {sample.path for sample in chosen}
     kept = [sample for sample in samples if sample.path not in moved]
     return kept + [Sample(sample.path, "test", NORMAL) for sample in chosen], len(moved)
@@ -196,10 +200,11 @@ def _image_findings(dataset: Dataset) -> Iterable[Finding]:
             yield Finding(sample.path, facts.problem, "refused")
             continue
         if facts.bits == 16:
-            what = "colours: read with 8" if facts.mode == "RGB" else f"grey-scale: white is {2**dataset.bits - 1}"
-            yield Finding(sample.path, f"has 16-bit {what}", "converted")
+            yield Finding(sample.path, f"has 16-bit grey-scale: white is {2**dataset.bits - 1}", "converted")
         elif facts.mode in _CONVERTED:
             yield Finding(sample.path, _CONVERTED[facts.mode], "converted")
+        if facts.transparent:
+            yield Finding(sample.path, "has transparency: dropped", "converted")
         if facts.rotated:
             yield Finding(sample.path, "is turned upright as its EXIF data say", "converted")
         if facts.frames > 1:
@@ -221,6 +226,13 @@ def _mask_findings(dataset: Dataset) -> Iterable[Finding]:
         elif mask.greys > 2:
             what = "has more than two grey values, and every one above 0 would count as defect: save it with 0 and 255"
             yield Finding(sample.mask, what, "refused")
+        elif not mask.opaque:
+            yield Finding(sample.mask, "has transparent pixels: save the mask with 0 and 255 alone", "refused")
+        elif mask.lowest > 0 and mask.greys > 1:
+            what = "marks every pixel: its lowest value is not 0; save it with 0 where there is no defect"
+            yield Finding(sample.mask, what, "refused")
+        elif mask.lowest > 0:
+            yield Finding(sample.mask, "marks every pixel of its image", "kept")
         elif not mask.marked:
             yield Finding(sample.mask, "is an empty mask: its image counts as abnormal, its pixels as good", "kept")
 
@@ -239,5 +251,5 @@ def _same(dataset: Dataset, samples: Sequence[Sample]) -> Iterable[Finding]:
     first = samples[0]  # training images come first
     for sample in samples[1:]:
         leak = sample.split == "test" and first.split == "train"
-        meaning = "a leak, it is tested on what it was trained with" if leak else "the same image"
-        yield Finding(sample.path, f"has the content of {dataset.relative(first.path)}: {meaning}", "kept")
+        meaning = "a training image: a leak" if leak else "another image"
+        yield Finding(sample.path, f"has the content of {meaning}", "kept", first.path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from training_code.data.images import SUFFIXES
+from training_code.data.layout import check_apart
 from training_code.data.walk import find_files
 from training_code.errors import InputError, choices, run_command
 from training_code.files import atomic_path
@@ -43,12 +44,11 @@ def extract(
     Raises
     ------
     InputError
-        If nothing matches, two files would get one name, or the destination lies in the source.
+        If nothing matches, or the source and the destination lie in one another.
     """
     if not source.is_dir():
         raise InputError(f"there is no folder {source}")
-    if destination.resolve().is_relative_to(source.resolve()):
-        raise InputError(f"{destination} lies in {source}, which is never changed; choose another folder")
+    check_apart({"source": source, "destination": destination})
     if "/" in suffix or "\\" in suffix:
         raise InputError(f"suffix={suffix!r} must be a part of a name, without slashes")
     endings = {ending.lower() if ending.startswith(".") else f".{ending.lower()}" for ending in extensions}

@@ -2,15 +2,17 @@
 
 What happens to a file is decided here, the same for training, checking and inference::
 
-    grey-scale, 1 bit, palette, CMYK, YCbCr, LAB   converted to RGB
-    16-bit grey-scale                              scaled by the number of bits that the dataset uses, in full precision
-    16-bit colour                                  read with 8 bits
-    transparency                                   dropped
-    EXIF orientation                               applied
-    several frames or pages                        the first one is read
-    float or 32-bit values, above 8192 × 8192      refused
+    grey-scale, 1 bit, palette, CMYK, YCbCr             converted to RGB
+    16-bit grey-scale                                   scaled by the number of bits that the dataset uses, in full
+                                                        precision
+    transparency                                        dropped
+    EXIF orientation                                    applied
+    several frames or pages                             the first one is read
+    16-bit colour or transparency, 32 bits, LAB         refused: Pillow would keep 8 bits of them, or none
+    above 8192 × 8192                                   refused
 """
 
+import stat
 import warnings
 from pathlib import Path
 
@@ -25,7 +27,9 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
 MAX_PIXELS = 8192 * 8192
 #: Modes of Pillow whose pixels have one value of up to 16 bits.
 DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
-_READABLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"}) | DEEP_MODES
+_READABLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}) | DEEP_MODES
+# Pillow knows more, some of which start other programs.
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 
 
 def open_image(path: Path) -> Image.Image:
@@ -37,10 +41,13 @@ def open_image(path: Path) -> Image.Image:
         If it is no image, larger than `MAX_PIXELS`, or of a kind that is refused.
     """
     try:
-        empty = not path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError("it is no file")
+        empty = not status.st_size
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the size is checked below
-            image = Image.open(path)
+            image = Image.open(path, formats=_FORMATS)
     except Image.DecompressionBombError as error:
         raise InputError(f"{path} is larger than 8192 × 8192 pixels, the largest image that is read") from error
     except UnidentifiedImageError as error:
@@ -50,8 +57,12 @@ def open_image(path: Path) -> Image.Image:
     width, height = image.size
     if width * height > MAX_PIXELS:
         raise InputError(f"{path} is {width} × {height} pixels; the largest image that is read is 8192 × 8192")
-    if image.mode not in _READABLE:
-        raise InputError(f"{path} has pixels of the kind {image.mode!r}, which is not read; save it with 8 or 16 bits")
+    raw = _raw_mode(image)
+    if image.mode not in _READABLE or (";16" in raw and image.mode not in DEEP_MODES):
+        kind = raw if ";16" in raw else image.mode
+        raise InputError(
+            f"{path} has pixels of the kind {kind!r}, which is not read; save it as 8-bit RGB or grey-scale"
+        )
     return image
 
 
@@ -78,7 +89,7 @@ def is_deep(image: Image.Image) -> bool:
 
 
 def read_image(path: Path, bits: int = 16) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """Read an image file.
+    """Read an image file; 16-bit grey-scale is returned with one channel, since all three would be the same.
 
     Parameters
     ----------
@@ -91,7 +102,7 @@ def read_image(path: Path, bits: int = 16) -> NDArray[np.uint8] | NDArray[np.flo
     Returns
     -------
     numpy.ndarray
-        Shape (height, width, 3), uint8 from 0 to 255; for 16-bit grey-scale float32 from 0 to 1.
+        Shape (height, width, 3), uint8 from 0 to 255; for 16-bit grey-scale (height, width, 1), float32 from 0 to 1.
 
     Raises
     ------
@@ -101,8 +112,14 @@ def read_image(path: Path, bits: int = 16) -> NDArray[np.uint8] | NDArray[np.flo
     image = decode_image(path)
     if not is_deep(image):
         return np.array(image.convert("RGB"))
-    grey = np.clip(np.asarray(image).astype(np.float32) / (2**bits - 1), 0, 1)
-    return np.repeat(grey[:, :, None], 3, axis=2)
+    grey = np.asarray(image).astype(np.float32)
+    grey /= 2**bits - 1
+    return np.clip(grey, 0, 1, out=grey)[:, :, None]
+
+
+def grey_values(image: Image.Image) -> NDArray[np.integer]:
+    """Return the grey values of an image, such as a mask, with as many bits as it has."""
+    return np.asarray(image if is_deep(image) else image.convert("L"))
 
 
 def shown_image(path: Path) -> Image.Image:
@@ -112,6 +129,13 @@ def shown_image(path: Path) -> Image.Image:
         return image.convert("RGB")
     grey = np.asarray(image).astype(np.float32)
     return Image.fromarray((grey * (255 / max(float(grey.max()), 1))).astype(np.uint8)).convert("RGB")
+
+
+def _raw_mode(image: Image.Image) -> str:
+    """Return how the file keeps its pixels, as Pillow's decoders name it; nothing where they do not."""
+    arguments = image.tile[0][3] if image.tile else ""
+    raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
+    return raw if isinstance(raw, str) else ""
 
 
 def _reason(error: Exception) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from training_code import paths
-from training_code.data.images import decode_image, is_deep, open_image
+from training_code.data.images import decode_image, grey_values, is_deep, open_image
 from training_code.errors import InputError
 from training_code.files import sha256, write_json
 
@@ -21,14 +21,14 @@ from training_code.files import sha256, write_json
 THUMBNAIL = 16
 _ORIENTATION = 0x0112  # tag of EXIF
 #: Changes when `Facts` do, so that what older versions kept is not read.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
 class Facts:
     """What is known of a file."""
 
-    sha256: str
+    sha256: str  # empty for a file that is refused
     problem: str | None = None  # why it is refused; then the rest is not known
     width: int = 0  # pixels, turned upright
     height: int = 0
@@ -36,9 +36,12 @@ class Facts:
     bits: int = 8  # of one channel
     frames: int = 1
     rotated: bool = False  # by EXIF
-    brightest: int = 255  # for deep grey-scale the largest value
+    transparent: bool = False
+    opaque: bool = True  # whether no pixel is really transparent
+    lowest: int = 0  # grey value
+    brightest: int = 255
     greys: int = 3  # number of different grey values, 3 for more than two
-    marked: int = 0  # number of pixels above 0, where there are not more than two grey values
+    marked: int = 0  # number of pixels above 0
     thumbnail: str = ""  # grey values in hexadecimal
 
 
@@ -66,52 +69,64 @@ def inspect_files(files: Iterable[Path], root: Path) -> dict[Path, Facts]:
         with ThreadPoolExecutor(2) as pool:  # decoding needs the processor, reading the disk
             found = tqdm(pool.map(inspect_file, unknown), desc="reading images", total=len(unknown), disable=None)
             facts |= dict(zip(unknown, found, strict=True))
-        _write_kept(root, {key: facts[path] for path, key in keys.items() if key})
+        # What is refused is looked at again: it may be readable by then.
+        _write_kept(root, {key: facts[path] for path, key in keys.items() if key and not facts[path].problem})
     return {path: facts[path] for path in keys}
 
 
 def inspect_file(path: Path) -> Facts:
     """Read an image file completely and return its facts; a file that is refused has a problem, nothing is raised."""
     try:
-        digest = sha256(path)
-    except OSError as error:
-        return Facts("", problem=f"cannot be read ({error.strerror or error})")
-    try:
         image = decode_image(path)
         with open_image(path) as header:
+            transparent = "transparency" in header.info
             frames = getattr(header, "n_frames", 1)
             rotated = header.getexif().get(_ORIENTATION, 1) not in (0, 1)
-            raw = str(header.tile[0][3]) if header.tile else ""
+        return _facts(image, sha256(path), frames, rotated, transparent)
     except InputError as error:
-        return Facts(digest, problem=str(error).removeprefix(f"{path} "))
-    except Exception as error:  # damaged EXIF data
-        return Facts(digest, problem=f"is not an image that can be read ({error})")
-    deep = is_deep(image)
-    brightest = int(np.asarray(image).max()) if deep else 255
-    if brightest > 65535:
-        return Facts(digest, problem=f"has values up to {brightest}; the largest that is read is 65535")
-    grey = Image.fromarray((np.asarray(image) // 257).astype(np.uint8)) if deep else image.convert("L")
-    colours = grey.getcolors(maxcolors=2)
+        problem = str(error).removeprefix(f"{path} ")
+    except Exception as error:  # what is odd about a file can show anywhere
+        problem = (
+            f"is not an image that can be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        )
+    return Facts("", problem=problem)
+
+
+def _facts(image: Image.Image, digest: str, frames: int, rotated: bool, transparent: bool) -> Facts:
+    grey = grey_values(image)
+    lowest, brightest = int(grey.min()), int(grey.max())
+    if lowest < 0 or brightest > 65535:
+        raise InputError(f"has values from {lowest} to {brightest}; those that are read go from 0 to 65535")
+    # Masks have one or two values; more are not counted.
+    above = grey > lowest
+    two = bool((grey[above] == brightest).all())
+    alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
+    small = Image.fromarray((grey // 257 if is_deep(image) else grey).astype(np.uint8))
     return Facts(
         digest,
         None,
         *image.size,
         mode=image.mode,
-        bits=16 if deep or "16" in raw else 1 if image.mode == "1" else 8,
+        bits=16 if is_deep(image) else 1 if image.mode == "1" else 8,
         frames=frames,
         rotated=rotated,
+        transparent=transparent or alpha is not None,
+        opaque=alpha is None or bool((alpha == 255).all()),
+        lowest=lowest,
         brightest=brightest,
-        greys=len(colours) if colours else 3,
-        marked=sum(count for count, value in colours if value) if colours else 0,
-        thumbnail=grey.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes().hex(),
+        greys=1 + (brightest > lowest) if two else 3,
+        marked=int((grey > 0).sum()),
+        thumbnail=small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes().hex(),
     )
 
 
 def _key(path: Path) -> str | None:
-    """Return what tells that a file has not changed: path, size and time; None where that cannot be known."""
+    """Return what tells that a file has not changed: path, size and times; None where that cannot be known."""
     try:
         status = path.stat()
-        return f"{path}|{status.st_size}|{status.st_mtime_ns}" if str(path).isprintable() else None
+        # The time of the last change of anything, which no program can set, is what a copy with old times changes.
+        stamp = f"{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}|{status.st_ino}"
+        return f"{path}|{stamp}" if str(path).isprintable() else None
     except OSError:
         return None
 

@@ -11,8 +11,10 @@ Three layouts are read::
 A mask has the name of its image, or that name with ``_mask`` at its end, and is paired by name, never by position.
 """
 
+import itertools
+import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +22,7 @@ from typing import Literal
 import yaml
 
 from training_code.data.images import SUFFIXES
-from training_code.data.walk import find_files, find_images
+from training_code.data.walk import find_files, find_images, find_unreadable
 from training_code.errors import InputError, choices, unknown
 
 NORMAL = "good"
@@ -59,6 +61,7 @@ class Finding:
     path: Path
     what: str  # as it follows the name of the file in a sentence
     treatment: Treatment
+    other: Path | None = None  # a file that it is about too
 
 
 def find_samples(root: Path) -> tuple[list[Sample], list[Finding]]:
@@ -82,6 +85,7 @@ def find_samples(root: Path) -> tuple[list[Sample], list[Finding]]:
         if not found:
             raise InputError(f"{root} is empty: {expected}")
         raise InputError(f"{root} has no layout that can be read: {expected}; found {choices(found)}")
+    findings += [Finding(folder, "is a folder that cannot be read", "refused") for folder in find_unreadable(root)]
     return samples, findings + _odd_names(root, samples)
 
 
@@ -96,7 +100,18 @@ def _read_mvtec(root: Path) -> tuple[list[Sample], list[Finding]]:
         for path in find_images(root / "test")
         if path.parent == root / "test"
     ]
-    findings += _unread([root / "train", root / "test"])
+    read = {sample.path for sample in train}
+    findings += [
+        Finding(path, f"is not read: training images lie in train/{NORMAL}", "skipped")
+        for path in find_images(root / "train")
+        if path not in read
+    ]
+    findings += _unread([root / "train", root / "test", root / "ground_truth"])
+    findings += [
+        Finding(path, "is a mask without an image", "skipped")
+        for path in find_images(root / "ground_truth")
+        if path.parent == root / "ground_truth"
+    ]
     for folder in sorted(folder for folder in (root / "test").glob("*") if folder.is_dir()):
         images = find_images(folder)
         if folder.name.startswith("."):
@@ -137,7 +152,7 @@ def _described_folders(path: Path) -> tuple[Path, Path | None, Path | None, Path
     """Return the folders that a description names, relative ones from where it lies."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict) or not isinstance(content.get("normal_dir"), str):
         raise InputError(f"{path} must have the key normal_dir with a folder; valid keys: {choices(DESCRIPTION_KEYS)}")
@@ -147,31 +162,48 @@ def _described_folders(path: Path) -> tuple[Path, Path | None, Path | None, Path
             raise unknown(f"key of {path}", key, DESCRIPTION_KEYS)
     for key in DESCRIPTION_KEYS:
         folder = content.get(key)
-        if folder is not None and not (isinstance(folder, str) and (path.parent / Path(folder).expanduser()).is_dir()):
+        if folder is not None and not (isinstance(folder, str) and (path.parent / folder).is_dir()):
             raise InputError(f"{path}: there is no folder {folder!r} ({key})")
-        folders.append(path.parent / Path(folder).expanduser() if folder else None)
+        folders.append(path.parent / folder if folder else None)
+    check_apart({key: folder for key, folder in zip(DESCRIPTION_KEYS, folders, strict=True) if folder})
     normal, abnormal, normal_test, masks = folders
     return normal or path.parent, abnormal, normal_test, masks
 
 
+def check_apart(folders: Mapping[str, Path]) -> None:
+    """Raise an `InputError` if one of the folders is or holds another: its images would have two meanings."""
+    real = {key: folder.resolve() for key, folder in folders.items()}
+    for key, other in itertools.permutations(real, 2):
+        if real[key].is_relative_to(real[other]):
+            raise InputError(
+                f"{folders[key]} ({key}) lies in {folders[other]} ({other}); each needs a folder of its own"
+            )
+
+
 def _pair_masks(images: list[Path], folder: Path, mask_folder: Path | None) -> tuple[dict[Path, Path], list[Finding]]:
     """Pair each image below ``folder`` with the mask of its name below ``mask_folder``."""
-    available: dict[Path, Path] = {}
-    for mask in find_images(mask_folder) if mask_folder and mask_folder.is_dir() else []:
+    available: dict[Path, list[Path]] = defaultdict(list)
+    masks = find_images(mask_folder) if mask_folder and mask_folder.is_dir() else []
+    for mask in masks:
         key = mask.relative_to(mask_folder).with_suffix("")
-        available[key.with_name(key.name.removesuffix("_mask"))] = mask
-        available.setdefault(key, mask)
+        for name in dict.fromkeys((key.name.removesuffix("_mask") or key.name, key.name)):
+            available[key.parent / name].append(mask)
     pairs: dict[Path, Path] = {}
     owners: dict[Path, Path] = {}
     findings = []
     for image in images:
         key = image.relative_to(folder).with_suffix("")
-        if mask := available.get(key) or available.get(Path(key.name)):
+        found = available.get(key) or available.get(Path(key.name)) or []
+        for other in found[1:]:
+            findings.append(Finding(other, f"is a second mask of {image.name}, beside {found[0].name}", "refused"))
+        if found:
+            mask = found[0]
             if mask in owners:
                 what = f"is the mask of two images, {owners[mask].name} and {image.name}; give each its own"
                 findings.append(Finding(mask, what, "refused"))
             pairs[image], owners[mask] = mask, image
-    unused = sorted(set(available.values()) - set(pairs.values()))
+    named = {finding.path for finding in findings}
+    unused = sorted(set(masks) - set(pairs.values()) - named)
     return pairs, findings + [Finding(mask, "is a mask without an image", "skipped") for mask in unused]
 
 
@@ -194,7 +226,7 @@ def _odd_names(root: Path, samples: Iterable[Sample]) -> list[Finding]:
         except UnicodeEncodeError:
             findings.append(Finding(path, "has a name that is not valid UTF-8; rename it", "refused"))
         alike[str(path).lower()].append(path)
-        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
             findings.append(Finding(path, "is a link to a file outside of the folder", "kept"))
     for paths in alike.values():
         for path in paths[1:]:

@@ -71,6 +71,8 @@ def draw_areas(dataset: Dataset) -> Figure:
 
 
 def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    if not samples:
+        return []
     chosen = np.unique(np.linspace(0, len(samples) - 1, count).round().astype(int))
     return [samples[index] for index in chosen]
 

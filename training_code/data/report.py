@@ -48,9 +48,10 @@ def defect_areas(dataset: Dataset) -> pd.DataFrame:
 
 
 def near_duplicates(dataset: Dataset) -> list[tuple[Sample, Sample]]:
-    """Return pairs of images that look alike without having the same content: compressed again, resized, renamed.
+    """Return images that look like an earlier one without having its content: compressed again, resized, renamed.
 
-    Compared are thumbnails of averaged grey values.
+    Compared are thumbnails of averaged grey values. Of each image only the first one that it is like is told, training
+    images first.
     """
     samples = [sample for sample in dataset.samples if dataset.facts[sample.path].thumbnail]
     if not samples:
@@ -60,26 +61,28 @@ def near_duplicates(dataset: Dataset) -> list[tuple[Sample, Sample]]:
     ).reshape(len(samples), THUMBNAIL**2)
     means = thumbnails.mean(axis=1)
     order = np.argsort(means, kind="stable")
+    sorted_means = means[order]
     pairs = []
-    for position, first in enumerate(order):
+    for index, sample in enumerate(samples):
         # Only images of nearly the same brightness can be alike.
-        end = np.searchsorted(means[order], means[first] + NEAR, side="right")
-        others = order[position + 1 : end]
-        alike = others[(np.abs(thumbnails[others] - thumbnails[first]) <= NEAR).all(axis=1)]
-        pairs += [sorted((int(first), int(other))) for other in alike]
-    return [
-        (samples[first], samples[second])
-        for first, second in sorted(pairs)
-        if dataset.facts[samples[first].path].sha256 != dataset.facts[samples[second].path].sha256
-    ]
+        begin = np.searchsorted(sorted_means, means[index] - NEAR, side="left")
+        end = np.searchsorted(sorted_means, means[index] + NEAR, side="right")
+        earlier = order[begin:end][order[begin:end] < index]
+        alike = earlier[(np.abs(thumbnails[earlier] - thumbnails[index]) <= NEAR).all(axis=1)]
+        content = dataset.facts[sample.path].sha256
+        others = [samples[other] for other in sorted(alike)]
+        if others and all(dataset.facts[other.path].sha256 != content for other in others):
+            pairs.append((others[0], sample))
+    return pairs
 
 
 def all_findings(dataset: Dataset) -> list[Finding]:
     """Return the findings of a dataset and its near duplicates, what is refused first."""
     near = []
     for first, second in near_duplicates(dataset):
-        leak = ": a leak, if it is the same part" if first.split == "train" and second.split == "test" else ""
-        near.append(Finding(second.path, f"looks like {dataset.relative(first.path)}{leak}", "kept"))
+        leak = first.split == "train" and second.split == "test"
+        what = "looks like a training image: a leak, if it shows the same part" if leak else "looks like another image"
+        near.append(Finding(second.path, what, "kept", first.path))
     ranks = {"refused": 0, "converted": 1, "skipped": 2, "kept": 3}
     return sorted(chain(dataset.findings, near), key=lambda finding: ranks[finding.treatment])
 
@@ -87,10 +90,15 @@ def all_findings(dataset: Dataset) -> list[Finding]:
 def findings_table(dataset: Dataset) -> pd.DataFrame:
     """Return every finding with its file and what is done with it."""
     rows = [
-        {"file": dataset.relative(finding.path), "finding": finding.what, "treatment": finding.treatment}
+        {
+            "file": dataset.relative(finding.path),
+            "finding": finding.what,
+            "other file": dataset.relative(finding.other) if finding.other else "",
+            "treatment": finding.treatment,
+        }
         for finding in all_findings(dataset)
     ]
-    return pd.DataFrame(rows, columns=["file", "finding", "treatment"])
+    return pd.DataFrame(rows, columns=["file", "finding", "other file", "treatment"])
 
 
 def is_usable(dataset: Dataset) -> bool:
@@ -118,9 +126,9 @@ def report(dataset: Dataset) -> str:
         key = (finding.treatment, finding.what)
         shown[key] += 1
         if shown[key] <= _SHOWN:
-            lines.append(f"  {finding.treatment:9}  {dataset.relative(finding.path)} {finding.what}")
+            lines.append(f"  {finding.treatment:9}  {dataset.sentence(finding)}")
         elif shown[key] == counts[key]:
-            lines.append(f"  {finding.treatment:9}  and {counts[key] - _SHOWN} others {finding.what}")
+            lines.append(f"  {finding.treatment:9}  and {counts[key] - _SHOWN} others: {finding.what}")
     train = len(dataset.select("train"))
     if train < LEAST_TRAINING:
         lines.append(f"  refused    {train} defect-free training images, at least {LEAST_TRAINING} are needed")

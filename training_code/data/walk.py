@@ -27,3 +27,11 @@ def find_files(folder: Path) -> Iterator[Path]:
         for name in files:
             if not name.startswith(".") and name.lower() not in _IGNORED:
                 yield Path(root, name)
+
+
+def find_unreadable(folder: Path) -> list[Path]:
+    """Return the folders below ``folder`` that may not be read."""
+    found: list[Path] = []
+    for _, folders, _ in os.walk(folder, onerror=lambda error: found.append(Path(str(error.filename)))):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+    return sorted(found)

@@ -116,8 +116,12 @@ def test_a_published_dataset_is_brought_into_the_layout(tmp_path, adapter, link,
         for sample in dataset.samples:
             assert sample.path.is_symlink() == link
             assert (sample.mask is not None) == sample.abnormal
-            if sample.mask and adapter != "mvtec":
-                assert np.array_equal(np.asarray(Image.open(sample.mask)), MASK), sample.mask
+            if sample.mask:
+                mask = np.asarray(Image.open(sample.mask))
+                # make_mvtec marks squares of 12 × 12 and bars of 12 × 4 pixels.
+                areas = {"square": 144, "bar": 48}
+                correct = (mask > 0).sum() == areas[sample.defect_type] if adapter == "mvtec" else (mask == MASK).all()
+                assert correct and set(np.unique(mask)) == {0, 255}, sample.mask
 
 
 def test_folders_of_any_names_are_used_where_they_are(tmp_path, capsys):
@@ -138,6 +142,8 @@ def test_folders_of_any_names_are_used_where_they_are(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
+        ("normal_dir: .\nabnormal_dir: bad", "lies in .* .normal_dir.; each needs a folder of its own"),
+        ("normal_dir: 2020-13-45", "is not valid YAML|must have the key"),
         ("normal_dir: nowhere", "there is no folder 'nowhere' .normal_dir."),
         ("abnormal_dir: .", "must have the key normal_dir"),
         ("normal_dir: .\nmask_folder: x", "unknown key .*'mask_folder'.*valid: normal_dir"),
@@ -146,6 +152,7 @@ def test_folders_of_any_names_are_used_where_they_are(tmp_path, capsys):
 )
 def test_a_wrong_description_is_one_sentence(tmp_path, content, words):
     (tmp_path / "dataset.yaml").write_text(content)
+    (tmp_path / "bad").mkdir()
     with pytest.raises(InputError, match=words):
         read_dataset(tmp_path)
 
@@ -176,8 +183,31 @@ def test_a_folder_that_was_not_made_by_the_command_is_never_touched(tmp_path):
     (tmp_path / "mine").mkdir()
     with pytest.raises(InputError, match="was not made by this command"):
         prepare("miic", tmp_path / "source", tmp_path / "mine")
-    with pytest.raises(InputError, match="which is never changed"):
-        prepare("miic", tmp_path / "source", tmp_path / "source" / "d")
+    for source, destination in (("source", "source/d"), ("source", "source"), ("source/normal", "source")):
+        before = _tree(tmp_path / "source")
+        (tmp_path / "source" / ".prepared").touch()
+        with pytest.raises(InputError, match="each needs a folder of its own"):
+            prepare("miic", tmp_path / source, tmp_path / destination)
+        (tmp_path / "source" / ".prepared").unlink()
+        assert _tree(tmp_path / "source") == before
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("../out,train,normal,a.JPG,", "line 2: the object '../out' must be the name of a folder"),
+        (",train,normal,a.JPG,", "line 2: the object '' must be"),
+        ("x,train,normal,../a.JPG,", "line 2: '../a.JPG' is no path in the folder of the dataset"),
+        ("x,train", "line 2: split must be train or test, label normal or anomaly"),
+        ("x,train,anomaly,a.JPG,", "is an anomaly among the training images"),
+    ],
+)
+def test_rows_of_visa_that_lead_elsewhere_are_refused(tmp_path, row, words):
+    (tmp_path / "visa" / "split_csv").mkdir(parents=True)
+    content = f"object,split,label,image,mask\n{row}\n"
+    (tmp_path / "visa" / "split_csv" / "1cls.csv").write_text(content, encoding="utf-8-sig")
+    with pytest.raises(InputError, match=words):
+        prepare("visa", tmp_path / "visa", tmp_path / "d")
 
 
 def test_boxes_that_are_none_are_named_with_their_line(tmp_path):

@@ -37,4 +37,4 @@ def test_mistakes_are_one_sentence(tmp_path, arguments, words, capsys):
     assert run_command(main, [str(source), str(tmp_path / "good"), *arguments]) == 2
     assert re.search(words, capsys.readouterr().err)
     assert run_command(main, [str(source), str(source / "inside")]) == 2
-    assert "which is never changed" in capsys.readouterr().err
+    assert "each needs a folder of its own" in capsys.readouterr().err

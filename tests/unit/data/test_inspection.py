@@ -1,5 +1,7 @@
 import os
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -77,10 +79,31 @@ def test_sixteen_bit_tiff_of_an_electron_microscope_is_read_in_full_precision(tm
     assert np.allclose(read_image(tmp_path / "x.tif", bits=14)[..., 0], values / 16383, atol=1e-7)
 
 
-def test_an_image_of_8192_by_8192_is_read_without_three_channels_of_floats(tmp_path):
-    Image.new("RGB", (8192, 8192), (255, 0, 128)).save(tmp_path / "x.png", compress_level=1)
-    image = load_image(tmp_path / "x.png", (16, 16))
-    assert torch.allclose(image[:, 3, 3], torch.tensor([1.0, 0.0, 128 / 255]), atol=1e-3)
+MEASURE = """
+import resource, sys
+from pathlib import Path
+from training_code.data.datamodule import load_image
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+image = load_image(Path(sys.argv[1]), (16, 16))
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, *image[:, 3, 3].tolist())
+"""
+
+
+@pytest.mark.parametrize(
+    ("image", "colour"),
+    [
+        (Image.new("RGB", (8192, 8192), (255, 0, 128)), (1.0, 0.0, 128 / 255)),
+        (Image.new("I;16", (8192, 8192)), (0, 0, 0)),
+    ],
+    ids=["RGB", "16 bits"],
+)
+def test_an_image_of_8192_by_8192_does_not_exhaust_memory(tmp_path, image, colour):
+    image.save(tmp_path / "x.tif")
+    command = [sys.executable, "-c", MEASURE, str(tmp_path / "x.tif")]
+    result = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert [float(value) for value in result[1:]] == pytest.approx(colour, abs=1e-3)
+    # All three channels as float32 alone are 768 MiB.
+    assert float(result[0]) < 1100
 
 
 def test_areas_of_defects_by_type(tmp_path):

@@ -12,6 +12,7 @@ Microscopy Images via Deep Self-Supervised Learning", ICIP 2021. The published a
 An abnormal image may have a mask, boxes, or both; then the mask is taken.
 """
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -31,9 +32,14 @@ def prepare_miic(source: Path, target: Target) -> None:
         raise InputError(f"{source} must have images in normal/ and abnormal/; found {len(normal)} and {len(abnormal)}")
     for image, split in split_good(normal):
         target.add(image, split, NORMAL)
+    by_name: dict[str, list[Path]] = defaultdict(list)
+    for mask in find_images(source / "masks"):
+        by_name[mask.stem.removesuffix("_mask")].append(mask)
     for image in abnormal:
         path = target.add(image, "test", "anomaly")
-        masks = [mask for mask in find_images(source / "masks") if mask.stem in (image.stem, f"{image.stem}_mask")]
+        masks = by_name[image.stem]
+        if len(masks) > 1:
+            raise InputError(f"{image} has two masks, {masks[0]} and {masks[1]}")
         boxes = source / "boxes" / f"{image.stem}.txt"
         if masks:
             target.add_mask(read_mask(masks[0]), path)
@@ -47,7 +53,7 @@ def _draw_boxes(path: Path, image: Path) -> NDArray[np.bool_]:
     with open_image(image) as opened:
         width, height = opened.size
     mask = np.zeros((height, width), dtype=bool)
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         if not line.strip():
             continue
         try:

@@ -20,17 +20,31 @@ def prepare_visa(source: Path, target: Target) -> None:
     path = source / SPLIT
     if not path.is_file():
         raise InputError(f"{source} is not VisA as published: there is no {SPLIT.as_posix()}")
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not a table that can be read ({error})") from error
     if not rows or not set(COLUMNS) <= set(rows[0]):
         raise InputError(f"{path} must have rows with the columns {', '.join(COLUMNS)}")
     for number, row in enumerate(rows, 2):
-        if row["split"] not in ("train", "test") or row["label"] not in ("normal", "anomaly"):
-            raise InputError(f"{path}, line {number}: split must be train or test, label normal or anomaly")
-        if row["split"] == "train" and row["label"] == "anomaly":
-            raise InputError(f"{path}, line {number}: {row['image']} is an anomaly among the training images")
-        product = Target(target.root / row["object"], target.link)
-        defect_type = NORMAL if row["label"] == "normal" else "anomaly"
-        image = product.add(source / row["image"], row["split"], defect_type)
-        if row["label"] == "anomaly" and row["mask"]:
-            product.add_mask(read_mask(source / row["mask"]), image)
+        place = f"{path}, line {number}"
+        cells = {name: row[name] or "" for name in COLUMNS}
+        if cells["split"] not in ("train", "test") or cells["label"] not in ("normal", "anomaly"):
+            raise InputError(f"{place}: split must be train or test, label normal or anomaly")
+        if cells["split"] == "train" and cells["label"] == "anomaly":
+            raise InputError(f"{place}: {cells['image']} is an anomaly among the training images")
+        if not cells["object"] or Path(cells["object"]).name != cells["object"]:
+            raise InputError(f"{place}: the object {cells['object']!r} must be the name of a folder")
+        product = Target(target.root / cells["object"], target.link)
+        defect_type = NORMAL if cells["label"] == "normal" else "anomaly"
+        image = product.add(_inside(source, cells["image"], place), cells["split"], defect_type)
+        if cells["label"] == "anomaly" and cells["mask"]:
+            product.add_mask(read_mask(_inside(source, cells["mask"], place)), image)
+
+
+def _inside(source: Path, name: str, place: str) -> Path:
+    path = source / name
+    if not name or ".." in path.parts or not path.is_relative_to(source):
+        raise InputError(f"{place}: {name!r} is no path in the folder of the dataset")
+    return path

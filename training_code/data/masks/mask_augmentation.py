@@ -7,6 +7,7 @@ training images with synthetic anomalies, to look at a detector where there are 
 import argparse
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2.functional import affine
 from tqdm import tqdm
 
-from training_code.data.dataset import read_dataset
-from training_code.data.images import shown_image
+from training_code.data.dataset import LEAST_TRAINING, read_dataset
+from training_code.data.images import read_image
 from training_code.data.layout import NORMAL
 from training_code.errors import InputError, run_command, unknown
 from training_code.files import atomic_path
@@ -159,24 +160,42 @@ def write_synthetic(dataset: str | Path, destination: Path, kinds: list[str], se
             raise unknown("synthetic anomaly", kind, ANOMALIES)
     if destination.exists():
         raise InputError(f"{destination} exists; choose another folder")
-    train = read_dataset(dataset).select("train")
+    source = read_dataset(dataset)
+    train = source.select("train")
     generator = np.random.default_rng(seed)
     tested = set(generator.permutation(len(train))[: max(1, round(len(train) / 4))].tolist())
-    for index, sample in enumerate(tqdm(train, unit="image", disable=None)):
-        name = f"{index:04d}_{sample.path.stem}"
-        if index not in tested:
-            target = destination / "train" / NORMAL / f"{name}{sample.path.suffix}"
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(sample.path, target)
-            continue
-        image = np.asarray(shown_image(sample.path))
-        texture = np.asarray(shown_image(train[int(generator.integers(len(train)))].path))
-        _save(destination / "test" / NORMAL / f"{name}.png", image)
-        for kind in kinds:
-            changed, mask = ANOMALIES[kind](image, generator, np.flip(texture))
-            _save(destination / "test" / kind / f"{name}.png", changed)
-            _save(destination / "ground_truth" / kind / f"{name}_mask.png", mask.astype(np.uint8) * 255)
+    if len(train) - len(tested) < LEAST_TRAINING:
+        raise InputError(
+            f"{source.root} has {len(train)} defect-free training images, too few to take some for testing"
+        )
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
+    try:
+        for index, sample in enumerate(tqdm(train, unit="image", disable=None)):
+            name = f"{index:04d}_{sample.path.stem}"
+            image = _pixels(sample.path, source.bits)
+            if index not in tested:
+                _save(temporary / "train" / NORMAL / f"{name}.png", image)
+                continue
+            texture = _pixels(train[int(generator.integers(len(train)))].path, source.bits)
+            _save(temporary / "test" / NORMAL / f"{name}.png", image)
+            for kind in kinds:
+                changed, mask = ANOMALIES[kind](image, generator, np.flip(texture, (0, 1)))
+                _save(temporary / "test" / kind / f"{name}.png", changed)
+                _save(temporary / "ground_truth" / kind / f"{name}_mask.png", mask.astype(np.uint8) * 255)
+        temporary.chmod(0o755)
+        temporary.rename(destination)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return read_dataset(destination.resolve()).counts
+
+
+def _pixels(path: Path, bits: int) -> Pixels:
+    """Return an image as training sees it, with 8 bits."""
+    pixels = read_image(path, bits)
+    if pixels.dtype != np.uint8:
+        pixels = np.repeat((255 * pixels).astype(np.uint8), 3, axis=2)
+    return pixels
 
 
 def _fit(texture: Pixels, size: tuple[int, int]) -> Pixels:

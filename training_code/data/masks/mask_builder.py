@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from training_code.data.images import decode_image
+from training_code.data.layout import check_apart
 from training_code.data.walk import find_images
 from training_code.errors import InputError, run_command, unknown
 from training_code.files import atomic_path
@@ -96,7 +97,8 @@ def build_masks(
     Raises
     ------
     InputError
-        If a label is unknown, two labels cannot be told apart with the tolerance, or there is no segmentation.
+        If a label is unknown, two labels cannot be told apart with the tolerance, there is no segmentation, or two have
+        one name.
     """
     known = read_label_colours(definitions)
     for label in labels:
@@ -113,6 +115,12 @@ def build_masks(
     files = find_images(segmentations)
     if not files:
         raise InputError(f"{segmentations} holds no segmentations")
+    check_apart({"segmentations": segmentations, "masks": masks})
+    named: dict[Path, Path] = {}
+    for file in files:
+        other = named.setdefault(file.with_suffix(""), file)
+        if other != file:
+            raise InputError(f"{other} and {file} would both become {file.stem}_mask.png")
     for file in files:
         mask = binary_mask(np.asarray(decode_image(file).convert("RGB")), [known[label] for label in labels], tolerance)
         with atomic_path(masks / file.relative_to(segmentations).with_name(f"{file.stem}_mask.png")) as temporary:
