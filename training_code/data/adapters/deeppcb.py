@@ -24,7 +24,8 @@ def prepare_deeppcb(source: Path, target: Target) -> None:
     """Bring the dataset into ``target``: templates are the normal images, tested boards the abnormal ones.
 
     A mask has the boxes of all defects of a board. A board mostly has several types of defects; it is filed under the
-    one with the most boxes, of equal ones the one that comes first in `DEFECT_TYPES`.
+    one with the most boxes, of equal ones the one that comes first in `DEFECT_TYPES`. What the split means for metrics
+    of whole images stands in ``data/README.md``.
     """
     templates = sorted(source.rglob("*_temp.jpg"))
     if not templates:
