@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from anomalib.models import Cflow, Padim
+from anomalib.models import Cflow
 from anomalib.models.components import AnomalibModule
 from anomalib.models.image.cflow import torch_model as cflow_model
 from anomalib.models.image.padim import torch_model as padim_model
 from anomalib.models.image.patchcore import torch_model as patchcore_model
 
+from training_code.detectors.padim import Padim
 from training_code.detectors.patchcore import Patchcore
 from training_code.errors import unknown
 

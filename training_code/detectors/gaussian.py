@@ -1,0 +1,164 @@
+"""PaDiM's Gaussians without dense inverse covariances, where fewer images than features make a smaller form exact.
+
+At every position of the feature map PaDiM models the features of N images, of C dimensions, by their mean and the
+covariance X'X / (N - 1) + e I, where X holds the centred features and e regularises (Defard et al., "PaDiM", 2020,
+equation 1). It scores by the Mahalanobis distance (equation 2). With N <= C the Woodbury identity
+
+    (X'X / (N - 1) + e I)^-1 = (I - X' (e (N - 1) I + XX')^-1 X) / e
+
+gives the same distance from a factor of N rows instead of C: d^2 = (|v|^2 - |F v|^2) / e for a centred feature v, with
+F = L^-1 X and L L' = e (N - 1) I + XX'. Otherwise it is d^2 = |F v|^2 with F = L^-1 and L L' the covariance.
+
+The difference of the first form loses digits where features vary much more than e: there F is kept in float64, if that
+is still the smaller one.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from anomalib.models.components import MultiVariateGaussian
+from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
+
+#: What anomalib adds to the diagonal of the covariance: 0.01 (PaDiM's value), and 1e-5 before it inverts.
+REGULARIZATION = 0.01 + 1e-5
+#: Mean variance of the features from which on the difference of two float32 numbers costs more than 1e-5 of a distance.
+LARGE_VARIANCE = 1.0
+#: Memory for what is computed at once, in bytes.
+CHUNK_BYTES = 128 * 2**20
+
+
+class FactorizedGaussian(MultiVariateGaussian):
+    """anomalib's `MultiVariateGaussian` with a factor in place of the inverse covariance.
+
+    Attributes
+    ----------
+    mean
+        Shape (C, positions).
+    factor
+        Shape (positions, N or C, C), float32 or float64.
+    low_rank
+        Whether ``factor`` is that of the Woodbury identity; a tensor of shape (1,), bool.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("factor", torch.empty(0))
+        self.register_buffer("low_rank", torch.zeros(1, dtype=torch.bool))
+
+    def fit_batches(self, batches: Sequence[torch.Tensor]) -> None:
+        """Fit to the features of all images, some positions at a time; they are never put together in memory.
+
+        Parameters
+        ----------
+        batches
+            Features of shape (images, C, height, width); at least two images in all.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer than two images.
+        """
+        images = sum(len(batch) for batch in batches)
+        if images < 2:
+            raise ValueError(f"{images} images are too few for a covariance; at least 2 are needed")
+        channels, height, width = batches[0].shape[1:]
+        device = batches[0].device
+        flat = [batch.flatten(2) for batch in batches]
+        large = any(float(batch.var(dim=0).mean()) > LARGE_VARIANCE for batch in flat if len(batch) > 1)
+        low_rank = images * (2 if large else 1) <= channels
+        rank = images if low_rank else channels
+        self.mean = torch.empty(channels, height * width, device=device)
+        precision = torch.float64 if large and low_rank else torch.float32
+        self.factor = torch.empty(height * width, rank, channels, dtype=precision, device=device)
+        self.low_rank = torch.tensor([low_rank], device=device)
+        # In float64, which leaves the factor exact to the precision in which it is kept.
+        for part in _chunks(height * width, 8 * (2 * images * channels + 3 * rank * max(rank, channels))):
+            features = torch.cat([batch[:, :, part] for batch in flat]).permute(2, 0, 1).double()
+            mean = features.mean(dim=1)
+            centred = features - mean[:, None]
+            self.mean[:, part] = mean.T.float()
+            self.factor[part] = (_woodbury_factor(centred) if low_rank else _whitening(centred)).to(precision)
+
+    def distances(self, embedding: torch.Tensor) -> torch.Tensor:
+        """Return the Mahalanobis distance of each feature.
+
+        Parameters
+        ----------
+        embedding
+            Shape (images, C, height, width).
+
+        Returns
+        -------
+        torch.Tensor
+            Shape (images, 1, height, width).
+        """
+        images, channels, height, width = embedding.shape
+        flat = embedding.reshape(images, channels, height * width)
+        squared = torch.empty(height * width, images, dtype=embedding.dtype, device=embedding.device)
+        for part in _chunks(height * width, 8 * images * (channels + self.factor.shape[1])):
+            centred = (flat[:, :, part] - self.mean[:, part]).permute(2, 0, 1).to(self.factor.dtype)
+            projected = (centred @ self.factor[part].mT).square().sum(2)
+            if self.low_rank:
+                projected = (centred.square().sum(2) - projected) / REGULARIZATION
+            squared[part] = projected.to(squared.dtype)
+        return squared.T.clamp(min=0).sqrt().reshape(images, 1, height, width)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        """Load buffers of any shape, the factor also in the precision that it was stored in."""
+        stored = state_dict.get(f"{prefix}factor")
+        if stored is not None:
+            self.factor = self.factor.new_empty(stored.shape, dtype=stored.dtype)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def dense(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and inverse covariance, of shape (positions, C, C), as anomalib keeps them, to export a model."""
+        product = self.factor.mT.double() @ self.factor.double()
+        if self.low_rank:
+            identity = torch.eye(product.shape[-1], dtype=product.dtype, device=product.device)
+            product = (identity - product) / REGULARIZATION
+        return self.mean, product.float()
+
+
+class FactorizedAnomalyMapGenerator(AnomalyMapGenerator):
+    """anomalib's `AnomalyMapGenerator` over the distances of a `FactorizedGaussian`."""
+
+    def __init__(self, gaussian: FactorizedGaussian) -> None:
+        super().__init__()
+        self._gaussian = (gaussian,)  # in a tuple, so that it does not become a part of this module as well
+
+    def compute_anomaly_map(
+        self,
+        embedding: torch.Tensor,
+        mean: torch.Tensor,
+        inv_covariance: torch.Tensor,
+        image_size: tuple[int, int] | torch.Size | None = None,
+    ) -> torch.Tensor:
+        """Return the smoothed map of distances, resized to ``image_size``; mean and inverse covariance are not used."""
+        score_map = self._gaussian[0].distances(embedding)
+        if image_size:
+            score_map = self.up_sample(score_map, image_size)
+        return self.smooth_anomaly_map(score_map)
+
+
+def _woodbury_factor(centred: torch.Tensor) -> torch.Tensor:
+    """Return L^-1 X for each position, of shape (positions, N, C)."""
+    images = centred.shape[1]
+    gram = centred @ centred.mT
+    gram.diagonal(dim1=1, dim2=2).add_(REGULARIZATION * (images - 1))
+    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram), centred, upper=False)
+
+
+def _whitening(centred: torch.Tensor) -> torch.Tensor:
+    """Return the inverse Cholesky factor of the covariance of each position, of shape (positions, C, C)."""
+    covariance = centred.mT @ centred / (centred.shape[1] - 1)
+    covariance.diagonal(dim1=1, dim2=2).add_(REGULARIZATION)
+    identity = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
+    return torch.linalg.solve_triangular(torch.linalg.cholesky(covariance), identity.expand_as(covariance), upper=False)
+
+
+def _chunks(positions: int, bytes_each: int) -> Iterator[slice]:
+    size = max(1, CHUNK_BYTES // bytes_each)
+    size = math.ceil(positions / math.ceil(positions / size))  # of nearly equal length
+    return (slice(begin, begin + size) for begin in range(0, positions, size))
