@@ -97,7 +97,3 @@ def test_the_sweeps_of_published_datasets_can_be_planned(name, tmp_path, monkeyp
     monkeypatch.setattr(paths, "DATA", tmp_path)
     (job,) = make_plan(read_sweep(paths.SWEEPS / f"{name}.yaml"), str(tmp_path / "results"))
     assert job.cell.detector == "Padim" and job.experiment.image_size == (256, 256)
-
-
-def test_every_sweep_file_is_tested():
-    assert {path.stem for path in paths.SWEEPS.glob("*.yaml")} == {"demo", "magnetic_tile", "deeppcb"}
