@@ -2,6 +2,7 @@
 
 import difflib
 import io
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -53,6 +54,9 @@ def run_command(main: Callable[[list[str]], int], arguments: list[str] | None = 
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever reads the output, head for instance, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:  # a file that may not be read, a disk that is full
         if debug:
             traceback.print_exc()

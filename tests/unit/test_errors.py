@@ -1,5 +1,9 @@
+import subprocess
+import sys
+
 import pytest
 
+from training_code import paths
 from training_code.errors import InputError, run_command, unknown
 
 
@@ -44,3 +48,17 @@ def test_a_notebook_shows_the_sentence_alone():
         )
     shown = captured.stdout + captured.stderr
     assert shown.strip() == "InputError: n_features=0 is out of range"
+
+
+def test_a_file_that_may_not_be_read_is_one_line(capsys):
+    def main(arguments):
+        raise PermissionError(13, "Permission denied", "weights/x.pth")
+
+    assert run_command(main, []) == 2
+    assert capsys.readouterr().err == "error: Permission denied: weights/x.pth\n"
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    command = f"{sys.executable} -m training_code.weights list | head -1"
+    result = subprocess.run(command, shell=True, cwd=paths.ROOT, capture_output=True, text=True)
+    assert result.stderr == "" and len(result.stdout.splitlines()) == 1
