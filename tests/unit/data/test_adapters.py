@@ -162,8 +162,8 @@ def test_a_wrong_description_is_one_sentence(tmp_path, content, words):
     [
         ("magnetic_tile", {}, "holds 0 images; more than 100 are needed"),
         ("deeppcb", {}, "holds no template"),
-        ("mvtec", {}, "no dataset in the layout of MVTec AD"),
-        ("btad", {}, "is not BTAD as published"),
+        ("mvtec", {}, "no dataset in the layout of MVTec AD: there is no folder train in it"),
+        ("btad", {}, "no dataset as BTAD is published: there is no folder train/ok in it"),
         ("visa", {}, "is not VisA as published: there is no split_csv/1cls.csv"),
         ("miic", {}, "must have images in normal/ and abnormal/; found 0 and 0"),
         ("folder", {}, "needs --normal-dir"),

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training_code.data.images import decode_image
-from training_code.data.layout import NORMAL, NORMAL_NAMES
 from training_code.errors import InputError
 
 #: Part of the defect-free images that is held out for testing where a dataset has none for that.
@@ -50,11 +49,6 @@ class Target:
         path = self.root / "ground_truth" / image.parent.name / f"{image.stem}_mask.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask.astype(np.uint8) * 255).save(path)
-
-
-def defect_type_of(folder: str) -> str:
-    """Return the defect type that a folder stands for; names of good images become `NORMAL`."""
-    return NORMAL if folder.lower() in NORMAL_NAMES else folder
 
 
 def read_mask(path: Path, threshold: int = 1) -> NDArray[np.bool_]:

@@ -6,32 +6,35 @@ Detection", CVPR 2019. Masks are called ``NAME_mask.png`` or ``NAME.png``.
 
 from pathlib import Path
 
-from training_code.data.adapters.copying import Target, defect_type_of, read_mask
+from training_code.data.adapters.copying import Target, read_mask
 from training_code.data.layout import find_samples
 from training_code.errors import InputError
 
 
 def prepare_mvtec(source: Path, target: Target) -> None:
     """Bring one category, or each category below ``source`` into a folder of its own."""
-    if (source / "train").is_dir():
-        prepare_category(source, target)
+    prepare_categories(source, target, "train", "in the layout of MVTec AD")
+
+
+def prepare_categories(source: Path, target: Target, training: str, layout: str) -> None:
+    """Bring ``source`` into ``target`` if it has the folder ``training``, otherwise each folder below that has it."""
+    if (source / training).is_dir():
+        _prepare_category(source, target)
         return
-    categories = sorted(folder for folder in source.iterdir() if (folder / "train").is_dir())
+    categories = sorted(folder for folder in source.iterdir() if (folder / training).is_dir())
     if not categories:
-        raise InputError(f"{source} is no dataset in the layout of MVTec AD: there is no folder train in it or below")
+        raise InputError(f"{source} is no dataset {layout}: there is no folder {training} in it or one below")
     for category in categories:
-        prepare_category(category, Target(target.root / category.name, target.link))
+        _prepare_category(category, Target(target.root / category.name, target.link))
 
 
-def prepare_category(source: Path, target: Target) -> None:
-    """Bring one category into ``target``."""
+def _prepare_category(source: Path, target: Target) -> None:
     samples, findings = find_samples(source)
     if refused := [finding for finding in findings if finding.treatment == "refused"]:
         raise InputError(f"{refused[0].path} {refused[0].what}")
     for sample in samples:
-        defect_type = defect_type_of(sample.defect_type)
         folder = source / sample.split
         below = sample.path.relative_to(folder).parts[1:] if sample.path.is_relative_to(folder) else [sample.path.name]
-        path = target.add(sample.path, sample.split, defect_type, "_".join(below))
+        path = target.add(sample.path, sample.split, sample.defect_type, "_".join(below))
         if sample.mask:
             target.add_mask(read_mask(sample.mask), path)
