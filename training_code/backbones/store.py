@@ -82,7 +82,7 @@ def fetch_weights(name: str, folder: Path, replace: bool = False) -> Path:
         raise InputError(f"{backbone.pretrained} could not be fetched: {reason}") from error
     architecture = backbone.pretrained.split(".")[0]
     found = Translated(network.state_dict(), "timm", Recipe(architecture, tuple(trained.mean), tuple(trained.std)))
-    check_complete(found, backbone)
+    check_complete(found, backbone, backbone.pretrained)
     source = f"timm {architecture}.{trained.tag}, licence {trained.license or 'not stated'}"
     return _store(backbone, found, source, folder, replace)
 

@@ -118,21 +118,23 @@ def read_for(path: Path, backbone: Backbone) -> Translated:
     """
     original = read_state_dict(path)
     found = to_timm(original, backbone, _stored_recipe(path, backbone))
-    given = _without_classifier(found.state, found.recipe)
-    if problems := _mismatches(given, found.recipe):
+    try:
+        check_complete(found, backbone, str(path))
+    except InputError:
+        given = _without_classifier(found.state, found.recipe)
         name = recognise(original, thorough=_likeness(given, found.recipe) < _ALIKE)
-        if name is not None and name != backbone.name:
-            raise InputError(f"{path} holds the weights of {name}, not of {backbone.name}")
-        raise InputError(
-            f"{path} does not fit {backbone.name} (timm's {found.recipe.architecture}): {'; '.join(problems)}"
-        )
+        if name is None or name == backbone.name:
+            raise
+        raise InputError(f"{path} holds the weights of {name}, not of {backbone.name}") from None
     return found
 
 
-def check_complete(found: Translated, backbone: Backbone) -> None:
+def check_complete(found: Translated, backbone: Backbone, source: str) -> None:
     """Raise an `InputError` if tensors of the network are missing, unexpected or of another shape."""
     if problems := _mismatches(_without_classifier(found.state, found.recipe), found.recipe):
-        raise InputError(f"the tensors do not fit {backbone.name}: {'; '.join(problems)}")
+        raise InputError(
+            f"{source} does not fit {backbone.name} (timm's {found.recipe.architecture}): {'; '.join(problems)}"
+        )
 
 
 def read_state_dict(path: Path) -> dict[str, torch.Tensor]:

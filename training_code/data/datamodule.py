@@ -171,7 +171,7 @@ def load_image(path: Path, image_size: tuple[int, int], bits: int = 16) -> torch
 
 def load_mask(path: Path, image_size: tuple[int, int]) -> torch.Tensor:
     """Return a mask as uint8 with 1 for defects, of shape ``image_size``; its pixels are taken, not mixed."""
-    pixels = torch.from_numpy(np.asarray(grey_values(decode_image(path))) > 0)
+    pixels = torch.from_numpy(grey_values(decode_image(path)) > 0)
     return Resize(image_size)(Mask(pixels.to(torch.uint8)[None]))[0]
 
 
