@@ -25,18 +25,21 @@ from training_code import paths
 from training_code.backbones.layers import map_sizes
 from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Recipe
 from training_code.backbones.weights import Weights, find_weights, load_backbone, random_weights
+from training_code.cache import TensorCache
 from training_code.data.datamodule import SampleDataModule, split_validation
 from training_code.data.dataset import Dataset, read_dataset
 from training_code.data.pictures import dataset_html
-from training_code.detectors.build import build_detector
+from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
 from training_code.detectors.configuration import Configuration, configure
-from training_code.errors import InputError, MissingWeightsError, unknown
+from training_code.errors import InputError, MissingWeightsError, choices, unknown
 from training_code.evaluation.examples import write_examples
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
 from training_code.evaluation.metrics import bootstrap_intervals, compute_by_defect_type, compute_metrics
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds, find_thresholds
 from training_code.features.extractor import PRECISIONS
+from training_code.features.runtime import COMPILED_PRECISIONS, RUNTIMES
+from training_code.features.store import MODES, FeatureStore
 from training_code.files import sha256, write_text
 from training_code.records.environment import describe_environment, git_commit
 from training_code.records.record import (
@@ -90,6 +93,11 @@ class Experiment:
         a little.
     channels_last
         Whether the backbone computes with the channels side by side in memory, which suits GPUs in mixed precision.
+    backbone_runtime
+        ``"auto"``: OpenVINO on a processor, torch on a GPU and for what OpenVINO cannot take; or one of the two.
+    feature_store
+        Whether features are kept on disk and shared with other configurations: ``"auto"`` where reading them is faster
+        than computing them, ``"on"``, ``"off"``. Decoded images and coresets are shared in any case.
     train_batch_size, eval_batch_size, num_workers
         As in anomalib. The number of workers has no influence on the numbers.
     results
@@ -111,6 +119,8 @@ class Experiment:
         validation_split: float = 0.1,
         backbone_precision: str = "float32",
         channels_last: bool = False,
+        backbone_runtime: str = "auto",
+        feature_store: str = "auto",
         train_batch_size: int = 32,
         eval_batch_size: int = 32,
         num_workers: int = 0,
@@ -132,6 +142,17 @@ class Experiment:
         if not isinstance(channels_last, bool):
             raise InputError(f"channels_last={channels_last!r} must be True or False")
         self.channels_last = channels_last
+        if backbone_runtime not in RUNTIMES:
+            raise unknown("backbone_runtime", backbone_runtime, RUNTIMES)
+        if backbone_runtime == "openvino" and backbone_precision not in COMPILED_PRECISIONS:
+            raise InputError(
+                f"backbone_runtime='openvino' does not compute in {backbone_precision}; valid: "
+                f"{choices(COMPILED_PRECISIONS)}"
+            )
+        self.backbone_runtime = backbone_runtime
+        if feature_store not in MODES:
+            raise unknown("feature_store", feature_store, MODES)
+        self.feature_store = feature_store
         self.train_batch_size = _whole("train_batch_size", train_batch_size, 1)
         self.eval_batch_size = _whole("eval_batch_size", eval_batch_size, 1)
         self.num_workers = _whole("num_workers", num_workers, 0)
@@ -300,6 +321,8 @@ class Experiment:
         configuration = prepared.configuration
         times: dict[str, float] = {}
         reset_peak_memory()
+        cache = TensorCache()
+        store = FeatureStore(cache, self.feature_store)
         datamodule = SampleDataModule(
             self.dataset,
             self.image_size,
@@ -308,6 +331,7 @@ class Experiment:
             self.train_batch_size,
             self.eval_batch_size,
             self.num_workers,
+            cache,
         )
         seed_everything(self.seed, workers=True, verbose=False)
         network = load_backbone(prepared.weights)
@@ -319,6 +343,8 @@ class Experiment:
             *self._normalization(prepared.weights.recipe),
             self.backbone_precision,
             self.channels_last,
+            self.backbone_runtime,
+            store,
         )
         engine = QuietEngine(configuration, folder)
         with timed(times, "fit"):
@@ -328,6 +354,9 @@ class Experiment:
             test = engine.predict(detector, datamodule.test_dataloader())
         if not all(np.isfinite(found.scores).all() for found in (test, validation) if found):
             raise FloatingPointError(f"{configuration.detector} gives scores that are not finite: training diverged")
+        extractor = feature_extractor(detector)
+        features = extractor.describe(engine.device) if extractor else {}
+        stop_sharing(detector)
         times["latency"] = engine.latency(detector, self.image_size)
         thresholds = find_thresholds(validation)
         with timed(times, "metrics"):
@@ -343,6 +372,7 @@ class Experiment:
             "thresholds": {"image": thresholds.image, "pixel": thresholds.pixel},
             "times": times,
             "memory": peak_memory(),
+            "features": features,
             "checkpoint": {"sha256": sha256(checkpoint), "bytes": checkpoint.stat().st_size},
         }
 

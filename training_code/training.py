@@ -56,11 +56,15 @@ class QuietEngine:
             self._engine.predict(detector, dataloaders=loader, return_predictions=False)
         return self._collector.take(loader.dataset.defect_types)
 
+    @property
+    def device(self) -> torch.device:
+        """The device that the engine trains on."""
+        return self._engine.trainer.strategy.root_device
+
     def latency(self, detector: AnomalibModule, image_size: tuple[int, int]) -> float:
         """Return the median seconds for one image, from pixels to score, on the device that the engine trains on."""
-        device = self._engine.trainer.strategy.root_device
-        detector.to(device).eval()
-        image = torch.rand(1, 3, *image_size, device=device)
+        detector.to(self.device).eval()
+        image = torch.rand(1, 3, *image_size, device=self.device)
 
         def predict() -> None:
             with torch.inference_mode():

@@ -1,6 +1,10 @@
 """A checked `Dataset` as anomalib's data module, with a validation set that does not touch the test set."""
 
-from collections.abc import Sequence
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,28 +15,43 @@ from anomalib.data import ImageItem
 from anomalib.data.datamodules.base.image import AnomalibDataModule
 from anomalib.data.datasets.base.image import AnomalibDataset
 from anomalib.data.utils.generators import PerlinAnomalyGenerator
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, get_worker_info
 from torchvision.transforms.v2 import Resize
 from torchvision.transforms.v2.functional import resize, to_dtype
 from torchvision.tv_tensors import Mask
 
+from training_code.cache import TensorCache
 from training_code.data.dataset import Dataset
+from training_code.data.inspection import Facts
 from training_code.data.images import decode_image, grey_values, read_image
 from training_code.data.layout import Sample
+from training_code.files import digest
+
+# Changes when reading or resizing do, so that what older versions kept is not taken.
+_VERSION = 1
 
 
 class SampleDataset(AnomalibDataset):
     """Images and masks of a list of samples, resized to ``image_size`` (height, width) in pixels.
 
-    ``bits`` is that of `training_code.data.images.read_image`.
+    The images of a batch are read at the same time. ``bits`` is that of `training_code.data.images.read_image`; resized
+    images are kept in ``cache`` under the content that ``facts`` know of a file, and read from there the next time.
     """
 
     def __init__(
-        self, samples: Sequence[Sample], image_size: tuple[int, int], with_masks: bool, bits: int = 16
+        self,
+        samples: Sequence[Sample],
+        image_size: tuple[int, int],
+        with_masks: bool,
+        bits: int = 16,
+        facts: Mapping[Path, Facts] | None = None,
+        cache: TensorCache | None = None,
     ) -> None:
         super().__init__()
         self.image_size = image_size
         self.bits = bits
+        self.facts = facts or {}
+        self.cache = cache
         frame = pd.DataFrame(
             {
                 "image_path": [str(sample.path) for sample in samples],
@@ -53,14 +72,36 @@ class SampleDataset(AnomalibDataset):
         if self.task == TaskType.SEGMENTATION:
             mask = torch.zeros(self.image_size, dtype=torch.uint8)
             if sample.label_index:
-                mask = load_mask(Path(sample.mask_path), self.image_size)
+                path = Path(sample.mask_path)
+                mask = self._kept("mask", path, lambda: {"mask": load_mask(path, self.image_size)})["mask"]
+        path = Path(sample.image_path)
         return ImageItem(
-            image=load_image(Path(sample.image_path), self.image_size, self.bits),
+            image=self._kept("image", path, lambda: {"image": load_image(path, self.image_size, self.bits)})["image"],
             gt_mask=None if mask is None else Mask(mask),
             gt_label=torch.tensor(sample.label_index),
             image_path=sample.image_path,
             mask_path=sample.mask_path,
         )
+
+    def __getitems__(self, indices: Sequence[int]) -> list[ImageItem]:
+        """Return the items of a batch, read at the same time: decoding and resizing let other threads run."""
+        if get_worker_info() is not None:  # processes work side by side already
+            return [self[index] for index in indices]
+        return list(_threads().map(self.__getitem__, indices))
+
+    def _kept(
+        self, what: str, path: Path, make: Callable[[], dict[str, torch.Tensor]], *more: object
+    ) -> dict[str, torch.Tensor]:
+        """Return what ``make`` gives for a file, from the cache where it is known."""
+        facts = self.facts.get(path)
+        if self.cache is None or facts is None or not facts.sha256:
+            return make()
+        key = digest([what, _VERSION, facts.sha256, self.image_size, self.bits, *more])
+        tensors = self.cache.get(key)
+        if tensors is None:
+            tensors = make()
+            self.cache.put(key, tensors)
+        return tensors
 
     @property
     def defect_types(self) -> list[str]:
@@ -75,8 +116,16 @@ class ValidationDataset(SampleDataset):
     order and process the items are asked for.
     """
 
-    def __init__(self, samples: Sequence[Sample], image_size: tuple[int, int], seed: int, bits: int = 16) -> None:
-        super().__init__(samples, image_size, with_masks=True, bits=bits)
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        image_size: tuple[int, int],
+        seed: int,
+        bits: int = 16,
+        facts: Mapping[Path, Facts] | None = None,
+        cache: TensorCache | None = None,
+    ) -> None:
+        super().__init__(samples, image_size, with_masks=True, bits=bits, facts=facts, cache=cache)
         self.seed = seed
 
     def __len__(self) -> int:
@@ -90,12 +139,11 @@ class ValidationDataset(SampleDataset):
         original, item = index % len(self.samples), super().__getitem__(index % len(self.samples))
         if index < len(self.samples):
             return item
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed * 1_000_003 + original)
-            image, mask = PerlinAnomalyGenerator(probability=1.0)(item.image)
-        item.image = image.clamp(0, 1)
-        item.gt_mask = Mask(mask[0] > 0)
-        item.gt_label = torch.tensor(int(bool(mask.any())))
+        seed = self.seed * 1_000_003 + original
+        made = self._kept("anomaly", Path(item.image_path), lambda: _add_anomaly(item.image, seed), seed)
+        item.image = made["image"]
+        item.gt_mask = Mask(made["mask"])
+        item.gt_label = torch.tensor(int(bool(made["mask"].any())))
         return item
 
 
@@ -114,6 +162,8 @@ class SampleDataModule(AnomalibDataModule):
         Chooses the held-out images and their synthetic anomalies.
     train_batch_size, eval_batch_size, num_workers
         As in anomalib.
+    cache
+        Keeps decoded and resized images; without one they are read each time.
     """
 
     def __init__(
@@ -125,8 +175,10 @@ class SampleDataModule(AnomalibDataModule):
         train_batch_size: int = 32,
         eval_batch_size: int = 32,
         num_workers: int = 0,
+        cache: TensorCache | None = None,
     ) -> None:
         super().__init__(train_batch_size, eval_batch_size, num_workers, seed=seed)
+        self.cache = cache
         self.dataset = dataset
         self.image_size = image_size
         self.validation_split = validation_split
@@ -139,10 +191,11 @@ class SampleDataModule(AnomalibDataModule):
 
     def _setup(self, _stage: str | None = None) -> None:
         train, validation = split_validation(self.dataset.select("train"), self.validation_split, self.seed or 0)
-        bits, seed = self.dataset.bits, self.seed or 0
-        self.train_data = SampleDataset(train, self.image_size, with_masks=False, bits=bits)
-        self.val_data = ValidationDataset(validation, self.image_size, seed, bits) if validation else None
-        self.test_data = SampleDataset(self.dataset.select("test"), self.image_size, self.dataset.has_masks, bits)
+        seed = self.seed or 0
+        common = {"bits": self.dataset.bits, "facts": self.dataset.facts, "cache": self.cache}
+        self.train_data = SampleDataset(train, self.image_size, with_masks=False, **common)
+        self.val_data = ValidationDataset(validation, self.image_size, seed, **common) if validation else None
+        self.test_data = SampleDataset(self.dataset.select("test"), self.image_size, self.dataset.has_masks, **common)
 
     def _create_test_split(self) -> None:
         """Leave the test set as the dataset has it."""
@@ -184,3 +237,20 @@ def split_validation(train: Sequence[Sample], part: float, seed: int) -> tuple[l
         [sample for index, sample in enumerate(train) if index not in held_out],
         [sample for index, sample in enumerate(train) if index in held_out],
     )
+
+
+def _add_anomaly(image: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
+    """Return an image with a synthetic anomaly and its mask; other random numbers are not disturbed."""
+    with _RANDOM, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        image, mask = PerlinAnomalyGenerator(probability=1.0)(image)
+    return {"image": image.clamp(0, 1), "mask": mask[0] > 0}
+
+
+# torch has one generator for all threads.
+_RANDOM = threading.Lock()
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, "images")

@@ -8,8 +8,10 @@ from torch import nn
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 from training_code.detectors.configuration import Configuration
+from training_code.detectors.patchcore import Patchcore
 from training_code.detectors.registry import get_detector
 from training_code.features.extractor import FeatureExtractor
+from training_code.features.store import FeatureStore
 
 
 def build_detector(
@@ -20,6 +22,8 @@ def build_detector(
     std: tuple[float, float, float],
     backbone_precision: str = "float32",
     channels_last: bool = False,
+    backbone_runtime: str = "auto",
+    store: FeatureStore | None = None,
 ) -> AnomalibModule:
     """Return anomalib's detector over ``network``, giving raw scores and maps.
 
@@ -35,25 +39,49 @@ def build_detector(
         Height and width in pixels that the detector resizes images to.
     mean, std
         Normalisation of images with values from 0 to 1, by channel.
-    backbone_precision, channels_last
+    backbone_precision, channels_last, backbone_runtime
         How the backbone computes; see `training_code.features.extractor.FeatureExtractor`.
+    store
+        Where features, and whatever else the detector can share with others, are looked up and kept.
     """
     entry = get_detector(configuration.detector)
     arguments = {name: value for name, value in configuration.arguments.items() if name != "max_epochs"}
 
     def extractor(**_: object) -> FeatureExtractor:
         return FeatureExtractor(
-            network, configuration.backbone, configuration.layers, backbone_precision, channels_last
+            network,
+            configuration.backbone,
+            configuration.layers,
+            backbone_precision,
+            channels_last,
+            backbone_runtime,
+            store,
         )
 
     transform = Compose([Resize(image_size, antialias=True), Normalize(mean=list(mean), std=list(std))])
     # anomalib's classes make their extractor themselves, from a name; while one is built, the name they look up is
     # ours. They keep plain arguments that way, so that a checkpoint loads without running code.
     with mock.patch.object(entry.model_module, "TimmFeatureExtractor", extractor):
-        return entry.cls(
+        detector = entry.cls(
             **arguments | {"backbone": configuration.backbone.architecture, "pre_trained": False},
             pre_processor=PreProcessor(transform),
             post_processor=False,
             evaluator=False,
             visualizer=False,
         )
+    if store is not None and isinstance(detector, Patchcore):
+        detector.model.cache = store.cache
+    return detector
+
+
+def feature_extractor(detector: AnomalibModule) -> FeatureExtractor | None:
+    """Return the detector's feature extractor, None where it has none."""
+    return next((module for module in detector.modules() if isinstance(module, FeatureExtractor)), None)
+
+
+def stop_sharing(detector: AnomalibModule) -> None:
+    """Have a detector compute everything itself from now on, as it does on images that do not come again."""
+    if extractor := feature_extractor(detector):
+        extractor.store = None
+    if isinstance(detector, Patchcore):
+        detector.model.cache = None

@@ -2,34 +2,46 @@
 
 The one-at-a-time loop computes after every selected center the distance of every point to it: a matrix-vector product
 each time, with temporaries as large as the features. Here many centers are selected before all points are looked at
-again, and their distances come from one matrix product, with the same selection.
+again, and these are compared with all new centers in one matrix product.
 """
 
 import torch
-from anomalib.models.components import KCenterGreedy
 from tqdm import tqdm
 
+from training_code.cache import TensorCache, content_key
+from training_code.files import digest
+
+#: Points among which selection goes on before all points are looked at again.
 CANDIDATES = 512
 #: Points whose distances to new centers are computed at once.
-BLOCK = 16384
+BLOCK = 4096
 
 
-def k_center_greedy(features: torch.Tensor, n_select: int, start: int = 0) -> torch.Tensor:
+def k_center_greedy(
+    features: torch.Tensor, n_select: int, start: int = 0, order: torch.Tensor | None = None
+) -> torch.Tensor:
     """Select points one after the other, each the farthest from those selected before.
 
     Sener and Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018,
-    algorithm 1. Distances only get smaller while centers are added. So among the points farthest away now, the
-    candidates, selection may go on without a look at the others for as long as the farthest candidate is farther than
-    the farthest of the others was; only then are all distances brought up to date.
+    algorithm 1. Two facts save nearly all of its work and leave its result as it is:
+
+    - Distances only get smaller while centers are added. So among the points farthest away now, the candidates,
+      selection may go on without a look at the others for as long as the farthest candidate is farther than the
+      farthest of the others was.
+    - A product in the precision of the features bounds the distances from below; only pairs whose bound is below the
+      distance that is known are computed exactly.
 
     Parameters
     ----------
     features
-        Points, of shape (n, dimensions); distances are computed in float64.
+        Points, of shape (n, dimensions), float32 or float64, on any device; distances are sums of squared differences
+        in float64.
     n_select
         Number of points to select, 1 to n.
     start
         Index of the first one.
+    order
+        The first points of the selection, if they are known from a shorter one.
 
     Returns
     -------
@@ -42,67 +54,108 @@ def k_center_greedy(features: torch.Tensor, n_select: int, start: int = 0) -> to
         raise ValueError(f"n_select={n_select} is out of range: 1 to {count}")
     if not 0 <= start < count:
         raise ValueError(f"start={start} is out of range: 0 to {count - 1}")
-    squared_norms = _squared_norms(features)
-    selected = [start]
-    distances = torch.full((count,), torch.inf, dtype=torch.float64, device=features.device)
-    _refresh(distances, features, squared_norms, torch.tensor(selected, device=features.device))
-    with tqdm(total=n_select, desc="coreset", initial=1, leave=False, disable=None) as progress:
-        while len(selected) < n_select:
-            new = _select_among_candidates(distances, features, n_select - len(selected))
-            _refresh(distances, features, squared_norms, new)
-            selected += new.tolist()
+    selected = torch.tensor([start]) if order is None or not len(order) else order
+    if len(selected) >= n_select:
+        return selected[:n_select].clone()
+    points = _Points(features)
+    for begin in range(0, len(selected), CANDIDATES):
+        points.add_centers(selected[begin : begin + CANDIDATES].to(features.device))
+    parts = [selected]
+    remaining = n_select - len(selected)
+    with tqdm(total=n_select, desc="coreset", initial=len(selected), leave=False, disable=None) as progress:
+        while remaining:
+            new = points.select_among_candidates(remaining)
+            points.add_centers(new)
+            parts.append(new.cpu())
+            remaining -= len(new)
             progress.update(len(new))
-    return torch.tensor(selected)
+    return torch.cat(parts)
 
 
-def _select_among_candidates(distances: torch.Tensor, features: torch.Tensor, limit: int) -> torch.Tensor:
-    """Select up to ``limit`` centers, at least one, as the one-at-a-time loop would; ``distances`` are up to date."""
-    # One more than the candidates: the farthest of the others. Sorted by index, so that argmax takes the lowest one.
-    far, indices = distances.topk(min(CANDIDATES + 1, len(distances)))
-    bound = far[-1] if len(distances) > CANDIDATES else -torch.inf
-    inside = far > bound
-    if not inside.any():  # more points at the very same distance than there are candidates
-        return distances.argmax().reshape(1)
-    candidates = indices[inside].sort().values
-    points, nearest = features[candidates].double(), distances[candidates]
-    new = []
-    while len(new) < limit:
-        position = int(nearest.argmax())
-        if nearest[position] <= bound:
-            break
-        new.append(position)
-        nearest = torch.minimum(nearest, (points - points[position]).square().sum(1))
-        nearest[position] = -1  # selected: below every distance
-    return candidates[torch.tensor(new, device=candidates.device)]
+class _Points:
+    """Points with the squared distance of each to its nearest center; -1 for the centers themselves."""
+
+    def __init__(self, features: torch.Tensor) -> None:
+        self.features = features
+        self.distances = torch.full((len(features),), torch.inf, dtype=torch.float64, device=features.device)
+        mean = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
+        for block in features.split(BLOCK):
+            mean += block.double().sum(0)
+        # Distances stay as they are, and rounding errors, which grow with the norms, get smaller.
+        self.origin = (mean / len(features)).to(features.dtype)
+        if not self.origin.isfinite().all():
+            raise ValueError("the features are not all finite")
+        self.norms = torch.cat([(block - self.origin).norm(dim=1) for block in features.split(BLOCK)])
+        # Bound of the relative error of a squared distance from a product of this many terms: Higham, "Accuracy and
+        # Stability of Numerical Algorithms", 2002, equation 3.5.
+        self.error = (features.shape[1] + 16) * _unit_roundoff(features)
+
+    def select_among_candidates(self, limit: int) -> torch.Tensor:
+        """Return up to ``limit`` new centers, at least one, as the loop would select them."""
+        distances = self.distances
+        # One more than the candidates: the farthest of the others. Sorted by index, so that argmax takes the lowest.
+        far, indices = distances.topk(min(CANDIDATES + 1, len(distances)))
+        if far[0] == 0:  # only copies of centers are left
+            return (distances == 0).nonzero().flatten()[:limit]
+        bound = far[-1].clamp(min=0) if len(distances) > CANDIDATES else far.new_zeros(())
+        inside = far > bound
+        if not inside.any():  # more points at the very same distance than there are candidates
+            return distances.argmax().reshape(1)
+        candidates = indices[inside].sort().values
+        points, nearest = self.features[candidates].double(), distances[candidates]
+        new: list[int] = []
+        while len(new) < limit:
+            farthest, position = nearest.max(0)
+            if farthest <= bound:
+                break
+            new.append(int(position))
+            nearest = torch.minimum(nearest, (points - points[new[-1]]).square_().sum(1))
+            nearest[new[-1]] = -1
+        return candidates[torch.tensor(new, device=candidates.device)]
+
+    def add_centers(self, new: torch.Tensor) -> None:
+        """Bring the distances up to date."""
+        centers = self.features[new]
+        shifted = centers - self.origin
+        norms = self.norms[new]
+        # The product with this gives the distances less the bound of their error, but for a term of the point alone.
+        factor = torch.cat([-2 * shifted, -2 * self.error * norms[:, None]], 1).T.contiguous()
+        offset = (1 - self.error) * norms.square()
+        centers = centers.double()
+        for begin in range(0, len(self.features), BLOCK):
+            rows = slice(begin, begin + BLOCK)
+            points, norm, known = self.features[rows], self.norms[rows], self.distances[rows]
+            low = torch.addmm(offset, torch.cat([points - self.origin, norm[:, None]], 1), factor)
+            own = (1 - self.error) * norm.square()
+            nearer = ((low.amin(1) + own < known) & (known > 0)).nonzero().flatten()
+            if len(nearer):
+                low = low[nearer] + own[nearer, None]
+                lowest, center = low.min(1)
+                highest = lowest + 2.02 * self.error * (norm[nearer] + norms[center]).square()
+                pairs = (low <= torch.minimum(highest, known[nearer])[:, None]).nonzero()
+                for row, column in (part.unbind(1) for part in pairs.split(BLOCK)):
+                    exact = (points[nearer[row]].double() - centers[column]).square_().sum(1)
+                    known.scatter_reduce_(0, nearer[row], exact, "amin")
+        self.distances[new] = -1
 
 
-def _refresh(distances: torch.Tensor, features: torch.Tensor, squared_norms: torch.Tensor, new: torch.Tensor) -> None:
-    """Bring the squared distance of every point to its nearest center up to date, in place."""
-    centers = features[new].double()
-    for begin in range(0, len(features), BLOCK):
-        rows = slice(begin, begin + BLOCK)
-        block = torch.addmm(squared_norms[new], features[rows].double(), centers.T, alpha=-2)
-        block += squared_norms[rows, None]
-        distances[rows] = torch.minimum(distances[rows], block.amin(1).clamp_(min=0))
-    distances[new] = -1  # selected: below every distance
+def _unit_roundoff(features: torch.Tensor) -> float:
+    """Return the relative error of one operation in a matrix product of ``features``."""
+    if features.dtype == torch.float64:
+        return 2.0**-53
+    return 2.0**-24 if torch.get_float32_matmul_precision() == "highest" else 2.0**-8
 
 
-def _squared_norms(features: torch.Tensor) -> torch.Tensor:
-    return torch.cat(
-        [features[begin : begin + BLOCK].double().square().sum(1) for begin in range(0, len(features), BLOCK)]
-    )
+def shared_k_center_greedy(features: torch.Tensor, n_select: int, start: int, cache: TensorCache | None) -> torch.Tensor:
+    """Return the selection of `k_center_greedy`, read from ``cache`` as far as it is known, and kept there.
 
-
-class BlockedKCenterGreedy(KCenterGreedy):
-    """anomalib's coreset sampler with its projection and its random start, selecting in blocks."""
-
-    def select_coreset_idxs(self) -> list[int]:
-        """Return the indices that anomalib's loop selects from the same state of the random generators.
-
-        Where two points are equally far to the precision of float32, in which that loop computes, it may take the
-        other one.
-        """
-        self.model.fit(self.embedding)
-        features = self.model.transform(self.embedding)
-        start = int(torch.randint(high=self.n_observations, size=(1,), device=features.device))
-        return k_center_greedy(features, self.coreset_size, start).tolist()
+    A selection is kept under the content of its features: a smaller one is a prefix of it, a larger one continues it.
+    """
+    if cache is None:
+        return k_center_greedy(features, n_select, start)
+    key = digest(["coreset", content_key(features), start])
+    order = (cache.get(key) or {}).get("order")
+    if order is None or len(order) < n_select:
+        order = k_center_greedy(features, n_select, start, order)
+        cache.put(key, {"order": order})
+    return order[:n_select]

@@ -6,6 +6,7 @@ from anomalib.visualization import Visualizer
 from torch import nn
 
 from training_code.detectors.gaussian import FactorizedAnomalyMapGenerator, FactorizedGaussian
+from training_code.detectors.smoothing import BandedGaussianBlur2d
 
 
 class Padim(AnomalibPadim):
@@ -27,6 +28,7 @@ class Padim(AnomalibPadim):
         )
         self.model.gaussian = FactorizedGaussian()
         self.model.anomaly_map_generator = FactorizedAnomalyMapGenerator(self.model.gaussian)
+        BandedGaussianBlur2d.replace(self.model.anomaly_map_generator.blur)
 
     def fit(self) -> None:
         """Fit the Gaussians to the collected features and let go of these."""

@@ -1,16 +1,117 @@
-"""PatchCore with a coreset that is selected in blocks."""
+"""PatchCore with a coreset that is selected in blocks and searched in blocks, both shared between configurations."""
+
+from collections.abc import Sequence
 
 import torch
+from anomalib import PrecisionType
+from anomalib.metrics import Evaluator
 from anomalib.models import Patchcore as AnomalibPatchcore
+from anomalib.models.components import SparseRandomProjection
+from anomalib.models.image.patchcore.torch_model import PatchcoreModel as AnomalibPatchcoreModel
+from anomalib.visualization import Visualizer
+from torch import nn
 
-from training_code.detectors.coreset import BlockedKCenterGreedy
+from training_code.cache import TensorCache, content_key
+from training_code.detectors.coreset import shared_k_center_greedy
+from training_code.detectors.neighbors import nearest_neighbors
+from training_code.detectors.smoothing import BandedGaussianBlur2d
+from training_code.files import digest
+
+# Distortion of distances that anomalib allows its projection.
+_DISTORTION = 0.9
+
+
+class PatchcoreModel(AnomalibPatchcoreModel):
+    """anomalib's `PatchcoreModel` with its nearest neighbours, found in blocks.
+
+    Attributes
+    ----------
+    cache
+        Keeps what was found, so that configurations that differ in ``num_neighbors`` share the search; None for images
+        that do not come again.
+    """
+
+    cache: TensorCache | None = None
+
+    def nearest_neighbors(self, embedding: torch.Tensor, n_neighbors: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return distances and rows of the nearest points, of shape (n,) for one neighbour, else (n, n_neighbors)."""
+        shared = self.cache is not None and n_neighbors == 1
+        key = digest(["neighbors", content_key(self.memory_bank), content_key(embedding)]) if shared else ""
+        found = self.cache.get(key) if shared else None
+        if found is None:
+            distances, indices = nearest_neighbors(embedding, self.memory_bank, n_neighbors)
+            if shared:
+                self.cache.put(key, {"distances": distances, "indices": indices.int()})
+        else:
+            distances, indices = found["distances"].to(embedding), found["indices"].to(embedding.device, torch.int64)
+        return (distances[:, 0], indices[:, 0]) if n_neighbors == 1 else (distances, indices)
 
 
 class Patchcore(AnomalibPatchcore):
-    """anomalib's `Patchcore` with its memory bank, selected in a fraction of the time and memory."""
+    """anomalib's `Patchcore` with its memory bank and scores, in a fraction of the time and memory.
+
+    Parameters
+    ----------
+    projection
+        Whether the coreset is selected among randomly projected features, as in anomalib; None for where that has fewer
+        dimensions than the features. Otherwise the selection goes by the features themselves.
+    backbone, layers, pre_trained, coreset_sampling_ratio, num_neighbors, precision
+        As in anomalib; so are the others.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "wide_resnet50_2",
+        layers: Sequence[str] = ("layer2", "layer3"),
+        pre_trained: bool = True,
+        coreset_sampling_ratio: float = 0.1,
+        num_neighbors: int = 9,
+        precision: str | PrecisionType = PrecisionType.FLOAT32,
+        projection: bool | None = None,
+        pre_processor: nn.Module | bool = True,
+        post_processor: nn.Module | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        super().__init__(
+            backbone,
+            layers,
+            pre_trained,
+            coreset_sampling_ratio,
+            num_neighbors,
+            precision,
+            pre_processor,
+            post_processor,
+            evaluator,
+            visualizer,
+        )
+        self.projection = projection
+        self.model.__class__ = PatchcoreModel  # anomalib's class makes its model itself; this gives it our search
+        BandedGaussianBlur2d.replace(self.model.anomaly_map_generator.blur)
 
     def fit(self) -> None:
         """Select the coreset of the collected embeddings and keep it as memory bank."""
-        embeddings = torch.vstack(self.model.embedding_store)
-        self.model.embedding_store.clear()
-        self.model.memory_bank = BlockedKCenterGreedy(embeddings, self.coreset_sampling_ratio).sample_coreset()
+        embeddings = _concatenate(self.model.embedding_store)
+        count = int(len(embeddings) * self.coreset_sampling_ratio)
+        features = self._projected(embeddings.float())
+        start = int(torch.randint(len(embeddings), (1,), device=embeddings.device))
+        order = shared_k_center_greedy(features, count, start, self.model.cache)
+        self.model.memory_bank = embeddings[order.to(embeddings.device)]
+
+    def _projected(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Return the features that the coreset is selected by."""
+        projection = SparseRandomProjection(eps=_DISTORTION)
+        dimensions = projection._johnson_lindenstrauss_min_dim(len(embeddings), projection.eps)
+        wanted = dimensions < embeddings.shape[1] if self.projection is None else self.projection
+        return projection.fit(embeddings).transform(embeddings) if wanted else embeddings
+
+
+def _concatenate(parts: list[torch.Tensor]) -> torch.Tensor:
+    """Put the parts together and empty the list on the way, so that they are never in memory twice."""
+    whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
+    begin = 0
+    while parts:
+        part = parts.pop(0)
+        whole[begin : begin + len(part)] = part
+        begin += len(part)
+    return whole

@@ -1,7 +1,8 @@
-"""anomalib's feature extractor over a backbone whose weights come from a file."""
+"""anomalib's feature extractor over a backbone whose weights come from a file, fast and with a store."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from anomalib.models.components import TimmFeatureExtractor
@@ -11,16 +12,24 @@ from torch import nn
 
 from training_code.backbones.layers import take_intermediates, takes_intermediates
 from training_code.backbones.registry import Backbone
+from training_code.cache import content_key
+from training_code.errors import InputError
+from training_code.features.runtime import COMPILED_PRECISIONS, CompiledNetwork, load_or_compile, openvino_version
+from training_code.features.store import FeatureStore
+from training_code.files import digest
 
 #: How the backbone computes: float32, or mixed precision in which convolutions and products have 16 bits.
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# Pixels of the image per position from which on detectors commonly use a layer; finer maps are large.
+_LEAST_STRIDE = 4
 
 
 class FeatureExtractor(TimmFeatureExtractor):
     """Features of a loaded network at any of its layers.
 
-    It gives bit for bit what anomalib's class gives for the same network, and takes any layer of the registry, not
-    only those that timm lists. The part of the network behind the last layer is not computed.
+    It gives what anomalib's class gives for the same network, bit for bit where torch computes, and takes any layer of
+    the registry, not only those that timm lists. The part of the network behind the last layer is not computed, but
+    for a store: it gets all layers that detectors commonly ask for in one pass.
 
     Parameters
     ----------
@@ -34,6 +43,11 @@ class FeatureExtractor(TimmFeatureExtractor):
         One of `PRECISIONS`; the features are float32 in any case.
     channels_last
         Whether the network computes with the channels of a position side by side in memory.
+    runtime
+        One of `RUNTIMES`. With ``"auto"``, and as a graph that is being exported, what OpenVINO cannot take is computed
+        by torch.
+    store
+        Where features are looked up and kept; without one they are computed each time.
     """
 
     def __init__(
@@ -43,6 +57,8 @@ class FeatureExtractor(TimmFeatureExtractor):
         layers: Sequence[str],
         precision: str = "float32",
         channels_last: bool = False,
+        runtime: str = "torch",
+        store: FeatureStore | None = None,
     ) -> None:
         nn.Module.__init__(self)  # anomalib's constructor would build a network of its own
         self.backbone = backbone.architecture
@@ -50,19 +66,33 @@ class FeatureExtractor(TimmFeatureExtractor):
         self.requires_grad = False
         self.precision = precision
         self.channels_last = channels_last
-        by_name = {layer.name: layer for layer in backbone.layers}
-        self.out_dims = [by_name[name].channels for name in layers]
-        self.reductions = [by_name[name].stride for name in layers]
-        self.idx = [by_name[name].index for name in layers]
+        self.runtime = runtime
+        self.store = store
+        self._by_name = {layer.name: layer for layer in backbone.layers}
+        self.out_dims = [self._by_name[name].channels for name in layers]
+        self.reductions = [self._by_name[name].stride for name in layers]
+        self.idx = [self._by_name[name].index for name in layers]
         self._uses_intermediates = takes_intermediates(backbone.architecture)
+        self._network = (network,)  # in a tuple: the checkpoint holds only the part that `layers` need
+        self._graphs: dict[tuple[str, ...], nn.Module] = {}
+        self._fingerprints: dict[object, str] = {}
         if self._uses_intermediates:
             _disable_pos_embed_antialiasing()  # as anomalib does: positions are resized for its export
             self.feature_extractor = network
         else:
             self.feature_extractor = create_feature_extractor(network, {name: name for name in layers})
-        self.feature_extractor.eval()
+        network.eval()
         if channels_last:
-            self.feature_extractor.to(memory_format=torch.channels_last)
+            network.to(memory_format=torch.channels_last)
+
+    @property
+    def stored_layers(self) -> list[str]:
+        """The layers that one pass computes for the store: those asked for, and the outputs of all stages."""
+        return [
+            name
+            for name, layer in self._by_name.items()
+            if name in self.layers or (layer.listed and layer.stride >= _LEAST_STRIDE)
+        ]
 
     def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the feature map of each layer.
@@ -79,19 +109,113 @@ class FeatureExtractor(TimmFeatureExtractor):
             images.
         """
         self.feature_extractor.eval()
+        if self.store is None:
+            return self._compute(inputs, self.layers)
+        return self.store.take(
+            inputs, self.layers, self.stored_layers, lambda: self._fingerprint(inputs.device), self._compute
+        )
+
+    def runtime_for(self, device: torch.device) -> str:
+        """Return which runtime computes images on ``device``: ``"openvino"`` or ``"torch"``."""
+        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+            return "torch"
+        if self.runtime == "auto":
+            return "openvino" if device.type == "cpu" and self.precision in COMPILED_PRECISIONS else "torch"
+        return self.runtime
+
+    def describe(self, device: torch.device) -> dict[str, object]:
+        """Return runtime and precision, and what the store did, as plain data."""
+        runtime = self.runtime_for(device)
+        version = openvino_version() if runtime == "openvino" else torch.__version__
+        described = {"runtime": runtime, "version": version, "precision": self.precision}
+        return described | {"store": {"mode": "off"} if self.store is None else self.store.describe()}
+
+    def _compute(self, inputs: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
+        if self.runtime_for(inputs.device) == "openvino":
+            try:
+                compiled = self._compiled(layers, tuple(inputs.shape[-2:]))
+            except Exception as error:  # OpenVINO and torch decide how they object
+                if self.runtime == "openvino":
+                    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                    raise InputError(f"OpenVINO cannot take {self.backbone}: {reason}; valid: auto, torch") from error
+                self.runtime, self.channels_last = "torch", True
+                self._network[0].to(memory_format=torch.channels_last)
+                self._fingerprints.clear()
+            else:
+                return {layer: maps.to(inputs) for layer, maps in zip(layers, compiled(inputs), strict=True)}
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         dtype = PRECISIONS[self.precision]
         mixed = nullcontext() if dtype is None else torch.autocast(inputs.device.type, dtype)
         with torch.no_grad(), _deterministic(), mixed:
-            features = self._compute(inputs)
-        return {layer: feature.to(inputs.dtype) for layer, feature in features.items()}
+            features = self._graph(layers).to(inputs.device)(inputs)
+        return {layer: maps.to(inputs.dtype) for layer, maps in zip(layers, features, strict=True)}
 
-    def _compute(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
-        if not self._uses_intermediates:
-            return self.feature_extractor(inputs)
-        maps = take_intermediates(self.feature_extractor, self.backbone, inputs, self.idx)
-        return dict(zip(self.layers, maps, strict=True))
+    def _graph(self, layers: Sequence[str]) -> nn.Module:
+        """Return a module that gives the maps of ``layers`` as a tuple."""
+        if tuple(layers) not in self._graphs:
+            if self._uses_intermediates:
+                graph = _Intermediates(self._network[0], self.backbone, [self._by_name[name].index for name in layers])
+            elif list(layers) == self.layers:
+                graph = _Values(self.feature_extractor)
+            else:
+                graph = _Values(create_feature_extractor(self._network[0], {name: name for name in layers}))
+            self._graphs[tuple(layers)] = graph.eval()
+        return self._graphs[tuple(layers)]
+
+    def _compiled(self, layers: Sequence[str], image_size: tuple[int, int]) -> CompiledNetwork:
+        fingerprint = digest([self._weights_key(layers), list(layers)])
+        return load_or_compile(self._graph(layers), fingerprint, image_size, self.precision)
+
+    def _weights_key(self, layers: Sequence[str]) -> str:
+        """Return the hash of the weights that the features at ``layers`` depend on."""
+        if tuple(layers) not in self._fingerprints:
+            state = self._graph(layers).state_dict()
+            self._fingerprints[tuple(layers)] = digest(
+                [self.backbone, {name: content_key(tensor) for name, tensor in state.items()}]
+            )
+        return self._fingerprints[tuple(layers)]
+
+    def _fingerprint(self, device: torch.device) -> str:
+        """Return what tells the features of this extractor from those of others."""
+        described = self.describe(device)
+        where = "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
+        return digest(
+            [
+                self._weights_key(self.stored_layers),
+                [described[name] for name in ("runtime", "version", "precision")],
+                self.channels_last,
+                where,
+            ]
+        )
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._fingerprints.clear()
+        super()._load_from_state_dict(*args)
+
+
+class _Values(nn.Module):
+    """The maps of a network that gives them by name, as a tuple."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(self.network(images).values())
+
+
+class _Intermediates(nn.Module):
+    """The maps of a network that gives tokens, as a tuple."""
+
+    def __init__(self, network: nn.Module, architecture: str, indices: list[int]) -> None:
+        super().__init__()
+        self.network = network
+        self.architecture = architecture
+        self.indices = indices
+
+    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(take_intermediates(self.network, self.architecture, images, self.indices))
 
 
 @contextmanager

@@ -1,0 +1,127 @@
+"""The frozen network compiled by OpenVINO: torch's features in a fraction of the time, on a processor."""
+
+import importlib
+import sys
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from training_code.cache import TensorCache
+from training_code.files import digest
+
+#: On a processor OpenVINO where it can and on a GPU torch; or one of them everywhere.
+RUNTIMES = ("auto", "openvino", "torch")
+#: The precisions that it has, and their names there.
+COMPILED_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+class CompiledNetwork:
+    """A network compiled for this machine's processor and for images of one size.
+
+    Each image is computed on its own, as many at once as suits the processor, so that its features do not depend on
+    the others of its batch.
+
+    Parameters
+    ----------
+    blob
+        What `compile_network` returned.
+    precision
+        ``"float32"``, or ``"bfloat16"`` where the processor has it.
+    """
+
+    def __init__(self, blob: bytes, precision: str) -> None:
+        self._blob = blob
+        self._precision = precision
+        self._compiled: dict[str, Any] = {}
+
+    def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Return the network's outputs, float32, for images of shape (batch, 3, height, width)."""
+        compiled = self._load("LATENCY" if len(images) == 1 else "THROUGHPUT")
+        pixels = images.detach().float().cpu().contiguous().numpy()
+        found: list[list[np.ndarray]] = [[] for _ in pixels]
+        queue = import_openvino().AsyncInferQueue(compiled)
+        queue.set_callback(
+            lambda request, index: found[index].extend(output.data.copy() for output in request.output_tensors)
+        )
+        for index in range(len(pixels)):
+            queue.start_async({0: pixels[index : index + 1]}, index)
+        queue.wait_all()
+        return [torch.from_numpy(np.concatenate(outputs)) for outputs in zip(*found, strict=True)]
+
+    def _load(self, hint: str) -> Any:
+        if hint not in self._compiled:
+            self._compiled[hint] = _core().import_model(self._blob, "CPU", _properties(self._precision, hint))
+        return self._compiled[hint]
+
+
+def compile_network(module: nn.Module, image_size: tuple[int, int], precision: str) -> bytes:
+    """Return ``module``, which turns images into a tuple of maps, compiled for single images of ``image_size``.
+
+    Whatever OpenVINO or torch raise where a part of the network cannot be converted is passed on.
+    """
+    example = torch.zeros(1, 3, *image_size)
+    model = import_openvino().convert_model(module.eval(), example_input=example, input=list(example.shape))
+    compiled = _core().compile_model(model, "CPU", _properties(precision, "THROUGHPUT"))
+    return bytes(compiled.export_model().getbuffer())
+
+
+def load_or_compile(
+    module: nn.Module, fingerprint: str, image_size: tuple[int, int], precision: str
+) -> CompiledNetwork:
+    """Return ``module`` compiled, from memory or from disk where it was compiled before.
+
+    Parameters
+    ----------
+    module, image_size, precision
+        As in `compile_network`.
+    fingerprint
+        Tells the module and its weights from all others.
+    """
+    what = [fingerprint, image_size, precision, openvino_version(), _core().get_property("CPU", "FULL_DEVICE_NAME")]
+    key = digest(what)
+    if key not in _compiled:
+        stored = TensorCache().get(key)
+        if stored is None:
+            blob = compile_network(module, image_size, precision)
+            TensorCache().put(key, {"blob": torch.frombuffer(bytearray(blob), dtype=torch.uint8)})
+        else:
+            blob = stored["blob"].numpy().tobytes()
+        for oldest in list(_compiled)[: 1 - _IN_MEMORY]:
+            del _compiled[oldest]
+        _compiled[key] = CompiledNetwork(blob, precision)
+    return _compiled[key]
+
+
+# One that gives the layers of the store, one that gives those of a detector; they are large.
+_IN_MEMORY = 2
+_compiled: dict[str, CompiledNetwork] = {}
+
+
+@cache
+def import_openvino() -> ModuleType:
+    """Return OpenVINO without its telemetry, which tells its makers of every import and conversion unasked."""
+    sys.modules.setdefault("openvino_telemetry", None)  # an import of it fails, and OpenVINO goes on without
+    return importlib.import_module("openvino")
+
+
+def openvino_version() -> str:
+    """Return OpenVINO's version."""
+    return import_openvino().get_version().split("-")[0]
+
+
+@cache
+def _core() -> Any:
+    return import_openvino().Core()
+
+
+def _properties(precision: str, hint: str) -> dict[str, Any]:
+    # Without the first, OpenVINO takes half precision where the processor has it.
+    return {
+        "INFERENCE_PRECISION_HINT": COMPILED_PRECISIONS[precision],
+        "PERFORMANCE_HINT": hint,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+    }

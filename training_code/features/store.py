@@ -1,0 +1,142 @@
+"""The feature store: the features of an image under a backbone are computed once and shared by all configurations."""
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from training_code.cache import TensorCache, content_key
+from training_code.files import digest
+
+#: Always; never; or where reading from disk is faster than computing, as measured on the first batch.
+MODES = ("auto", "on", "off")
+
+Compute = Callable[[torch.Tensor, Sequence[str]], dict[str, torch.Tensor]]
+
+
+class FeatureStore:
+    """Features by the content of the preprocessed image, the extractor and the layer.
+
+    Another transform, augmentation, backbone, weight file, precision or runtime is another key, so that nothing has to
+    be told when any of them changes.
+
+    Parameters
+    ----------
+    cache
+        Where the features lie.
+    mode
+        One of `MODES`.
+
+    Attributes
+    ----------
+    hits, misses
+        Images whose features were read, and images whose features were computed.
+    seconds
+        Per image, to ``compute`` and to ``read``; empty where nothing was measured.
+    """
+
+    def __init__(self, cache: TensorCache, mode: str = "auto") -> None:
+        self.cache = cache
+        self.mode = mode
+        self.hits = self.misses = 0
+        self.seconds: dict[str, float] = {}
+
+    def take(
+        self,
+        images: torch.Tensor,
+        layers: Sequence[str],
+        stored_layers: Sequence[str],
+        fingerprint: Callable[[], str],
+        compute: Compute,
+    ) -> dict[str, torch.Tensor]:
+        """Return the features of ``images``, computed where they are not known.
+
+        Parameters
+        ----------
+        images
+            Preprocessed images, of shape (batch, 3, height, width).
+        layers
+            The layers that are asked for.
+        stored_layers
+            The layers that are computed and kept for later, in network order; ``layers`` are among them.
+        fingerprint
+            Tells everything that the features depend on beside image and layer; ``compute`` may change it once, where
+            it turns out that a runtime cannot take the network.
+        compute
+            Gives the features of images at layers.
+        """
+        if self.mode == "off":
+            return compute(images, layers)
+        names = [content_key(image) for image in images.cpu()]
+        found = self._read(fingerprint(), names, layers)
+        if missing := [index for index, features in enumerate(found) if features is None]:
+            # Of processes that need the same features at the same time one computes, the others wait and read.
+            with self.cache.lock(fingerprint()):
+                for index, features in zip(
+                    missing, self._read(fingerprint(), [names[index] for index in missing], layers), strict=True
+                ):
+                    found[index] = features
+                missing = [index for index in missing if found[index] is None]
+                if missing:
+                    chosen = [names[index] for index in missing]
+                    computed = self._compute(images[missing], chosen, layers, stored_layers, fingerprint, compute)
+                    for position, index in enumerate(missing):
+                        found[index] = {layer: computed[layer][position] for layer in layers}
+        self.misses += len(missing)
+        self.hits += len(found) - len(missing)
+        return {layer: torch.stack([features[layer] for features in found]).to(images) for layer in layers}
+
+    def describe(self) -> dict[str, object]:
+        """Return mode, hits, misses and measured times as plain data."""
+        return {"mode": self.mode, "hits": self.hits, "misses": self.misses, "seconds": self.seconds}
+
+    def _read(self, fingerprint: str, names: Sequence[str], layers: Sequence[str]) -> list[dict | None]:
+        entries = []
+        for name in names:
+            stored = {layer: self.cache.get(_key(fingerprint, name, layer)) for layer in layers}
+            whole = all(tensors and "features" in tensors for tensors in stored.values())
+            entries.append({layer: tensors["features"] for layer, tensors in stored.items()} if whole else None)
+        return entries
+
+    def _compute(
+        self,
+        images: torch.Tensor,
+        names: Sequence[str],
+        layers: Sequence[str],
+        stored_layers: Sequence[str],
+        fingerprint: Callable[[], str],
+        compute: Compute,
+    ) -> dict[str, torch.Tensor]:
+        measured = self.mode == "auto" and not self.seconds
+        if measured:
+            compute(images[:1], stored_layers)  # the first time takes longer: things are compiled and chosen
+        start = _clock(images)
+        computed = compute(images, stored_layers)
+        seconds = (_clock(images) - start) / len(images)
+        computed = {layer: maps.cpu() for layer, maps in computed.items()}
+        for position, name in enumerate(names):
+            for layer, maps in computed.items():
+                self.cache.put(_key(fingerprint(), name, layer), {"features": maps[position]})
+        if measured:
+            self._choose(seconds, [_key(fingerprint(), name, layer) for name in names for layer in layers], len(names))
+        return computed
+
+    def _choose(self, seconds: float, keys: Sequence[str], images: int) -> None:
+        """Step aside where reading ``keys``, the features of ``images`` images, takes longer than computing them."""
+        for key in keys:
+            self.cache.cool(key)
+        start = time.perf_counter()
+        for key in keys:
+            self.cache.get(key)
+        self.seconds = {"compute": seconds, "read": (time.perf_counter() - start) / images}
+        self.mode = "on" if self.seconds["read"] < seconds else "off"
+
+
+def _key(fingerprint: str, name: str, layer: str) -> str:
+    return digest([fingerprint, name, layer])
+
+
+def _clock(images: torch.Tensor) -> float:
+    if images.is_cuda:
+        torch.cuda.synchronize()
+    return time.perf_counter()
