@@ -7,6 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -63,7 +64,7 @@ class TensorCache:
                 return None
             if time.time() - path.stat().st_mtime > _TOUCH:
                 os.utime(path)
-        except (OSError, SafetensorError):
+        except (OSError, SafetensorError, RuntimeError):  # torch's for a file that another process removes right now
             return None
         return tensors
 
@@ -86,7 +87,8 @@ class TensorCache:
         except (OSError, SafetensorError):
             return False
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
         return True
 
     def cool(self, key: str) -> None:

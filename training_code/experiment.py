@@ -201,7 +201,7 @@ class Experiment:
         """
         configuration = configure(detector, arguments)
         backbone = configuration.backbone
-        self._check_enough_patches(configuration, map_sizes(backbone.recipe, self.image_size))
+        self._check_enough_images(configuration, map_sizes(backbone.recipe, self.image_size))
         weights = find_weights(backbone) if configuration.arguments["pre_trained"] else random_weights(backbone)
         mean, std = self._normalization(weights.recipe)
         identity = Identity(
@@ -248,8 +248,8 @@ class Experiment:
         )
         return dataset_html(self.dataset) + f"<p>{html.escape(protocol)}</p>"
 
-    def _check_enough_patches(self, configuration: Configuration, sizes: Mapping[str, tuple[int, int]]) -> None:
-        """Refuse what anomalib would stop at in the middle of training for want of patches."""
+    def _check_enough_images(self, configuration: Configuration, sizes: Mapping[str, tuple[int, int]]) -> None:
+        """Refuse what training would stop at for want of patches or of validation images."""
         images = len(split_validation(self.dataset.select("train"), self.validation_split, self.seed)[0])
         patches = [math.prod(sizes[layer]) for layer in configuration.layers]
         arguments = configuration.arguments
@@ -257,13 +257,8 @@ class Experiment:
             raise InputError(
                 f"coreset_sampling_ratio={ratio} selects nothing of {images * max(patches)} patches of {images} images"
             )
-        last_batch = images % self.train_batch_size or self.train_batch_size
-        if (size := arguments.get("fiber_batch_size")) and size > last_batch * min(patches):
-            raise InputError(
-                f"fiber_batch_size={size} is more than the {last_batch * min(patches)} positions of "
-                f"{configuration.layers[-1]} in the last batch, {last_batch} of the {images} training images; "
-                "choose a smaller one or another train_batch_size"
-            )
+        if arguments.get("patience") and not self.validation_split:
+            raise InputError("patience needs validation images: with validation_split=0 there are none")
 
     def _note(self, run: Run | SkippedRun) -> Run | SkippedRun:
         self.runs.append(run)
@@ -348,7 +343,7 @@ class Experiment:
         )
         engine = QuietEngine(configuration, folder)
         with timed(times, "fit"):
-            engine.fit(detector, datamodule.train_dataloader())
+            engine.fit(detector, datamodule)
         validation = engine.predict(detector, datamodule.val_dataloader()) if datamodule.val_data else None
         with timed(times, "test"):
             test = engine.predict(detector, datamodule.test_dataloader())
@@ -373,6 +368,7 @@ class Experiment:
             "times": times,
             "memory": peak_memory(),
             "features": features,
+            "training": {"epochs": engine.epochs},
             "checkpoint": {"sha256": sha256(checkpoint), "bytes": checkpoint.stat().st_size},
         }
 

@@ -12,11 +12,17 @@ from anomalib.callbacks import ModelCheckpoint
 from anomalib.engine import Engine
 from anomalib.models.components import AnomalibModule
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping
 from torch.utils.data import DataLoader
 
+from training_code.data.datamodule import SampleDataModule
 from training_code.detectors.configuration import Configuration
 from training_code.evaluation.measurement import median_seconds
 from training_code.evaluation.predictions import PredictionCollector, Predictions
+
+#: What early stopping goes by: the loss on held-out images without defects.
+MONITORED = "val_loss"
+CHECKPOINT = "model"
 
 
 class QuietEngine:
@@ -25,17 +31,23 @@ class QuietEngine:
     Parameters
     ----------
     configuration
-        Says for how many epochs to train.
+        Says for how many epochs to train, ``max_epochs``, and after how many without a smaller loss on the validation
+        images to stop, ``patience``.
     folder
         Receives the checkpoint, called ``model.ckpt``.
     """
 
     def __init__(self, configuration: Configuration, folder: Path) -> None:
         epochs = configuration.arguments.get("max_epochs")
+        self._patience = configuration.arguments.get("patience")
         self._collector = PredictionCollector()
-        checkpoint = ModelCheckpoint(folder, "model", save_weights_only=True)
+        callbacks: list[Callback] = [self._collector, *([] if epochs is None else [EpochProgress()])]
+        monitored = {} if self._patience is None else {"monitor": MONITORED, "mode": "min"}
+        if self._patience is not None:
+            callbacks.append(EarlyStopping(patience=self._patience, **monitored))
+        self._checkpoint = ModelCheckpoint(folder, CHECKPOINT, save_weights_only=True, **monitored)
         self._engine = Engine(
-            callbacks=[checkpoint, self._collector, *([] if epochs is None else [EpochProgress()])],
+            callbacks=[self._checkpoint, *callbacks],
             default_root_dir=folder / "engine",
             devices=1,
             logger=False,
@@ -45,10 +57,19 @@ class QuietEngine:
             **({} if epochs is None else {"max_epochs": epochs}),
         )
 
-    def fit(self, detector: AnomalibModule, loader: DataLoader) -> None:
-        """Train on the images of ``loader``."""
+    @property
+    def epochs(self) -> int:
+        """How many epochs were trained."""
+        return self._engine.trainer.fit_loop.epoch_progress.current.completed
+
+    def fit(self, detector: AnomalibModule, datamodule: SampleDataModule) -> None:
+        """Train on the training images; with ``patience`` the detector is then that of the best epoch."""
+        validation = None if self._patience is None else datamodule.val_dataloader()
         with _quiet():
-            self._engine.fit(detector, train_dataloaders=loader)
+            self._engine.fit(detector, datamodule.train_dataloader(), validation)
+        if self._patience is not None:
+            best = torch.load(self._checkpoint.best_model_path, "cpu", weights_only=True)
+            detector.load_state_dict(best["state_dict"])
 
     def predict(self, detector: AnomalibModule, loader: DataLoader) -> Predictions:
         """Return raw scores and maps for the images of ``loader``, whose dataset knows their defect types."""

@@ -8,6 +8,7 @@ from training_code import paths
 
 ORDER = (
     ("paths", "errors", "files"),
+    ("cache",),
     ("data",),
     ("backbones",),
     ("features",),

@@ -22,8 +22,8 @@ from torchvision.tv_tensors import Mask
 
 from training_code.cache import TensorCache
 from training_code.data.dataset import Dataset
-from training_code.data.inspection import Facts
 from training_code.data.images import decode_image, grey_values, read_image
+from training_code.data.inspection import Facts
 from training_code.data.layout import Sample
 from training_code.files import digest
 

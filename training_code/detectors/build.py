@@ -7,7 +7,7 @@ from anomalib.pre_processing import PreProcessor
 from torch import nn
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
-from training_code.detectors.configuration import Configuration
+from training_code.detectors.configuration import TRAINING, Configuration
 from training_code.detectors.patchcore import Patchcore
 from training_code.detectors.registry import get_detector
 from training_code.features.extractor import FeatureExtractor
@@ -45,7 +45,7 @@ def build_detector(
         Where features, and whatever else the detector can share with others, are looked up and kept.
     """
     entry = get_detector(configuration.detector)
-    arguments = {name: value for name, value in configuration.arguments.items() if name != "max_epochs"}
+    arguments = {name: value for name, value in configuration.arguments.items() if name not in TRAINING}
 
     def extractor(**_: object) -> FeatureExtractor:
         return FeatureExtractor(

@@ -18,6 +18,10 @@ from training_code.errors import InputError, unknown
 # Arguments of anomalib's classes that the experiment decides on.
 _DECIDED = {"self", "pre_processor", "post_processor", "evaluator", "visualizer"}
 
+#: Arguments of training, for detectors that train in epochs: how many at most, and after how many without progress to
+#: stop.
+TRAINING = ("max_epochs", "patience")
+
 
 @dataclass(frozen=True)
 class Configuration:
@@ -50,8 +54,8 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
     detector
         anomalib's class, or its name.
     arguments
-        The arguments under anomalib's names; ``max_epochs`` too for detectors that train in epochs. Without ``layers``
-        the backbone's default ones for the detector are taken.
+        The arguments under anomalib's names, and those of `TRAINING` for detectors that train in epochs. Without
+        ``layers`` the backbone's default ones for the detector are taken.
 
     Raises
     ------
@@ -90,14 +94,15 @@ def _signature(entry: Detector) -> tuple[dict[str, Any], dict[str, Any]]:
     defaults = {name: parameter.default for name, parameter in parameters.items() if name not in _DECIDED}
     if entry.max_epochs is not None:
         defaults["max_epochs"] = entry.max_epochs
-        hints["max_epochs"] = int
+        defaults["patience"] = None
+        hints |= {"max_epochs": int, "patience": int | None}
     return defaults, hints
 
 
 def _check(entry: Detector, name: str, value: Any, hint: Any) -> None:
     if not _matches(value, hint):
         raise InputError(f"{name}={value!r} of {entry.name} has a wrong type; valid: {_readable(hint)}")
-    valid, words = entry.checks.get(name) or (AT_LEAST_1 if name == "max_epochs" else (lambda _: True, ""))
+    valid, words = entry.checks.get(name) or (AT_LEAST_1 if name in TRAINING else (lambda _: True, ""))
     if value is not None and not valid(value):
         raise InputError(f"{name}={value!r} of {entry.name} is out of range; valid: {words}")
 

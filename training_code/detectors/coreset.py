@@ -146,7 +146,9 @@ def _unit_roundoff(features: torch.Tensor) -> float:
     return 2.0**-24 if torch.get_float32_matmul_precision() == "highest" else 2.0**-8
 
 
-def shared_k_center_greedy(features: torch.Tensor, n_select: int, start: int, cache: TensorCache | None) -> torch.Tensor:
+def shared_k_center_greedy(
+    features: torch.Tensor, n_select: int, start: int, cache: TensorCache | None
+) -> torch.Tensor:
     """Return the selection of `k_center_greedy`, read from ``cache`` as far as it is known, and kept there.
 
     A selection is kept under the content of its features: a smaller one is a prefix of it, a larger one continues it.

@@ -6,7 +6,9 @@ import torch
 QUERIES, ROWS = 1024, 2048
 
 
-def nearest_neighbors(queries: torch.Tensor, memory_bank: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def nearest_neighbors(
+    queries: torch.Tensor, memory_bank: torch.Tensor, count: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the nearest points of the memory bank, found by products and measured by differences.
 
     Parameters
@@ -29,7 +31,10 @@ def nearest_neighbors(queries: torch.Tensor, memory_bank: torch.Tensor, count: i
         raise ValueError(f"count={count} is out of range: 1 to {len(memory_bank)}")
     # Distances stay as they are when the origin moves, and rounding errors, which grow with the norms, get smaller.
     origin = memory_bank.float().mean(0)
-    blocks = [(begin, *_factors(memory_bank[begin : begin + ROWS].float() - origin)) for begin in range(0, len(memory_bank), ROWS)]
+    blocks = [
+        (begin, *_factors(memory_bank[begin : begin + ROWS].float() - origin))
+        for begin in range(0, len(memory_bank), ROWS)
+    ]
     distances = torch.empty(len(queries), count, dtype=queries.dtype, device=queries.device)
     indices = torch.empty(len(queries), count, dtype=torch.int64, device=queries.device)
     for begin in range(0, len(queries), QUERIES):

@@ -1,12 +1,34 @@
 """PaDiM with Gaussians that are fitted and evaluated in the cheaper exact form."""
 
+import torch
 from anomalib.metrics import Evaluator
 from anomalib.models import Padim as AnomalibPadim
+from anomalib.models.image.padim.torch_model import PadimModel as AnomalibPadimModel
 from anomalib.visualization import Visualizer
 from torch import nn
+from torch.nn import functional as F
 
 from training_code.detectors.gaussian import FactorizedAnomalyMapGenerator, FactorizedGaussian
 from training_code.detectors.smoothing import BandedGaussianBlur2d
+
+
+class PadimModel(AnomalibPadimModel):
+    """anomalib's `PadimModel`, whose embedding is made without the features that are not kept."""
+
+    def generate_embedding(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the chosen features of all layers, of shape (batch, n_features, height, width) of the first layer."""
+        first = features[self.layers[0]]
+        embedding = first.new_empty(len(first), len(self.idx), *first.shape[-2:])
+        begin = 0
+        for layer in self.layers:
+            end = begin + features[layer].shape[1]
+            places = ((self.idx >= begin) & (self.idx < end)).nonzero().flatten().to(first.device)
+            channels = self.idx[places] - begin
+            # One image at a time stays in the processor's caches.
+            for image, maps in zip(embedding, features[layer], strict=True):
+                image[places] = F.interpolate(maps[None, channels], size=first.shape[-2:], mode="nearest")[0]
+            begin = end
+        return embedding
 
 
 class Padim(AnomalibPadim):
@@ -26,6 +48,7 @@ class Padim(AnomalibPadim):
         super().__init__(
             backbone, layers, pre_trained, n_features, pre_processor, post_processor, evaluator, visualizer
         )
+        self.model.__class__ = PadimModel  # anomalib's class makes its model itself; this gives it our embedding
         self.model.gaussian = FactorizedGaussian()
         self.model.anomaly_map_generator = FactorizedAnomalyMapGenerator(self.model.gaussian)
         BandedGaussianBlur2d.replace(self.model.anomaly_map_generator.blur)

@@ -55,8 +55,8 @@ class Patchcore(AnomalibPatchcore):
     projection
         Whether the coreset is selected among randomly projected features, as in anomalib; None for where that has fewer
         dimensions than the features. Otherwise the selection goes by the features themselves.
-    backbone, layers, pre_trained, coreset_sampling_ratio, num_neighbors, precision
-        As in anomalib; so are the others.
+    others
+        As in anomalib.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class Patchcore(AnomalibPatchcore):
         coreset_sampling_ratio: float = 0.1,
         num_neighbors: int = 9,
         precision: str | PrecisionType = PrecisionType.FLOAT32,
-        projection: bool | None = None,
         pre_processor: nn.Module | bool = True,
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
+        projection: bool | None = None,
     ) -> None:
         super().__init__(
             backbone,

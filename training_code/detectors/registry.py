@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from anomalib.models import Cflow
 from anomalib.models.components import AnomalibModule
 from anomalib.models.image.cflow import torch_model as cflow_model
 from anomalib.models.image.padim import torch_model as padim_model
 from anomalib.models.image.patchcore import torch_model as patchcore_model
 
+from training_code.detectors.cflow import Cflow
 from training_code.detectors.padim import Padim
 from training_code.detectors.patchcore import Patchcore
 from training_code.errors import unknown
@@ -60,6 +60,7 @@ DETECTORS: dict[str, Detector] = {
             cflow_model,
             {
                 "fiber_batch_size": AT_LEAST_1,
+                "fiber_sampling_ratio": RATIO,
                 "decoder": one_of("freia-cflow"),
                 "condition_vector": (lambda value: value > 0 and value % 4 == 0, "a positive multiple of 4"),
                 "coupling_blocks": AT_LEAST_1,

@@ -68,7 +68,7 @@ def rank(scores: NDArray, labels: NDArray[np.bool_], region_weights: NDArray | N
     scores, labels = scores.reshape(-1), labels.reshape(-1)
     if labels.all() or not labels.any():
         raise ValueError("both normal and abnormal labels are needed")
-    order = np.argsort(-scores, kind="stable")
+    order = np.argsort(-scores)  # the order of tied scores plays no part
     ordered = scores[order]
     last_of_ties = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
     true_positives = np.cumsum(labels[order], dtype=np.int64)[last_of_ties]

@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import warnings
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -64,7 +65,9 @@ def compile_network(module: nn.Module, image_size: tuple[int, int], precision: s
     Whatever OpenVINO or torch raise where a part of the network cannot be converted is passed on.
     """
     example = torch.zeros(1, 3, *image_size)
-    model = import_openvino().convert_model(module.eval(), example_input=example, input=list(example.shape))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's and timm's about tracing, by which OpenVINO learns the network
+        model = import_openvino().convert_model(module.eval(), example_input=example, input=list(example.shape))
     compiled = _core().compile_model(model, "CPU", _properties(precision, "THROUGHPUT"))
     return bytes(compiled.export_model().getbuffer())
 

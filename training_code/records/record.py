@@ -65,6 +65,7 @@ class Record:
     times: dict[str, float] = field(default_factory=dict)  # seconds
     memory: dict[str, int] = field(default_factory=dict)  # peak, bytes
     features: dict[str, Any] = field(default_factory=dict)  # runtime, precision, and what the feature store did
+    training: dict[str, Any] = field(default_factory=dict)  # epochs that were trained
     checkpoint: dict[str, Any] = field(default_factory=dict)  # sha256, bytes
     environment: dict[str, Any] = field(default_factory=dict)
     git_commit: str | None = None

@@ -10,13 +10,20 @@ from training_code.detectors.configuration import configure
 from training_code.detectors.registry import DETECTORS
 from training_code.errors import InputError
 
+# What anomalib's classes do not have; without them ours do as anomalib's.
+OURS = {"Patchcore": {"projection": None}, "Cflow": {"fiber_sampling_ratio": 1.0}}
+
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_arguments_and_defaults_are_anomalibs(name):
     entry, theirs = DETECTORS[name], getattr(anomalib.models, name)
     assert issubclass(entry.cls, theirs)
-    assert inspect.signature(entry.cls) == inspect.signature(theirs)
-    assert set(entry.checks) <= set(inspect.signature(theirs).parameters)
+    own = inspect.signature(entry.cls).parameters
+    added = OURS.get(name, {})
+    assert {argument: own[argument].default for argument in added} == added
+    shared = [parameter for argument, parameter in own.items() if argument not in added]
+    assert shared == list(inspect.signature(theirs).parameters.values())
+    assert set(entry.checks) <= set(own)
 
 
 def test_defaults_are_filled_in():
@@ -27,8 +34,10 @@ def test_defaults_are_filled_in():
         "num_neighbors": 9,
         "pre_trained": True,
         "precision": "float32",
+        "projection": None,
     }
-    assert configure(Cflow, {}).arguments["max_epochs"] == 30
+    cflow = configure(Cflow, {}).arguments
+    assert cflow["max_epochs"] == 30 and cflow["patience"] is None
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
-import numpy as np
 import pytest
 import torch
 from anomalib.models.components import KCenterGreedy
 
+from training_code.cache import TensorCache
 from training_code.detectors import coreset
-from training_code.detectors.coreset import BlockedKCenterGreedy, k_center_greedy
+from training_code.detectors.coreset import k_center_greedy, shared_k_center_greedy
 
 
 def one_at_a_time(features, n_select, start):
@@ -30,14 +30,62 @@ def _inputs():
         "lattice": torch.cartesian_prod(torch.arange(50.0), torch.arange(50.0)),
         "collinear": torch.cat([line, 2 * line, line + 1e-6 * torch.randn(3000, 1, generator=generator)], 1),
         "few": torch.randn(7, 3, generator=generator),
+        "far from the origin": 1e4 + torch.randn(3000, 20, generator=generator),
+        "one far away": torch.cat([torch.full((1, 6), 1e15), torch.randn(2000, 6, generator=generator)]),
     }
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", _inputs())
-def test_the_selection_is_that_of_the_loop_index_for_index(name):
-    features = _inputs()[name]
+def test_the_selection_is_that_of_the_loop_index_for_index(name, dtype):
+    features = _inputs()[name].to(dtype)
     count = min(600, len(features))
     assert k_center_greedy(features, count, start=3).tolist() == one_at_a_time(features, count, 3)
+
+
+def test_products_in_low_precision_select_the_same():
+    features = _inputs()["random"]
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = k_center_greedy(features, 300, 3).tolist()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert found == one_at_a_time(features, 300, 3)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_selects_the_same():
+    features = _inputs()["random"]
+    assert torch.equal(k_center_greedy(features.cuda(), 400, 3), k_center_greedy(features, 400, 3))
+
+
+@pytest.mark.parametrize("name", ["random", "duplicated"])
+def test_the_selection_is_that_of_anomalibs_sampler_on_the_same_features(name):
+    features = _inputs()[name]
+    if name == "duplicated":  # points that occur three times, fewer of them selected than there are
+        features = _inputs()["random"][:1000].repeat(3, 1)
+    torch.manual_seed(5)
+    theirs = KCenterGreedy(features[:, :, None], 0.1).select_coreset_idxs()  # three dimensions are not projected
+    torch.manual_seed(5)
+    start = int(torch.randint(len(features), (1,)))
+    assert k_center_greedy(features, len(theirs), start).tolist() == theirs
+
+
+def test_a_selection_is_continued_and_shortened_from_the_cache(tmp_path, monkeypatch):
+    features, cache = _inputs()["clustered"], TensorCache(tmp_path)
+    expected = k_center_greedy(features, 300, 2)
+    assert torch.equal(shared_k_center_greedy(features, 100, 2, cache), expected[:100])
+    assert torch.equal(shared_k_center_greedy(features, 300, 2, cache), expected)
+    assert not torch.equal(shared_k_center_greedy(features, 100, 7, cache), expected[:100])
+    monkeypatch.setattr(coreset, "k_center_greedy", None)  # from here on nothing is selected any more
+    assert torch.equal(shared_k_center_greedy(features, 300, 2, cache), expected)
+    assert torch.equal(shared_k_center_greedy(features, 50, 2, cache), expected[:50])
+
+
+def test_features_that_are_not_finite_are_refused():
+    with pytest.raises(ValueError, match="not all finite"):
+        k_center_greedy(torch.tensor([[0.0], [torch.inf], [1.0]]), 2)
 
 
 def test_blocks_smaller_than_the_selection_make_no_difference(monkeypatch):
@@ -57,19 +105,6 @@ def test_every_point_is_selected_once_when_all_are_asked_for():
     for name in ("duplicated", "constant"):
         features = _inputs()[name][:700]
         assert sorted(k_center_greedy(features, 700).tolist()) == list(range(700))
-
-
-@pytest.mark.parametrize("name", ["random", "duplicated"])
-def test_anomalibs_sampler_selects_the_same_from_the_same_seed(name):
-    embedding = _inputs()[name]
-    if name == "duplicated":  # points that occur three times, fewer of them selected than there are
-        embedding = _inputs()["random"][:1000].repeat(3, 1)
-    selections = []
-    for sampler in (KCenterGreedy, BlockedKCenterGreedy):
-        torch.manual_seed(5)
-        np.random.seed(5)
-        selections.append(sampler(embedding, 0.1).select_coreset_idxs())
-    assert selections[0] == selections[1] and len(selections[0]) == 300
 
 
 @pytest.mark.parametrize(("count", "start"), [(0, 0), (8, 0), (3, 7), (3, -1)])

@@ -1,0 +1,54 @@
+"""The blocked search finds the neighbours and distances of the plain one, more exactly."""
+
+import pytest
+import torch
+
+from training_code.detectors import neighbors
+from training_code.detectors.neighbors import nearest_neighbors
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def _inputs():
+    generator = torch.Generator().manual_seed(1)
+    line = torch.randn(400, 1, generator=generator)
+    return {
+        "random": torch.randn(400, 12, generator=generator),
+        "clustered": torch.randn(8, 12, generator=generator).repeat_interleave(50, 0)
+        + 1e-3 * torch.randn(400, 12, generator=generator),
+        "duplicated": torch.randint(0, 3, (400, 4), generator=generator).float(),
+        "constant": torch.ones(400, 5),
+        "collinear": torch.cat([line, 2 * line, line + 1e-6 * torch.randn(400, 1, generator=generator)], 1),
+        "far from the origin": 1e4 + torch.randn(400, 12, generator=generator),
+    }
+
+
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("name", _inputs())
+def test_distances_are_those_in_float64(name, count, monkeypatch):
+    monkeypatch.setattr(neighbors, "QUERIES", 64)
+    monkeypatch.setattr(neighbors, "ROWS", 90)
+    bank = _inputs()[name]
+    queries = bank[::3] + 0.05
+    distances, indices = nearest_neighbors(queries, bank, count)
+    exact = torch.cdist(queries.double(), bank.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    expected = exact.sort(dim=1).values[:, :count]
+    assert distances.shape == indices.shape == (len(queries), count)
+    assert torch.allclose(distances.double(), exact.gather(1, indices), rtol=1e-6, atol=1e-7)
+    # Among neighbours whose squared distances are equal to the precision of float32 the other one may be found.
+    precision = 4 * 2**-24 * bank.shape[1] * (bank - bank.mean(0)).square().sum(1).max()
+    assert (exact.gather(1, indices).square() - expected.square()).abs().max() <= precision + 1e-12
+    assert all(len(set(row.tolist())) == count for row in indices)
+
+
+def test_half_precision_is_computed_in_single():
+    bank = 100 * torch.randn(50, 300, generator=GENERATOR).half()
+    distances, indices = nearest_neighbors(bank[:7], bank, 1)
+    assert distances.dtype == torch.half and not distances.any()
+    assert indices.flatten().tolist() == list(range(7))
+
+
+@pytest.mark.parametrize("count", [0, 11])
+def test_impossible_counts_are_refused(count):
+    with pytest.raises(ValueError, match="out of range: 1 to 10"):
+        nearest_neighbors(torch.zeros(2, 3), torch.zeros(10, 3), count)

@@ -1,0 +1,124 @@
+"""The store gives the features that computing gives, once for all configurations."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from training_code.backbones.registry import get_backbone
+from training_code.cache import TensorCache
+from training_code.features import store as store_module
+from training_code.features.extractor import FeatureExtractor
+from training_code.features.store import FeatureStore
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return get_backbone("resnet18").recipe.create()
+
+
+@pytest.fixture
+def images():
+    return torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+def _extractor(network, folder, layers=("layer2", "layer3"), mode="on", **options):
+    store = FeatureStore(TensorCache(folder), mode)
+    return FeatureExtractor(network, get_backbone("resnet18"), list(layers), store=store, **options), store
+
+
+def _count(extractor, monkeypatch):
+    """Return a list that grows by the number of images of each pass through the backbone."""
+    passes, compute = [], extractor._compute
+    monkeypatch.setattr(
+        extractor, "_compute", lambda images, layers: passes.append(len(images)) or compute(images, layers)
+    )
+    return passes
+
+
+def test_one_pass_serves_every_choice_of_layers_and_every_batch(network, images, tmp_path, monkeypatch):
+    plain = FeatureExtractor(network, get_backbone("resnet18"), ["layer1", "layer2", "layer3", "layer4"])(images)
+    first, store = _extractor(network, tmp_path)
+    first(images)
+    assert (store.hits, store.misses) == (0, 5)
+    for layers in (["layer1", "layer2", "layer3"], ["layer2"], ["layer2", "layer3", "layer4"]):
+        other, store = _extractor(network, tmp_path, layers)
+        passes = _count(other, monkeypatch)
+        found = {
+            layer: torch.cat(maps)
+            for layer, maps in zip(
+                layers, zip(*[other(batch).values() for batch in images.flip(0).split(2)], strict=True), strict=True
+            )
+        }
+        assert not passes and (store.hits, store.misses) == (5, 0)
+        for layer in layers:
+            assert torch.allclose(found[layer].flip(0), plain[layer], rtol=1e-4, atol=1e-5)
+
+
+def test_layers_that_are_not_kept_by_default_are_computed_when_they_are_asked_for(network, images, tmp_path):
+    _extractor(network, tmp_path)[0](images)
+    stem, store = _extractor(network, tmp_path, ["act1", "layer2"])
+    found = stem(images)
+    assert store.misses == 5
+    expected = FeatureExtractor(network, get_backbone("resnet18"), ["act1", "layer2"])(images)
+    assert all(torch.allclose(found[layer], expected[layer], atol=1e-5) for layer in expected)
+
+
+def test_only_images_that_are_not_known_are_computed(network, images, tmp_path, monkeypatch):
+    _extractor(network, tmp_path)[0](images[:3])
+    extractor, store = _extractor(network, tmp_path)
+    passes = _count(extractor, monkeypatch)
+    found = extractor(images)
+    assert passes == [2] and (store.hits, store.misses) == (3, 2)
+    expected = FeatureExtractor(network, get_backbone("resnet18"), ["layer2", "layer3"])(images)
+    assert all(torch.allclose(found[layer], expected[layer], atol=1e-5) for layer in expected)
+
+
+@pytest.mark.parametrize("change", ["image", "weights", "precision", "runtime", "size"])
+def test_whatever_the_features_depend_on_makes_a_miss(network, images, tmp_path, change):
+    _extractor(network, tmp_path)[0](images)
+    options = {"precision": {"precision": "bfloat16"}, "runtime": {"runtime": "openvino"}}.get(change, {})
+    if change == "weights":
+        with torch.no_grad():
+            network.layer1[0].conv1.weight[0, 0, 0, 0] += 1e-3
+    if change == "image":
+        images = images + 1e-6
+    if change == "size":
+        images = images[..., :32]
+    extractor, store = _extractor(network, tmp_path, **options)
+    extractor(images)
+    assert (store.hits, store.misses) == (0, 5)
+
+
+def test_damaged_features_are_computed_again(network, images, tmp_path):
+    expected = _extractor(network, tmp_path)[0](images)
+    for path in list(tmp_path.rglob("*.safetensors"))[::2]:
+        path.write_bytes(path.read_bytes()[:-5])
+    extractor, store = _extractor(network, tmp_path)
+    found = extractor(images)
+    assert store.misses > 0 and all(torch.equal(found[layer], expected[layer]) for layer in expected)
+
+
+def test_off_neither_reads_nor_writes(network, images, tmp_path):
+    extractor, store = _extractor(network, tmp_path, mode="off")
+    extractor(images)
+    assert not list(tmp_path.rglob("*.safetensors")) and (store.hits, store.misses) == (0, 0)
+
+
+@pytest.mark.parametrize(("read", "mode"), [(1000.0, "off"), (0.0, "on")])
+def test_auto_keeps_to_what_is_faster_and_says_what_it_measured(network, images, tmp_path, monkeypatch, read, mode):
+    clock = iter([0.0, 1.0, 2.0, 2.0 + read])
+    monkeypatch.setattr(store_module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
+    extractor, store = _extractor(network, tmp_path, mode="auto")
+    extractor(images)
+    monkeypatch.undo()
+    assert store.describe() == {
+        "mode": mode,
+        "hits": 0,
+        "misses": 5,
+        "seconds": {"compute": pytest.approx(0.2), "read": read / 5},
+    }
+    passes = _count(extractor, monkeypatch)
+    extractor(images)
+    assert len(passes) == (mode == "off")
