@@ -65,7 +65,7 @@ class QuietEngine:
     def fit(self, detector: AnomalibModule, datamodule: SampleDataModule) -> None:
         """Train on the training images; with ``patience`` the detector is then that of the best epoch."""
         validation = None if self._patience is None else datamodule.val_dataloader()
-        with _quiet():
+        with quiet():
             self._engine.fit(detector, datamodule.train_dataloader(), validation)
         if self._patience is not None:
             best = torch.load(self._checkpoint.best_model_path, "cpu", weights_only=True)
@@ -73,7 +73,7 @@ class QuietEngine:
 
     def predict(self, detector: AnomalibModule, loader: DataLoader) -> Predictions:
         """Return raw scores and maps for the images of ``loader``, whose dataset knows their defect types."""
-        with _quiet():
+        with quiet():
             self._engine.predict(detector, dataloaders=loader, return_predictions=False)
         return self._collector.take(loader.dataset.defect_types)
 
@@ -111,7 +111,7 @@ class EpochProgress(Callback):
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Lightning and anomalib from telling about devices, tips and things that are meant to be as they are."""
     logging.disable(logging.WARNING)
     try:

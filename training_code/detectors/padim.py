@@ -25,7 +25,7 @@ class PadimModel(AnomalibPadimModel):
             places = ((self.idx >= begin) & (self.idx < end)).nonzero().flatten().to(first.device)
             channels = self.idx[places] - begin
             # One image at a time stays in the processor's caches.
-            for image, maps in zip(embedding, features[layer], strict=True):
+            for image, maps in zip(embedding, features[layer], strict=True) if len(places) else ():
                 image[places] = F.interpolate(maps[None, channels], size=first.shape[-2:], mode="nearest")[0]
             begin = end
         return embedding

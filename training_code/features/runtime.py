@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import threading
 import warnings
 from functools import cache
 from types import ModuleType
@@ -43,15 +44,23 @@ class CompiledNetwork:
         """Return the network's outputs, float32, for images of shape (batch, 3, height, width)."""
         compiled = self._load("LATENCY" if len(images) == 1 else "THROUGHPUT")
         pixels = images.detach().float().cpu().contiguous().numpy()
-        found: list[list[np.ndarray]] = [[] for _ in pixels]
+        outputs: list[np.ndarray] = []
+        lock = threading.Lock()
+
+        def keep(request: Any, index: int) -> None:
+            maps = [output.data for output in request.output_tensors]
+            with lock:
+                if not outputs:  # some networks tell the shapes of their maps only when they have computed them
+                    outputs.extend(np.empty((len(pixels), *single.shape[1:]), single.dtype) for single in maps)
+            for output, single in zip(outputs, maps, strict=True):
+                output[index] = single[0]
+
         queue = import_openvino().AsyncInferQueue(compiled)
-        queue.set_callback(
-            lambda request, index: found[index].extend(output.data.copy() for output in request.output_tensors)
-        )
+        queue.set_callback(keep)
         for index in range(len(pixels)):
             queue.start_async({0: pixels[index : index + 1]}, index)
         queue.wait_all()
-        return [torch.from_numpy(np.concatenate(outputs)) for outputs in zip(*found, strict=True)]
+        return [torch.from_numpy(output) for output in outputs]
 
     def _load(self, hint: str) -> Any:
         if hint not in self._compiled:
@@ -65,9 +74,10 @@ def compile_network(module: nn.Module, image_size: tuple[int, int], precision: s
     Whatever OpenVINO or torch raise where a part of the network cannot be converted is passed on.
     """
     example = torch.zeros(1, 3, *image_size)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # torch's and timm's about tracing, by which OpenVINO learns the network
-        model = import_openvino().convert_model(module.eval(), example_input=example, input=list(example.shape))
+        traced = torch.jit.trace(module.eval(), example, check_trace=False)  # the check takes longer than all the rest
+        model = import_openvino().convert_model(traced, input=list(example.shape))
     compiled = _core().compile_model(model, "CPU", _properties(precision, "THROUGHPUT"))
     return bytes(compiled.export_model().getbuffer())
 

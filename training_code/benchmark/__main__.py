@@ -1,0 +1,59 @@
+"""Measure plain anomalib and this project side by side: ``python -m training_code.benchmark [--data DATASET]``."""
+
+import argparse
+import datetime
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from training_code import paths
+from training_code.benchmark import measurements
+from training_code.benchmark.report import table
+from training_code.errors import InputError, choices, run_command, unknown
+from training_code.files import write_json
+from training_code.records.environment import describe_environment, git_commit
+
+
+def main(arguments: list[str]) -> int:
+    """Run the measurements that were asked for, print and store them."""
+    parser = argparse.ArgumentParser(prog="python -m training_code.benchmark", description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="textures", help="a folder in data/ or a path; textures by default")
+    parser.add_argument("--only", nargs="+", metavar="NAME", help=f"one or more of {choices(measurements.ALL)}")
+    parser.add_argument("--output", type=Path, default=paths.RESULTS / "benchmark.json", help="where the figures go")
+    options = parser.parse_args(arguments)
+    for name in options.only or []:
+        if name not in measurements.ALL:
+            raise unknown("measurement", name, measurements.ALL)
+    chosen = options.only or list(measurements.ALL)
+    if options.output.is_dir():
+        raise InputError(f"{options.output} is a folder; valid: the name of a file")
+    rows: dict[str, Any] = {}
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
+        bench = measurements.Bench(options.data, Path(scratch))
+        for number, name in enumerate(chosen, 1):
+            minutes = (time.perf_counter() - started) / 60
+            print(f"[{number}/{len(chosen)}] {name} (after {minutes:.0f} min)", flush=True)
+            measure: Callable[[measurements.Bench], dict[str, Any]] = measurements.ALL[name]
+            rows[name] = measure(bench)
+            write_json(options.output, _report(options.data, rows))
+    print(table(rows))
+    print(f"stored in {paths.relative_to_root(options.output)}")
+    return 0
+
+
+def _report(data: str, rows: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "finished": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "data": data,
+        "environment": describe_environment(),
+        "git_commit": git_commit(),
+        "measurements": rows,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

@@ -1,0 +1,274 @@
+"""What is measured: every measurement gives seconds of both sides, their ratio, and how far the results differ."""
+
+import itertools
+import multiprocessing
+import operator
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from sklearn.metrics import roc_auc_score
+
+from training_code.benchmark import ours, parts, plain
+from training_code.benchmark.images import copy_images, make_images
+
+SEED = 42
+SIDE = 256
+BACKBONE = "efficientnet_lite0"
+LAYERS = ["blocks.1", "blocks.2", "blocks.4"]
+PADIM = {"backbone": BACKBONE, "layers": LAYERS, "n_features": 100}
+PATCHCORE = {"backbone": BACKBONE, "layers": ["blocks.2", "blocks.4"], "coreset_sampling_ratio": 0.1}
+# Of the sweep: images that are trained on, ratios from small to large, choices of layers from dear to cheap.
+SWEEP_IMAGES = 50
+RATIOS = (0.01, 0.02, 0.05)
+LAYER_CHOICES = (LAYERS, ["blocks.1", "blocks.2"], ["blocks.2", "blocks.4"])
+
+
+@dataclass
+class Bench:
+    """The images, and a folder for what is left over."""
+
+    data: str
+    scratch: Path
+
+    def apart(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what ``work`` gives in a fresh process, whose memory nothing else has touched."""
+        os.environ["TQDM_DISABLE"] = "1"  # the new process is not to draw bars
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            return pool.submit(work, *arguments).result()
+
+    def images(self, count: int) -> Path:
+        """Return a folder with that many training images, or all there are."""
+        folder = self.scratch / f"images-{count}"
+        return folder if folder.is_dir() else copy_images(self.data, count, folder)
+
+    def fresh(self) -> Path:
+        """Return the name of a folder that is not there yet."""
+        return self.scratch / f"fresh-{next(_NUMBERS)}"
+
+
+_NUMBERS = itertools.count()
+
+
+def coreset(bench: Bench) -> dict[str, Any]:
+    """50,000 points of 150 dimensions, 5 %."""
+    size = (50_000, 150, 0.05)
+    found = {kind: bench.apart(parts.coreset, kind, *size) for kind in ("plain", "same features", "ours")}
+    same = found["same features"]
+    return _compared(found["plain"]["seconds"], found["ours"]["seconds"]) | {
+        "plain_same_features": same["seconds"],
+        "ratio_same_features": same["seconds"] / found["ours"]["seconds"],
+        "same_points": set(same["order"]) == set(found["ours"]["order"]),
+        "in_the_same_place": sum(map(operator.eq, same["order"], found["ours"]["order"])) / len(same["order"]),
+    }
+
+
+def gaussian(bench: Bench) -> dict[str, Any]:
+    """200 images, 100 features, 64 × 64 positions."""
+    theirs, own = (bench.apart(parts.gaussian, kind, 200, 100) for kind in ("plain", "ours"))
+    difference = ((own["distances"] - theirs["distances"]) / theirs["distances"]).abs().max()
+    return _compared(theirs["seconds"], own["seconds"]) | {
+        "largest_relative_difference": float(difference),
+        "memory": {"plain": theirs["memory"], "ours": own["memory"]},
+    }
+
+
+def gaussian_550(bench: Bench) -> dict[str, Any]:
+    """100 images, 550 features, 64 × 64 positions; plain anomalib's batched inverse does not finish in a long time."""
+    own = bench.apart(parts.gaussian, "ours", 100, 550)
+    return {"ours": own["seconds"], "memory": {"ours": own["memory"]}}
+
+
+def backbones(bench: Bench) -> dict[str, Any]:
+    """32 images of 256 × 256 pixels."""
+    rows = {}
+    for name in (BACKBONE, "resnet18", "wide_resnet50_2"):
+        theirs, own = (bench.apart(parts.backbone, kind, name, bench.scratch / "cache") for kind in ("plain", "ours"))
+        again = bench.apart(parts.backbone, "ours", name, bench.scratch / "cache")
+        difference = max(
+            float((own["features"][layer] - maps).abs().max() / (maps.max() - maps.min()))
+            for layer, maps in theirs["features"].items()
+        )
+        rows[name] = _compared(theirs["seconds"], own["seconds"]) | {
+            "images_per_second": {"plain": 32 / theirs["seconds"], "ours": 32 / own["seconds"]},
+            "largest_difference_of_range": difference,
+            "first_call": {"plain": theirs["first"], "ours": own["first"], "ours_compiled_before": again["first"]},
+        }
+    return rows
+
+
+def padim(bench: Bench) -> dict[str, Any]:
+    """PaDiM, 100 features, 200 images.
+
+    ``fit`` is with an empty feature store, ``fit_first`` compiles the backbone as well, ``fit_warm`` knows the images.
+    """
+    return _detector(bench, "Padim", PADIM, bench.images(200))
+
+
+def patchcore(bench: Bench) -> dict[str, Any]:
+    """PatchCore, ratio 0.1, 100 images; also with anomalib's projection, which ours does without by default."""
+    folder = bench.images(100)
+    row = _detector(bench, "Patchcore", PATCHCORE, folder)
+    theirs = row.pop("plain_result")
+    projected = _ours(bench, folder, "Patchcore", PATCHCORE | {"projection": True}, bench.fresh())
+    return row | {"with_projection": {"fit": projected["fit"], "difference": _differences(theirs, projected)}}
+
+
+def sweep(bench: Bench) -> dict[str, Any]:
+    """24 configurations over one backbone: in one process, against the dearest alone, against plain anomalib.
+
+    Plain anomalib runs a third of them, every choice of layers with another ratio. The others are extrapolated: PaDiM
+    by their number, PatchCore in proportion to patches times centers, which its coreset takes.
+    """
+    folder = bench.images(SWEEP_IMAGES)
+    configurations = sweep_configurations()
+    alone, shared = _sweep(bench, [dearest()]), _sweep(bench, configurations)
+    measured = [configuration for configuration in configurations if _measured_plainly(*configuration)]
+    seconds = []
+    for detector, arguments in measured:
+        found = bench.apart(plain.run_plain, folder, detector, arguments, SIDE, SEED, bench.fresh())
+        seconds.append(found["fit"] + found["test"])
+    estimate = 0.0
+    for name in ("Padim", "Patchcore"):
+        share = sum(_weight(*entry) for entry in configurations if entry[0] == name) / sum(
+            _weight(*entry) for entry in measured if entry[0] == name
+        )
+        estimate += share * sum(took for entry, took in zip(measured, seconds, strict=True) if entry[0] == name)
+    return _compared(estimate, sum(shared)) | {
+        "plain_is_extrapolated_from": len(measured),
+        "plain_measured": seconds,
+        "configurations": len(configurations),
+        "dearest_alone": sum(alone),
+        "times_the_dearest": sum(shared) / sum(alone),
+        "each": shared,
+    }
+
+
+def sweep_configurations(count: int = 24) -> list[tuple[str, dict[str, Any]]]:
+    """Return the first ``count`` configurations of the sweep: 18 of PatchCore and 6 of PaDiM, mixed."""
+    patchcores = [
+        (
+            "Patchcore",
+            {"backbone": BACKBONE, "layers": layers, "coreset_sampling_ratio": ratio, "num_neighbors": count_},
+        )
+        for layers in LAYER_CHOICES
+        for ratio in RATIOS
+        for count_ in (1, 9)
+    ]
+    padims = [
+        ("Padim", {"backbone": BACKBONE, "layers": layers, "n_features": features})
+        for layers in LAYER_CHOICES
+        for features in (30, 60)
+    ]
+    mixed = [entry for index, padim_ in enumerate(padims) for entry in (padim_, *patchcores[3 * index : 3 * index + 3])]
+    return mixed[:count]
+
+
+def dearest() -> tuple[str, dict[str, Any]]:
+    """Return the most expensive configuration of the sweep."""
+    return max(sweep_configurations(), key=lambda entry: _weight(*entry))
+
+
+def thousand(bench: Bench) -> dict[str, Any]:
+    """1,000 images, Wide ResNet-50-2 with random weights, layers 2 and 3, ratio 0.01."""
+    folder = bench.scratch / "thousand"
+    if not folder.is_dir():
+        make_images(1000, SIDE, folder)
+    layers = ["layer2", "layer3"]
+    arguments = {"backbone": "wide_resnet50_2", "layers": layers, "pre_trained": False, "coreset_sampling_ratio": 0.01}
+    found = _ours(bench, folder, "Patchcore", arguments, bench.fresh(), False)
+    return {"ours": found["fit"], "memory": {"ours": found["memory"]["host"]}}
+
+
+def growth(bench: Bench) -> dict[str, Any]:
+    """How the cost grows with images, patches, dimensions and configurations, at four sizes each."""
+    times: dict[str, dict[str, float]] = {"images": {}, "patches": {}, "dimensions": {}, "configurations": {}}
+    for images in (25, 50, 100, 200):
+        found = _ours(bench, bench.images(images), "Padim", PADIM, bench.fresh(), False)
+        times["images"][str(images)] = found["fit"]
+    for patches in (25_000, 50_000, 100_000, 200_000):
+        times["patches"][str(patches)] = bench.apart(parts.coreset, "ours", patches, 150, 0.01)["seconds"]
+    for dimensions in (50, 100, 200, 400):
+        times["dimensions"][str(dimensions)] = bench.apart(parts.gaussian, "ours", 100, dimensions)["seconds"]
+    for count in (3, 6, 12, 24):
+        times["configurations"][str(count)] = sum(_sweep(bench, sweep_configurations(count)))
+    return times
+
+
+def machine(bench: Bench) -> dict[str, Any]:
+    """Operations and bytes a second that the machine can do, to compare with."""
+    return bench.apart(parts.machine)
+
+
+ALL: dict[str, Callable[[Bench], dict[str, Any]]] = {
+    work.__name__: work
+    for work in (machine, coreset, gaussian, gaussian_550, backbones, padim, patchcore, sweep, thousand, growth)
+}
+
+
+def _detector(bench: Bench, detector: str, arguments: dict[str, Any], folder: Path) -> dict[str, Any]:
+    theirs = bench.apart(plain.run_plain, folder, detector, arguments, SIDE, SEED, bench.fresh())
+    first = _ours(bench, folder, detector, arguments, bench.fresh(), False)
+    cache = bench.fresh()
+    _ours(bench, make_images(4, SIDE, bench.fresh()), detector, arguments, cache, False)  # compiles the backbone
+    own = _ours(bench, folder, detector, arguments, cache)
+    warm = _ours(bench, folder, detector, arguments, cache)
+    images = len(theirs["labels"])
+    row = {
+        "images": {"train": len(list((folder / "train").rglob("*.png"))), "test": images},
+        "fit": _compared(theirs["fit"], own["fit"]),
+        "fit_first": _compared(theirs["fit"], first["fit"]),
+        "fit_warm": _compared(theirs["fit"], warm["fit"]),
+        "predict": _compared(theirs["test"], own["test"]),
+        "images_per_second": {"plain": images / theirs["test"], "ours": images / own["test"]},
+        "memory": {"plain": theirs["memory"]["host"], "ours": own["memory"]["host"]},
+        "difference": _differences(theirs, own),
+    }
+    return row if detector == "Padim" else row | {"plain_result": theirs}
+
+
+def _sweep(bench: Bench, configurations: list[tuple[str, dict[str, Any]]]) -> list[float]:
+    folder = bench.images(SWEEP_IMAGES)
+    return bench.apart(ours.run_sweep, folder, configurations, SIDE, SEED, bench.fresh(), bench.fresh())
+
+
+def _ours(
+    bench: Bench, folder: Path, detector: str, arguments: dict[str, Any], cache: Path, test: bool = True
+) -> dict[str, Any]:
+    return bench.apart(ours.run_ours, folder, detector, arguments, SIDE, SEED, bench.fresh(), cache, test)
+
+
+def _differences(theirs: dict[str, Any], own: dict[str, Any]) -> dict[str, float]:
+    """Return the differences of both AUROCs, and the largest one of a score as a part of it."""
+    areas = {
+        name: abs(float(roc_auc_score(theirs[truth], theirs[values])) - float(roc_auc_score(own[truth], own[values])))
+        for name, truth, values in (("image_AUROC", "labels", "scores"), ("pixel_AUROC", "masks", "maps"))
+        if torch.as_tensor(theirs[truth]).any()
+    }
+    # Both read the test images in an order of their own: sorted scores are compared.
+    scores = torch.sort(theirs["scores"].double()).values, torch.sort(own["scores"].double()).values
+    return areas | {"scores_relative": float(((scores[1] - scores[0]) / scores[0]).abs().max())}
+
+
+def _compared(theirs: float, own: float) -> dict[str, float]:
+    return {"plain": theirs, "ours": own, "ratio": theirs / own}
+
+
+def _measured_plainly(detector: str, arguments: dict[str, Any]) -> bool:
+    place = LAYER_CHOICES.index(arguments["layers"])
+    if detector == "Padim":
+        return place != 0 and arguments["n_features"] == 30
+    return arguments["coreset_sampling_ratio"] == RATIOS[(0, 1, 2)[place]]
+
+
+def _weight(detector: str, arguments: dict[str, Any]) -> float:
+    """Return what the cost of a configuration of plain anomalib is in proportion to."""
+    if detector == "Padim":
+        return 1.0
+    patches = SWEEP_IMAGES * (SIDE // (4 if "blocks.1" in arguments["layers"] else 8)) ** 2
+    return patches * patches * arguments["coreset_sampling_ratio"]

@@ -1,0 +1,83 @@
+"""The same through this project."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import seed_everything
+
+from training_code import paths
+from training_code.backbones.weights import find_weights, load_backbone, random_weights
+from training_code.cache import TensorCache
+from training_code.data.datamodule import SampleDataModule
+from training_code.data.dataset import read_dataset
+from training_code.detectors.build import build_detector
+from training_code.detectors.configuration import configure
+from training_code.evaluation.measurement import peak_memory
+from training_code.experiment import Experiment
+from training_code.features.store import FeatureStore
+from training_code.training import QuietEngine
+
+
+def run_ours(
+    folder: Path,
+    detector: str,
+    arguments: dict[str, Any],
+    image_size: int,
+    seed: int,
+    scratch: Path,
+    cache: Path,
+    test: bool = True,
+) -> dict[str, Any]:
+    """Train and test as `training_code.experiment.Experiment` does, without validation images, pictures and record.
+
+    Returns what `training_code.benchmark.plain.run_plain` does; what is shared lies in ``cache``.
+    """
+    paths.CACHE = cache
+    size = (image_size, image_size)
+    configuration = configure(detector, arguments)
+    backbone = configuration.backbone
+    tensors = TensorCache()
+    datamodule = SampleDataModule(read_dataset(folder), size, 0, seed, cache=tensors)
+    weights = find_weights(backbone) if arguments.get("pre_trained", True) else random_weights(backbone)
+    seed_everything(seed, workers=True, verbose=False)
+    network = load_backbone(weights)
+    seed_everything(seed, workers=True, verbose=False)
+    recipe = weights.recipe
+    model = build_detector(configuration, network, size, recipe.mean, recipe.std, store=FeatureStore(tensors))
+    engine = QuietEngine(configuration, scratch)
+    start = time.perf_counter()
+    engine.fit(model, datamodule)
+    fitted = time.perf_counter()
+    found = {}
+    if test:
+        predictions = engine.predict(model, datamodule.test_dataloader())
+        found = {
+            "scores": torch.from_numpy(predictions.scores),
+            "labels": torch.from_numpy(predictions.labels),
+            "maps": torch.from_numpy(predictions.maps).flatten(),
+            "masks": torch.from_numpy(predictions.masks).flatten(),
+        }
+    tested = time.perf_counter()
+    return found | {"fit": fitted - start, "test": tested - fitted, "memory": peak_memory()}
+
+
+def run_sweep(
+    folder: Path,
+    configurations: list[tuple[str, dict[str, Any]]],
+    image_size: int,
+    seed: int,
+    scratch: Path,
+    cache: Path,
+) -> list[float]:
+    """Run configurations one after the other in this process, records and pictures included; return seconds of each."""
+    paths.CACHE = cache
+    start = time.perf_counter()
+    experiment = Experiment(folder, image_size=image_size, seed=seed, results=scratch)
+    seconds = []
+    for detector, arguments in configurations:
+        experiment.run(detector, **arguments)
+        seconds.append(time.perf_counter() - start)
+        start = time.perf_counter()
+    return seconds
