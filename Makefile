@@ -3,7 +3,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format notebooks sweep compare environment
+.PHONY: help demo test lint format notebooks sweep compare benchmark clean-cache environment
 
 help:  ## print what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,12 @@ sweep: environment  ## run the sweep file SWEEP=sweeps/….yaml
 
 compare: environment  ## gather all runs into models_comparing.xlsx
 	$(RUN) -m training_code.compare
+
+benchmark: environment  ## plain anomalib against this project, most of an hour; DATA= for other images than textures
+	$(RUN) -W ignore -m training_code.benchmark $(if $(DATA),--data $(DATA))
+
+clean-cache:  ## remove decoded images, features, coresets and compiled backbones; they are made again when needed
+	rm -rf .cache
 
 environment: $(VENV)/installed  ## create .venv and install what is missing
 	@$(RUN) -c "import torchvision" 2>/dev/null || { \

@@ -77,6 +77,7 @@ class Predictor:
             tuple(identity["normalization"]["std"]),
             identity["backbone_precision"],
             identity["channels_last"],
+            identity["backbone_runtime"],
         )
         detector.load_state_dict(torch.load(checkpoint, "cpu", weights_only=True)["state_dict"])
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -5,10 +5,14 @@ What lies here only saves time. Whatever is missing, damaged or cannot be writte
 
 import os
 import secrets
+import shutil
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 import xxhash
@@ -18,6 +22,7 @@ from safetensors.torch import save_file
 
 from training_code import paths
 from training_code.errors import InputError
+from training_code.files import digest
 
 #: Environment variable that limits the size of the cache, in GiB.
 LIMIT_VARIABLE = "TENSOR_CACHE_GIB"
@@ -27,6 +32,9 @@ _SUFFIX = ".safetensors"
 _STALE = 3600
 # Seconds between two notes that an entry was used.
 _TOUCH = 60
+# Changes when any of the code whose results are kept does in a way that changes them.
+_VERSION = 1
+_LIBRARIES = ("anomalib", "numpy", "openvino", "pillow", "timm", "torch", "torchvision")
 
 
 class TensorCache:
@@ -63,7 +71,8 @@ class TensorCache:
             if any(content_key(tensor) != stored.get(name) for name, tensor in tensors.items()):
                 return None
             if time.time() - path.stat().st_mtime > _TOUCH:
-                os.utime(path)
+                with suppress(OSError):  # an entry of another user
+                    os.utime(path)
         except (OSError, SafetensorError, RuntimeError):  # torch's for a file that another process removes right now
             return None
         return tensors
@@ -85,6 +94,7 @@ class TensorCache:
             os.replace(temporary, path)
             self._make_room(size)
         except (OSError, SafetensorError):
+            self._unswept = None  # the disk may be full: the next entry makes room
             return False
         finally:
             with suppress(OSError):
@@ -100,10 +110,23 @@ class TensorCache:
         except (OSError, AttributeError):  # no such entry, or a system without the function
             return
 
-    def lock(self, name: str) -> FileLock:
-        """Return the lock of that name, to be held by one process at a time; the system frees it when one is killed."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / f"{name}.lock")
+    @contextmanager
+    def lock(self, name: str) -> Iterator[None]:
+        """Let one process at a time into the block; the system frees the lock of one that is killed.
+
+        Where there can be no lock, in a folder that cannot be written, everyone is let in.
+        """
+        lock = FileLock(self.folder / f"{name}.lock")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except OSError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}{_SUFFIX}"
@@ -115,11 +138,8 @@ class TensorCache:
             if self._unswept < self.limit / 50:
                 return
         self._unswept = 0
-        try:
-            with self.lock("sweep").acquire(blocking=False):
-                self._sweep()
-        except Timeout:
-            return  # another process is at it
+        with suppress(Timeout), FileLock(self.folder / "sweep.lock").acquire(blocking=False):
+            self._sweep()
 
     def _sweep(self) -> None:
         entries, total = [], 0
@@ -133,13 +153,20 @@ class TensorCache:
                 total += status.st_size
             elif time.time() - status.st_mtime > _STALE:
                 path.unlink(missing_ok=True)
-        if total <= self.limit:
+        # At most half of what would be free without the cache: the other half is for results.
+        limit = min(self.limit, (total + shutil.disk_usage(self.folder).free) // 2)
+        if total <= limit:
             return
         for _, size, path in sorted(entries):
             path.unlink(missing_ok=True)
             total -= size
-            if total <= 0.9 * self.limit:
+            if total <= 0.9 * limit:
                 return
+
+
+def cache_key(*parts: Any) -> str:
+    """Return the key for what depends on ``parts``, which are plain data, on the libraries, and on this code."""
+    return digest([_VERSION, _versions(), *parts])
 
 
 def content_key(tensor: torch.Tensor) -> str:
@@ -148,6 +175,11 @@ def content_key(tensor: torch.Tensor) -> str:
     key = xxhash.xxh3_128(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
     key.update(tensor.reshape(-1).view(torch.uint8).numpy())
     return key.hexdigest()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _LIBRARIES}
 
 
 def _limit() -> int:

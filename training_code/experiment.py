@@ -217,6 +217,7 @@ class Experiment:
             weights_sha256=weights.sha256,
             backbone_precision=self.backbone_precision,
             channels_last=self.channels_last,
+            backbone_runtime=self.backbone_runtime,
         )
         return PreparedRun(configuration, weights, identity)
 

@@ -49,6 +49,7 @@ class QuietEngine:
         self._engine = Engine(
             callbacks=[self._checkpoint, *callbacks],
             default_root_dir=folder / "engine",
+            accelerator="gpu" if torch.cuda.is_available() else "cpu",  # others compute no float64
             devices=1,
             logger=False,
             enable_progress_bar=False,

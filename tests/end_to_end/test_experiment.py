@@ -12,6 +12,7 @@ import pytest
 import torch
 from helpers.data import make_mvtec
 
+from training_code import paths
 from training_code.detectors import Cflow, Padim, Patchcore
 from training_code.errors import InputError
 from training_code.experiment import Experiment
@@ -153,6 +154,8 @@ def test_without_abnormal_images_there_are_scores_only(tmp_path):
         ({"dataset": ""}, "no dataset is given"),
         ({"image_size": "256"}, "image_size='256' is out of range"),
         ({"image_size": (256,)}, "must be one number, or height and width"),
+        ({"feature_store": "yes"}, "unknown feature_store 'yes'; valid: auto, on, off"),
+        ({"backbone_runtime": "onnx"}, "unknown backbone_runtime 'onnx'; valid: auto, openvino, torch"),
         ({"validation_split": "0.1"}, "validation_split='0.1' is out of range"),
     ],
 )
@@ -181,6 +184,62 @@ def test_workers_that_read_images_have_no_influence_on_scores(tmp_path, tiny_dat
     assert scores[0] == scores[1]
 
 
+@pytest.mark.parametrize(
+    ("detector", "arguments"),
+    [(Padim, {"n_features": 10}), (Patchcore, {"num_neighbors": 2}), (Cflow, {"max_epochs": 2, "coupling_blocks": 2})],
+)
+def test_what_configurations_share_has_no_influence_on_their_scores(
+    experiment, tmp_path, tiny_dataset, monkeypatch, detector, arguments
+):
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    experiment.run(Patchcore, **LITE0 | {"layers": ["blocks.2", "blocks.4"]}, num_neighbors=5)  # fills the store
+    shared = experiment.run(detector, **LITE0, **arguments)
+    store = shared.record.features["store"]
+    assert store["misses"] == 0 and store["hits"] >= 12 + 14
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "empty")
+    alone = Experiment(tiny_dataset, image_size=64, seed=0, feature_store="off", results=tmp_path / "alone").run(
+        detector, **LITE0, **arguments
+    )
+    assert alone.run_id == shared.run_id and alone.record.features["store"]["mode"] == "off"
+    assert _scores(alone) == _scores(shared) and alone.metrics == shared.metrics
+
+
+def test_torch_and_openvino_give_the_same_scores(tmp_path, tiny_dataset):
+    runs = [
+        Experiment(tiny_dataset, image_size=64, backbone_runtime=runtime, results=tmp_path / runtime).run(
+            Padim, **LITE0
+        )
+        for runtime in ("torch", "openvino")
+    ]
+    assert [run.record.features["runtime"] for run in runs] == ["torch", "openvino"]
+    assert _scores(runs[0]) == pytest.approx(_scores(runs[1]), rel=1e-4)
+
+
+def test_training_stops_when_held_out_images_gain_nothing_and_keeps_the_best_epoch(experiment, monkeypatch):
+    losses = iter([5.0, 3.0, 4.0, 3.5, 1.0])
+    monkeypatch.setattr(Cflow, "validation_step", lambda self, batch, *_: self.log("val_loss", next(losses)))
+    trained = []
+    on_end = Cflow.on_train_epoch_end
+    monkeypatch.setattr(
+        Cflow,
+        "on_train_epoch_end",
+        lambda self: (
+            trained.append({n: t.clone() for n, t in self.model.decoders.state_dict().items()}) or on_end(self)
+        ),
+    )
+    run = experiment.run(Cflow, **LITE0, coupling_blocks=2, max_epochs=10, patience=2)
+    assert run.record.training == {"epochs": 4} and len(trained) == 4
+    state = torch.load(run.folder / "model.ckpt", weights_only=True)["state_dict"]
+    for name, tensor in trained[1].items():
+        assert torch.equal(state[f"model.decoders.{name}"], tensor)
+    assert any(not torch.equal(tensor, trained[3][name]) for name, tensor in trained[1].items())
+
+
+def test_the_loss_on_held_out_images_is_that_of_training(experiment):
+    run = experiment.run(Cflow, **LITE0, coupling_blocks=2, max_epochs=2, patience=1)
+    assert run.record.training == {"epochs": 2} and run.status == "ok"
+
+
 def test_names_of_files_have_no_influence_on_scores(tmp_path, tiny_dataset):
     renamed = tmp_path / "renamed"
     shutil.copytree(tiny_dataset, renamed)
@@ -196,17 +255,13 @@ def test_names_of_files_have_no_influence_on_scores(tmp_path, tiny_dataset):
 @pytest.mark.parametrize(
     ("detector", "arguments", "words"),
     [
-        # 11 images remain for training, the last batch has 3 of them, blocks.2 has 8 × 8 positions.
-        (
-            Cflow,
-            {"fiber_batch_size": 200},
-            "fiber_batch_size=200 is more than the 192 positions of blocks.2 in the last",
-        ),
-        (Patchcore, {"coreset_sampling_ratio": 0.001}, "selects nothing of 704 patches of 11 images"),
+        (Cflow, {"patience": 2}, "patience needs validation images: with validation_split=0 there are none"),
+        # blocks.2 has 8 × 8 positions.
+        (Patchcore, {"coreset_sampling_ratio": 0.001}, "selects nothing of 768 patches of 12 images"),
     ],
 )
-def test_too_few_patches_are_noticed_before_training(tmp_path, tiny_dataset, detector, arguments, words):
-    experiment = Experiment(tiny_dataset, image_size=64, train_batch_size=8, results=tmp_path)
+def test_too_few_images_are_noticed_before_training(tmp_path, tiny_dataset, detector, arguments, words):
+    experiment = Experiment(tiny_dataset, image_size=64, validation_split=0, results=tmp_path)
     with pytest.raises(InputError, match=words):
         experiment.run(detector, **LITE0, **arguments)
     assert not (tmp_path / "runs").exists()

@@ -17,6 +17,7 @@ IDENTITY = Identity(
     weights_sha256="a" * 64,
     backbone_precision="float32",
     channels_last=False,
+    backbone_runtime="auto",
 )
 
 

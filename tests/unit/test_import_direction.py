@@ -17,6 +17,7 @@ ORDER = (
     ("training",),
     ("records",),
     ("experiment",),
+    ("benchmark",),
     ("execute",),
     ("sweep", "comparison"),
     ("compare", "prepare_data", "check_data", "weights"),

@@ -215,7 +215,7 @@ def _detector(bench: Bench, detector: str, arguments: dict[str, Any], folder: Pa
     theirs = bench.apart(plain.run_plain, folder, detector, arguments, SIDE, SEED, bench.fresh())
     first = _ours(bench, folder, detector, arguments, bench.fresh(), False)
     cache = bench.fresh()
-    _ours(bench, make_images(4, SIDE, bench.fresh()), detector, arguments, cache, False)  # compiles the backbone
+    _ours(bench, make_images(4, SIDE, bench.fresh()), detector, arguments, cache)  # compiles the backbone
     own = _ours(bench, folder, detector, arguments, cache)
     warm = _ours(bench, folder, detector, arguments, cache)
     images = len(theirs["labels"])

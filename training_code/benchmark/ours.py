@@ -12,7 +12,7 @@ from training_code.backbones.weights import find_weights, load_backbone, random_
 from training_code.cache import TensorCache
 from training_code.data.datamodule import SampleDataModule
 from training_code.data.dataset import read_dataset
-from training_code.detectors.build import build_detector
+from training_code.detectors.build import build_detector, stop_sharing
 from training_code.detectors.configuration import configure
 from training_code.evaluation.measurement import peak_memory
 from training_code.experiment import Experiment
@@ -32,14 +32,16 @@ def run_ours(
 ) -> dict[str, Any]:
     """Train and test as `training_code.experiment.Experiment` does, without validation images, pictures and record.
 
-    Returns what `training_code.benchmark.plain.run_plain` does; what is shared lies in ``cache``.
+    Returns what `training_code.benchmark.plain.run_plain` does; what training shares lies in ``cache``. Testing shares
+    nothing.
     """
     paths.CACHE = cache
     size = (image_size, image_size)
     configuration = configure(detector, arguments)
     backbone = configuration.backbone
     tensors = TensorCache()
-    datamodule = SampleDataModule(read_dataset(folder), size, 0, seed, cache=tensors)
+    dataset = read_dataset(folder)
+    datamodule = SampleDataModule(dataset, size, 0, seed, cache=tensors)
     weights = find_weights(backbone) if arguments.get("pre_trained", True) else random_weights(backbone)
     seed_everything(seed, workers=True, verbose=False)
     network = load_backbone(weights)
@@ -52,13 +54,11 @@ def run_ours(
     fitted = time.perf_counter()
     found = {}
     if test:
-        predictions = engine.predict(model, datamodule.test_dataloader())
-        found = {
-            "scores": torch.from_numpy(predictions.scores),
-            "labels": torch.from_numpy(predictions.labels),
-            "maps": torch.from_numpy(predictions.maps).flatten(),
-            "masks": torch.from_numpy(predictions.masks).flatten(),
-        }
+        stop_sharing(model)  # images that are predicted do not come again
+        predictions = engine.predict(model, SampleDataModule(dataset, size, 0, seed).test_dataloader())
+        names = ("scores", "labels", "maps", "masks")
+        found = {name: getattr(predictions, name) for name in names}
+        found = {name: None if array is None else torch.from_numpy(array).flatten() for name, array in found.items()}
     tested = time.perf_counter()
     return found | {"fit": fitted - start, "test": tested - fitted, "memory": peak_memory()}
 

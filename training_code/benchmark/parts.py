@@ -26,7 +26,7 @@ def coreset(kind: str, points: int, dimensions: int, ratio: float) -> dict[str, 
     torch.manual_seed(0)
     np.random.seed(0)
     features = torch.randn(points, dimensions, device=DEVICE)
-    start = int(torch.randint(points, (1,)))
+    start = int(torch.randint(points, (1,), device=DEVICE))
     torch.manual_seed(0)
     torch.randn(points, dimensions, device=DEVICE)  # so that the plain one starts at the same point
     if kind == "ours":

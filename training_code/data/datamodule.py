@@ -20,15 +20,13 @@ from torchvision.transforms.v2 import Resize
 from torchvision.transforms.v2.functional import resize, to_dtype
 from torchvision.tv_tensors import Mask
 
-from training_code.cache import TensorCache
+from training_code.cache import TensorCache, cache_key
 from training_code.data.dataset import Dataset
 from training_code.data.images import decode_image, grey_values, read_image
 from training_code.data.inspection import Facts
 from training_code.data.layout import Sample
-from training_code.files import digest
-
-# Changes when reading or resizing do, so that what older versions kept is not taken.
-_VERSION = 1
+from training_code.errors import InputError
+from training_code.files import sha256
 
 
 class SampleDataset(AnomalibDataset):
@@ -96,9 +94,11 @@ class SampleDataset(AnomalibDataset):
         facts = self.facts.get(path)
         if self.cache is None or facts is None or not facts.sha256:
             return make()
-        key = digest([what, _VERSION, facts.sha256, self.image_size, self.bits, *more])
+        key = cache_key(what, facts.sha256, self.image_size, self.bits, *more)
         tensors = self.cache.get(key)
         if tensors is None:
+            if sha256(path) != facts.sha256:
+                raise InputError(f"{path} has changed since the dataset was read; read it again")
             tensors = make()
             self.cache.put(key, tensors)
         return tensors
@@ -242,7 +242,7 @@ def split_validation(train: Sequence[Sample], part: float, seed: int) -> tuple[l
 def _add_anomaly(image: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
     """Return an image with a synthetic anomaly and its mask; other random numbers are not disturbed."""
     with _RANDOM, torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         image, mask = PerlinAnomalyGenerator(probability=1.0)(image)
     return {"image": image.clamp(0, 1), "mask": mask[0] > 0}
 

@@ -5,11 +5,13 @@ each time, with temporaries as large as the features. Here many centers are sele
 again, and these are compared with all new centers in one matrix product.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from tqdm import tqdm
 
-from training_code.cache import TensorCache, content_key
-from training_code.files import digest
+from training_code.cache import TensorCache, cache_key, content_key
 
 #: Points among which selection goes on before all points are looked at again.
 CANDIDATES = 512
@@ -54,15 +56,18 @@ def k_center_greedy(
         raise ValueError(f"n_select={n_select} is out of range: 1 to {count}")
     if not 0 <= start < count:
         raise ValueError(f"start={start} is out of range: 0 to {count - 1}")
+    if features.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"features are {features.dtype}; valid: float32, float64")
     selected = torch.tensor([start]) if order is None or not len(order) else order
     if len(selected) >= n_select:
         return selected[:n_select].clone()
-    points = _Points(features)
-    for begin in range(0, len(selected), CANDIDATES):
-        points.add_centers(selected[begin : begin + CANDIDATES].to(features.device))
     parts = [selected]
     remaining = n_select - len(selected)
-    with tqdm(total=n_select, desc="coreset", initial=len(selected), leave=False, disable=None) as progress:
+    progress = tqdm(total=n_select, desc="coreset", initial=len(selected), leave=False, disable=None)
+    with _full_precision(), progress:
+        points = _Points(features)
+        for begin in range(0, len(selected), CANDIDATES):
+            points.add_centers(selected[begin : begin + CANDIDATES].to(features.device))
         while remaining:
             new = points.select_among_candidates(remaining)
             points.add_centers(new)
@@ -83,12 +88,15 @@ class _Points:
             mean += block.double().sum(0)
         # Distances stay as they are, and rounding errors, which grow with the norms, get smaller.
         self.origin = (mean / len(features)).to(features.dtype)
-        if not self.origin.isfinite().all():
-            raise ValueError("the features are not all finite")
         self.norms = torch.cat([(block - self.origin).norm(dim=1) for block in features.split(BLOCK)])
+        if not self.norms.square().isfinite().all():
+            raise ValueError("the features are not all finite, or so large that their squares are not")
         # Bound of the relative error of a squared distance from a product of this many terms: Higham, "Accuracy and
         # Stability of Numerical Algorithms", 2002, equation 3.5.
-        self.error = (features.shape[1] + 16) * _unit_roundoff(features)
+        precision = torch.finfo(features.dtype)
+        self.error = (features.shape[1] + 16) * precision.eps / 2
+        # And of the absolute one, of squares that are too small for the precision.
+        self.least = (features.shape[1] + 16) * precision.tiny
 
     def select_among_candidates(self, limit: int) -> torch.Tensor:
         """Return up to ``limit`` new centers, at least one, as the loop would select them."""
@@ -120,7 +128,7 @@ class _Points:
         norms = self.norms[new]
         # The product with this gives the distances less the bound of their error, but for a term of the point alone.
         factor = torch.cat([-2 * shifted, -2 * self.error * norms[:, None]], 1).T.contiguous()
-        offset = (1 - self.error) * norms.square()
+        offset = (1 - self.error) * norms.square() - self.least
         centers = centers.double()
         for begin in range(0, len(self.features), BLOCK):
             rows = slice(begin, begin + BLOCK)
@@ -131,7 +139,7 @@ class _Points:
             if len(nearer):
                 low = low[nearer] + own[nearer, None]
                 lowest, center = low.min(1)
-                highest = lowest + 2.02 * self.error * (norm[nearer] + norms[center]).square()
+                highest = lowest + 2.02 * self.error * (norm[nearer] + norms[center]).square() + 2 * self.least
                 pairs = (low <= torch.minimum(highest, known[nearer])[:, None]).nonzero()
                 for row, column in (part.unbind(1) for part in pairs.split(BLOCK)):
                     exact = (points[nearer[row]].double() - centers[column]).square_().sum(1)
@@ -139,11 +147,15 @@ class _Points:
         self.distances[new] = -1
 
 
-def _unit_roundoff(features: torch.Tensor) -> float:
-    """Return the relative error of one operation in a matrix product of ``features``."""
-    if features.dtype == torch.float64:
-        return 2.0**-53
-    return 2.0**-24 if torch.get_float32_matmul_precision() == "highest" else 2.0**-8
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    """Have products keep float32, which users may have traded for speed: the bounds count on it."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def shared_k_center_greedy(
@@ -155,7 +167,7 @@ def shared_k_center_greedy(
     """
     if cache is None:
         return k_center_greedy(features, n_select, start)
-    key = digest(["coreset", content_key(features), start])
+    key = cache_key("coreset", content_key(features), start)
     order = (cache.get(key) or {}).get("order")
     if order is None or len(order) < n_select:
         order = k_center_greedy(features, n_select, start, order)

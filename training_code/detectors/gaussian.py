@@ -110,20 +110,36 @@ class FactorizedGaussian(MultiVariateGaussian):
             squared[part] = projected.to(squared.dtype)
         return squared.T.clamp(min=0).sqrt().reshape(images, 1, height, width)
 
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        """Keep of triangular factors the lower half."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.factor.numel() and not self.low_rank:
+            rows, columns = torch.tril_indices(*self.factor.shape[1:])
+            destination[f"{prefix}factor"] = self.factor[:, rows, columns]
+
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         """Load buffers of any shape, the factor also in the precision that it was stored in."""
         stored = state_dict.get(f"{prefix}factor")
         if stored is not None:
+            if stored.ndim == 2:
+                channels = len(state_dict[f"{prefix}mean"])
+                rows, columns = torch.tril_indices(channels, channels)
+                whole = stored.new_zeros(len(stored), channels, channels)
+                whole[:, rows, columns] = stored
+                state_dict[f"{prefix}factor"] = stored = whole
             self.factor = self.factor.new_empty(stored.shape, dtype=stored.dtype)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def dense(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and inverse covariance, of shape (positions, C, C), as anomalib keeps them, to export a model."""
-        product = self.factor.mT.double() @ self.factor.double()
-        if self.low_rank:
-            identity = torch.eye(product.shape[-1], dtype=product.dtype, device=product.device)
-            product = (identity - product) / REGULARIZATION
-        return self.mean, product.float()
+        channels = self.factor.shape[2]
+        inverse = self.factor.new_empty(len(self.factor), channels, channels, dtype=torch.float32)
+        identity = torch.eye(channels, dtype=torch.float64, device=self.factor.device)
+        for part in _chunks(len(self.factor), 8 * 2 * channels * channels):
+            factor = self.factor[part].double()
+            product = factor.mT @ factor
+            inverse[part] = ((identity - product) / REGULARIZATION if self.low_rank else product).float()
+        return self.mean, inverse
 
 
 class FactorizedAnomalyMapGenerator(AnomalyMapGenerator):

@@ -11,11 +11,10 @@ from anomalib.models.image.patchcore.torch_model import PatchcoreModel as Anomal
 from anomalib.visualization import Visualizer
 from torch import nn
 
-from training_code.cache import TensorCache, content_key
+from training_code.cache import TensorCache, cache_key, content_key
 from training_code.detectors.coreset import shared_k_center_greedy
 from training_code.detectors.neighbors import nearest_neighbors
 from training_code.detectors.smoothing import BandedGaussianBlur2d
-from training_code.files import digest
 
 # Distortion of distances that anomalib allows its projection.
 _DISTORTION = 0.9
@@ -36,7 +35,7 @@ class PatchcoreModel(AnomalibPatchcoreModel):
     def nearest_neighbors(self, embedding: torch.Tensor, n_neighbors: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and rows of the nearest points, of shape (n,) for one neighbour, else (n, n_neighbors)."""
         shared = self.cache is not None and n_neighbors == 1
-        key = digest(["neighbors", content_key(self.memory_bank), content_key(embedding)]) if shared else ""
+        key = cache_key("neighbors", content_key(self.memory_bank), content_key(embedding)) if shared else ""
         found = self.cache.get(key) if shared else None
         if found is None:
             distances, indices = nearest_neighbors(embedding, self.memory_bank, n_neighbors)
@@ -107,7 +106,7 @@ class Patchcore(AnomalibPatchcore):
 
 
 def _concatenate(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Put the parts together and empty the list on the way, so that they are never in memory twice."""
+    """Put the parts together and empty the list on the way: a processor never has them in memory twice."""
     whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
     begin = 0
     while parts:

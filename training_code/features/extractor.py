@@ -14,7 +14,13 @@ from training_code.backbones.layers import take_intermediates, takes_intermediat
 from training_code.backbones.registry import Backbone
 from training_code.cache import content_key
 from training_code.errors import InputError
-from training_code.features.runtime import COMPILED_PRECISIONS, CompiledNetwork, load_or_compile, openvino_version
+from training_code.features.runtime import (
+    COMPILED_PRECISIONS,
+    CompiledNetwork,
+    load_or_compile,
+    openvino_version,
+    processor,
+)
 from training_code.features.store import FeatureStore
 from training_code.files import digest
 
@@ -117,7 +123,8 @@ class FeatureExtractor(TimmFeatureExtractor):
 
     def runtime_for(self, device: torch.device) -> str:
         """Return which runtime computes images on ``device``: ``"openvino"`` or ``"torch"``."""
-        if torch.jit.is_tracing() or torch.compiler.is_compiling():
+        exported = torch.jit.is_tracing() or torch.compiler.is_compiling()
+        if exported or next(self.feature_extractor.parameters()).dtype != torch.float32:
             return "torch"
         if self.runtime == "auto":
             return "openvino" if device.type == "cpu" and self.precision in COMPILED_PRECISIONS else "torch"
@@ -148,7 +155,7 @@ class FeatureExtractor(TimmFeatureExtractor):
         dtype = PRECISIONS[self.precision]
         mixed = nullcontext() if dtype is None else torch.autocast(inputs.device.type, dtype)
         with torch.no_grad(), _deterministic(), mixed:
-            features = self._graph(layers).to(inputs.device)(inputs)
+            features = self._graph(layers).to(inputs.device, inputs.dtype)(inputs)
         return {layer: maps.to(inputs.dtype) for layer, maps in zip(layers, features, strict=True)}
 
     def _graph(self, layers: Sequence[str]) -> nn.Module:
@@ -172,20 +179,22 @@ class FeatureExtractor(TimmFeatureExtractor):
         if tuple(layers) not in self._fingerprints:
             state = self._graph(layers).state_dict()
             self._fingerprints[tuple(layers)] = digest(
-                [self.backbone, {name: content_key(tensor) for name, tensor in state.items()}]
+                # The description tells paddings, epsilons and activations, which no tensor does.
+                [repr(self._network[0]), {name: content_key(tensor) for name, tensor in state.items()}]
             )
         return self._fingerprints[tuple(layers)]
 
     def _fingerprint(self, device: torch.device) -> str:
         """Return what tells the features of this extractor from those of others."""
         described = self.describe(device)
-        where = "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device)
         return digest(
             [
                 self._weights_key(self.stored_layers),
                 [described[name] for name in ("runtime", "version", "precision")],
                 self.channels_last,
-                where,
+                processor() if device.type == "cpu" else torch.cuda.get_device_name(device),
+                torch.get_float32_matmul_precision(),
+                torch.backends.cudnn.allow_tf32,
             ]
         )
 

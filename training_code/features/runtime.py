@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from training_code.cache import TensorCache
-from training_code.files import digest
+from training_code.cache import TensorCache, cache_key
 
 #: On a processor OpenVINO where it can and on a GPU torch; or one of them everywhere.
 RUNTIMES = ("auto", "openvino", "torch")
@@ -94,8 +93,7 @@ def load_or_compile(
     fingerprint
         Tells the module and its weights from all others.
     """
-    what = [fingerprint, image_size, precision, openvino_version(), _core().get_property("CPU", "FULL_DEVICE_NAME")]
-    key = digest(what)
+    key = cache_key("network", fingerprint, image_size, precision, processor())
     if key not in _compiled:
         stored = TensorCache().get(key)
         if stored is None:
@@ -124,6 +122,12 @@ def import_openvino() -> ModuleType:
 def openvino_version() -> str:
     """Return OpenVINO's version."""
     return import_openvino().get_version().split("-")[0]
+
+
+@cache
+def processor() -> str:
+    """Return the name of this machine's processor, as OpenVINO tells it."""
+    return _core().get_property("CPU", "FULL_DEVICE_NAME")
 
 
 @cache

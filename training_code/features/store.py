@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from training_code.cache import TensorCache, content_key
+from training_code.cache import TensorCache, cache_key, content_key
 from training_code.files import digest
 
 #: Always; never; or where reading from disk is faster than computing, as measured on the first batch.
@@ -70,8 +70,9 @@ class FeatureStore:
         names = [content_key(image) for image in images.cpu()]
         found = self._read(fingerprint(), names, layers)
         if missing := [index for index, features in enumerate(found) if features is None]:
-            # Of processes that need the same features at the same time one computes, the others wait and read.
-            with self.cache.lock(fingerprint()):
+            # Of processes that need the same features at the same time one computes, the others wait and read. The
+            # names of the locks are few, so that few files are left.
+            with self.cache.lock(f"features-{digest([fingerprint(), names])[:2]}"):
                 for index, features in zip(
                     missing, self._read(fingerprint(), [names[index] for index in missing], layers), strict=True
                 ):
@@ -109,15 +110,20 @@ class FeatureStore:
     ) -> dict[str, torch.Tensor]:
         measured = self.mode == "auto" and not self.seconds
         if measured:
-            compute(images[:1], stored_layers)  # the first time takes longer: things are compiled and chosen
+            # The first time takes longer: things are compiled, and on a GPU chosen for the size of the batch.
+            compute(images if images.is_cuda else images[:2], stored_layers)
         start = _clock(images)
         computed = compute(images, stored_layers)
         seconds = (_clock(images) - start) / len(images)
         computed = {layer: maps.cpu() for layer, maps in computed.items()}
-        for position, name in enumerate(names):
-            for layer, maps in computed.items():
-                self.cache.put(_key(fingerprint(), name, layer), {"features": maps[position]})
-        if measured:
+        kept = [
+            self.cache.put(_key(fingerprint(), name, layer), {"features": maps[position]})
+            for position, name in enumerate(names)
+            for layer, maps in computed.items()
+        ]
+        if not all(kept) and self.mode == "auto":
+            self.mode = "off"
+        elif measured:
             self._choose(seconds, [_key(fingerprint(), name, layer) for name in names for layer in layers], len(names))
         return computed
 
@@ -133,7 +139,7 @@ class FeatureStore:
 
 
 def _key(fingerprint: str, name: str, layer: str) -> str:
-    return digest([fingerprint, name, layer])
+    return cache_key("features", fingerprint, name, layer)
 
 
 def _clock(images: torch.Tensor) -> float:

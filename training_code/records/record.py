@@ -9,7 +9,7 @@ from typing import Any, Literal
 from training_code.files import digest, write_json
 
 #: Changes when an old record can no longer be compared with a new one; part of every run's identity.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RECORD = "run.json"
 CHECKPOINT = "model.ckpt"
 SCORES = "scores.csv"
@@ -35,6 +35,7 @@ class Identity:
     weights_sha256: str | None  # None for random weights
     backbone_precision: str
     channels_last: bool
+    backbone_runtime: str
     schema_version: int = SCHEMA_VERSION
 
     @property

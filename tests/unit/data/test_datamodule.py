@@ -1,9 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from helpers.data import make_mvtec
+from PIL import Image
 
+from training_code.cache import TensorCache
 from training_code.data.datamodule import SampleDataModule, ValidationDataset, split_validation
 from training_code.data.dataset import read_dataset
+from training_code.errors import InputError
 
 
 @pytest.fixture
@@ -17,6 +21,46 @@ def test_training_validation_and_test_images_are_disjoint(datamodule):
     test = set(datamodule.test_data.samples["image_path"])
     assert (len(train), len(held_out), len(test)) == (9, 3, 14)
     assert not train & held_out and not (train | held_out) & test
+
+
+def test_images_masks_and_anomalies_from_the_cache_are_those_from_the_files(tiny_dataset, tmp_path, monkeypatch):
+    dataset = read_dataset(tiny_dataset)
+
+    def items(cache):
+        datamodule = SampleDataModule(dataset, (32, 40), validation_split=0.25, seed=3, cache=cache)
+        sets = (datamodule.train_data, datamodule.val_data, datamodule.test_data)
+        return [item for data in sets for item in data.__getitems__(range(len(data)))]
+
+    cache = TensorCache(tmp_path)
+    plain, first = items(None), items(cache)
+    for name in ("load_image", "load_mask", "_add_anomaly"):
+        monkeypatch.setattr(f"training_code.data.datamodule.{name}", None)
+    second = items(cache)
+    for expected, *found in zip(plain, first, second, strict=True):
+        for item in found:
+            assert torch.equal(item.image, expected.image) and item.image_path == expected.image_path
+            assert item.gt_label == expected.gt_label
+            assert (item.gt_mask is None) == (expected.gt_mask is None)
+            assert item.gt_mask is None or torch.equal(item.gt_mask, expected.gt_mask)
+
+
+def test_another_size_or_content_is_not_taken_from_the_cache(tmp_path):
+    cache, root = TensorCache(tmp_path / "cache"), make_mvtec(tmp_path / "data")
+    before = SampleDataModule(read_dataset(root), (32, 32), 0, 0, cache=cache).train_data[0]
+    assert SampleDataModule(read_dataset(root), (40, 32), 0, 0, cache=cache).train_data[0].image.shape == (3, 40, 32)
+    Image.fromarray(np.zeros((48, 48), np.uint8)).save(before.image_path)
+    changed = SampleDataModule(read_dataset(root), (32, 32), 0, 0, cache=cache).train_data
+    images = {item.image_path: item.image for item in changed.__getitems__(range(len(changed)))}
+    assert not images[before.image_path].any() and before.image.any()
+
+
+def test_an_image_that_changed_meanwhile_is_not_kept_for_the_one_that_was_read(tmp_path):
+    dataset = read_dataset(make_mvtec(tmp_path / "data"))
+    train = SampleDataModule(dataset, (32, 32), 0, 0, cache=TensorCache(tmp_path / "cache")).train_data
+    path = train.samples.iloc[0].image_path
+    Image.fromarray(np.zeros((48, 48), np.uint8)).save(path)
+    with pytest.raises(InputError, match="has changed since the dataset was read; read it again"):
+        train[0]
 
 
 def test_images_and_masks_have_the_asked_size_and_masks_stay_binary(datamodule):

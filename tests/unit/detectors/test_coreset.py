@@ -83,9 +83,21 @@ def test_a_selection_is_continued_and_shortened_from_the_cache(tmp_path, monkeyp
     assert torch.equal(shared_k_center_greedy(features, 50, 2, cache), expected[:50])
 
 
-def test_features_that_are_not_finite_are_refused():
-    with pytest.raises(ValueError, match="not all finite"):
-        k_center_greedy(torch.tensor([[0.0], [torch.inf], [1.0]]), 2)
+@pytest.mark.parametrize("scale", [1e-30, 1e-23, 1e-22, 1e-10, 1e10, 1e18])
+def test_neither_tiny_nor_huge_features_change_the_selection(scale):
+    features = scale * _inputs()["random"][:1000]
+    assert k_center_greedy(features, 200, 3).tolist() == one_at_a_time(features, 200, 3)
+
+
+@pytest.mark.parametrize("value", [torch.inf, torch.nan, 1e20])
+def test_features_that_are_not_finite_or_too_large_are_refused(value):
+    with pytest.raises(ValueError, match="not all finite, or so large"):
+        k_center_greedy(torch.tensor([[0.0], [value], [1.0]]), 2)
+
+
+def test_half_precision_is_refused():
+    with pytest.raises(ValueError, match="features are torch.float16; valid: float32, float64"):
+        k_center_greedy(torch.zeros(3, 1).half(), 2)
 
 
 def test_blocks_smaller_than_the_selection_make_no_difference(monkeypatch):

@@ -106,10 +106,13 @@ def test_it_can_be_turned_into_anomalibs_buffers(images):
     assert torch.allclose(inverse, plain.inv_covariance, rtol=1e-3, atol=2e-3 * float(inverse.abs().max()))
 
 
-@pytest.mark.parametrize("make", [_random, _scaled])
-def test_a_checkpoint_gives_the_same_distances_to_the_bit(tmp_path, make):
+@pytest.mark.parametrize(
+    ("make", "images", "numbers"), [(_random, 12, 12 * 40), (_scaled, 12, 12 * 40), (_random, 90, 40 * 41 // 2)]
+)
+def test_a_small_checkpoint_gives_the_same_distances_to_the_bit(tmp_path, make, images, numbers):
     torch.manual_seed(0)
-    fitted = _fit(make(12, 40))
+    fitted = _fit(make(images, 40))
+    assert fitted.state_dict()["factor"].numel() == SIDE**2 * numbers  # anomalib's has 40 × 40 for each position
     torch.save(fitted.state_dict(), tmp_path / "x.ckpt")
     loaded = FactorizedGaussian()
     loaded.load_state_dict(torch.load(tmp_path / "x.ckpt", weights_only=True))

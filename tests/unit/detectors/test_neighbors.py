@@ -41,6 +41,14 @@ def test_distances_are_those_in_float64(name, count, monkeypatch):
     assert all(len(set(row.tolist())) == count for row in indices)
 
 
+def test_the_first_of_the_smallest_is_found():
+    values = torch.randint(0, 40, (50, 4 * neighbors._GROUP), generator=GENERATOR).float()
+    for part in (values, values[:, :-1]):
+        smallest, columns = neighbors._smallest(part, 1)
+        assert torch.equal(smallest, part.amin(1, keepdim=True))
+        assert columns.flatten().tolist() == [row.tolist().index(row.min()) for row in part]
+
+
 def test_half_precision_is_computed_in_single():
     bank = 100 * torch.randn(50, 300, generator=GENERATOR).half()
     distances, indices = nearest_neighbors(bank[:7], bank, 1)

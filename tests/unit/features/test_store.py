@@ -1,5 +1,6 @@
 """The store gives the features that computing gives, once for all configurations."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -73,6 +74,39 @@ def test_only_images_that_are_not_known_are_computed(network, images, tmp_path, 
     assert passes == [2] and (store.hits, store.misses) == (3, 2)
     expected = FeatureExtractor(network, get_backbone("resnet18"), ["layer2", "layer3"])(images)
     assert all(torch.allclose(found[layer], expected[layer], atol=1e-5) for layer in expected)
+
+
+def test_networks_that_differ_in_their_paddings_share_nothing(tmp_path):
+    backbone = get_backbone("efficientnet_lite0")
+    other = dataclasses.replace(backbone.recipe, architecture=backbone.architecture.removeprefix("tf_"))
+    networks = [recipe.create() for recipe in (backbone.recipe, other)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    images = torch.randn(1, 3, 64, 64)
+    for runtime in ("torch", "openvino"):
+        for network in networks:
+            store = FeatureStore(TensorCache(tmp_path), "on")
+            found = FeatureExtractor(network, backbone, ["blocks.2"], runtime=runtime, store=store)(images)["blocks.2"]
+            expected = FeatureExtractor(network, backbone, ["blocks.2"])(images)["blocks.2"]
+            assert store.misses == 1 and torch.allclose(found, expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_network_in_half_precision_is_stored_whole(tmp_path):
+    network = get_backbone("resnet18").recipe.create()
+    extractor, store = _extractor(network, tmp_path, runtime="auto")
+    images = torch.randn(2, 3, 64, 64)
+    found = extractor.half()(images.half())
+    assert store.misses == 2 and all(maps.dtype == torch.half for maps in found.values())
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(network, images, tmp_path, mode):
+    (tmp_path / "file").write_text("")
+    extractor, store = _extractor(network, tmp_path / "file" / "below", mode=mode)
+    expected = FeatureExtractor(network, get_backbone("resnet18"), ["layer2", "layer3"])(images)
+    for _ in range(2):
+        found = extractor(images)
+        assert all(torch.allclose(found[layer], expected[layer], atol=1e-5) for layer in expected)
+    assert store.hits == 0 and store.mode == {"auto": "off", "on": "on"}[mode]
 
 
 @pytest.mark.parametrize("change", ["image", "weights", "precision", "runtime", "size"])
