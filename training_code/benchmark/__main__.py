@@ -2,16 +2,16 @@
 
 import argparse
 import datetime
+import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from training_code import paths
 from training_code.benchmark import measurements
-from training_code.benchmark.report import table
+from training_code.benchmark.report import draw_growth, table
 from training_code.errors import InputError, choices, run_command, unknown
 from training_code.files import write_json
 from training_code.records.environment import describe_environment, git_commit
@@ -30,29 +30,32 @@ def main(arguments: list[str]) -> int:
     chosen = options.only or list(measurements.ALL)
     if options.output.is_dir():
         raise InputError(f"{options.output} is a folder; valid: the name of a file")
-    rows: dict[str, Any] = {}
+    rows = _measured_before(options.output, options.data)
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as scratch:
         bench = measurements.Bench(options.data, Path(scratch))
         for number, name in enumerate(chosen, 1):
             minutes = (time.perf_counter() - started) / 60
             print(f"[{number}/{len(chosen)}] {name} (after {minutes:.0f} min)", flush=True)
-            measure: Callable[[measurements.Bench], dict[str, Any]] = measurements.ALL[name]
-            rows[name] = measure(bench)
-            write_json(options.output, _report(options.data, rows))
+            finished = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+            rows[name] = measurements.ALL[name](bench) | {"finished": finished, "git_commit": git_commit()}
+            content = {"data": options.data, "environment": describe_environment(), "measurements": rows}
+            write_json(options.output, content)
+    if "growth" in chosen:
+        draw_growth(rows["growth"], options.output.with_name("growth.png"))
     print(table(rows))
     print(f"stored in {paths.relative_to_root(options.output)}")
     return 0
 
 
-def _report(data: str, rows: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "finished": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-        "data": data,
-        "environment": describe_environment(),
-        "git_commit": git_commit(),
-        "measurements": rows,
-    }
+def _measured_before(output: Path, data: str) -> dict[str, Any]:
+    """Return what the file holds of the same images on the same machine; what is measured now replaces it."""
+    try:
+        content = json.loads(output.read_text(encoding="utf-8"))
+        same = content["data"] == data and content["environment"] == describe_environment()
+        return content["measurements"] if same else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ def table(rows: dict[str, Any]) -> str:
 def draw_growth(growth: dict[str, dict[str, float]], path: Path) -> None:
     """Draw how the cost grows with images, patches, dimensions and configurations."""
     figure = Figure(figsize=(11, 2.9), layout="constrained")
-    for axis, (name, times) in zip(figure.subplots(1, len(growth)), growth.items(), strict=True):
+    for axis, (name, times) in zip(
+        figure.subplots(1, len(_AXES)), ((name, growth[name]) for name in _AXES), strict=True
+    ):
         axis.plot([int(size) for size in times], list(times.values()), marker="o", color="#3465a4")
         axis.set(xlabel=_AXES[name], xlim=(0, None), ylim=(0, None))
         axis.grid(alpha=0.3)

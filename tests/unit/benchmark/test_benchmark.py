@@ -72,6 +72,10 @@ def test_figures_are_printed_and_stored_as_they_come(tmp_path, monkeypatch, caps
     stored = json.loads(output.read_text())
     assert stored["measurements"]["one"]["ratio"] == 3.0 and stored["environment"]["processor"]
     printed = capsys.readouterr().out
+    assert command.main(["--only", "two", "--output", str(output)]) == 0
+    assert json.loads(output.read_text())["measurements"]["one"] == stored["measurements"]["one"]
+    assert command.main(["--only", "two", "--data", "pcb", "--output", str(output)]) == 0
+    assert set(json.loads(output.read_text())["measurements"]) == {"two"}
     assert "one                                    6.00       2.00     3.00" in printed
 
 
