@@ -10,6 +10,7 @@ import pytest
 from training_code import paths
 
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md", "weights/README.md", "data/README.md"]
+PAGES += ["docs/performance.md"]
 README = (paths.ROOT / "README.md").read_text()
 
 

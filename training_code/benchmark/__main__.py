@@ -37,8 +37,9 @@ def main(arguments: list[str]) -> int:
         for number, name in enumerate(chosen, 1):
             minutes = (time.perf_counter() - started) / 60
             print(f"[{number}/{len(chosen)}] {name} (after {minutes:.0f} min)", flush=True)
+            found = measurements.ALL[name](bench)
             finished = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-            rows[name] = measurements.ALL[name](bench) | {"finished": finished, "git_commit": git_commit()}
+            rows[name] = found | {"finished": finished, "git_commit": git_commit()}
             content = {"data": options.data, "environment": describe_environment(), "measurements": rows}
             write_json(options.output, content)
     if "growth" in chosen:
