@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from training_code import paths
 from training_code.benchmark import measurements
 from training_code.benchmark.report import draw_growth, table
@@ -22,7 +24,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m training_code.benchmark", description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="textures", help="a folder in data/ or a path; textures by default")
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"one or more of {choices(measurements.ALL)}")
-    parser.add_argument("--output", type=Path, default=paths.RESULTS / "benchmark.json", help="where the figures go")
+    device = "-cuda" if torch.cuda.is_available() else ""
+    output = paths.RESULTS / f"benchmark{device}.json"
+    parser.add_argument("--output", type=Path, default=output, help="where the figures go")
     options = parser.parse_args(arguments)
     for name in options.only or []:
         if name not in measurements.ALL:
@@ -43,7 +47,7 @@ def main(arguments: list[str]) -> int:
             content = {"data": options.data, "environment": describe_environment(), "measurements": rows}
             write_json(options.output, content)
     if "growth" in chosen:
-        draw_growth(rows["growth"], options.output.with_name("growth.png"))
+        draw_growth(rows["growth"], options.output.with_name(f"growth{device}.png"))
     print(table(rows))
     print(f"stored in {paths.relative_to_root(options.output)}")
     return 0

@@ -10,7 +10,7 @@ from training_code.files import atomic_path
 
 _AXES = {
     "images": "training images, PaDiM",
-    "patches": "patches of 150 dimensions, coreset of 1 %",
+    "patches": "patches, coreset of 1 %",
     "dimensions": "features, Gaussians of 100 images",
     "configurations": "configurations of the sweep",
 }
@@ -32,6 +32,7 @@ def draw_growth(growth: dict[str, dict[str, float]], path: Path) -> None:
         figure.subplots(1, len(_AXES)), ((name, growth[name]) for name in _AXES), strict=True
     ):
         axis.plot([int(size) for size in times], list(times.values()), marker="o", color="#3465a4")
+        axis.locator_params(axis="x", nbins=4)
         axis.set(xlabel=_AXES[name], xlim=(0, None), ylim=(0, None))
         axis.grid(alpha=0.3)
     figure.axes[0].set_ylabel("seconds")
