@@ -30,7 +30,7 @@ class CflowModel(AnomalibCflowModel):
         finally:
             self.fiber_batch_size = trained
 
-    def fibers(self, layer: int, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def fibers(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the features of all positions of a layer, of shape (positions, channels), and their conditions."""
         batch, channels, height, width = features.shape
         condition = _positions(self.condition_vector, height, width).to(features.device)
@@ -105,7 +105,7 @@ class Cflow(AnomalibCflow):
         total = torch.zeros(1, dtype=torch.float64, device=self.device)
         activations = self.model.encoder(batch.image)
         for layer, name in enumerate(self.model.pool_layers):
-            features, condition = self.model.fibers(layer, activations[name].detach())
+            features, condition = self.model.fibers(activations[name].detach())
             order = torch.randperm(len(features))
             order = order[: max(1, round(len(order) * self.fiber_sampling_ratio))].to(features.device)
             steps = max(1, len(order) // self.model.fiber_batch_size)
@@ -129,7 +129,7 @@ class Cflow(AnomalibCflow):
         losses = []
         with torch.no_grad():
             for layer, name in enumerate(self.model.pool_layers):
-                features, condition = self.model.fibers(layer, activations[name])
+                features, condition = self.model.fibers(activations[name])
                 parts = zip(features.split(DECODED), condition.split(DECODED), strict=True)
                 losses.append(torch.cat([self.model.loss(layer, *part) for part in parts]).mean())
         self.log("val_loss", torch.stack(losses).mean(), on_epoch=True, batch_size=len(normal))
