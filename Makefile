@@ -3,7 +3,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format notebooks sweep compare benchmark clean-cache environment
+.PHONY: help demo test lint format notebooks sweep tensorboard compare benchmark clean-cache environment
 
 help:  ## print what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ notebooks: environment  ## open JupyterLab in notebooks/
 
 sweep: environment  ## run the sweep file SWEEP=sweeps/….yaml
 	$(RUN) -m training_code.sweep $(or $(SWEEP),$(error give the sweep file: make sweep SWEEP=sweeps/demo.yaml))
+
+tensorboard: environment  ## learning curves of the runs in the browser; RESULTS= for another folder than results
+	$(VENV)/bin/tensorboard --logdir $(or $(RESULTS),results)
 
 compare: environment  ## gather all runs into models_comparing.xlsx
 	$(RUN) -m training_code.compare

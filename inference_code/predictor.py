@@ -68,13 +68,13 @@ class Predictor:
             raise InputError(f"{checkpoint} is missing or not the file that its run wrote")
         identity = record.identity
         configuration = configure(record.detector, record.arguments)
-        recipe = Recipe.from_plain_data(record.weights["recipe"])
+        network = Recipe.from_plain_data(record.weights["recipe"]).create() if record.weights else None
         detector = build_detector(
             configuration,
-            recipe.create(),
+            network,
             tuple(identity["image_size"]),
-            tuple(identity["normalization"]["mean"]),
-            tuple(identity["normalization"]["std"]),
+            identity["normalization"].get("mean"),
+            identity["normalization"].get("std"),
             identity["backbone_precision"],
             identity["channels_last"],
             identity["backbone_runtime"],

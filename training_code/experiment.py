@@ -26,12 +26,16 @@ from training_code.backbones.layers import map_sizes
 from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Recipe
 from training_code.backbones.weights import Weights, find_weights, load_backbone, random_weights
 from training_code.cache import TensorCache
+from training_code.codebooks import provide_codebook
 from training_code.data.datamodule import SampleDataModule, split_validation
 from training_code.data.dataset import Dataset, read_dataset
 from training_code.data.pictures import dataset_html
 from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
 from training_code.detectors.configuration import Configuration, configure
+from training_code.detectors.dsr import Dsr
+from training_code.detectors.registry import get_detector
 from training_code.errors import InputError, MissingWeightsError, choices, unknown
+from training_code.evaluation.curves import LEARNING_CURVES, draw_learning_curves
 from training_code.evaluation.examples import write_examples
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
 from training_code.evaluation.metrics import bootstrap_intervals, compute_by_defect_type, compute_metrics
@@ -46,6 +50,7 @@ from training_code.records.record import (
     CHECKPOINT,
     EXAMPLES,
     SCORES,
+    TENSORBOARD,
     Identity,
     Record,
     Status,
@@ -55,6 +60,8 @@ from training_code.records.store import RunStore
 from training_code.training import QuietEngine
 
 NORMALIZATIONS = ("backbone", "imagenet")
+#: Whether training is logged for TensorBoard: always, never, or where it goes through epochs.
+TENSORBOARD_MODES = ("auto", "on", "off")
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class PreparedRun:
     """A checked configuration with its weight file, and the identity of the run that it would be."""
 
     configuration: Configuration
-    weights: Weights
+    weights: Weights | None  # None for a detector without a backbone
     identity: Identity
 
     @property
@@ -99,7 +106,10 @@ class Experiment:
         Whether features are kept on disk and shared with other configurations: ``"auto"`` where reading them is faster
         than computing them, ``"on"``, ``"off"``. Decoded images and coresets are shared in any case.
     train_batch_size, eval_batch_size, num_workers
-        As in anomalib. The number of workers has no influence on the numbers.
+        As in anomalib. The number of workers has no influence on the numbers. Detectors that train in epochs may have a
+        ``batch_size`` of their own.
+    tensorboard
+        ``"auto"``: training in epochs is logged for TensorBoard, into the folder of the run; ``"on"``, ``"off"``.
     results
         Folder for the runs, relative to the root of the repository.
 
@@ -124,6 +134,7 @@ class Experiment:
         train_batch_size: int = 32,
         eval_batch_size: int = 32,
         num_workers: int = 0,
+        tensorboard: str = "auto",
         results: str | Path = "results",
     ) -> None:
         self.image_size = _square(image_size)
@@ -156,6 +167,9 @@ class Experiment:
         self.train_batch_size = _whole("train_batch_size", train_batch_size, 1)
         self.eval_batch_size = _whole("eval_batch_size", eval_batch_size, 1)
         self.num_workers = _whole("num_workers", num_workers, 0)
+        if tensorboard not in TENSORBOARD_MODES:
+            raise unknown("tensorboard", tensorboard, TENSORBOARD_MODES)
+        self.tensorboard = tensorboard
         self.store = RunStore(paths.from_root(results))
         self.dataset: Dataset = read_dataset(dataset)
         self.runs: list[Run | SkippedRun] = []
@@ -189,6 +203,8 @@ class Experiment:
         with self.store.locked(prepared.run_id):
             if not rerun and (record := self.store.stored(prepared.run_id)):
                 return self._note(Run(self.store.folder(prepared.run_id), record, stored=True))
+            if rerun:
+                self.store.forget_unfinished(prepared.run_id)
             return self._note(self._train(prepared))
 
     def prepare(self, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
@@ -200,21 +216,25 @@ class Experiment:
             If the configuration is wrong; as `MissingWeightsError` if the weight file is absent.
         """
         configuration = configure(detector, arguments)
-        backbone = configuration.backbone
-        self._check_enough_images(configuration, map_sizes(backbone.recipe, self.image_size))
-        weights = find_weights(backbone) if configuration.arguments["pre_trained"] else random_weights(backbone)
-        mean, std = self._normalization(weights.recipe)
+        entry, backbone, values = get_detector(configuration.detector), configuration.backbone, configuration.arguments
+        self._check_fits(configuration)
+        weights, normalization = None, {"mode": "none"}
+        if backbone is not None:
+            weights = find_weights(backbone) if values["pre_trained"] else random_weights(backbone)
+            mean, std = self._normalization(weights.recipe)
+            normalization = {"mode": self.normalization, "mean": mean, "std": std}
         identity = Identity(
             detector=configuration.detector,
-            arguments=configuration.arguments,
+            arguments=values,
             image_size=self.image_size,
-            normalization={"mode": self.normalization, "mean": mean, "std": std},
+            normalization=normalization,
             seed=self.seed,
             validation_split=self.validation_split,
-            train_batch_size=self.train_batch_size,
+            train_batch_size=values.get("batch_size") or self.train_batch_size,
             eval_batch_size=self.eval_batch_size,
             dataset_fingerprint=self.dataset.fingerprint,
-            weights_sha256=weights.sha256,
+            weights_sha256=weights.sha256 if weights else None,
+            files_sha256=entry.files(values),
             backbone_precision=self.backbone_precision,
             channels_last=self.channels_last,
             backbone_runtime=self.backbone_runtime,
@@ -224,9 +244,7 @@ class Experiment:
     def table(self) -> pd.DataFrame:
         """Return the runs of this notebook so far, the best image AUROC first."""
         runs = [run for run in self.runs if isinstance(run, Run)]
-        rows = [
-            {"run": run.run_id, "pretrained": bool(run.record.weights["pretrained"]), **run.metrics} for run in runs
-        ]
+        rows = [{"run": run.run_id, "pretrained": not run.record.untrained_backbone, **run.metrics} for run in runs]
         frame = pd.DataFrame(rows).drop_duplicates() if rows else pd.DataFrame(columns=["run"])
         column = "image_AUROC" if "image_AUROC" in frame else "run"
         if rows and frame["pretrained"].all():
@@ -238,7 +256,7 @@ class Experiment:
         scored = [
             run
             for run in self.runs
-            if isinstance(run, Run) and run.record.weights["pretrained"] and "image_AUROC" in run.metrics
+            if isinstance(run, Run) and not run.record.untrained_backbone and "image_AUROC" in run.metrics
         ]
         return max(scored, key=lambda run: run.metrics["image_AUROC"], default=None)
 
@@ -249,17 +267,26 @@ class Experiment:
         )
         return dataset_html(self.dataset) + f"<p>{html.escape(protocol)}</p>"
 
-    def _check_enough_images(self, configuration: Configuration, sizes: Mapping[str, tuple[int, int]]) -> None:
-        """Refuse what training would stop at for want of patches or of validation images."""
+    def _check_fits(self, configuration: Configuration) -> None:
+        """Refuse what training would stop at: for want of patches, or of images, or with images of this size."""
         images = len(split_validation(self.dataset.select("train"), self.validation_split, self.seed)[0])
-        patches = [math.prod(sizes[layer]) for layer in configuration.layers]
-        arguments = configuration.arguments
-        if (ratio := arguments.get("coreset_sampling_ratio")) and images * max(patches) * ratio < 1:
-            raise InputError(
-                f"coreset_sampling_ratio={ratio} selects nothing of {images * max(patches)} patches of {images} images"
-            )
+        arguments, backbone = configuration.arguments, configuration.backbone
+        if ratio := arguments.get("coreset_sampling_ratio"):
+            sizes = map_sizes(backbone.recipe, self.image_size)
+            patches = images * max(math.prod(sizes[layer]) for layer in configuration.layers)
+            if patches * ratio < 1:
+                raise InputError(
+                    f"coreset_sampling_ratio={ratio} selects nothing of {patches} patches of {images} images"
+                )
         if arguments.get("patience") and not self.validation_split:
-            raise InputError("patience needs validation images: with validation_split=0 there are none")
+            raise InputError("patience needs validation images: with validation_split=0 there are none; valid: None")
+        entry = get_detector(configuration.detector)
+        if not entry.normalizes and backbone is None and self.normalization == "imagenet":
+            raise InputError(
+                f"normalization='imagenet' is not for {entry.name}, which takes images with values from 0 to 1; valid: "
+                "backbone, which leaves them as they are where there is no backbone"
+            )
+        entry.check(arguments, self.image_size, images)
 
     def _note(self, run: Run | SkippedRun) -> Run | SkippedRun:
         self.runs.append(run)
@@ -281,7 +308,9 @@ class Experiment:
                 "bits": self.dataset.bits,
                 "notes": list(self.dataset.notes),
             },
-            weights={
+            weights={}
+            if weights is None
+            else {
                 "file": None if weights.path is None else paths.relative_to_root(weights.path),
                 "sha256": weights.sha256,
                 "source": weights.source,
@@ -308,43 +337,58 @@ class Experiment:
                 record = self._record(prepared, started, status="ok", **self._stages(prepared, staging))
                 return Run(self.store.publish(staging, record), record)
             except Exception as error:
+                if isinstance(error, FloatingPointError):  # it would diverge again from where it was
+                    self.store.forget_unfinished(prepared.run_id)
                 message = "".join(traceback.format_exception_only(error)).strip()
                 self.store.write_failure(self._record(prepared, started, status=_failure(error), error=message))
                 raise
 
     def _stages(self, prepared: PreparedRun, folder: Path) -> dict[str, Any]:
         """Train, predict and evaluate; write checkpoint, scores and pictures to ``folder``; return the findings."""
-        configuration = prepared.configuration
+        configuration, weights = prepared.configuration, prepared.weights
+        entry = get_detector(configuration.detector)
         times: dict[str, float] = {}
         reset_peak_memory()
         cache = TensorCache()
-        store = FeatureStore(cache, self.feature_store)
+        # Detectors that reconstruct images take features of altered ones, which never come again.
+        store = FeatureStore(cache, self.feature_store) if entry.normalizes else None
         datamodule = SampleDataModule(
             self.dataset,
             self.image_size,
             self.validation_split,
             self.seed,
-            self.train_batch_size,
+            prepared.identity.train_batch_size,
             self.eval_batch_size,
             self.num_workers,
             cache,
         )
         seed_everything(self.seed, workers=True, verbose=False)
-        network = load_backbone(prepared.weights)
+        network = load_backbone(weights) if weights else None
         seed_everything(self.seed, workers=True, verbose=False)  # as if making the network had drawn nothing
+        normalization = prepared.identity.normalization
         detector = build_detector(
             configuration,
             network,
             self.image_size,
-            *self._normalization(prepared.weights.recipe),
+            normalization.get("mean"),
+            normalization.get("std"),
             self.backbone_precision,
             self.channels_last,
             self.backbone_runtime,
             store,
         )
-        engine = QuietEngine(configuration, folder)
+        unfinished = self.store.unfinished(prepared.run_id)
+        epochs = configuration.arguments.get("max_epochs")
+        tensorboard = self.tensorboard == "on" or (self.tensorboard == "auto" and epochs is not None)
+        logs = folder / TENSORBOARD if tensorboard else None
+        engine = QuietEngine(configuration, folder / CHECKPOINT, logs, unfinished, self.seed)
+        training: dict[str, Any] = {}
+        if isinstance(detector, Dsr):
+            with timed(times, "codebook"):
+                training["codebook"] = provide_codebook(detector, prepared.identity, datamodule.train_data)
         with timed(times, "fit"):
             engine.fit(detector, datamodule)
+        times["fit"] += engine.resumed_seconds
         validation = engine.predict(detector, datamodule.val_dataloader()) if datamodule.val_data else None
         with timed(times, "test"):
             test = engine.predict(detector, datamodule.test_dataloader())
@@ -363,13 +407,16 @@ class Experiment:
             }
         write_text(folder / SCORES, _scores_csv(test, thresholds, self.dataset.root))
         write_examples(test, thresholds, folder / EXAMPLES)
+        training |= engine.training
+        if curves := training.get("curves"):
+            draw_learning_curves(curves, folder / EXAMPLES / LEARNING_CURVES)
         checkpoint = folder / CHECKPOINT
         return findings | {
             "thresholds": {"image": thresholds.image, "pixel": thresholds.pixel},
             "times": times,
             "memory": peak_memory(),
             "features": features,
-            "training": {"epochs": engine.epochs},
+            "training": training,
             "checkpoint": {"sha256": sha256(checkpoint), "bytes": checkpoint.stat().st_size},
         }
 

@@ -1,28 +1,46 @@
-"""Training and predicting through anomalib's engine, without its chatter."""
+"""Training and predicting through anomalib's engine, without its chatter; training in epochs goes on after a kill."""
 
 import logging
-import time
+import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from anomalib.callbacks import ModelCheckpoint
 from anomalib.engine import Engine
+from anomalib.engine.plugins import AnomalibCheckpointIO
 from anomalib.models.components import AnomalibModule
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from training_code.data.datamodule import SampleDataModule
 from training_code.detectors.configuration import Configuration
+from training_code.detectors.registry import get_detector
+from training_code.epochs import (
+    Curves,
+    EpochProgress,
+    EpochSampler,
+    EpochSeed,
+    State,
+    TensorBoardExtras,
+    read_state,
+)
 from training_code.evaluation.measurement import median_seconds
 from training_code.evaluation.predictions import PredictionCollector, Predictions
+from training_code.files import atomic_path
 
 #: What early stopping goes by: the loss on held-out images without defects.
 MONITORED = "val_loss"
-CHECKPOINT = "model"
+# In the folder of a run that is not finished: the state after the last epoch, the weights of the best one, a mark that
+# training has come to its end, and the logs.
+_STATE, _BEST, _FITTED, _LOGS = "state.ckpt", "best.ckpt", "fitted", "tensorboard"
+# What a state holds beyond the checkpoint of a detector.
+_OF_TRAINING = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "versions")
 
 
 class QuietEngine:
@@ -33,44 +51,102 @@ class QuietEngine:
     configuration
         Says for how many epochs to train, ``max_epochs``, and after how many without a smaller loss on the validation
         images to stop, ``patience``.
-    folder
-        Receives the checkpoint, called ``model.ckpt``.
+    checkpoint
+        The file that the weights are written to, as Lightning writes them.
+    logs
+        Folder that receives the logs of training for TensorBoard; None for none.
+    unfinished
+        Folder that survives a kill, in which the state after each epoch is kept: what is there already is gone on with.
+        By default training is not resumed.
+    seed
+        Covers the order of the images and what is drawn at random, in each epoch anew.
     """
 
-    def __init__(self, configuration: Configuration, folder: Path) -> None:
-        epochs = configuration.arguments.get("max_epochs")
-        self._patience = configuration.arguments.get("patience")
+    def __init__(
+        self,
+        configuration: Configuration,
+        checkpoint: Path,
+        logs: Path | None = None,
+        unfinished: Path | None = None,
+        seed: int = 0,
+    ) -> None:
+        entry = get_detector(configuration.detector)
+        self._arguments = configuration.arguments
+        self._epochs: int | None = self._arguments.get("max_epochs")
+        self._patience: int | None = self._arguments.get("patience")
+        self._validates = self._epochs is not None and entry.stops_early
+        self._checkpoint, self._logs, self._seed = checkpoint, logs, seed
+        self._unfinished = unfinished or checkpoint.parent / "unfinished"
         self._collector = PredictionCollector()
-        callbacks: list[Callback] = [self._collector, *([] if epochs is None else [EpochProgress()])]
-        monitored = {} if self._patience is None else {"monitor": MONITORED, "mode": "min"}
-        if self._patience is not None:
-            callbacks.append(EarlyStopping(patience=self._patience, **monitored))
-        self._checkpoint = ModelCheckpoint(folder, CHECKPOINT, save_weights_only=True, **monitored)
+        self._curves = Curves()
+        callbacks: list[Callback] = [self._collector]
+        logger: TensorBoardLogger | bool = False
+        if self._epochs is None:
+            callbacks.append(ModelCheckpoint(checkpoint.parent, checkpoint.stem, save_weights_only=True))
+        else:
+            self._unfinished.mkdir(parents=True, exist_ok=True)
+            best = ModelCheckpoint(
+                self._unfinished,
+                Path(_BEST).stem,
+                save_weights_only=True,
+                enable_version_counter=False,
+                **({"save_top_k": 0} if self._patience is None else {"monitor": MONITORED, "mode": "min"}),
+            )
+            # The curves look at the loss first: what is not finite must not become a state to go on from.
+            callbacks += [EpochSeed(seed), self._curves, EpochProgress()]
+            if self._patience is not None:
+                callbacks.append(EarlyStopping(MONITORED, patience=self._patience, mode="min"))
+            if logs is not None:
+                logger = TensorBoardLogger(self._unfinished, name=_LOGS, version="")
+                callbacks.append(TensorBoardExtras())
+            callbacks += [best, State(self._unfinished / _STATE)]
         self._engine = Engine(
-            callbacks=[self._checkpoint, *callbacks],
-            default_root_dir=folder / "engine",
+            callbacks=callbacks,
+            default_root_dir=checkpoint.parent / "engine",
             accelerator="gpu" if torch.cuda.is_available() else "cpu",  # others compute no float64
             devices=1,
-            logger=False,
+            logger=logger,
             enable_progress_bar=False,
             enable_model_summary=False,
             log_every_n_steps=1,
-            **({} if epochs is None else {"max_epochs": epochs}),
+            plugins=[AtomicCheckpointIO()],
+            **({} if self._epochs is None else {"max_epochs": self._epochs}),
         )
+        self.resumed_seconds = 0.0
 
     @property
-    def epochs(self) -> int:
-        """How many epochs were trained."""
-        return self._engine.trainer.fit_loop.epoch_progress.current.completed
+    def training(self) -> dict[str, Any]:
+        """What the record keeps of training: epochs, their curves, warnings, and from which epoch it was resumed."""
+        return {"epochs": 1} if self._epochs is None else self._curves.describe()
 
     def fit(self, detector: AnomalibModule, datamodule: SampleDataModule) -> None:
         """Train on the training images; with ``patience`` the detector is then that of the best epoch."""
-        validation = None if self._patience is None else datamodule.val_dataloader()
-        with quiet():
-            self._engine.fit(detector, datamodule.train_dataloader(), validation)
+        if self._epochs is None:
+            with quiet():
+                self._engine.fit(detector, datamodule.train_dataloader())
+            return
+        state = self._unfinished / _STATE
+        saved = read_state(state)
+        if saved is None:
+            for name in (_STATE, _BEST, _FITTED):
+                (self._unfinished / name).unlink(missing_ok=True)
+        else:
+            self._curves.load_state_dict(saved["callbacks"][Curves.__qualname__])
+            self._curves.resumed = len(self._curves.train_loss)
+            self.resumed_seconds = self._curves.seconds
+            print(f"going on after epoch {self._curves.resumed} of {self._epochs}, where training was interrupted")
+        if saved is not None and (self._unfinished / _FITTED).exists():
+            detector.load_state_dict(saved["state_dict"])
+        else:
+            validation = datamodule.val_dataloader() if self._validates and datamodule.val_data else None
+            with quiet():
+                loader = self._train_dataloader(detector, datamodule)
+                self._engine.fit(detector, loader, validation, ckpt_path=None if saved is None else state)
+            (self._unfinished / _FITTED).touch()
         if self._patience is not None:
-            best = torch.load(self._checkpoint.best_model_path, "cpu", weights_only=True)
+            best = torch.load(self._unfinished / _BEST, "cpu", weights_only=True)
             detector.load_state_dict(best["state_dict"])
+        self._write_checkpoint(detector)
 
     def predict(self, detector: AnomalibModule, loader: DataLoader) -> Predictions:
         """Return raw scores and maps for the images of ``loader``, whose dataset knows their defect types."""
@@ -94,21 +170,36 @@ class QuietEngine:
 
         return median_seconds(predict)
 
+    def _train_dataloader(self, detector: AnomalibModule, datamodule: SampleDataModule) -> DataLoader:
+        """Return a loader whose order depends on seed and epoch alone: a resumed epoch is the one that was lost."""
+        data = datamodule.train_data
+        items = detector.items_per_epoch(len(data)) if hasattr(detector, "items_per_epoch") else len(data)
+        return DataLoader(
+            data,
+            batch_size=datamodule.train_batch_size,
+            sampler=EpochSampler(len(data), items, self._seed),
+            num_workers=datamodule.num_workers,
+            collate_fn=data.collate_fn,
+            generator=torch.Generator(),  # torch's own one is left alone
+        )
 
-class EpochProgress(Callback):
-    """One line that says which epoch is running, the loss, and the time left."""
+    def _write_checkpoint(self, detector: AnomalibModule) -> None:
+        """Write the weights of the detector as Lightning does, and the logs beside them."""
+        saved = read_state(self._unfinished / _STATE) or {}
+        content = {name: value for name, value in saved.items() if name not in _OF_TRAINING}
+        with atomic_path(self._checkpoint, sync=False) as temporary:
+            torch.save(content | {"state_dict": detector.state_dict()}, temporary)
+        if self._logs is not None and (self._unfinished / _LOGS).is_dir():
+            shutil.copytree(self._unfinished / _LOGS, self._logs, dirs_exist_ok=True)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self.start = time.perf_counter()
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Renew the line."""
-        done, total = trainer.current_epoch + 1, trainer.max_epochs or 1
-        left = (time.perf_counter() - self.start) / done * (total - done)
-        loss = trainer.callback_metrics.get("train_loss")
-        text = f"epoch {done}/{total}" + ("" if loss is None else f", loss {float(loss):.4g}")
-        print(f"\r{text}, about {left:.0f} s left ", end="\n" if done == total else "", flush=True)
+class AtomicCheckpointIO(AnomalibCheckpointIO):
+    """anomalib's reading of checkpoints, and writing that leaves no half of one behind and copies none in memory."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint."""
+        with atomic_path(Path(path), sync=False) as temporary:
+            torch.save(checkpoint, temporary)
 
 
 @contextmanager

@@ -17,10 +17,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
 #: Pixels of the image per position of the feature maps that a detector takes by default; the layers of the papers:
-#: layer1 to layer3 (PaDiM), layer2 and layer3 (PatchCore), layer2 to layer4 (CFlow) of a ResNet.
-DEFAULT_STRIDES = {"Padim": (4, 8, 16), "Patchcore": (8, 16), "Cflow": (8, 16, 32)}
+#: layer1 to layer3 (PaDiM), layer2 and layer3 (PatchCore), layer2 to layer4 (CFlow) of a ResNet; for DSR the strides of
+#: its own encoders.
+DEFAULT_STRIDES = {"Padim": (4, 8, 16), "Patchcore": (8, 16), "Cflow": (8, 16, 32), "Dsr": (4, 8)}
 #: The same for networks whose maps are all of one size: parts of their depth, the last block being 1.
-DEFAULT_DEPTHS = {"Padim": (1 / 3, 2 / 3, 1), "Patchcore": (1,), "Cflow": (1 / 3, 2 / 3, 1)}
+DEFAULT_DEPTHS = {"Padim": (1 / 3, 2 / 3, 1), "Patchcore": (1,), "Cflow": (1 / 3, 2 / 3, 1), "Dsr": (1 / 2, 1)}
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,10 @@ def main(arguments: list[str]) -> int:
             print(f"[{number}/{len(chosen)}] {name} (after {minutes:.0f} min)", flush=True)
             found = measurements.ALL[name](bench)
             finished = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-            rows[name] = found | {"finished": finished, "git_commit": git_commit()}
-            content = {"data": options.data, "environment": describe_environment(), "measurements": rows}
-            write_json(options.output, content)
+            rows[name] = found | {
+                "finished": finished, "git_commit": git_commit(), "environment": describe_environment()
+            }  # fmt: skip
+            write_json(options.output, {"data": options.data, "measurements": rows})
     if "growth" in chosen:
         draw_growth(rows["growth"], options.output.with_name(f"growth{device}.png"))
     print(table(rows))
@@ -54,11 +55,10 @@ def main(arguments: list[str]) -> int:
 
 
 def _measured_before(output: Path, data: str) -> dict[str, Any]:
-    """Return what the file holds of the same images on the same machine; what is measured now replaces it."""
+    """Return what the file holds of the same images, on whichever machine; what is measured now replaces it."""
     try:
         content = json.loads(output.read_text(encoding="utf-8"))
-        same = content["data"] == data and content["environment"] == describe_environment()
-        return content["measurements"] if same else {}
+        return content["measurements"] if content["data"] == data else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 

@@ -48,7 +48,7 @@ def run_ours(
     seed_everything(seed, workers=True, verbose=False)
     recipe = weights.recipe
     model = build_detector(configuration, network, size, recipe.mean, recipe.std, store=FeatureStore(tensors))
-    engine = QuietEngine(configuration, scratch)
+    engine = QuietEngine(configuration, scratch / "model.ckpt")
     start = time.perf_counter()
     engine.fit(model, datamodule)
     fitted = time.perf_counter()

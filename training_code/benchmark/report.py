@@ -46,5 +46,5 @@ def _comparisons(rows: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             continue
         if isinstance(row.get("ours"), float) and name not in ("images_per_second", "first_call"):
             yield prefix + name, row
-        elif name not in ("growth", "machine", "memory", "difference"):
+        elif name not in ("growth", "machine", "memory", "difference", "environment"):
             yield from _comparisons(row, f"{prefix}{name} ")

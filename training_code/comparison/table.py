@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from training_code import paths
+from training_code.detectors.registry import DETECTORS
 from training_code.errors import unknown
 from training_code.records.record import CHECKPOINT, EXAMPLES, NOTEBOOK, Record
 from training_code.records.run import METRICS
@@ -41,7 +42,7 @@ def best_models(table: pd.DataFrame, criterion: str = "image_AUROC") -> pd.DataF
     """
     if criterion not in METRICS:
         raise unknown("criterion", criterion, METRICS)
-    columns = ["Model", *MAIN_METRICS, "dataset", "backbone", "configuration", "normalization", "seed"]
+    columns = ["Model", *MAIN_METRICS, "dataset", "backbone", "configuration", "reduced", "normalization", "seed"]
     columns += ["latency_s", "checkpoint_bytes", "run_id", "dataset_fingerprint"]
     if criterion not in table:
         return pd.DataFrame(columns=columns)
@@ -58,6 +59,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
     height, width = identity["image_size"]
     # Whether the weights are pretrained has a column of its own, which also knows of files that never were.
     arguments = {name: _cell(value) for name, value in record.arguments.items() if name != "pre_trained"}
+    arguments.setdefault("backbone", None)
     return {
         "status": record.status,
         "dataset": record.dataset["name"],
@@ -67,8 +69,8 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "image_height": height,
         "image_width": width,
         "normalization": identity["normalization"]["mode"],
-        "normalization_mean": _cell(identity["normalization"]["mean"]),
-        "normalization_std": _cell(identity["normalization"]["std"]),
+        "normalization_mean": _cell(identity["normalization"].get("mean")),
+        "normalization_std": _cell(identity["normalization"].get("std")),
         "backbone_precision": identity["backbone_precision"],
         "channels_last": identity["channels_last"],
         "seed": identity["seed"],
@@ -92,10 +94,12 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "validation_split": identity["validation_split"],
         "train_batch_size": identity["train_batch_size"],
         "eval_batch_size": identity["eval_batch_size"],
-        "pretrained": bool(record.weights["pretrained"]),
-        "weights": record.weights["file"] or "random",
-        "weights_source": record.weights["source"],
-        "weights_sha256": record.weights["sha256"],
+        "pretrained": not record.untrained_backbone,
+        "epochs": record.training.get("epochs"),
+        "reduced": reduced_settings(record) or None,
+        "weights": (record.weights["file"] or "random") if record.weights else None,
+        "weights_source": record.weights.get("source"),
+        "weights_sha256": record.weights.get("sha256"),
         "dataset_fingerprint": record.dataset["fingerprint"],
         "run_id": record.run_id,
         "notebook": _link(folder / NOTEBOOK),
@@ -108,6 +112,16 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "gpu": record.environment.get("gpu"),
         "error": record.error,
     }
+
+
+def reduced_settings(record: Record) -> str:
+    """Return the arguments that are below the paper's, with both values; nothing for a run in its full setting."""
+    paper = DETECTORS[record.detector].paper if record.detector in DETECTORS else {}
+    return ", ".join(
+        f"{name} {record.arguments[name]:g} of {full:g}"
+        for name, full in paper.items()
+        if record.arguments.get(name) is not None and record.arguments[name] < full
+    )
 
 
 def _cell(value: Any) -> Any:

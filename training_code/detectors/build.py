@@ -1,5 +1,7 @@
-"""Building anomalib's detector from a configuration, with features of a network whose weights come from a file."""
+"""Building a detector from a configuration, with features of a network whose weights come from a file."""
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from unittest import mock
 
 from anomalib.models.components import AnomalibModule
@@ -8,6 +10,7 @@ from torch import nn
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 from training_code.detectors.configuration import TRAINING, Configuration
+from training_code.detectors.dsr import Dsr, set_normalization
 from training_code.detectors.patchcore import Patchcore
 from training_code.detectors.registry import get_detector
 from training_code.features.extractor import FeatureExtractor
@@ -16,16 +19,16 @@ from training_code.features.store import FeatureStore
 
 def build_detector(
     configuration: Configuration,
-    network: nn.Module,
+    network: nn.Module | None,
     image_size: tuple[int, int],
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     backbone_precision: str = "float32",
     channels_last: bool = False,
     backbone_runtime: str = "auto",
     store: FeatureStore | None = None,
 ) -> AnomalibModule:
-    """Return anomalib's detector over ``network``, giving raw scores and maps.
+    """Return the detector over ``network``, giving raw scores and maps.
 
     Random choices, such as the features that PaDiM keeps, are drawn from torch's generator: seed it before.
 
@@ -34,11 +37,13 @@ def build_detector(
     configuration
         The checked configuration.
     network
-        The backbone's network, as `training_code.backbones.weights.load_backbone` returns it.
+        The backbone's network, as `training_code.backbones.weights.load_backbone` returns it; None for a detector
+        without a backbone.
     image_size
         Height and width in pixels that the detector resizes images to.
     mean, std
-        Normalisation of images with values from 0 to 1, by channel.
+        Normalisation of images with values from 0 to 1, by channel. Detectors that reconstruct images get them as they
+        are, and normalise them for their backbone themselves.
     backbone_precision, channels_last, backbone_runtime
         How the backbone computes; see `training_code.features.extractor.FeatureExtractor`.
     store
@@ -47,7 +52,7 @@ def build_detector(
     entry = get_detector(configuration.detector)
     arguments = {name: value for name, value in configuration.arguments.items() if name not in TRAINING}
 
-    def extractor(**_: object) -> FeatureExtractor:
+    def extractor(*_: object, **__: object) -> FeatureExtractor:
         return FeatureExtractor(
             network,
             configuration.backbone,
@@ -58,17 +63,25 @@ def build_detector(
             store,
         )
 
-    transform = Compose([Resize(image_size, antialias=True), Normalize(mean=list(mean), std=list(std))])
+    transforms = [Resize(image_size, antialias=True)]
+    if entry.normalizes:
+        transforms.append(Normalize(mean=list(mean), std=list(std)))
     # anomalib's classes make their extractor themselves, from a name; while one is built, the name they look up is
     # ours. They keep plain arguments that way, so that a checkpoint loads without running code.
-    with mock.patch.object(entry.model_module, "TimmFeatureExtractor", extractor):
+    ours = nullcontext()
+    if network is not None:
+        arguments |= {"backbone": configuration.backbone.architecture, "pre_trained": False}
+        ours = mock.patch.object(entry.model_module, "TimmFeatureExtractor", extractor)
+    with ours:
         detector = entry.cls(
-            **arguments | {"backbone": configuration.backbone.architecture, "pre_trained": False},
-            pre_processor=PreProcessor(transform),
+            **arguments,
+            pre_processor=PreProcessor(Compose(transforms)),
             post_processor=False,
             evaluator=False,
             visualizer=False,
         )
+    if isinstance(detector, Dsr) and network is not None:
+        set_normalization(detector, mean, std)
     if store is not None and isinstance(detector, Patchcore):
         detector.model.cache = store.cache
     return detector

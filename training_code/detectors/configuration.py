@@ -13,14 +13,14 @@ import numpy as np
 
 from training_code.backbones.registry import Backbone, get_backbone
 from training_code.detectors.registry import AT_LEAST_1, Detector, get_detector
-from training_code.errors import InputError, unknown
+from training_code.errors import InputError, choices, unknown
 
 # Arguments of anomalib's classes that the experiment decides on.
 _DECIDED = {"self", "pre_processor", "post_processor", "evaluator", "visualizer"}
 
-#: Arguments of training, for detectors that train in epochs: how many at most, and after how many without progress to
-#: stop.
-TRAINING = ("max_epochs", "patience")
+#: Arguments of training, for detectors that train in epochs: how many at most, after how many without progress to stop,
+#: and images in a batch, None for the experiment's ``train_batch_size``.
+TRAINING = ("max_epochs", "patience", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,15 @@ class Configuration:
     arguments: dict[str, Any]  # anomalib's names; defaults filled in, layers under their own names
 
     @property
-    def backbone(self) -> Backbone:
-        """The backbone's entry in the registry."""
-        return get_backbone(self.arguments["backbone"])
+    def backbone(self) -> Backbone | None:
+        """The backbone's entry in the registry, None for a detector with networks of its own."""
+        name = self.arguments.get("backbone")
+        return None if name is None else get_backbone(name)
 
     @property
     def layers(self) -> list[str]:
         """The layers that features are taken from, in network order."""
-        return self.arguments["layers"]
+        return self.arguments.get("layers") or []
 
     def __str__(self) -> str:
         """Return the call as a person would write it."""
@@ -73,9 +74,14 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
         _check(entry, name, value, hints[name])
         if hints[name] is float:
             resolved[name] = float(value)  # 1 and 1.0 are the same run
+    if resolved.get("backbone") is None:
+        if resolved.get("layers"):
+            raise InputError(f"layers={resolved['layers']!r} of {entry.name} are of no use without a backbone")
+        return Configuration(entry.name, resolved)
     backbone = get_backbone(resolved["backbone"])
-    layers = resolved["layers"] if "layers" in arguments else backbone.default_layers(entry.name)
+    layers = resolved["layers"] if arguments.get("layers") is not None else backbone.default_layers(entry.name)
     resolved["layers"] = backbone.resolve_layers(layers)
+    _check_strides(entry, backbone, resolved["layers"])
     if entry.name == "Padim":
         channels = backbone.channels(resolved["layers"])
         resolved["n_features"] = resolved["n_features"] or min(backbone.n_features, channels)
@@ -87,15 +93,30 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
     return Configuration(entry.name, resolved)
 
 
+def _check_strides(entry: Detector, backbone: Backbone, layers: Sequence[str]) -> None:
+    """Refuse layers of other strides than a detector can use."""
+    strides = {layer.name: layer.stride for layer in backbone.layers}
+    if entry.strides and tuple(strides[name] for name in layers) != entry.strides:
+        wanted = " and ".join(map(str, entry.strides))
+        able = {stride: [name for name in strides if strides[name] == stride] for stride in entry.strides}
+        valid = "; ".join(f"{stride}: {choices(names) or 'none'}" for stride, names in able.items())
+        raise InputError(
+            f"{entry.name} takes features of strides {wanted}, but {choices(layers)} of {backbone.name} have "
+            f"{choices(strides[name] for name in layers)}; layers by stride: {valid}"
+        )
+
+
 def _signature(entry: Detector) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return default and type of each argument that a configuration may set."""
     parameters = inspect.signature(entry.cls.__init__).parameters
     hints = typing.get_type_hints(entry.cls.__init__)
     defaults = {name: parameter.default for name, parameter in parameters.items() if name not in _DECIDED}
     if entry.max_epochs is not None:
-        defaults["max_epochs"] = entry.max_epochs
-        defaults["patience"] = None
-        hints |= {"max_epochs": int, "patience": int | None}
+        defaults |= {"max_epochs": entry.max_epochs, "batch_size": entry.batch_size}
+        hints |= {"max_epochs": int, "batch_size": int | None}
+        if entry.stops_early:
+            defaults["patience"] = entry.patience
+            hints["patience"] = int | None
     return defaults, hints
 
 

@@ -14,7 +14,8 @@ is still the smaller one.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -77,13 +78,17 @@ class FactorizedGaussian(MultiVariateGaussian):
         precision = torch.float64 if large and low_rank else torch.float32
         self.factor = torch.empty(height * width, rank, channels, dtype=precision, device=device)
         self.low_rank = torch.tensor([low_rank], device=device)
-        # In float64, which leaves the factor exact to the precision in which it is kept.
-        for part in _chunks(height * width, 8 * (2 * images * channels + 3 * rank * max(rank, channels))):
+
+        def fit_part(part: slice) -> None:
+            # In float64, which leaves the factor exact to the precision in which it is kept.
             features = _by_position(flat, part).double()
             mean = features.mean(dim=1)
             centred = features - mean[:, None]
             self.mean[:, part] = mean.T.float()
             self.factor[part] = (_woodbury_factor(centred) if low_rank else _whitening(centred)).to(precision)
+
+        parts = _chunks(height * width, 8 * (2 * images * channels + 3 * rank * max(rank, channels)))
+        _side_by_side(fit_part, parts, device)
 
     def distances(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return the Mahalanobis distance of each feature.
@@ -201,6 +206,21 @@ def _inverse_of_lower(factor: torch.Tensor) -> torch.Tensor:
     inverse[:, :half, :half], inverse[:, half:, half:] = upper, lower
     inverse[:, half:, :half] = -lower @ (factor[:, half:, :half] @ upper)
     return inverse
+
+
+def _side_by_side(work: Callable[[slice], None], parts: Iterable[slice], device: torch.device) -> None:
+    """Do ``work`` on all parts, on a processor as many at once as it has threads.
+
+    torch factorises the matrices of a batch one after the other, on one thread.
+    """
+    threads = torch.get_num_threads()
+    if device.type != "cpu" or threads == 1:
+        for part in parts:
+            work(part)
+        return
+    with ThreadPoolExecutor(threads, "gaussians", initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        list(pool.map(work, parts))
+    torch.set_num_threads(threads)  # what a thread sets is the default of those that are started later
 
 
 def _chunks(positions: int, bytes_each: int) -> Iterator[slice]:

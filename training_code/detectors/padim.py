@@ -26,9 +26,17 @@ class PadimModel(AnomalibPadimModel):
             channels = self.idx[places] - begin
             # One image at a time stays in the processor's caches.
             for image, maps in zip(embedding, features[layer], strict=True) if len(places) else ():
-                image[places] = F.interpolate(maps[None, channels], size=first.shape[-2:], mode="nearest")[0]
+                image.index_copy_(0, places, _nearest(maps[channels], *first.shape[-2:]))
             begin = end
         return embedding
+
+
+def _nearest(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Return maps of shape (channels, h, w) at another size, as torch's interpolation to the nearest does."""
+    channels, h, w = maps.shape
+    if height % h or width % w:
+        return F.interpolate(maps[None], size=(height, width), mode="nearest")[0]
+    return maps[:, :, None, :, None].expand(-1, -1, height // h, -1, width // w).reshape(channels, height, width)
 
 
 class Padim(AnomalibPadim):

@@ -10,7 +10,11 @@ from anomalib.models.image.cflow import torch_model as cflow_model
 from anomalib.models.image.padim import torch_model as padim_model
 from anomalib.models.image.patchcore import torch_model as patchcore_model
 
+from training_code.detectors import dsr as dsr_module
+from training_code.detectors.autoencoder import LOSSES, RESIDUALS, VARIANTS, Autoencoder, check_autoencoder
 from training_code.detectors.cflow import Cflow
+from training_code.detectors.draem import Draem, check_draem, files_of_draem
+from training_code.detectors.dsr import Dsr, check_dsr, files_of_dsr
 from training_code.detectors.padim import Padim
 from training_code.detectors.patchcore import Patchcore
 from training_code.errors import unknown
@@ -18,7 +22,9 @@ from training_code.errors import unknown
 Check = tuple[Callable[[Any], bool], str]  # whether a value is valid, and what is valid in words
 
 POSITIVE: Check = (lambda value: value > 0, "above 0")
+AT_LEAST_0: Check = (lambda value: value >= 0, "at least 0")
 AT_LEAST_1: Check = (lambda value: value >= 1, "at least 1")
+AT_LEAST_2: Check = (lambda value: value >= 2, "at least 2")
 RATIO: Check = (lambda value: 0 < value <= 1, "above 0 and at most 1")
 
 
@@ -27,14 +33,51 @@ def one_of(*values: object) -> Check:
     return (lambda value: value in values, f"one of {', '.join(map(str, values))}")
 
 
+def _is_blend(value: float | list[float]) -> bool:
+    values = value if isinstance(value, list) else [value, value]
+    return len(values) == 2 and 0 <= values[0] <= values[1] <= 1
+
+
 @dataclass(frozen=True)
 class Detector:
-    """One entry of the registry."""
+    """One entry of the registry.
+
+    Attributes
+    ----------
+    cls
+        The class.
+    model_module
+        Where it looks its feature extractor up, None where it has no backbone.
+    checks
+        Valid values by argument.
+    max_epochs, patience, batch_size
+        Defaults of training; no epochs where one pass is all there is, no batch size where the experiment's is taken.
+    stops_early
+        Whether there is a loss on held-out images that ``patience`` can go by.
+    normalizes
+        Whether images are normalised before they reach the detector.
+    strides
+        Strides that the layers of its backbone must have; any if empty.
+    check
+        Given arguments, image size and number of training images, raises an `InputError` for what does not fit.
+    files
+        Given arguments, returns the hashes of the files that the numbers depend on, by argument.
+    paper
+        The paper's values of arguments, below which a run is a reduced one.
+    """
 
     cls: type[AnomalibModule]
-    model_module: ModuleType  # where anomalib's class looks its feature extractor up
-    checks: dict[str, Check] = field(default_factory=dict)  # valid values by argument
-    max_epochs: int | None = None  # default number of epochs; None where one pass is all there is
+    model_module: ModuleType | None = None
+    checks: dict[str, Check] = field(default_factory=dict)
+    max_epochs: int | None = None
+    patience: int | None = None
+    batch_size: int | None = None
+    stops_early: bool = True
+    normalizes: bool = True
+    strides: tuple[int, ...] = ()
+    check: Callable[[dict[str, Any], tuple[int, int], int], None] = lambda arguments, image_size, images: None
+    files: Callable[[dict[str, Any]], dict[str, str]] = lambda arguments: {}
+    paper: dict[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -68,6 +111,75 @@ DETECTORS: dict[str, Detector] = {
                 "lr": POSITIVE,
             },
             max_epochs=30,
+            paper={"max_epochs": 30, "fiber_sampling_ratio": 1.0},
+        ),
+        Detector(
+            Dsr,
+            dsr_module,
+            {
+                # Codes up to 0.05 of the distance order are never taken as anomalies.
+                "latent_anomaly_strength": (lambda value: 0.05 < value <= 1, "above 0.05 and at most 1"),
+                "upsampling_train_ratio": (lambda value: 0 < value < 1, "above 0 and below 1"),
+                "embedding_dim": AT_LEAST_1,
+                "num_embeddings": AT_LEAST_2,
+                "codebook_epochs": AT_LEAST_1,
+                "lr": POSITIVE,
+                "weight_decay": AT_LEAST_0,
+                "width": POSITIVE,
+            },
+            max_epochs=20,
+            batch_size=8,
+            stops_early=False,
+            normalizes=False,
+            strides=(4, 8),
+            check=check_dsr,
+            files=files_of_dsr,
+            paper={"max_epochs": 20, "width": 1.0, "embedding_dim": 128, "num_embeddings": 4096},
+        ),
+        Detector(
+            Draem,
+            None,
+            {
+                "sspcab_lambda": AT_LEAST_0,
+                "beta": (_is_blend, "a number from 0 to 1, or two of them, the smaller first"),
+                "lr": POSITIVE,
+                "width": POSITIVE,
+            },
+            max_epochs=700,
+            batch_size=8,
+            normalizes=False,
+            check=check_draem,
+            files=files_of_draem,
+            paper={"max_epochs": 700, "width": 1.0},
+        ),
+        Detector(
+            Autoencoder,
+            None,
+            {
+                "variant": one_of(*VARIANTS),
+                "latent_dim": AT_LEAST_1,
+                "loss": one_of(*LOSSES),
+                "residual": one_of(*RESIDUALS),
+                "stride": AT_LEAST_1,
+                "num_crops": AT_LEAST_1,
+                "square_size": AT_LEAST_1,
+                "num_squares": AT_LEAST_1,
+                "covered_weight": AT_LEAST_1,
+                "lr": POSITIVE,
+                "weight_decay": AT_LEAST_0,
+                "step_size": AT_LEAST_1,
+                "gamma": RATIO,
+                "l1": AT_LEAST_0,
+                "kl": AT_LEAST_0,
+                "contractive": AT_LEAST_0,
+                "width": POSITIVE,
+            },
+            max_epochs=200,
+            patience=20,
+            batch_size=128,
+            normalizes=False,
+            check=check_autoencoder,
+            paper={"max_epochs": 200, "width": 1.0, "num_crops": 10_000, "crop_size": 128},
         ),
     )
 }

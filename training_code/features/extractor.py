@@ -81,7 +81,7 @@ class FeatureExtractor(TimmFeatureExtractor):
         self._uses_intermediates = takes_intermediates(backbone.architecture)
         self._network = (network,)  # in a tuple: the checkpoint holds only the part that `layers` need
         self._graphs: dict[tuple[str, ...], nn.Module] = {}
-        self._fingerprints: dict[object, str] = {}
+        self._key: str | None = None
         if self._uses_intermediates:
             _disable_pos_embed_antialiasing()  # as anomalib does: positions are resized for its export
             self.feature_extractor = network
@@ -147,7 +147,7 @@ class FeatureExtractor(TimmFeatureExtractor):
                     raise InputError(f"OpenVINO cannot take {self.backbone}: {reason}; valid: auto, torch") from error
                 self.runtime, self.channels_last = "torch", True
                 self._network[0].to(memory_format=torch.channels_last)
-                self._fingerprints.clear()
+                self._key = None
             else:
                 return {layer: maps.to(inputs) for layer, maps in zip(layers, compiled(inputs), strict=True)}
         if self.channels_last:
@@ -171,25 +171,24 @@ class FeatureExtractor(TimmFeatureExtractor):
         return self._graphs[tuple(layers)]
 
     def _compiled(self, layers: Sequence[str], image_size: tuple[int, int]) -> CompiledNetwork:
-        fingerprint = digest([self._weights_key(layers), list(layers)])
-        return load_or_compile(self._graph(layers), fingerprint, image_size, self.precision)
+        fingerprint = digest([self._network_key(), list(layers)])
+        return load_or_compile(lambda: self._graph(layers), fingerprint, image_size, self.precision)
 
-    def _weights_key(self, layers: Sequence[str]) -> str:
-        """Return the hash of the weights that the features at ``layers`` depend on."""
-        if tuple(layers) not in self._fingerprints:
-            state = self._graph(layers).state_dict()
-            self._fingerprints[tuple(layers)] = digest(
-                # The description tells paddings, epsilons and activations, which no tensor does.
-                [repr(self._network[0]), {name: content_key(tensor) for name, tensor in state.items()}]
-            )
-        return self._fingerprints[tuple(layers)]
+    def _network_key(self) -> str:
+        """Return the hash of the network and its weights."""
+        if self._key is None:
+            network = self._network[0]
+            tensors = {name: content_key(tensor) for name, tensor in network.state_dict().items()}
+            # The description tells paddings, epsilons and activations, which no tensor does.
+            self._key = digest([repr(network), tensors])
+        return self._key
 
     def _fingerprint(self, device: torch.device) -> str:
         """Return what tells the features of this extractor from those of others."""
         described = self.describe(device)
         return digest(
             [
-                self._weights_key(self.stored_layers),
+                self._network_key(),
                 [described[name] for name in ("runtime", "version", "precision")],
                 self.channels_last,
                 processor() if device.type == "cpu" else torch.cuda.get_device_name(device),
@@ -199,7 +198,7 @@ class FeatureExtractor(TimmFeatureExtractor):
         )
 
     def _load_from_state_dict(self, *args: Any) -> None:
-        self._fingerprints.clear()
+        self._key = None
         super()._load_from_state_dict(*args)
 
 

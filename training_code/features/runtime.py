@@ -4,6 +4,7 @@ import importlib
 import sys
 import threading
 import warnings
+from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -82,22 +83,24 @@ def compile_network(module: nn.Module, image_size: tuple[int, int], precision: s
 
 
 def load_or_compile(
-    module: nn.Module, fingerprint: str, image_size: tuple[int, int], precision: str
+    module: Callable[[], nn.Module], fingerprint: str, image_size: tuple[int, int], precision: str
 ) -> CompiledNetwork:
-    """Return ``module`` compiled, from memory or from disk where it was compiled before.
+    """Return what ``module`` makes compiled, from memory or from disk where it was compiled before.
 
     Parameters
     ----------
-    module, image_size, precision
-        As in `compile_network`.
+    module
+        Makes the module; called only where it has to be compiled.
     fingerprint
         Tells the module and its weights from all others.
+    image_size, precision
+        As in `compile_network`.
     """
     key = cache_key("network", fingerprint, image_size, precision, processor())
     if key not in _compiled:
         stored = TensorCache().get(key)
         if stored is None:
-            blob = compile_network(module, image_size, precision)
+            blob = compile_network(module(), image_size, precision)
             TensorCache().put(key, {"blob": torch.frombuffer(bytearray(blob), dtype=torch.uint8)})
         else:
             blob = stored["blob"].numpy().tobytes()

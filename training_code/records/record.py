@@ -9,12 +9,13 @@ from typing import Any, Literal
 from training_code.files import digest, write_json
 
 #: Changes when an old record can no longer be compared with a new one; part of every run's identity.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 RECORD = "run.json"
 CHECKPOINT = "model.ckpt"
 SCORES = "scores.csv"
 NOTEBOOK = "notebook.ipynb"
 EXAMPLES = "examples"
+TENSORBOARD = "tensorboard"
 
 Status = Literal["ok", "failed", "timeout", "out_of_memory"]
 
@@ -32,7 +33,8 @@ class Identity:
     train_batch_size: int
     eval_batch_size: int
     dataset_fingerprint: str
-    weights_sha256: str | None  # None for random weights
+    weights_sha256: str | None  # None for random weights, and without a backbone
+    files_sha256: dict[str, str]  # of files that arguments name, by argument
     backbone_precision: str
     channels_last: bool
     backbone_runtime: str
@@ -40,8 +42,12 @@ class Identity:
 
     @property
     def run_id(self) -> str:
-        """Readable and stable name of the run: ``<detector>-<backbone>-<hash>``."""
-        return f"{self.detector.lower()}-{self.arguments['backbone']}-{digest(self.as_plain_data())[:10]}"
+        """Readable and stable name of the run: ``<detector>-<backbone>-<hash>``.
+
+        A detector without a backbone has its variant in that place, or nothing.
+        """
+        middle = self.arguments.get("backbone") or self.arguments.get("variant", "").lower()
+        return "-".join(filter(None, [self.detector.lower(), middle, digest(self.as_plain_data())[:10]]))
 
     def as_plain_data(self) -> dict[str, Any]:
         """Return the identity as the record holds it."""
@@ -56,7 +62,9 @@ class Record:
     status: Status
     identity: dict[str, Any]
     dataset: dict[str, Any]  # name, folder, counts, bits, fingerprint, notes
-    weights: dict[str, Any]  # file, sha256, source, naming, pretrained, and the recipe of the network
+    weights: dict[
+        str, Any
+    ]  # file, sha256, source, naming, pretrained, and the recipe of the network; empty without one
     started: str  # ISO 8601 with time zone
     finished: str
     metrics: dict[str, float] = field(default_factory=dict)
@@ -66,7 +74,7 @@ class Record:
     times: dict[str, float] = field(default_factory=dict)  # seconds
     memory: dict[str, int] = field(default_factory=dict)  # peak, bytes
     features: dict[str, Any] = field(default_factory=dict)  # runtime, precision, and what the feature store did
-    training: dict[str, Any] = field(default_factory=dict)  # epochs that were trained
+    training: dict[str, Any] = field(default_factory=dict)  # epochs, curves, warnings, codebook
     checkpoint: dict[str, Any] = field(default_factory=dict)  # sha256, bytes
     environment: dict[str, Any] = field(default_factory=dict)
     git_commit: str | None = None
@@ -82,6 +90,11 @@ class Record:
     def arguments(self) -> dict[str, Any]:
         """All arguments that the detector ran with."""
         return self.identity["arguments"]
+
+    @property
+    def untrained_backbone(self) -> bool:
+        """Whether there is a backbone and its weights are random or were never trained."""
+        return not self.weights.get("pretrained", True)
 
 
 def write_record(folder: Path, record: Record) -> None:

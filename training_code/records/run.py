@@ -5,6 +5,7 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
+from training_code.evaluation.curves import LEARNING_CURVES
 from training_code.evaluation.examples import OVERVIEW
 from training_code.records.record import EXAMPLES, Record
 
@@ -54,17 +55,19 @@ class Run:
     def _repr_html_(self) -> str:
         origin = "stored result" if self.stored else "trained now"
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.record.arguments.items())
-        untrained = "" if self.record.weights["pretrained"] else "; <b>the backbone's weights are random</b>"
+        untrained = "; <b>the backbone's weights are random</b>" if self.record.untrained_backbone else ""
         parts = [
             f"<p><b>{html.escape(self.run_id)}</b> ({origin}{untrained})<br>",
             f"<code>{html.escape(self.record.detector)}({html.escape(arguments)})</code></p>",
             _table(self._metric_cells()),
             _table({name.replace("_", " "): text for name, text in self._cost_cells().items()}),
         ]
-        picture = self.folder / EXAMPLES / OVERVIEW
-        if picture.is_file():
-            data = base64.b64encode(picture.read_bytes()).decode()
-            parts.append(f'<img alt="predictions" style="max-width:100%" src="data:image/png;base64,{data}">')
+        parts += [f"<p><b>{html.escape(warning)}</b></p>" for warning in self.record.training.get("warnings", [])]
+        for name, words in ((OVERVIEW, "predictions"), (LEARNING_CURVES, "learning curves")):
+            picture = self.folder / EXAMPLES / name
+            if picture.is_file():
+                data = base64.b64encode(picture.read_bytes()).decode()
+                parts.append(f'<img alt="{words}" style="max-width:100%" src="data:image/png;base64,{data}">')
         return "".join(parts)
 
     def _metric_cells(self) -> dict[str, str]:

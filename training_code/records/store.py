@@ -9,7 +9,16 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from training_code.errors import InputError
-from training_code.records.record import CHECKPOINT, EXAMPLES, RECORD, SCORES, Record, read_record, write_record
+from training_code.records.record import (
+    CHECKPOINT,
+    EXAMPLES,
+    RECORD,
+    SCORES,
+    TENSORBOARD,
+    Record,
+    read_record,
+    write_record,
+)
 
 
 class RunStore:
@@ -27,6 +36,14 @@ class RunStore:
     def folder(self, run_id: str) -> Path:
         """Return the folder of a run, which need not exist."""
         return self.results / "runs" / run_id
+
+    def unfinished(self, run_id: str) -> Path:
+        """Return the folder in which training in epochs keeps what it goes on with after a kill; it need not exist."""
+        return self.results / "unfinished" / run_id
+
+    def forget_unfinished(self, run_id: str) -> None:
+        """Have the next training of a run begin anew."""
+        shutil.rmtree(self.unfinished(run_id), ignore_errors=True)
 
     def record(self, run_id: str) -> Record | None:
         """Return the record of a run, however it ended; None where there is none or it is damaged."""
@@ -72,10 +89,13 @@ class RunStore:
         write_record(staging, record)
         folder = self.folder(record.run_id)
         folder.mkdir(exist_ok=True)
-        if (folder / EXAMPLES).exists():
-            (folder / EXAMPLES).rename(staging / "replaced")
-        for name in (EXAMPLES, SCORES, CHECKPOINT, RECORD):
-            (staging / name).replace(folder / name)
+        for name in (EXAMPLES, TENSORBOARD):
+            if (folder / name).exists():
+                (folder / name).rename(staging / f"replaced-{name}")
+        for name in (EXAMPLES, TENSORBOARD, SCORES, CHECKPOINT, RECORD):
+            if (staging / name).exists():
+                (staging / name).replace(folder / name)
+        self.forget_unfinished(record.run_id)
         return folder
 
     def write_failure(self, record: Record) -> None:

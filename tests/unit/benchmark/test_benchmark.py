@@ -70,7 +70,7 @@ def test_figures_are_printed_and_stored_as_they_come(tmp_path, monkeypatch, caps
     output = tmp_path / "benchmark.json"
     assert command.main(["--output", str(output)]) == 0
     stored = json.loads(output.read_text())
-    assert stored["measurements"]["one"]["ratio"] == 3.0 and stored["environment"]["processor"]
+    assert stored["measurements"]["one"]["ratio"] == 3.0 and stored["measurements"]["one"]["environment"]["processor"]
     printed = capsys.readouterr().out
     assert command.main(["--only", "two", "--output", str(output)]) == 0
     assert json.loads(output.read_text())["measurements"]["one"] == stored["measurements"]["one"]

@@ -1,0 +1,139 @@
+"""DRAEM without a download, with networks of any width, and a loss on held-out images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from anomalib.data import Batch
+from anomalib.metrics import Evaluator
+from anomalib.models import Draem as AnomalibDraem
+from anomalib.models.image.draem.torch_model import DiscriminativeSubNetwork, ReconstructiveSubNetwork
+from anomalib.post_processing import PostProcessor
+from anomalib.pre_processing import PreProcessor
+from anomalib.visualization import Visualizer
+from skimage.data import data_dir
+
+from training_code import paths
+from training_code.data.walk import find_images
+from training_code.detectors.plain_images import check_image_size, refuse_normalization, scaled
+from training_code.errors import InputError, choices
+from training_code.files import content_hash, digest
+
+#: The photographs of scikit-image that anomalies are made of where no folder is given.
+TEXTURES = ("brick", "grass", "gravel")
+# What torchvision, by which anomalib reads them, can read.
+_READ = (".png", ".jpg", ".jpeg", ".webp")
+# Channels of the first layers in the paper's networks.
+_RECONSTRUCTIVE, _DISCRIMINATIVE = 128, 64
+
+
+class Draem(AnomalibDraem):
+    """anomalib's `Draem` with the papers' networks in any width, on images that are at hand.
+
+    Parameters
+    ----------
+    anomaly_source_path
+        Folder with the images that anomalies are made of, at any depth; relative to the root of the repository. None
+        for the photographs of textures that scikit-image carries.
+    lr
+        Learning rate of Adam.
+    width
+        Factor of the number of channels of every layer; 1 for the paper's.
+    enable_sspcab, sspcab_lambda, beta
+        As in anomalib.
+    """
+
+    def __init__(
+        self,
+        anomaly_source_path: str | None = None,
+        enable_sspcab: bool = False,
+        sspcab_lambda: float = 0.1,
+        beta: float | Sequence[float] = (0.1, 1.0),
+        lr: float = 1e-4,
+        width: float = 1.0,
+        pre_processor: PreProcessor | bool = True,
+        post_processor: PostProcessor | bool = True,
+        evaluator: Evaluator | bool = True,
+        visualizer: Visualizer | bool = True,
+    ) -> None:
+        blend = tuple(beta) if isinstance(beta, Sequence) else beta
+        super().__init__(
+            dtd_dir=data_dir,  # a folder that is there, so that nothing is downloaded
+            enable_sspcab=enable_sspcab,
+            sspcab_lambda=sspcab_lambda,
+            beta=blend,
+            pre_processor=pre_processor,
+            post_processor=post_processor,
+            evaluator=evaluator,
+            visualizer=visualizer,
+        )
+        refuse_normalization("Draem", self.pre_processor)
+        self.lr = lr
+        self.augmenter.anomaly_source_paths = anomaly_sources(anomaly_source_path)
+        if width != 1:
+            self.model.reconstructive_subnetwork = ReconstructiveSubNetwork(
+                base_width=scaled(_RECONSTRUCTIVE, width), sspcab=enable_sspcab
+            )
+            self.model.discriminative_subnetwork = DiscriminativeSubNetwork(
+                in_channels=6, out_channels=2, base_width=scaled(_DISCRIMINATIVE, width)
+            )
+            if enable_sspcab:
+                self.setup_sspcab()
+
+    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
+        """Return anomalib's optimizer and schedule with the learning rate that was given."""
+        optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr)
+        return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[400, 600], gamma=0.1)]
+
+    def validation_step(self, batch: Batch, batch_idx: int, *_: Any) -> None:
+        """Log the loss on the defect-free images of a batch, with the same anomalies each time, as ``val_loss``."""
+        normal = batch.image[~batch.gt_label.bool()]
+        if not len(normal):
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(batch_idx)
+            augmented, mask = self.augmenter(normal)
+        reconstruction = self.model.reconstructive_subnetwork(augmented)
+        prediction = self.model.discriminative_subnetwork(torch.cat([augmented, reconstruction], dim=1))
+        loss = self.loss(normal, reconstruction, mask, prediction)
+        self.log("val_loss", loss, on_epoch=True, batch_size=len(normal))
+
+    def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images as the reconstructive network makes them."""
+        return self.model.reconstructive_subnetwork(images)
+
+
+def anomaly_sources(folder: str | None) -> list[Path]:
+    """Return the images that anomalies are made of, sorted.
+
+    Raises
+    ------
+    InputError
+        If the folder is not there or holds no images.
+    """
+    if folder is None:
+        return [Path(data_dir, f"{name}.png") for name in TEXTURES]
+    path = paths.from_root(folder)
+    found = [image for image in find_images(path) if image.suffix.lower() in _READ] if path.is_dir() else []
+    if not found:
+        raise InputError(
+            f"anomaly_source_path={folder!r} is no folder with images that are read; valid: one with files "
+            f"{choices(_READ)}, or None"
+        )
+    return found
+
+
+def check_draem(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -> None:
+    """Raise an `InputError` if the networks cannot take images of ``image_size``, or the anomalies have no source."""
+    check_image_size("Draem", image_size)
+    anomaly_sources(arguments["anomaly_source_path"])
+
+
+def files_of_draem(arguments: dict[str, Any]) -> dict[str, str]:
+    """Return the hash of the images that anomalies are made of."""
+    return {
+        "anomaly_source_path": digest(
+            [content_hash(path) for path in anomaly_sources(arguments["anomaly_source_path"])]
+        )
+    }
