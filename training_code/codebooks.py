@@ -1,4 +1,4 @@
-"""Codebooks of DSR on disk: trained on any folder of images, or on the training images of a run, and shared by runs."""
+"""Codebooks of DSR on disk: trained on any folder of images, or on the training images of a run and shared by runs."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -104,7 +104,7 @@ def provide_codebook(detector: Dsr, identity: Identity, train_data: SampleDatase
             "backbone_precision", "channels_last", "backbone_runtime",
         )
     }  # fmt: skip
-    path = paths.WEIGHTS / f"dsr_codebook-{digest(key)[:10]}{SUFFIX}"
+    path = paths.CACHE / "codebooks" / f"{digest(key)[:16]}{SUFFIX}"
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.stem}.lock")):
         if not path.exists():

@@ -6,7 +6,6 @@ import pandas as pd
 import pytest
 import torch
 
-from training_code import paths
 from training_code.comparison.table import runs_table
 from training_code.epochs import State
 from training_code.errors import InputError
@@ -22,16 +21,6 @@ CONFIGURATIONS = {
             "codebook_epochs": 1},
     "Cflow": {"backbone": "efficientnet_lite0", "layers": ["blocks.2"], "coupling_blocks": 2, "max_epochs": 3},
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _weights(tmp_path_factory):
-    """Codebooks of the tests do not go into the repository."""
-    folder = tmp_path_factory.mktemp("weights")
-    (folder / "efficientnet_lite0.safetensors").symlink_to(paths.WEIGHTS / "efficientnet_lite0.safetensors")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "WEIGHTS", folder)
-        yield
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)

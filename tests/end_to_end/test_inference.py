@@ -10,22 +10,34 @@ from PIL import Image
 from inference_code.predict import main
 from inference_code.predictor import Predictor
 from inference_code.visualization import overlay
+from training_code.detectors.registry import DETECTORS
 from training_code.errors import InputError, run_command
 from training_code.experiment import Experiment
 
+BACKBONE = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}
+DSR = {"max_epochs": 2, "width": 0.05, "embedding_dim": 4, "num_embeddings": 16, "codebook_epochs": 1}
+AUTOENCODER = {"crop_size": 32, "num_crops": 12, "width": 0.25, "latent_dim": 8, "max_epochs": 1}
 CONFIGURATIONS = {
-    "Padim": {"n_features": 10},
-    "Patchcore": {"coreset_sampling_ratio": 0.2, "num_neighbors": 3},
-    "Cflow": {"max_epochs": 1, "coupling_blocks": 2},
+    "Padim": ("Padim", BACKBONE | {"n_features": 10}),
+    "Patchcore": ("Patchcore", BACKBONE | {"coreset_sampling_ratio": 0.2, "num_neighbors": 3}),
+    "Cflow": ("Cflow", BACKBONE | {"max_epochs": 1, "coupling_blocks": 2}),
+    "Dsr": ("Dsr", DSR),
+    "Dsr on a backbone": ("Dsr", DSR | {"backbone": "efficientnet_lite0"}),
+    "Draem": ("Draem", {"max_epochs": 1, "width": 0.05}),
+    "Autoencoder": ("Autoencoder", AUTOENCODER),
+    "Autoencoder in grey": ("Autoencoder", AUTOENCODER | {"variant": "DAEE", "grayscale": True, "residual": "l2"}),
 }
+
+
+def test_every_detector_is_tried():
+    assert {name for name, _ in CONFIGURATIONS.values()} == set(DETECTORS)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, tiny_dataset):
     results = tmp_path_factory.mktemp("results")
     experiment = Experiment(tiny_dataset, image_size=64, results=results)
-    common = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}
-    return {name: experiment.run(name, **common, **arguments) for name, arguments in CONFIGURATIONS.items()}
+    return {name: experiment.run(detector, **arguments) for name, (detector, arguments) in CONFIGURATIONS.items()}
 
 
 def _rows(path):

@@ -15,6 +15,7 @@ IDENTITY = Identity(
     eval_batch_size=32,
     dataset_fingerprint="f" * 64,
     weights_sha256="a" * 64,
+    files_sha256={},
     backbone_precision="float32",
     channels_last=False,
     backbone_runtime="auto",

@@ -84,7 +84,7 @@ class Quantizer(VectorQuantizer):
 
     @torch.no_grad()
     def revive(self, counts: torch.Tensor, vectors: torch.Tensor) -> None:
-        """Have codes that stand for nearly nothing, by the ``counts`` of an epoch, start anew at some of ``vectors``."""
+        """Have codes that stand for nearly nothing by the ``counts`` of an epoch start anew at some of ``vectors``."""
         dead = (counts < DEAD * counts.sum() / self._num_embeddings).nonzero().flatten()
         if len(dead):
             share = len(vectors) / self._num_embeddings

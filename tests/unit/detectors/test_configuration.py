@@ -11,19 +11,61 @@ from training_code.detectors.registry import DETECTORS
 from training_code.errors import InputError
 
 # What anomalib's classes do not have; without them ours do as anomalib's.
-OURS = {"Patchcore": {"projection": None}, "Cflow": {"fiber_sampling_ratio": 1.0}}
+OURS = {
+    "Patchcore": {"projection": None},
+    "Cflow": {"fiber_sampling_ratio": 1.0},
+    "Dsr": {
+        "backbone": None,
+        "layers": None,
+        "pre_trained": True,
+        "embedding_dim": 128,
+        "num_embeddings": 4096,
+        "codebook": None,
+        "codebook_epochs": 20,
+        "lr": 2e-4,
+        "weight_decay": 0.0,
+        "width": 1.0,
+    },
+    "Draem": {"anomaly_source_path": None, "lr": 1e-4, "width": 1.0},
+}
+# What anomalib's have and ours do without: DRAEM's place for a download.
+LEFT_OUT = {"Draem": {"dtd_dir"}}
 
 
-@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("name", [name for name in DETECTORS if hasattr(anomalib.models, name)])
 def test_arguments_and_defaults_are_anomalibs(name):
     entry, theirs = DETECTORS[name], getattr(anomalib.models, name)
     assert issubclass(entry.cls, theirs)
     own = inspect.signature(entry.cls).parameters
     added = OURS.get(name, {})
     assert {argument: own[argument].default for argument in added} == added
-    shared = [parameter for argument, parameter in own.items() if argument not in added]
-    assert shared == list(inspect.signature(theirs).parameters.values())
-    assert set(entry.checks) <= set(own)
+    shared = {argument: parameter.default for argument, parameter in own.items() if argument not in added}
+    expected = inspect.signature(theirs).parameters
+    left_out = LEFT_OUT.get(name, set())
+    assert shared == {argument: expected[argument].default for argument in expected if argument not in left_out}
+    assert list(shared) == [argument for argument in expected if argument not in left_out]
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_what_is_checked_and_what_the_papers_have_are_arguments(name):
+    entry, arguments = DETECTORS[name], configure(name, {}).arguments
+    assert set(entry.checks) | set(entry.paper) <= set(arguments)
+    assert all(arguments[argument] >= value for argument, value in entry.paper.items()), "defaults are the paper's"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"beta": [0.5, 0.2]}, "valid: a number from 0 to 1, or two of them, the smaller first"),
+        ({"beta": 1.5}, "valid: a number from 0 to 1"),
+        ({"beta": "much"}, "beta='much' of Draem has a wrong type; valid: float or list of float"),
+        ({"dtd_dir": "d"}, "unknown argument of Draem 'dtd_dir'"),
+    ],
+)
+def test_blending_is_a_number_or_a_range(arguments, words):
+    with pytest.raises(InputError, match=words):
+        configure("Draem", arguments)
+    assert configure("Draem", {"beta": (0.2, 0.5)}).arguments["beta"] == [0.2, 0.5]
 
 
 def test_defaults_are_filled_in():

@@ -38,14 +38,16 @@ def _in_phase(detector, epoch, monkeypatch):
     detector.second_phase = 1
     monkeypatch.setattr(type(detector), "current_epoch", property(lambda self: epoch))
     optimizers = [
-        torch.optim.SGD([parameter for parameter in detector.parameters() if parameter.requires_grad], lr=0.1)
+        torch.optim.Adam([parameter for parameter in detector.parameters() if parameter.requires_grad], lr=0.01)
         for _ in range(2)
     ]
     monkeypatch.setattr(detector, "optimizers", lambda: optimizers)
     monkeypatch.setattr(detector, "manual_backward", lambda loss: loss.backward())
     monkeypatch.setattr(detector, "log", lambda *_, **__: None)
     before = {name: tensor.clone() for name, tensor in detector.state_dict().items()}
-    detector.train().training_step(ImageBatch(image=torch.rand(2, 3, 64, 64), gt_label=torch.zeros(2, dtype=torch.int64)))
+    detector.train().training_step(
+        ImageBatch(image=torch.rand(2, 3, 64, 64), gt_label=torch.zeros(2, dtype=torch.int64))
+    )
     after = detector.state_dict()
     return {name.split(".")[1] for name in before if not torch.equal(before[name], after[name])}
 
