@@ -16,7 +16,7 @@ from skimage.data import data_dir
 
 from training_code import paths
 from training_code.data.walk import find_images
-from training_code.detectors.plain_images import check_image_size, refuse_normalization, scaled
+from training_code.detectors.plain_images import EvenFocalLoss, check_image_size, refuse_normalization, scaled
 from training_code.errors import InputError, choices
 from training_code.files import content_hash, digest
 
@@ -70,6 +70,7 @@ class Draem(AnomalibDraem):
         )
         refuse_normalization("Draem", self.pre_processor)
         self.lr = lr
+        self.loss.focal_loss = EvenFocalLoss()
         self.augmenter.anomaly_source_paths = anomaly_sources(anomaly_source_path)
         if width != 1:
             self.model.reconstructive_subnetwork = ReconstructiveSubNetwork(

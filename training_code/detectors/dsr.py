@@ -23,7 +23,7 @@ from torch import nn
 
 from training_code import paths
 from training_code.detectors.codebook import PUBLISHED, Quantizer, TrainableResidual, check_codebook, read_codebook
-from training_code.detectors.plain_images import check_image_size, refuse_normalization, scaled
+from training_code.detectors.plain_images import EvenFocalLoss, check_image_size, refuse_normalization, scaled
 from training_code.errors import InputError
 from training_code.files import content_hash
 
@@ -114,6 +114,7 @@ class Dsr(AnomalibDsr):
             latent_anomaly_strength, upsampling_train_ratio, pre_processor, post_processor, evaluator, visualizer
         )
         refuse_normalization("Dsr", self.pre_processor)
+        self.second_stage_loss.focal_loss = self.third_stage_loss.focal_loss = EvenFocalLoss(probabilities=True)
         self.lr, self.weight_decay = lr, weight_decay
         self.model = DsrModel(latent_anomaly_strength, embedding_dim, num_embeddings, width)
         if backbone is not None:

@@ -2,6 +2,8 @@
 
 from anomalib.data.transforms.utils import extract_transforms_by_type
 from anomalib.pre_processing import PreProcessor
+from kornia.losses import FocalLoss
+from torch import Tensor
 from torchvision.transforms.v2 import Normalize
 
 from training_code.errors import InputError
@@ -25,6 +27,28 @@ def check_image_size(detector: str, image_size: tuple[int, int]) -> None:
             f"image_size={image_size[0]} × {image_size[1]} does not fit the networks of {detector}; valid: multiples "
             f"of {_SIDE} from {_LEAST} on"
         )
+
+
+class EvenFocalLoss(FocalLoss):
+    """The focal loss of DSR and DRAEM (Lin et al., 2017, with gamma 2), in which all pixels weigh alike.
+
+    anomalib asks kornia for ``alpha=1``, by which the installed kornia weighs normal pixels with 0: networks trained so
+    call every pixel defective. The papers' own code weighs both kinds alike.
+
+    Parameters
+    ----------
+    probabilities
+        Whether predictions are probabilities, as DSR's, not logits. anomalib has kornia take the softmax of them a
+        second time, which leaves hardly a gradient.
+    """
+
+    def __init__(self, probabilities: bool = False) -> None:
+        super().__init__(alpha=None, reduction="mean")
+        self.probabilities = probabilities
+
+    def forward(self, pred: Tensor, target: Tensor) -> Tensor:
+        """Return the mean over classes and pixels of shapes (batch, 2, height, width) and (batch, height, width)."""
+        return super().forward(pred.clamp_min(1e-8).log() if self.probabilities else pred, target)
 
 
 def scaled(channels: int, width: float) -> int:
