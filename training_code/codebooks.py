@@ -1,6 +1,7 @@
 """Codebooks of DSR on disk: trained on any folder of images, or on the training images of a run and shared by runs."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -117,7 +118,8 @@ def provide_codebook(detector: Dsr, identity: Identity, train_data: SampleDatase
                 path,
             )
     detector.load_codebook(path)
-    return {
+    achieved = json.loads(_beside(path).read_text(encoding="utf-8"))
+    return achieved | {
         "file": paths.relative_to_root(path),
         "sha256": content_hash(path),
         "source": "trained on the training images",
@@ -142,9 +144,12 @@ def _train(
     history = train_codebook(
         model, batches, arguments["codebook_epochs"], seed, state=path.with_name(f".{path.stem}.state")
     )
-    save_codebook(model, path)
-    settings = {name: arguments[name] for name in _ARGUMENTS}
-    write_json(
-        path.with_name(f"{path.name}.json"), {"settings": settings, "images": count} | dataclasses.asdict(history)
-    )
+    settings = {"settings": {name: arguments[name] for name in _ARGUMENTS}, "images": count}
+    write_json(_beside(path), settings | dataclasses.asdict(history))
+    save_codebook(model, path)  # last: where it is, both are
     model.cpu()
+
+
+def _beside(path: Path) -> Path:
+    """Return the file that says what phase 1 achieved."""
+    return path.with_name(f"{path.name}.json")

@@ -217,12 +217,12 @@ class Experiment:
         """
         configuration = configure(detector, arguments)
         entry, backbone, values = get_detector(configuration.detector), configuration.backbone, configuration.arguments
-        self._check_fits(configuration)
         weights, normalization = None, {"mode": "none"}
         if backbone is not None:
             weights = find_weights(backbone) if values["pre_trained"] else random_weights(backbone)
             mean, std = self._normalization(weights.recipe)
             normalization = {"mode": self.normalization, "mean": mean, "std": std}
+        self._check_fits(configuration)
         identity = Identity(
             detector=configuration.detector,
             arguments=values,

@@ -68,6 +68,16 @@ def test_a_kill_after_training_does_not_cost_the_training(tiny_dataset, tmp_path
     assert run.record.training["epochs"] == 4 and not (run.folder / "tensorboard").exists()
 
 
+def test_runs_share_phase_1_of_dsr_and_record_what_it_achieved(tiny_dataset, tmp_path, monkeypatch):
+    experiment = Experiment(tiny_dataset, image_size=64, results=tmp_path, tensorboard="off")
+    arguments = CONFIGURATIONS["Dsr"] | {"codebook_epochs": 3}
+    first = experiment.run("Dsr", **arguments).record.training["codebook"]
+    assert first["source"] == "trained on the training images" and first["images"] == 11
+    assert len(first["reconstruction"]) == len(first["perplexity_top"]) == len(first["perplexity_bottom"]) == 3
+    monkeypatch.setattr("training_code.codebooks.train_codebook", lambda *_, **__: pytest.fail("trained again"))
+    assert experiment.run("Dsr", **arguments | {"lr": 1e-3}).record.training["codebook"] == first
+
+
 def test_training_that_diverged_is_a_failure_and_begins_anew(tiny_dataset, tmp_path):
     experiment = Experiment(tiny_dataset, image_size=64, results=tmp_path)
     arguments = CONFIGURATIONS["Cflow"] | {"lr": 1e30}
