@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from training_code import paths
+from training_code.detectors.registry import DETECTORS
 from training_code.errors import InputError
 from training_code.sweep.plan import make_plan, read_sweep
 
@@ -87,7 +88,7 @@ def test_a_file_that_is_not_there_or_no_yaml_is_named(tmp_path):
 
 def test_the_demonstration_can_be_planned(tmp_path):
     jobs = make_plan(read_sweep(paths.SWEEPS / "demo.yaml"), str(tmp_path))
-    assert len({job.cell.detector for job in jobs}) == 3
+    assert {job.cell.detector for job in jobs} == set(DETECTORS)
     assert {job.experiment.dataset.name for job in jobs} == {"textures", "pcb"}
 
 
