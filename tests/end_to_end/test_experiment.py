@@ -228,7 +228,8 @@ def test_training_stops_when_held_out_images_gain_nothing_and_keeps_the_best_epo
         ),
     )
     run = experiment.run(Cflow, **LITE0, coupling_blocks=2, max_epochs=10, patience=2)
-    assert run.record.training == {"epochs": 4} and len(trained) == 4
+    assert run.record.training["epochs"] == 4 and len(trained) == 4
+    assert run.record.training["curves"]["val_loss"] == [5.0, 3.0, 4.0, 3.5]
     state = torch.load(run.folder / "model.ckpt", weights_only=True)["state_dict"]
     for name, tensor in trained[1].items():
         assert torch.equal(state[f"model.decoders.{name}"], tensor)
@@ -237,7 +238,8 @@ def test_training_stops_when_held_out_images_gain_nothing_and_keeps_the_best_epo
 
 def test_the_loss_on_held_out_images_is_that_of_training(experiment):
     run = experiment.run(Cflow, **LITE0, coupling_blocks=2, max_epochs=2, patience=1)
-    assert run.record.training == {"epochs": 2} and run.status == "ok"
+    curves = run.record.training["curves"]
+    assert len(curves["train_loss"]) == len(curves["val_loss"]) == 2 and run.status == "ok"
 
 
 def test_names_of_files_have_no_influence_on_scores(tmp_path, tiny_dataset):

@@ -29,6 +29,8 @@ _PREFIXES = ("module.", "backbone.", "model.", "_orig_mod.")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 #: Part of the names that a file and a network have in common, from which on it is this network's file with a fault.
 _ALIKE = 0.9
+#: From which part on it may be the file of another network that is built like this one.
+_RELATED = 0.2
 #: Options of timm that a recipe may have, and their valid values.
 _OPTIONS = {
     "bn_eps": lambda value: isinstance(value, float) and 0 < value < 1,
@@ -179,7 +181,7 @@ def recognise(state: State, thorough: bool = True) -> str | None:
             return backbone.name
         alike[backbone.name] = _likeness(given, found.recipe)
     nearest = max(alike, key=lambda name: alike[name])
-    if not thorough or not alike[nearest]:
+    if not thorough or alike[nearest] < _RELATED:
         return None
     module = type(meta_network(BACKBONES[nearest].recipe)).__module__.rsplit(".", 1)[-1]
     for name in sorted(timm.list_models(module=module), key=lambda name: (name.startswith("tf_"), len(name), name)):
