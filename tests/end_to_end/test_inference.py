@@ -36,7 +36,7 @@ def test_every_detector_is_tried():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, tiny_dataset):
     results = tmp_path_factory.mktemp("results")
-    experiment = Experiment(tiny_dataset, image_size=64, results=results)
+    experiment = Experiment(tiny_dataset, image_size=64, tensorboard="off", results=results)
     return {name: experiment.run(detector, **arguments) for name, (detector, arguments) in CONFIGURATIONS.items()}
 
 
