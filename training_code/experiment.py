@@ -60,8 +60,8 @@ from training_code.records.store import RunStore
 from training_code.training import QuietEngine
 
 NORMALIZATIONS = ("backbone", "imagenet")
-#: Whether training is logged for TensorBoard: always, never, or where it goes through epochs.
-TENSORBOARD_MODES = ("auto", "on", "off")
+#: Whether training in epochs is logged for TensorBoard.
+TENSORBOARD_MODES = ("on", "off")
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class Experiment:
         As in anomalib. The number of workers has no influence on the numbers. Detectors that train in epochs may have a
         ``batch_size`` of their own.
     tensorboard
-        ``"auto"``: training in epochs is logged for TensorBoard, into the folder of the run; ``"on"``, ``"off"``.
+        ``"on"``: training in epochs is logged for TensorBoard, into the folder of the run; ``"off"``.
     results
         Folder for the runs, relative to the root of the repository.
 
@@ -134,7 +134,7 @@ class Experiment:
         train_batch_size: int = 32,
         eval_batch_size: int = 32,
         num_workers: int = 0,
-        tensorboard: str = "auto",
+        tensorboard: str = "on",
         results: str | Path = "results",
     ) -> None:
         self.image_size = _square(image_size)
@@ -378,9 +378,7 @@ class Experiment:
             store,
         )
         unfinished = self.store.unfinished(prepared.run_id)
-        epochs = configuration.arguments.get("max_epochs")
-        tensorboard = self.tensorboard == "on" or (self.tensorboard == "auto" and epochs is not None)
-        logs = folder / TENSORBOARD if tensorboard else None
+        logs = folder / TENSORBOARD if self.tensorboard == "on" else None
         engine = QuietEngine(configuration, folder / CHECKPOINT, logs, unfinished, self.seed)
         training: dict[str, Any] = {}
         if isinstance(detector, Dsr):
