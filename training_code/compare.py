@@ -20,10 +20,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     # Only now, so that --help and wrong arguments are answered at once.
-    from papermill.exceptions import PapermillExecutionError
-
     from training_code.comparison.table import MAIN_METRICS, best_models, runs_table
-    from training_code.execute import execute_notebook
+    from training_code.execute import NotebookError, execute_notebook
     from training_code.records.record import read_records
 
     results, output = paths.from_root(options.results), paths.from_root(options.output)
@@ -38,8 +36,8 @@ def main(arguments: list[str]) -> int:
     parameters = {"results": str(results), "workbook": str(output), "criterion": options.criterion}
     try:
         execute_notebook(paths.NOTEBOOKS / NOTEBOOK, executed, parameters)
-    except PapermillExecutionError as error:
-        raise InputError(f"{NOTEBOOK} stopped: {error.ename}: {error.evalue} (see {executed})") from error
+    except NotebookError as error:
+        raise InputError(f"{NOTEBOOK} stopped: {error} (see {executed})") from error
     print(f"best of each detector by {options.criterion}, out of {len(runs)} runs:")
     shown = best[["dataset", "Model", "backbone", *MAIN_METRICS, "latency_s"]].rename(columns={"latency_s": "latency"})
     numbers = {name: "{:.3f}".format for name in (*MAIN_METRICS, "latency")}

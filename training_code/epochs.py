@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch.utils.data import Sampler
 
-from training_code.files import digest
+from training_code.files import derived_seed
 
 #: An epoch whose loss is so many times that of the first one has diverged.
 DIVERGED = 10.0
@@ -46,7 +46,7 @@ class EpochSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         """Return the indices of the images."""
-        generator = torch.Generator().manual_seed(_seed(self.seed, "order", self.epoch))
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", self.epoch))
         rounds = math.ceil(self.items / self.count)
         orders = torch.cat([torch.randperm(self.count, generator=generator) for _ in range(rounds)])
         return iter(orders[: self.items].tolist())
@@ -61,9 +61,9 @@ class EpochSeed(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Seed before the first batch."""
         if batch_idx == 0:
-            seed = _seed(self.seed, "epoch", trainer.current_epoch)
+            seed = derived_seed(self.seed, "epoch", trainer.current_epoch)
             random.seed(seed)
-            np.random.seed(seed % 2**32)
+            np.random.seed(seed)
             torch.manual_seed(seed)
 
 
@@ -226,10 +226,6 @@ class TensorBoardExtras(Callback):
         data = trainer.train_dataloader.dataset
         items = [data[index] for index in range(min(_SHOWN, len(data)))]
         return torch.stack([item.image for item in items])
-
-
-def _seed(*parts: Any) -> int:
-    return int(digest(list(parts))[:8], 16)
 
 
 def _versions() -> dict[str, str]:

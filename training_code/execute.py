@@ -1,21 +1,59 @@
 """Executing a notebook through papermill, as sweeps and the comparison do."""
 
+import contextlib
+import logging
+import signal
+import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import papermill
+import psutil
+from jupyter_client import AsyncKernelManager
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from training_code import paths
 
+#: Names of the exceptions that say that memory ran out.
+MEMORY_ERRORS = ("MemoryError", "OutOfMemoryError")
+# Seconds between two looks at the memory of a kernel.
+_LOOK = 0.5
+# What goes wrong is told by the errors below, and once.
+logging.getLogger("papermill").setLevel(logging.CRITICAL)
+
+
+class NotebookError(Exception):
+    """A notebook did not come to its end; the message says why in one sentence."""
+
+
+class NotebookTimeoutError(NotebookError):
+    """A cell took too long."""
+
+
+class NotebookMemoryError(NotebookError):
+    """Memory ran out: the cell said so, or the kernel was killed for it."""
+
 
 def execute_notebook(
-    notebook: Path | NotebookNode, output: Path, parameters: Mapping[str, Any], timeout: int | None = None
+    notebook: Path | NotebookNode,
+    output: Path,
+    parameters: Mapping[str, Any],
+    timeout: float | None = None,
+    memory: float | None = None,
+    environment: Mapping[str, str] | None = None,
+    log: Path | None = None,
 ) -> None:
     """Execute a notebook in a kernel of its own, in the folder of the notebooks.
+
+    The kernel is gone when this returns, however it ended. If this process is killed, the kernel ends itself within a
+    second or two.
 
     Parameters
     ----------
@@ -27,25 +65,101 @@ def execute_notebook(
         Values for its parameters cell.
     timeout
         Seconds after which a cell is given up.
+    memory
+        GiB after which the kernel is killed.
+    environment
+        Variables that the kernel gets beside those of this process.
+    log
+        File that receives what the kernel writes outside of cells, when it dies for instance; None for this process'
+        own output.
 
     Raises
     ------
-    papermill.exceptions.PapermillExecutionError
-        If a cell raises an error.
-    nbclient.exceptions.CellTimeoutError, nbclient.exceptions.DeadKernelError
-        If a cell takes too long, or the kernel dies.
+    NotebookTimeoutError, NotebookMemoryError, NotebookError
+        If a cell takes too long, memory runs out, or for any other reason, a cell that raises an error for instance.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
+    guards: list[_Guard] = []
+
+    class Kernel(AsyncKernelManager):
+        """Says which process it started."""
+
+        async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
+            options["env"] = {**options.get("env", {}), **(environment or {})}
+            with contextlib.ExitStack() as stack:
+                if log is not None:
+                    options["stdout"] = options["stderr"] = stack.enter_context(open(log, "ab"))
+                await super()._async_launch_kernel(kernel_cmd, **options)
+            guards.append(_Guard(self.provisioner.process, memory))
+
     with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
         # Sockets in a folder of our own, not network ports, which everybody on the machine could reach.
-        kernel = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/socket"}})
-        papermill.execute_notebook(
-            notebook,
-            output,
-            parameters=dict(parameters),
-            kernel_name="python3",
-            cwd=paths.NOTEBOOKS,
-            progress_bar=False,
-            execution_timeout=timeout,
-            config=kernel,
-        )
+        config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/socket"}})
+        try:
+            papermill.execute_notebook(
+                notebook,
+                output,
+                parameters=dict(parameters),
+                kernel_name="python3",
+                cwd=paths.NOTEBOOKS,
+                progress_bar=False,
+                execution_timeout=timeout,
+                config=config,
+                kernel_manager_class=Kernel,
+            )
+        except PapermillExecutionError as error:
+            kind = NotebookMemoryError if error.ename in MEMORY_ERRORS else NotebookError
+            raise kind(f"{error.ename}: {error.evalue}") from error
+        except CellTimeoutError as error:
+            raise NotebookTimeoutError(f"a cell took longer than {timeout:.0f} s") from error
+        except (DeadKernelError, RuntimeError) as error:
+            if not guards:
+                raise NotebookError(f"no kernel could be started: {' '.join(str(error).split())}") from error
+            raise guards[-1].explain() from error
+        finally:
+            for guard in guards:
+                guard.end()
+
+
+class _Guard:
+    """Watches the process of a kernel: its memory, and how it ended."""
+
+    def __init__(self, process: subprocess.Popen, memory: float | None) -> None:
+        self.process, self.memory = process, memory
+        self.exceeded = False
+        self._ended = threading.Event()
+        if memory is not None:
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def end(self) -> None:
+        """Stop watching, and make sure that the kernel is gone."""
+        self._ended.set()
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def explain(self) -> NotebookError:
+        """Return the error that says how a kernel died."""
+        deadline = time.monotonic() + 5
+        while (status := self.process.poll()) is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if self.exceeded:
+            return NotebookMemoryError(f"the kernel was killed: it used more than {self.memory:g} GiB of memory")
+        if status == -signal.SIGKILL:
+            return NotebookMemoryError("the kernel was killed, as the system does when memory runs out")
+        if status is not None and status < 0:
+            return NotebookError(f"the kernel died of {signal.Signals(-status).name}")
+        return NotebookError(f"the kernel died{'' if status is None else f' with exit status {status}'}")
+
+    def _watch(self) -> None:
+        limit = self.memory * 2**30
+        while not self._ended.wait(_LOOK):
+            try:
+                kernel = psutil.Process(self.process.pid)
+                used = sum(process.memory_info().rss for process in [kernel, *kernel.children(recursive=True)])
+            except psutil.Error:  # ended meanwhile
+                return
+            if used > limit:
+                self.exceeded = True
+                self.process.kill()
+                return

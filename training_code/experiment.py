@@ -13,6 +13,7 @@ import operator
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from training_code.features.extractor import PRECISIONS
 from training_code.features.runtime import COMPILED_PRECISIONS, RUNTIMES
 from training_code.features.store import MODES, FeatureStore
 from training_code.files import sha256, write_text
+from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment, git_commit
 from training_code.records.record import (
     CHECKPOINT,
@@ -320,6 +322,7 @@ class Experiment:
             },
             environment=describe_environment(),
             git_commit=git_commit(),
+            code_sha256=code_hash(),
             started=started,
             finished=_now(),
             **findings,
@@ -348,6 +351,8 @@ class Experiment:
         configuration, weights = prepared.configuration, prepared.weights
         entry = get_detector(configuration.detector)
         times: dict[str, float] = {}
+        note = partial(self.store.note_stage, prepared.run_id)
+        note("preparing")
         reset_peak_memory()
         cache = TensorCache()
         # Detectors that reconstruct images take features of altered ones, which never come again.
@@ -382,11 +387,14 @@ class Experiment:
         engine = QuietEngine(configuration, folder / CHECKPOINT, logs, unfinished, self.seed)
         training: dict[str, Any] = {}
         if isinstance(detector, Dsr):
+            note("codebook")
             with timed(times, "codebook"):
                 training["codebook"] = provide_codebook(detector, prepared.identity, datamodule.train_data)
+        note("training")
         with timed(times, "fit"):
             engine.fit(detector, datamodule)
         times["fit"] += engine.resumed_seconds
+        note("testing")
         validation = engine.predict(detector, datamodule.val_dataloader()) if datamodule.val_data else None
         with timed(times, "test"):
             test = engine.predict(detector, datamodule.test_dataloader())
@@ -395,11 +403,13 @@ class Experiment:
         extractor = feature_extractor(detector)
         features = extractor.describe(engine.device) if extractor else {}
         stop_sharing(detector)
+        note("evaluating")
         times["latency"] = engine.latency(detector, self.image_size)
         thresholds = find_thresholds(validation)
         with timed(times, "metrics"):
             findings = {
                 "metrics": compute_metrics(test, thresholds),
+                "validation": compute_metrics(validation, thresholds) if validation else {},
                 "intervals": bootstrap_intervals(test),
                 "by_defect_type": compute_by_defect_type(test),
             }

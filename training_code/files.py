@@ -62,3 +62,8 @@ def digest(content: Any) -> str:
     """Return the SHA-256 of plain data: equal for equal content, whatever the order of the keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def derived_seed(*parts: Any) -> int:
+    """Return a seed of 32 bits that depends on plain data alone."""
+    return int(digest(list(parts))[:8], 16)

@@ -1,15 +1,22 @@
 """Sweeps over tiny notebooks, in real kernels."""
 
+import dataclasses
 import json
+import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 
 from training_code import paths
-from training_code.records.record import read_record
+from training_code.comparison.table import runs_table
+from training_code.comparison.workbook import write_workbook
+from training_code.records.record import read_record, read_records, write_record
 
 TINY = paths.ROOT / "tests" / "notebooks" / "tiny"
 
@@ -18,10 +25,10 @@ TINY = paths.ROOT / "tests" / "notebooks" / "tiny"
 def sweep(tmp_path, tiny_dataset):
     """Return a function that runs a sweep over tiny notebooks: exit status, output and the results folder."""
 
-    def run(entries, *options, timeout=60):
+    def run(entries, *options, timeout=60, **more):
         file = tmp_path / "sweep.yaml"
         entries = [{**entry, "notebook": str(TINY / entry["notebook"])} for entry in entries]
-        content = {"parameters": {"dataset": str(tiny_dataset)}, "notebooks": entries, "timeout": timeout}
+        content = {"parameters": {"dataset": str(tiny_dataset)}, "notebooks": entries, "timeout": timeout} | more
         file.write_text(yaml.safe_dump(content))
         command = [sys.executable, "-m", "training_code.sweep", str(file), "--results", str(tmp_path / "results")]
         result = subprocess.run([*command, *options], capture_output=True, text=True, cwd=tmp_path)
@@ -31,7 +38,7 @@ def sweep(tmp_path, tiny_dataset):
 
 
 def _records(results):
-    return {folder.name: read_record(folder) for folder in (results / "runs").glob("*/")}
+    return {folder.name: read_record(folder) for folder in (results / "runs").glob("[!.]*/")}
 
 
 def test_a_sweep_stores_each_run_with_its_executed_notebook_and_repeats_none(sweep):
@@ -62,22 +69,43 @@ def test_a_sweep_stores_each_run_with_its_executed_notebook_and_repeats_none(swe
 def test_one_failing_job_never_costs_another_one(sweep):
     bad = [
         {"notebook": f"{name}.ipynb", "vary": {"n_features": [number]}}
-        for number, name in enumerate(("raises", "dies", "hangs"), 11)
+        for number, name in enumerate(("raises", "dies", "hangs", "devours"), 31)
     ]
-    good = {"notebook": "good.ipynb", "select": {"n_features": 10, "backbone": "efficientnet_lite0"}}
-    status, output, results = sweep([*bad, good], timeout=40)
+    good = {"notebook": "good.ipynb", "select": {"n_features": 20}, "vary": {"n_features": [*range(1, 9)]}}
+    more = {"resources": {"memory": 4}, "group": "backbone"}
+    status, output, results = sweep([*bad, good], timeout=20, **more)
     assert status == 1, output
-    assert "4 jobs: 2 failed, 1 timeout, 1 ok" in output
+    assert "12 jobs: 8 ok, 2 failed, 1 timeout, 1 out_of_memory" in output, output
     records = {record.arguments["n_features"]: record for record in _records(results).values()}
-    assert records[11].status == "failed" and "RuntimeError: the cell is broken" in records[11].error
-    assert records[12].status == "failed" and "kernel died" in records[12].error
-    assert records[13].status == "timeout" and "40 s" in records[13].error
-    assert records[10].status == "ok"
-    for record in records.values():
-        assert (results / "runs" / record.run_id / "notebook.ipynb").is_file()
+    assert {records[number].status for number in range(1, 9)} == {"ok"}
+    expected = {
+        31: ("failed", "RuntimeError: the cell is broken"),
+        32: ("failed", "the kernel died with exit status 9"),
+        33: ("timeout", "a cell took longer than 20 s"),
+        34: ("out_of_memory", "it used more than 4 GiB"),
+    }
+    for number, (ended, words) in expected.items():
+        assert records[number].status == ended and words in records[number].error
+        assert (results / "runs" / records[number].run_id / "notebook.ipynb").is_file()
+    workbook = results / "comparing.xlsx"
+    write_workbook(workbook, {"All runs": runs_table(read_records(results)[0])})
+    failed = pd.read_excel(workbook, sheet_name="All runs")
+    assert set(failed.loc[failed["status"] != "ok", "error"]) == {record.error for record in records.values()} - {None}
     # What failed is tried again by the next sweep.
     status, output, _ = sweep(bad[:1], "--dry-run")
     assert "to run" in output
+
+
+def test_a_kernel_that_dies_in_a_group_costs_one_run_and_the_rest_goes_on(sweep):
+    entry = {"notebook": "breaks_between.ipynb", "vary": {"n_features": [11, 12, 13]}}
+    status, output, results = sweep([entry], group="backbone")
+    assert status == 1 and "3 jobs: 2 ok, 1 failed" in output, output
+    records = {record.arguments["n_features"]: record for record in _records(results).values()}
+    assert {number: record.status for number, record in records.items()} == {11: "ok", 12: "failed", 13: "ok"}
+    assert "exit status 3" in records[12].error
+    for number, record in records.items():
+        cells = nbformat.read(results / "runs" / record.run_id / "notebook.ipynb", as_version=4).cells
+        assert [str(each) for each in (11, 12, 13) if f"n_features={each}" in cells[-1].source] == [str(number)]
 
 
 def test_what_the_kernel_recorded_itself_is_kept(sweep):
@@ -85,6 +113,99 @@ def test_what_the_kernel_recorded_itself_is_kept(sweep):
     assert status == 1 and "1 jobs: 1 out_of_memory" in output
     ((_, record),) = _records(results).items()
     assert record.status == "out_of_memory" and "MemoryError" in record.error
+
+
+def test_out_of_memory_is_tried_again_with_half_the_batch_size(sweep):
+    entries = [{"notebook": "batch.ipynb"}]
+    status, output, results = sweep(entries)
+    assert status == 0 and "ok with half the batch size" in output and "1 jobs: 1 ok" in output, output
+    records = {record.identity["train_batch_size"]: record for record in _records(results).values()}
+    assert records[8].status == "out_of_memory" and records[8].retried_as == records[4].run_id
+    assert records[4].status == "ok" and records[4].retry_of == records[8].run_id
+    status, output, _ = sweep(entries)
+    assert status == 0 and "1 jobs: 1 stored" in output and f"as {records[4].run_id}" in output
+
+
+def test_runs_of_other_code_or_data_are_told_and_trained_again_when_asked(sweep, tmp_path, tiny_dataset):
+    entries = [{"notebook": "good.ipynb", "select": {"n_features": 20}}]
+    dataset = tmp_path / "changing"
+    shutil.copytree(tiny_dataset, dataset)
+    given = {"parameters": {"dataset": str(dataset)}}
+    _, _, results = sweep(entries, **given)
+    (folder,) = (results / "runs").iterdir()
+    record = read_record(folder)
+    write_record(folder, dataclasses.replace(record, code_sha256="0" * 64))
+    status, output, _ = sweep(entries, **given)
+    assert status == 0 and "stale, changed since: code" in output and "1 jobs: 1 stale" in output
+    status, output, _ = sweep(entries, "--rerun-stale", **given)
+    assert status == 0 and "1 jobs: 1 ok" in output, output
+    assert read_record(folder).code_sha256 == record.code_sha256
+    next((dataset / "train" / "good").iterdir()).unlink()
+    status, output, _ = sweep(entries, **given)
+    assert "1 jobs: 1 stale" in output and f"changed since {record.run_id}: data" in output
+
+
+def test_a_sweep_stops_in_time_and_says_what_is_left(sweep):
+    entries = [{"notebook": "good.ipynb", "select": {"n_features": [10, 20]}}]
+    status, output, results = sweep(entries, "--max-hours", "0.000001")
+    assert status == 1 and "3 jobs: 1 skipped, 2 postponed" in output, output
+    assert not list((results / "runs").glob("*/run.json"))
+
+
+def test_status_tells_from_the_disk_how_far_a_sweep_is(sweep, tmp_path):
+    _, _, results = sweep([{"notebook": "raises.ipynb"}, {"notebook": "good.ipynb", "select": {"n_features": 20}}])
+    command = [sys.executable, "-m", "training_code.sweep", "status", "--results", str(results)]
+    shown = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stdout
+    assert "sweep: 2 of 2 jobs: 1 failed, 1 ok" in shown and "the cell is broken" in shown and "best so far" in shown
+    assert "the cell is broken" in (results / "sweeps" / "sweep.log").read_text()
+
+
+def test_ctrl_c_ends_a_sweep_after_the_running_job(sweep, tmp_path, tiny_dataset):
+    sweep([{"notebook": "good.ipynb", "select": {"n_features": 20}}], "--dry-run")  # writes the file
+    file = tmp_path / "sweep.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["notebooks"][0]["vary"] = {"n_features": [1, 2, 3]}
+    file.write_text(yaml.safe_dump(content))
+    command = [sys.executable, "-m", "training_code.sweep", str(file), "--results", str(tmp_path / "results")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while not list((tmp_path / "results").glob("locks/*.stage.json")):
+        time.sleep(0.1)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 130 and "3 jobs: 1 ok, 2 postponed" in output, output
+
+
+def test_a_full_disk_is_told_and_the_sweep_goes_on_when_there_is_space(sweep, tmp_path):
+    disk = tmp_path / "results"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300M", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a file system of its own cannot be mounted here")
+    try:
+        filler = disk / "filler"
+        filler.write_bytes(bytes(10 * 2**20))
+        entries = [{"notebook": "good.ipynb", "select": {"n_features": 20}}]
+        filled = {"notebook": "fills.ipynb", "vary": {"n_features": [3]}}
+        status, output, results = sweep([filled])
+        assert status == 1 and "No space left on device" in output, output
+        assert not [folder for folder in (results / "runs").glob("*/run.json") if "ok" in folder.read_text()]
+        status, output, _ = sweep(entries)
+        assert status == 2 and "GiB left, the 1 jobs need" in output, output
+        for file in results.glob("full*"):
+            file.unlink()
+        status, output, _ = sweep(entries)
+        assert status == 0 and "1 jobs: 1 ok" in output, output
+        assert all(read_record(folder) for folder in (results / "runs").iterdir() if (folder / "scores.csv").exists())
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_sweep_that_is_killed_goes_on_where_it_was(tmp_path):
+    script = paths.ROOT / "tests" / "end_to_end" / "kill_sweep.py"
+    result = subprocess.run([sys.executable, str(script), "3"], capture_output=True, text=True, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("12 runs ok") == 3
 
 
 def test_two_sweeps_at_once_train_a_run_once(tmp_path, tiny_dataset):

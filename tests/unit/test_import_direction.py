@@ -22,7 +22,7 @@ ORDER = (
     ("benchmark",),
     ("execute",),
     ("sweep", "comparison"),
-    ("compare", "prepare_data", "check_data", "weights"),
+    ("compare", "prepare_data", "check_data", "search", "weights"),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 MODULES = sorted((paths.ROOT / "training_code").rglob("*.py")) + sorted((paths.ROOT / "inference_code").rglob("*.py"))

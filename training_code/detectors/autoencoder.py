@@ -90,9 +90,7 @@ class AutoencoderModel(nn.Module):
         self.decoder = nn.Sequential(*up)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                # torch's own initialisation is for shallower networks: of these nearly nothing would come through.
-                nn.init.kaiming_normal_(module.weight, a=_SLOPE)
-                nn.init.zeros_(module.bias)
+                initialise(module)
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """Return images as the network takes them: grey ones have one channel."""
@@ -258,6 +256,24 @@ class Autoencoder(AnomalibModule):
     def configure_pre_processor(image_size: tuple[int, int] | None = None) -> PreProcessor:
         """Return a pre-processor that only resizes: the reconstruction has values from 0 to 1."""
         return PreProcessor(Compose([Resize(image_size or (256, 256), antialias=True)]))
+
+
+def initialise(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    """Set the weights of a layer so that signals come through many of them.
+
+    Xiao et al., "Dynamical Isometry and a Mean Field Theory of CNNs", ICML 2018, section 3: an orthogonal matrix in the
+    middle of the kernel, zeros around it. Layers that change the resolution have an orthogonal matrix over the whole
+    kernel: in the middle alone, most pixels would be lost.
+    """
+    gain = nn.init.calculate_gain("leaky_relu", _SLOPE)
+    nn.init.zeros_(layer.bias)
+    if layer.stride[0] == 1 and layer.kernel_size[0] == 3:
+        nn.init.zeros_(layer.weight)
+        nn.init.orthogonal_(layer.weight[:, :, 1, 1], gain)
+    else:
+        # Of a transposed convolution each pixel sees a part of the kernel, one of the square of its stride.
+        share = math.prod(layer.stride) if isinstance(layer, nn.ConvTranspose2d) else 1
+        nn.init.orthogonal_(layer.weight, gain * math.sqrt(share))
 
 
 def check_autoencoder(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -> None:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from training_code.errors import InputError
-from training_code.files import atomic_path, digest
+from training_code.files import atomic_path, derived_seed
 
 #: The file that anomalib publishes, trained on ImageNet; it is used where it lies in ``weights/`` and fits.
 PUBLISHED = "vq_model_pretrained_128_4096.pckl"
@@ -164,7 +164,7 @@ def train_codebook(
     begun = len(history.reconstruction)
     progress = tqdm(range(begun, epochs), "codebook", initial=begun, total=epochs, unit="epoch", disable=None)
     for epoch in progress:
-        torch.manual_seed(int(digest([seed, "codebook", epoch])[:8], 16))
+        torch.manual_seed(derived_seed(seed, "codebook", epoch))
         used = {name: 0.0 for name in quantizers}
         errors, images = 0.0, 0
         for index, batch in enumerate(batches(epoch)):
@@ -273,7 +273,7 @@ def in_batches(count: int, batch_size: int, seed: int) -> Callable[[int], Iterat
     """Return what gives the indices of ``count`` images for an epoch in batches, in an order of its own each time."""
 
     def batches(epoch: int) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(int(digest([seed, "order", epoch])[:8], 16))
+        generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))
         order = torch.randperm(count, generator=generator).tolist()
         return (order[begin : begin + batch_size] for begin in range(0, count, batch_size))
 

@@ -14,6 +14,7 @@ RECORD = "run.json"
 CHECKPOINT = "model.ckpt"
 SCORES = "scores.csv"
 NOTEBOOK = "notebook.ipynb"
+KERNEL_LOG = "kernel.log"
 EXAMPLES = "examples"
 TENSORBOARD = "tensorboard"
 
@@ -75,10 +76,15 @@ class Record:
     memory: dict[str, int] = field(default_factory=dict)  # peak, bytes
     features: dict[str, Any] = field(default_factory=dict)  # runtime, precision, and what the feature store did
     training: dict[str, Any] = field(default_factory=dict)  # epochs, curves, warnings, codebook
+    # of the images held out of training, as they are and with synthetic anomalies: what a search may look at
+    validation: dict[str, float] = field(default_factory=dict)
     checkpoint: dict[str, Any] = field(default_factory=dict)  # sha256, bytes
     environment: dict[str, Any] = field(default_factory=dict)
     git_commit: str | None = None
+    code_sha256: str | None = None  # of the code that decides about the numbers
     error: str | None = None
+    retry_of: str | None = None  # the run that ran out of memory, of which this is one with half the batch size
+    retried_as: str | None = None  # that run, in the record of the one that ran out of memory
     schema_version: int = SCHEMA_VERSION
 
     @property

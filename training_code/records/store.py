@@ -1,17 +1,24 @@
 """The runs in a results folder: found, locked, published whole."""
 
 import contextlib
+import json
+import os
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import SoftFileLease, Timeout
 
 from training_code.errors import InputError
+from training_code.files import write_json
 from training_code.records.record import (
     CHECKPOINT,
     EXAMPLES,
+    NOTEBOOK,
     RECORD,
     SCORES,
     TENSORBOARD,
@@ -19,6 +26,10 @@ from training_code.records.record import (
     read_record,
     write_record,
 )
+
+#: Seconds without a heartbeat after which the lock of a run is taken over from another machine. On the same machine the
+#: lock of a process that is gone is taken over at once.
+LEASE = 60.0
 
 
 class RunStore:
@@ -59,7 +70,10 @@ class RunStore:
 
     @contextlib.contextmanager
     def locked(self, run_id: str) -> Iterator[None]:
-        """Hold the lock of a run, so that two processes never train the same one at once; a kill releases it."""
+        """Hold the lock of a run, so that two processes never train the same one at once.
+
+        The lock of a process that was killed is taken over, see `LEASE`.
+        """
         lock = self._lock(run_id)
         try:
             lock.acquire(timeout=0)
@@ -69,15 +83,44 @@ class RunStore:
         try:
             yield
         finally:
+            self._stage_path(run_id).unlink(missing_ok=True)
             lock.release()
+
+    def is_locked(self, run_id: str) -> bool:
+        """Return whether another process is at a run."""
+        lock = self._lock(run_id)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
+    def note_stage(self, run_id: str, stage: str) -> None:
+        """Tell other processes how far a run has got; the lock of the run must be held."""
+        content = {
+            "stage": stage,
+            "since": time.time(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        }
+        with contextlib.suppress(OSError):  # nothing depends on it
+            write_json(self._stage_path(run_id), content)
+
+    def stage(self, run_id: str) -> dict[str, Any]:
+        """Return what `note_stage` told last; empty where nobody is at the run."""
+        try:
+            return json.loads(self._stage_path(run_id).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
 
     @contextlib.contextmanager
     def staging(self, run_id: str) -> Iterator[Path]:
         """Give a folder for the files of a run until they are published; the lock of the run must be held."""
         runs = self.folder(run_id).parent
         runs.mkdir(parents=True, exist_ok=True)
-        for leftover in runs.glob(f".{run_id}.*"):  # of a process that was killed
-            shutil.rmtree(leftover, ignore_errors=True)
+        self._remove_leftovers(run_id)
         staging = Path(tempfile.mkdtemp(prefix=f".{run_id}.", dir=runs))
         try:
             yield staging
@@ -87,22 +130,27 @@ class RunStore:
     def publish(self, staging: Path, record: Record) -> Path:
         """Move the files of a run to its folder, the record last: until then an older one stands."""
         write_record(staging, record)
-        folder = self.folder(record.run_id)
+        self.take_over(staging, record.run_id)
+        self.forget_unfinished(record.run_id)
+        return self.folder(record.run_id)
+
+    def take_over(self, staging: Path, run_id: str) -> None:
+        """Move the files of a run, of this machine or another one, to its folder, the record last."""
+        folder = self.folder(run_id)
         folder.mkdir(exist_ok=True)
         for name in (EXAMPLES, TENSORBOARD):
             if (folder / name).exists():
                 (folder / name).rename(staging / f"replaced-{name}")
-        for name in (EXAMPLES, TENSORBOARD, SCORES, CHECKPOINT, RECORD):
+        for name in (EXAMPLES, TENSORBOARD, SCORES, CHECKPOINT, NOTEBOOK, RECORD):
             if (staging / name).exists():
                 (staging / name).replace(folder / name)
-        self.forget_unfinished(record.run_id)
-        return folder
 
     def write_failure(self, record: Record) -> None:
         """Keep the record of a run that did not end well, unless there is a result: that is worth more.
 
         The lock of the run must be held.
         """
+        self._remove_leftovers(record.run_id)
         if not self.stored(record.run_id):
             folder = self.folder(record.run_id)
             folder.mkdir(parents=True, exist_ok=True)
@@ -113,10 +161,18 @@ class RunStore:
         with contextlib.suppress(Timeout), self._lock(record.run_id).acquire(timeout=0):
             self.write_failure(record)
 
-    def _lock(self, run_id: str) -> FileLock:
+    def _remove_leftovers(self, run_id: str) -> None:
+        """Remove what a process left that was killed."""
+        for leftover in self.folder(run_id).parent.glob(f".{run_id}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def _stage_path(self, run_id: str) -> Path:
+        return self.results / "locks" / f"{run_id}.stage.json"
+
+    def _lock(self, run_id: str) -> SoftFileLease:
         locks = self.results / "locks"
         try:
             locks.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"the results folder {self.results} cannot be written to: {error.strerror}") from error
-        return FileLock(locks / f"{run_id}.lock")
+        return SoftFileLease(locks / f"{run_id}.lease", lease_duration=LEASE)

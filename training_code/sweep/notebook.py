@@ -6,7 +6,7 @@ parameters, so that a sweep knows what it would run without running it.
 
 import ast
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from training_code import paths
 from training_code.errors import InputError, choices
 
 PARAMETERS_TAG = "parameters"
+#: In the metadata of a cell: the run that it makes.
+RUN_KEY = "run_id"
 
 
 @dataclass(frozen=True)
@@ -107,25 +109,70 @@ def read_notebook(path: Path) -> TrainingNotebook:
     return TrainingNotebook(path, content, parameters, experiment, tuple(cells))
 
 
-def cut_out(notebook: TrainingNotebook, cell: ConfigurationCell, arguments: Mapping[str, Any] | None) -> NotebookNode:
-    """Return a notebook that runs one configuration: all before its cell except the other configurations.
+@dataclass(frozen=True)
+class Part:
+    """A configuration cell as a job runs it.
 
-    Parameters
+    Attributes
     ----------
     arguments
         Arguments to write into the cell in place of its own, so that the executed notebook shows the values it ran
         with; None leaves the cell as it is.
+    rerun
+        Whether a stored result is replaced.
     """
-    others = {other.index for other in notebook.cells} - {cell.index}
-    dropped = others | {index - 1 for index in others if _is_heading(notebook.content, index - 1)}
+
+    run_id: str
+    cell: ConfigurationCell
+    arguments: Mapping[str, Any] | None = None
+    rerun: bool = False
+
+
+def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> NotebookNode:
+    """Return a notebook that runs some configurations: all before the first one, and their cells with their headings.
+
+    Each of these cells is marked with the run that it makes, for `part_of`.
+    """
+    configurations = {cell.index for cell in notebook.cells}
+    dropped = configurations | {index - 1 for index in configurations if _is_heading(notebook.content, index - 1)}
+    first = min(part.cell.index for part in parts)
     result = copy.deepcopy(notebook.content)
-    if arguments is not None:
-        lines = [f"    {name}={value!r}," for name, value in arguments.items()]
-        result.cells[cell.index].source = "\n".join(["experiment.run(", f"    {cell.detector},", *lines, ")"])
-        if _is_heading(result, cell.index - 1):  # it speaks of the values that the cell had
-            result.cells[cell.index - 1].source = f"### {cell.detector} as varied by the sweep"
-    result.cells = [node for index, node in enumerate(result.cells) if index <= cell.index and index not in dropped]
+    result.cells = [cell for index, cell in enumerate(result.cells) if index < first and index not in dropped]
+    for part in parts:
+        index = part.cell.index
+        cells = [copy.deepcopy(notebook.content.cells[index])]
+        if _is_heading(notebook.content, index - 1):
+            cells.insert(0, copy.deepcopy(notebook.content.cells[index - 1]))
+        arguments = part.arguments
+        if arguments is None and part.rerun:
+            cells[-1].source = _with_rerun(_parse(cells[-1].source, notebook.path, index))
+        elif arguments is not None:
+            lines = [f"    {name}={value!r}," for name, value in arguments.items()]
+            lines += ["    rerun=True,"] if part.rerun else []
+            cells[-1].source = "\n".join(["experiment.run(", f"    {part.cell.detector},", *lines, ")"])
+            if len(cells) > 1:  # it speaks of the values that the cell had
+                cells[0].source = f"### {part.cell.detector} as varied by the sweep"
+        for cell in cells:
+            cell.metadata[RUN_KEY] = part.run_id
+            cell.id = nbformat.corpus.words.generate_corpus_id()  # a cell may come more than once
+        result.cells += cells
     return result
+
+
+def part_of(executed: NotebookNode, run_id: str) -> NotebookNode:
+    """Return the part of an executed notebook that made one run."""
+    result = copy.deepcopy(executed)
+    result.cells = [cell for cell in result.cells if cell.metadata.get(RUN_KEY, run_id) == run_id]
+    return result
+
+
+def _with_rerun(tree: ast.Module) -> str:
+    """Return the source of a configuration cell with ``rerun=True``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "experiment.run":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "rerun"]
+            node.keywords.append(ast.keyword("rerun", ast.Constant(True)))
+    return ast.unparse(tree)
 
 
 def _is_heading(content: NotebookNode, index: int) -> bool:

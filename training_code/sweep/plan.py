@@ -1,15 +1,20 @@
 """The plan of a sweep: one job for each configuration, set of parameters and variation that the sweep file selects."""
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from training_code import paths
+from training_code.detectors.registry import get_detector
 from training_code.errors import InputError, MissingWeightsError, choices, suggestion, unknown
 from training_code.experiment import Experiment, PreparedRun
+from training_code.files import digest
+from training_code.records.code import code_hash
+from training_code.records.environment import describe_environment
+from training_code.records.record import Record, read_records
+from training_code.sweep.file import Entry, Sweep
 from training_code.sweep.notebook import (
     ConfigurationCell,
     TrainingNotebook,
@@ -17,10 +22,9 @@ from training_code.sweep.notebook import (
     read_notebook,
 )
 
-SWEEP_KEYS = ("parameters", "notebooks", "timeout")
-ENTRY_KEYS = ("notebook", "parameters", "select", "vary")
-
-State = Literal["stored", "missing weights", "to run"]
+State = Literal["stored", "stale", "missing weights", "to run"]
+# Parts of an identity that stand for the content of files: a run that differs in them alone is stale.
+_CONTENTS = {"dataset_fingerprint": "data", "weights_sha256": "weights", "files_sha256": "files"}
 
 
 @dataclass(frozen=True)
@@ -30,10 +34,12 @@ class Job:
     notebook: TrainingNotebook
     cell: ConfigurationCell
     parameters: dict[str, Any]  # given to papermill
-    varied: dict[str, Any] | None  # all arguments, where the sweep file changes some of the cell's
+    varied: dict[str, Any] | None  # all arguments, where the sweep changes some of the cell's
     experiment: Experiment
     prepared: PreparedRun | None  # None where the weight file is missing
-    reason: str = ""  # what is missing
+    state: State
+    reason: str = ""  # what is missing, or has changed
+    rerun: bool = False  # whether a stored result is replaced
 
     @property
     def name(self) -> str:
@@ -41,52 +47,32 @@ class Job:
         return self.prepared.run_id if self.prepared else f"{self.notebook.name}, cell {self.cell.index + 1}"
 
     @property
-    def state(self) -> State:
-        """What a sweep would do with it."""
+    def run_id(self) -> str:
+        """Name of the run; only of jobs that can run."""
         if self.prepared is None:
-            return "missing weights"
-        return "stored" if self.experiment.store.stored(self.prepared.run_id) else "to run"
+            raise ValueError(f"{self.name} cannot run: {self.reason}")
+        return self.prepared.run_id
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All arguments of the configuration, defaults included; only of jobs that can run."""
+        if self.prepared is None:
+            raise ValueError(f"{self.name} cannot run: {self.reason}")
+        return self.prepared.configuration.arguments
+
+    @property
+    def key(self) -> str:
+        """What tells this job from any other one."""
+        if self.prepared:
+            return f"{self.experiment.store.results}/{self.name}"
+        return repr((self.name, self.parameters, self.varied))
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """The content of a sweep file."""
+def make_plan(sweep: Sweep, planner: "Planner", results: str | None = None) -> list[Job]:
+    """Return the jobs of a sweep in the order in which they are run, each once, however often it is selected.
 
-    path: Path
-    parameters: dict[str, Any]
-    notebooks: list[dict[str, Any]]
-    timeout: int | None  # seconds for a cell
-
-
-def read_sweep(path: Path) -> Sweep:
-    """Read a sweep file; an unknown key or a value of a wrong kind is an `InputError`."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        known = sorted(str(file) for file in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise InputError(f"there is no sweep file {path}; valid: {choices(known)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    content = _mapping(path, "the file", content, SWEEP_KEYS)
-    entries = content.get("notebooks")
-    if not isinstance(entries, list) or not entries:
-        raise InputError(f"{path}: notebooks must list at least one entry with a key notebook")
-    timeout = content.get("timeout")
-    if timeout is not None and (not isinstance(timeout, int) or isinstance(timeout, bool) or timeout < 1):
-        raise InputError(f"{path}: timeout={timeout!r} must be a whole number of seconds, at least 1")
-    for entry in entries:
-        _mapping(path, "an entry of notebooks", entry, ENTRY_KEYS)
-        if not isinstance(entry.get("notebook"), str):
-            raise InputError(f"{path}: every entry of notebooks needs a key notebook with the notebook's name")
-        for key in ENTRY_KEYS[1:]:
-            _mapping(path, key, entry.get(key) or {}, None)
-    return Sweep(path, _mapping(path, "parameters", content.get("parameters") or {}, None), entries, timeout)
-
-
-def make_plan(sweep: Sweep, results: str | None = None) -> list[Job]:
-    """Return the jobs of a sweep, each run once, however often it is selected.
-
-    Everything is checked: notebooks, parameters, selections, datasets, configurations.
+    What shares a backbone comes together, and of coresets of the same features the largest first: the smaller ones are
+    its beginnings. Everything is checked: notebooks, parameters, selections, datasets, configurations.
 
     Parameters
     ----------
@@ -94,40 +80,162 @@ def make_plan(sweep: Sweep, results: str | None = None) -> list[Job]:
         Folder for the runs, in place of the notebooks' own.
     """
     jobs: dict[str, Job] = {}
-    experiments: dict[str, Experiment] = {}
-    for entry in sweep.notebooks:
-        notebook = read_notebook(notebook_path(entry["notebook"]))
-        given = {**sweep.parameters, **(entry.get("parameters") or {})}
-        if results is not None:
-            given["results"] = results
+    for entry in sweep.entries:
+        for job in planner.jobs_of(entry, sweep.path, results):
+            jobs.setdefault(job.key, job)
+    return in_order(jobs.values())
+
+
+class Planner:
+    """Makes jobs; knows the experiments and the stored runs that it has seen.
+
+    Parameters
+    ----------
+    rerun_stale
+        Whether runs are trained again of which code, data or weights have changed since.
+    """
+
+    def __init__(self, rerun_stale: bool = False) -> None:
+        self.rerun_stale = rerun_stale
+        self._experiments: dict[str, Experiment] = {}
+        self._records: dict[Path, dict[str, Record]] = {}
+        self._alike: dict[Path, dict[str, Record]] = {}
+
+    def jobs_of(self, entry: Entry, path: Path, results: str | None = None) -> Iterator[Job]:
+        """Return the jobs of an entry of the sweep file ``path``."""
+        notebook = read_notebook(notebook_path(entry.notebook))
+        given = {**entry.parameters} if results is None else {**entry.parameters, "results": results}
         for name in given:
             if name not in notebook.parameters:
                 raise unknown(f"parameter of {notebook.path.name}", name, notebook.parameters)
-        cells = _select(notebook, entry.get("select") or {}, sweep.path)
-        for parameters in _products(given):
-            experiment = _experiment(notebook, parameters, experiments)
-            for cell, varied in itertools.product(cells, _products(entry.get("vary") or {})):
-                job = _job(notebook, cell, parameters, varied, experiment)
-                jobs.setdefault(job.prepared.run_id if job.prepared else f"{job.name} {parameters} {varied}", job)
-    return list(jobs.values())
+        cells = _select(notebook, entry.select, path)
+        excluded = found = 0
+        for parameters in products(given):
+            for cell, varied in itertools.product(cells, products(entry.vary)):
+                arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters}) | varied
+                found += 1
+                if entry.exclude and _excluded(arguments, entry.exclude, notebook):
+                    excluded += 1
+                    continue
+                yield self.job(notebook, cell, parameters, arguments if varied else None)
+        if entry.exclude and not excluded:
+            raise InputError(
+                f"{path}: exclude {entry.exclude} matches none of {found} configurations of {notebook.name}"
+            )
+        if excluded == found:
+            raise InputError(f"{path}: exclude {entry.exclude} leaves nothing of {notebook.path.name}")
+
+    def job(
+        self,
+        notebook: TrainingNotebook,
+        cell: ConfigurationCell,
+        parameters: dict[str, Any],
+        varied: dict[str, Any] | None,
+    ) -> Job:
+        """Return one job, checked; ``varied`` are all arguments if they are not the cell's own."""
+        experiment = self._experiment(notebook, parameters)
+        arguments = varied
+        if arguments is None:
+            arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters})
+        try:
+            prepared = experiment.prepare(cell.detector, arguments)
+        except MissingWeightsError as error:
+            return Job(notebook, cell, parameters, varied, experiment, None, "missing weights", str(error))
+        except InputError as error:
+            raise InputError(f"{notebook.path.name}, cell {cell.index + 1}: {error}") from error
+        state, reason = self._state(experiment, prepared)
+        job = Job(notebook, cell, parameters, varied, experiment, prepared, state, reason)
+        return replace(job, state="to run", rerun=True) if state == "stale" and self.rerun_stale else job
+
+    def records(self, results: Path) -> dict[str, Record]:
+        """Return the runs in a results folder as they were when it was first asked for, by run id."""
+        if results not in self._records:
+            found = [record for _, record in read_records(results)[0]]
+            self._records[results] = {record.run_id: record for record in found}
+            good = (record for record in found if record.status == "ok")
+            self._alike[results] = {
+                _apart_from_contents(record.identity, record.dataset["folder"]): record for record in good
+            }
+        return self._records[results]
+
+    def all_records(self) -> list[Record]:
+        """Return all runs that this planner has seen."""
+        return [record for records in self._records.values() for record in records.values()]
+
+    def _state(self, experiment: Experiment, prepared: PreparedRun) -> tuple[State, str]:
+        results = experiment.store.results
+        records = self.records(results)
+        record = records.get(prepared.run_id)
+        if record and record.status == "out_of_memory" and record.retried_as in records:
+            if records[record.retried_as].status == "ok":
+                return "stored", f"with half the batch size, as {record.retried_as}"
+        if record and record.status == "ok":
+            changes = _code_changes(record)
+            return ("stale", f"changed since: {choices(changes)}") if changes else ("stored", "")
+        now = prepared.identity.as_plain_data()
+        folder = paths.relative_to_root(experiment.dataset.root)
+        older = self._alike[results].get(_apart_from_contents(now, folder))
+        if older is not None:
+            changes = [what for name, what in _CONTENTS.items() if older.identity.get(name) != now[name]]
+            return "stale", f"changed since {older.run_id}: {choices(changes)}"
+        return "to run", ""
+
+    def _experiment(self, notebook: TrainingNotebook, parameters: Mapping[str, Any]) -> Experiment:
+        arguments = notebook.evaluate(notebook.experiment, {**notebook.parameters, **parameters})
+        key = repr(sorted(arguments.items()))
+        if key not in self._experiments:
+            try:
+                self._experiments[key] = Experiment(**arguments)
+            except TypeError as error:
+                raise InputError(f"{notebook.path.name}: Experiment: {error}") from error
+        return self._experiments[key]
 
 
-def _job(
-    notebook: TrainingNotebook,
-    cell: ConfigurationCell,
-    parameters: dict[str, Any],
-    varied: dict[str, Any],
-    experiment: Experiment,
-) -> Job:
-    arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters}) | varied
-    everything = arguments if varied else None
-    try:
-        prepared = experiment.prepare(cell.detector, arguments)
-    except MissingWeightsError as error:
-        return Job(notebook, cell, parameters, everything, experiment, None, str(error))
-    except InputError as error:
-        raise InputError(f"{notebook.path.name}, cell {cell.index + 1}: {error}") from error
-    return Job(notebook, cell, parameters, everything, experiment, prepared)
+def in_order(jobs: Iterable[Job]) -> list[Job]:
+    """Return jobs so that what they share is there when they need it."""
+    jobs = list(jobs)
+    first: dict[Any, int] = {}
+
+    def rank(*what: Any) -> int:
+        return first.setdefault(what, len(first))
+
+    keyed = []
+    for number, job in enumerate(jobs):
+        ratio = job.arguments.get("coreset_sampling_ratio") or 0.0 if job.prepared else 0.0
+        data = id(job.experiment.dataset), job.experiment.image_size
+        network = backbone_of(job)
+        keyed.append((rank(*data), rank(*data, network), rank(*data, network, job.cell.detector), -ratio, number))
+    return [jobs[key[-1]] for key in sorted(keyed)]
+
+
+def backbone_of(job: Job) -> str | None:
+    """Return the name of the backbone of a job, None without one."""
+    if job.prepared is None or job.prepared.configuration.backbone is None:
+        return None
+    return job.prepared.configuration.arguments["backbone"]
+
+
+def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
+    """Return the job with half its batch size, None where that is 1 or the notebook does not let it be set."""
+    parameters = dict(job.parameters)
+    for name in ("train_batch_size", "eval_batch_size"):
+        if job.notebook.parameters.get(name) is not None:
+            parameters[name] = max(1, getattr(job.experiment, name) // 2)
+    arguments = job.varied
+    if get_detector(job.cell.detector).batch_size is not None:
+        given = job.notebook.evaluate(job.cell.arguments, {**job.notebook.parameters, **parameters})
+        arguments = (job.varied or given) | {"batch_size": max(1, job.arguments["batch_size"] // 2)}
+    halved = planner.job(job.notebook, job.cell, parameters, arguments)
+    return None if halved.key == job.key else replace(halved, state="to run")
+
+
+def products(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return every combination; a list stands for its members, anything else for itself."""
+    for name, value in values.items():
+        if value == []:
+            raise InputError(f"the list of {name} is empty: nothing would run")
+    members = [value if isinstance(value, list) else [value] for value in values.values()]
+    return (dict(zip(values, combination, strict=True)) for combination in itertools.product(*members))
 
 
 def _select(notebook: TrainingNotebook, select: Mapping[str, Any], path: Path) -> list[ConfigurationCell]:
@@ -149,32 +257,26 @@ def _select(notebook: TrainingNotebook, select: Mapping[str, Any], path: Path) -
     return chosen
 
 
-def _experiment(
-    notebook: TrainingNotebook, parameters: Mapping[str, Any], experiments: dict[str, Experiment]
-) -> Experiment:
-    arguments = notebook.evaluate(notebook.experiment, {**notebook.parameters, **parameters})
-    key = repr(sorted(arguments.items()))
-    if key not in experiments:
-        try:
-            experiments[key] = Experiment(**arguments)
-        except TypeError as error:
-            raise InputError(f"{notebook.path.name}: Experiment: {error}") from error
-    return experiments[key]
+def _excluded(arguments: Mapping[str, Any], exclude: Mapping[str, Any], notebook: TrainingNotebook) -> bool:
+    """Return whether each of the named arguments has one of the values to leave out."""
+    known = {name for cell in notebook.cells for name in cell.arguments} | set(arguments)
+    for name, values in exclude.items():
+        if name not in known:
+            raise unknown(f"argument to exclude in {notebook.path.name}", name, known)
+        value = arguments.get(name)
+        if value != values and not (isinstance(values, list) and value in values):
+            return False
+    return True
 
 
-def _products(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return every combination; a list stands for its members, anything else for itself."""
-    for name, value in values.items():
-        if value == []:
-            raise InputError(f"the list of {name} is empty: nothing would run")
-    members = [value if isinstance(value, list) else [value] for value in values.values()]
-    return (dict(zip(values, combination, strict=True)) for combination in itertools.product(*members))
+def _code_changes(record: Record) -> list[str]:
+    """Return what has changed of the code since a run, and of the libraries that compute."""
+    changes = ["code"] if record.code_sha256 not in (None, code_hash()) else []
+    now = describe_environment()["packages"]
+    then = record.environment.get("packages", {})
+    return changes + [f"{name} {then[name]} to {now[name]}" for name in now if then.get(name, now[name]) != now[name]]
 
 
-def _mapping(path: Path, what: str, content: Any, keys: tuple[str, ...] | None) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        raise InputError(f"{path}: {what} must be names with values, found {content!r}")
-    for key in content:
-        if keys is not None and key not in keys:
-            raise unknown(f"key in {path}", key, keys)
-    return content
+def _apart_from_contents(identity: Mapping[str, Any], folder: str) -> str:
+    """Return what a run has in common with one on other content of the same files."""
+    return digest([folder, {name: value for name, value in identity.items() if name not in _CONTENTS}])

@@ -5,7 +5,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from training_code.errors import InputError
-from training_code.sweep.notebook import cut_out, read_notebook
+from training_code.sweep.notebook import Part, cut_out, part_of, read_notebook
 
 PARAMETERS = 'dataset: str = "textures"  # a folder\nratio: float = 0.1'
 EXPERIMENT = "experiment = Experiment(dataset, seed=3)"
@@ -38,17 +38,35 @@ def test_parameters_experiment_and_configurations_are_found(notebook):
 
 
 def test_a_job_runs_its_configuration_and_no_other(notebook):
-    first = cut_out(notebook, notebook.cells[0], None)
+    first = cut_out(notebook, [Part("run-1", notebook.cells[0])])
     assert [cell.source for cell in first.cells][-2:] == ["### First", FIRST]
-    second = [cell.source for cell in cut_out(notebook, notebook.cells[1], None).cells]
+    second = [cell.source for cell in cut_out(notebook, [Part("run-2", notebook.cells[1])]).cells]
     assert second == [PARAMETERS, "%matplotlib inline", EXPERIMENT, "### Second", SECOND]
     assert notebook.content.cells[3].source == "### First"
 
 
 def test_varied_values_stand_in_the_cell_and_its_old_heading_is_gone(notebook):
-    cells = cut_out(notebook, notebook.cells[0], {"backbone": "resnet50", "layers": ["layer1"]}).cells
+    arguments = {"backbone": "resnet50", "layers": ["layer1"]}
+    cells = cut_out(notebook, [Part("run-1", notebook.cells[0], arguments)]).cells
     assert cells[-1].source == "experiment.run(\n    Padim,\n    backbone='resnet50',\n    layers=['layer1'],\n)"
     assert "First" not in cells[-2].source
+
+
+def test_configurations_in_one_notebook_can_be_told_apart(notebook):
+    one, two = notebook.cells
+    parts = [Part("a", one), Part("b", two), Part("c", one, {"backbone": "resnet50"})]
+    together = cut_out(notebook, parts)
+    assert len({cell.id for cell in together.cells}) == len(together.cells) == 3 + 2 * 3
+    sources = [cell.source for cell in part_of(together, "c").cells]
+    assert len(sources) == 3 + 2 and "resnet50" in sources[-1] and EXPERIMENT in sources
+    assert [cell.source for cell in part_of(together, "b").cells][-1] == SECOND
+
+
+def test_a_stored_result_is_replaced_where_that_was_asked_for(notebook):
+    cell = cut_out(notebook, [Part("a", notebook.cells[0], rerun=True)]).cells[-1]
+    assert cell.source == "experiment.run(Padim, backbone='resnet18', n_features=10, rerun=True)"
+    varied = cut_out(notebook, [Part("a", notebook.cells[0], {"n_features": 3}, True)]).cells[-1]
+    assert varied.source.endswith("    n_features=3,\n    rerun=True,\n)")
 
 
 @pytest.mark.parametrize(

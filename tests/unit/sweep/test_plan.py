@@ -4,7 +4,8 @@ import yaml
 from training_code import paths
 from training_code.detectors.registry import DETECTORS
 from training_code.errors import InputError
-from training_code.sweep.plan import make_plan, read_sweep
+from training_code.sweep.file import read_sweep
+from training_code.sweep.plan import Planner, make_plan
 
 GOOD = str(paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb")
 
@@ -18,7 +19,7 @@ def plan(tmp_path, tiny_dataset):
         } | content
         path = tmp_path / "sweep.yaml"
         path.write_text(yaml.safe_dump(content))
-        return make_plan(read_sweep(path), str(tmp_path / "results"))
+        return make_plan(read_sweep(path), Planner(), str(tmp_path / "results"))
 
     return make
 
@@ -87,7 +88,7 @@ def test_a_file_that_is_not_there_or_no_yaml_is_named(tmp_path):
 
 
 def test_the_demonstration_can_be_planned(tmp_path):
-    jobs = make_plan(read_sweep(paths.SWEEPS / "demo.yaml"), str(tmp_path))
+    jobs = make_plan(read_sweep(paths.SWEEPS / "demo.yaml"), Planner(), str(tmp_path))
     assert {job.cell.detector for job in jobs} == set(DETECTORS)
     assert {job.experiment.dataset.name for job in jobs} == {"textures", "pcb"}
 
@@ -96,5 +97,5 @@ def test_the_demonstration_can_be_planned(tmp_path):
 def test_the_sweeps_of_published_datasets_can_be_planned(name, tmp_path, monkeypatch, tiny_dataset):
     (tmp_path / name).symlink_to(tiny_dataset)
     monkeypatch.setattr(paths, "DATA", tmp_path)
-    (job,) = make_plan(read_sweep(paths.SWEEPS / f"{name}.yaml"), str(tmp_path / "results"))
+    (job,) = make_plan(read_sweep(paths.SWEEPS / f"{name}.yaml"), Planner(), str(tmp_path / "results"))
     assert job.cell.detector == "Padim" and job.experiment.image_size == (256, 256)

@@ -1,0 +1,155 @@
+"""Sweep files: which notebooks with which parameters, which of their configurations, and how they are run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from training_code.errors import InputError, choices, unknown
+
+ENTRY_KEYS = ("notebook", "parameters", "select", "exclude", "vary")
+RESOURCE_KEYS = ("cpus", "gpus", "memory")
+SWEEP_KEYS = ("include", "parameters", "notebooks", "timeout", "retries", "resources", "group", "search")
+GROUPS = ("backbone",)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Configurations of one notebook.
+
+    Attributes
+    ----------
+    parameters
+        Of the notebook; a list stands for each of its members.
+    select, exclude
+        Arguments of the configurations with the values, or lists of them, to take or to leave out.
+    vary
+        Arguments to set in the selected configurations; a list stands for each of its members.
+    """
+
+    notebook: str
+    parameters: dict[str, Any]
+    select: dict[str, Any]
+    exclude: dict[str, Any]
+    vary: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a job gets: processor cores, GPUs (parts of one are allowed), and at most so many GiB of memory."""
+
+    cpus: int | None = None
+    gpus: float | None = None
+    memory: float | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The content of a sweep file."""
+
+    path: Path
+    entries: tuple[Entry, ...]
+    timeout: int | None = None  # seconds for a cell
+    retries: int = 0  # of a job that failed
+    resources: Resources = field(default_factory=Resources)
+    group: str | None = None  # what configurations that run in one kernel share
+    search: dict[str, Any] | None = None
+
+
+def read_sweep(path: Path, _including: tuple[Path, ...] = ()) -> Sweep:
+    """Read a sweep file and those that it includes.
+
+    Raises
+    ------
+    InputError
+        At a file that is not there or no YAML, an unknown key, or a value of a wrong kind.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = sorted(str(file) for file in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise InputError(f"there is no sweep file {path}; valid: {choices(known)}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = _mapping(path, "the file", content, SWEEP_KEYS)
+    shared = _mapping(path, "parameters", content.get("parameters") or {})
+    search = content.get("search")
+    entries = [
+        replace(entry, parameters=entry.parameters | shared)
+        for included in _included(path, content.get("include"), _including)
+        for entry in included.entries
+    ]
+    given = content.get("notebooks", [])
+    if not isinstance(given, list) or not (given or entries):
+        raise InputError(f"{path}: notebooks must list at least one entry with a key notebook")
+    entries += [_entry(path, entry, shared) for entry in given]
+    if search is not None:
+        search = _mapping(path, "search", search)
+    group = content.get("group")
+    if group is not None and group not in GROUPS:
+        raise unknown(f"group in {path}", group, GROUPS)
+    return Sweep(
+        path,
+        tuple(entries),
+        _number(path, "timeout", content.get("timeout"), "a whole number of seconds, at least 1", 1),
+        _number(path, "retries", content.get("retries"), "a whole number, at least 0", 0) or 0,
+        _resources(path, content.get("resources") or {}),
+        group,
+        search,
+    )
+
+
+def _included(path: Path, names: Any, including: tuple[Path, ...]) -> list[Sweep]:
+    if names is None:
+        return []
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: include must be the name of a sweep file, or a list of names, found {names!r}")
+    chain = (*including, path.resolve())
+    files = [path.parent / name for name in names]
+    for file in files:
+        if file.resolve() in chain:
+            raise InputError(f"{path} includes {file.name}, which includes it in turn")
+    return [read_sweep(file, chain) for file in files]
+
+
+def _entry(path: Path, entry: Any, shared: Mapping[str, Any]) -> Entry:
+    entry = _mapping(path, "an entry of notebooks", entry, ENTRY_KEYS)
+    if not isinstance(entry.get("notebook"), str):
+        raise InputError(f"{path}: every entry of notebooks needs a key notebook with the notebook's name")
+    parameters, *others = (_mapping(path, key, entry.get(key) or {}) for key in ENTRY_KEYS[1:])
+    return Entry(entry["notebook"], {**shared, **parameters}, *others)
+
+
+def _resources(path: Path, content: Any) -> Resources:
+    content = _mapping(path, "resources", content, RESOURCE_KEYS)
+    memory, gpus = content.get("memory"), content.get("gpus")
+    for name, value, valid in (
+        ("memory", memory, "GiB, above 0"),
+        ("gpus", gpus, "at least 0, a part of one or a whole number"),
+    ):
+        good = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        if value is not None and (
+            not good or (name == "memory" and value == 0) or (name == "gpus" and value > 1 and value % 1)
+        ):
+            raise InputError(f"{path}: resources: {name}={value!r} must be {valid}")
+    return Resources(
+        _number(path, "resources: cpus", content.get("cpus"), "a whole number, at least 1", 1), gpus, memory
+    )
+
+
+def _number(path: Path, name: str, value: Any, valid: str, low: int) -> int | None:
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < low):
+        raise InputError(f"{path}: {name}={value!r} must be {valid}")
+    return value
+
+
+def _mapping(path: Path, what: str, content: Any, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: {what} must be names with values, found {content!r}")
+    for key in content:
+        if keys is not None and key not in keys:
+            raise unknown(f"key in {path}", key, keys)
+    return content

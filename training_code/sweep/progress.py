@@ -1,0 +1,204 @@
+"""How far a sweep is: on the screen, in a log, and in a file that ``status`` reads."""
+
+import contextlib
+import datetime
+import json
+import os
+import re
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import psutil
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from training_code.files import write_json
+from training_code.records.record import Record
+from training_code.records.store import RunStore
+
+#: The metric by which the best run so far is told.
+CRITERION = "image_AUROC"
+#: Seconds between two heartbeats of a sweep, and after how many without one it counts as gone.
+HEARTBEAT, GONE = 5.0, 60.0
+_FAILURES = ("failed", "timeout", "out_of_memory")
+
+
+class Progress:
+    """Shows a sweep that is running, and keeps what it shows on disk.
+
+    On a terminal there is one screen; elsewhere, one line for each job.
+
+    Parameters
+    ----------
+    name
+        Of the sweep.
+    total
+        Number of jobs.
+    results
+        The log is ``sweeps/<name>.log`` in it, the state ``sweeps/<name>.<host>.<process>.json``.
+    side_by_side
+        Jobs at a time.
+    """
+
+    def __init__(self, name: str, total: int, results: Path, side_by_side: int = 1) -> None:
+        self.name, self.total, self.side_by_side = name, total, side_by_side
+        self.results, self.store = results, RunStore(results)
+        self.counts: Counter[str] = Counter()
+        self.failed: dict[str, str] = {}
+        self.running: dict[str, tuple[float, RunStore]] = {}
+        self.best: tuple[str, float] | None = None
+        self.seconds_left: float | None = None
+        self._started = time.time()
+        self._folder = results / "sweeps"
+        self._log = self._folder / f"{name}.log"
+        self._state = self._folder / f"{name}.{socket.gethostname()}.{os.getpid()}.json"
+        self._live: Live | None = None
+        self._ended = threading.Event()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "Progress":
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for other in states(self.results):
+            if other["name"] == self.name and not other["alive"]:
+                other["file"].unlink(missing_ok=True)
+        if sys.stdout.isatty():
+            self._live = Live(get_renderable=self._screen, console=Console(), refresh_per_second=2)
+            self._live.start()
+        self._write()
+        threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self.running = {}
+        self.seconds_left = None if self.seconds_left is None or error else 0.0
+        self._write(ended=True)
+        if self._live:
+            self._live.stop()
+
+    def begin(self, names: Sequence[str], store: RunStore) -> None:
+        """Note jobs that were begun."""
+        for name in names:
+            self.running[name] = (time.time(), store)
+        self._write()
+
+    def end(self, name: str, outcome: str, text: str, seconds: float | None, left: float | None) -> None:
+        """Note how a job ended, and how long those will take that were not begun yet, one after the other."""
+        self.running.pop(name, None)
+        self.counts[outcome] += 1
+        if outcome in _FAILURES:
+            self.failed[name] = text
+        self.seconds_left = None if left is None else left / self.side_by_side
+        done = sum(self.counts.values())
+        words = text if text.startswith(outcome) else ", ".join(filter(None, [outcome, text]))
+        took = "" if seconds is None else f", {seconds:.0f} s"
+        to_go = self.total - done
+        ahead = f"; {to_go} to go, {duration(self.seconds_left)}" if seconds and to_go and self.seconds_left else ""
+        self.say(f"[{done}/{self.total}] {name}: {words}{took}{ahead}")
+        self._write()
+
+    def say(self, line: str) -> None:
+        """Show a line, and keep it in the log."""
+        with self._lock:
+            if self._live:
+                self._live.console.print(Text(line))
+            else:
+                print(line, flush=True)
+            with contextlib.suppress(OSError), open(self._log, "a", encoding="utf-8") as log:
+                log.write(f"{datetime.datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+
+    def note_best(self, record: Record) -> None:
+        """Take a run into account for the best one so far."""
+        value = record.metrics.get(CRITERION)
+        if value is not None and not record.untrained_backbone and (self.best is None or value > self.best[1]):
+            self.best = (record.run_id, value)
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": self._started,
+            "total": self.total,
+            "counts": dict(self.counts),
+            "running": [{"name": name, "since": since} for name, (since, _) in self.running.items()],
+            "failed": self.failed,
+            "best": self.best,
+            "seconds_left": self.seconds_left,
+        }
+
+    def _write(self, ended: bool = False) -> None:
+        with self._lock, contextlib.suppress(OSError):  # a full disk stops the runs, not their account
+            write_json(self._state, self._content() | {"ended": ended})
+
+    def _beat(self) -> None:
+        while not self._ended.wait(HEARTBEAT):
+            self._write()
+
+    def _screen(self) -> Group:
+        return screen(self._content() | {"alive": True}, self.store)
+
+
+def states(results: Path) -> list[dict[str, Any]]:
+    """Return the states of the sweeps on a results folder, the newest last; ``alive`` says whether one is running."""
+    found = []
+    for file in (results / "sweeps").glob("*.json"):
+        with contextlib.suppress(OSError, ValueError):  # ended or written anew meanwhile
+            state = json.loads(file.read_text(encoding="utf-8"))
+            here = state["host"] == socket.gethostname()
+            beating = time.time() - file.stat().st_mtime < GONE
+            alive = not state["ended"] and (psutil.pid_exists(state["pid"]) and beating if here else beating)
+            found.append(state | {"alive": alive, "file": file})
+    return sorted(found, key=lambda state: state["started"])
+
+
+def screen(state: dict[str, Any], store: RunStore) -> Group:
+    """Return what is shown of a sweep."""
+    done, total = sum(state["counts"].values()), state["total"]
+    counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in state["counts"].items())
+    left = state["seconds_left"]
+    ahead = f"; not begun yet: {duration(left)}" if left and done < total else ""
+    gone = "" if state["alive"] or state.get("ended") else " — the sweep is gone, start it again to go on"
+    parts: list[Any] = [Text(f"{state['name']}: {done} of {total} jobs{': ' if counts else ''}{counts}{ahead}{gone}")]
+    if state["running"] and state["alive"]:
+        table = Table("running", "for", "stage", "on", box=None, pad_edge=False)
+        for job in state["running"]:
+            stage = store.stage(job["name"])
+            where = " ".join(filter(None, [stage.get("host"), f"GPU {stage['gpu']}" if stage.get("gpu") else ""]))
+            table.add_row(job["name"], duration(time.time() - job["since"]), stage.get("stage", "starting"), where)
+        parts.append(table)
+    parts += [Text(f"  {name}: {text}") for name, text in state["failed"].items()]
+    if state["best"]:
+        parts.append(Text(f"best so far: {state['best'][0]}, {CRITERION} {state['best'][1]:.3f}"))
+    return Group(*parts)
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people read it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def sweep_name(path: Path) -> str:
+    """Return the name of a sweep as its files carry it."""
+    return re.sub(r"[^\w-]+", "-", path.stem)
+
+
+def plan_lines(entries: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Return rows of text in columns."""
+    widths = [max(map(len, column)) for column in zip(*entries, strict=True)]
+    for entry in entries:
+        yield "  ".join(text.ljust(width) for text, width in zip(entry, widths, strict=True)).rstrip()

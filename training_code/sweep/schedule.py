@@ -1,0 +1,318 @@
+"""Running the jobs of a plan: what is started when, what is tried again, and when it is enough."""
+
+import contextlib
+import dataclasses
+import secrets
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import nbformat
+
+from training_code.errors import InputError
+from training_code.files import write_text
+from training_code.records.record import Record, write_record
+from training_code.sweep.estimate import Estimates
+from training_code.sweep.notebook import Part, cut_out
+from training_code.sweep.plan import Job, Planner, backbone_of, with_half_the_batch
+from training_code.sweep.pools import Finished, LostWorkerError, Pool
+from training_code.sweep.progress import Progress
+from training_code.sweep.work import Ended, Work, unpack
+
+Outcome = str  # "ok", "stored", "stale", "skipped", "postponed", or the status of a run that did not end well
+#: Outcomes of jobs that leave nothing to be done, and the others.
+GOOD = ("ok", "stored", "stale", "skipped")
+BAD = ("failed", "timeout", "out_of_memory", "postponed")
+# How often work is begun again whose worker was lost, and seconds between two looks at runs that others are at.
+_LOST, _LOOK = 3, 1.0
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How jobs are run.
+
+    Attributes
+    ----------
+    timeout
+        Seconds for a cell.
+    memory
+        GiB for a kernel.
+    retries
+        How often a job that failed is tried again.
+    group
+        ``"backbone"``: configurations of a notebook that share one run in one kernel.
+    fail_fast
+        Begin with no other job once one has failed.
+    max_hours
+        Begin with no job that would not come to its end in so many hours, the cheapest first; one that is running then
+        is stopped.
+    """
+
+    timeout: int | None = None
+    memory: float | None = None
+    retries: int = 0
+    group: str | None = None
+    fail_fast: bool = False
+    max_hours: float | None = None
+
+
+class Scheduler:
+    """Runs the jobs of a plan in a pool; whatever happens to one, the others go on."""
+
+    def __init__(
+        self, jobs: Sequence[Job], pool: Pool, rules: Rules, planner: Planner, estimates: Estimates, progress: Progress
+    ) -> None:
+        self.pool, self.rules, self.planner, self.estimates, self.progress = pool, rules, planner, estimates, progress
+        self.outcomes: Counter[Outcome] = Counter()
+        self.interrupted = False
+        self._stop = False
+        self._deadline = None if rules.max_hours is None else time.monotonic() + 3600 * rules.max_hours
+        self._tries: Counter[str] = Counter()
+        self._losses: Counter[str] = Counter()
+        self._halved: dict[str, Job] = {}  # by the key of the job that has half the batch size: the one it had
+        self._running: dict[tuple[str, ...], list[Job]] = {}
+        self._mark = None if pool.shared else f"sweep-{secrets.token_hex(8)}"
+        self._waiting: deque[list[Job]] = deque()
+        self._waiting += self._bundles(self._settle(jobs))
+
+    def run(self) -> Counter[Outcome]:
+        """Run all jobs and return how many ended how, the good outcomes first."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.pool.close)
+            stack.enter_context(self._interruptible())
+            if self._mark is not None:
+                stack.enter_context(self._marked())
+            while self._waiting or self._running:
+                if self._stop and not self._running:
+                    break
+                begun = self._begin()
+                for finished in self.pool.wait(_LOOK):
+                    self._finish(finished)
+                if not begun and not self._running and self._waiting:  # others are at all that is left
+                    time.sleep(_LOOK)
+                self._check_time()
+        for job in (job for bundle in self._waiting for job in bundle):
+            self._end(job, "postponed", "not begun")
+        return Counter({name: self.outcomes[name] for name in (*GOOD, *BAD) if self.outcomes[name]})
+
+    def _settle(self, jobs: Sequence[Job]) -> list[Job]:
+        """Tell of the jobs that need nothing; return the others."""
+        left = []
+        for job in jobs:
+            if job.state == "to run":
+                left.append(job)
+            else:
+                self._end(job, {"missing weights": "skipped"}.get(job.state, job.state), job.reason)
+        return left if self._deadline is None else cheapest_first(left, self.estimates)
+
+    def _bundles(self, jobs: Sequence[Job]) -> list[list[Job]]:
+        """Return jobs as they share kernels."""
+        if self.rules.group is None:
+            return [[job] for job in jobs]
+        bundles: dict[tuple, list[Job]] = {}
+        for job in jobs:
+            shared = job.notebook.path, repr(sorted(job.parameters.items())), backbone_of(job)
+            bundles.setdefault(shared, []).append(job)
+        return list(bundles.values())
+
+    def _begin(self) -> bool:
+        """Hand to the pool what it has room for; return whether there was anything."""
+        begun = False
+        for _ in range(len(self._waiting)):
+            if self._stop or not self.pool.has_room():
+                break
+            bundle = [job for job in self._waiting.popleft() if not self._done_meanwhile(job)]
+            free = [job for job in bundle if not job.experiment.store.is_locked(job.run_id)]
+            if busy := [job for job in bundle if job not in free]:
+                self._waiting.append(busy)
+            if free and not self._in_time(free):
+                for job in free:
+                    self._end(job, "postponed", "would not come to its end in time")
+            elif free:
+                work = self._work(free)
+                self._running[work.run_ids] = free
+                self.progress.begin([job.name for job in free], free[0].experiment.store)
+                self.pool.start(work)
+                begun = True
+        return begun
+
+    def _done_meanwhile(self, job: Job) -> bool:
+        """Tell of a job whose run another sweep has made since the plan."""
+        if job.rerun or not job.experiment.store.stored(job.run_id):
+            return False
+        self._end(job, "stored", "another process made it")
+        return True
+
+    def _work(self, jobs: Sequence[Job]) -> Work:
+        job, rules = jobs[0], self.rules
+        notebook = cut_out(job.notebook, [Part(each.run_id, each.cell, each.varied, each.rerun) for each in jobs])
+        given = {**job.notebook.parameters, **job.parameters}
+        results = job.notebook.evaluate(job.notebook.experiment, given).get("results", "results")
+        left = None if self._deadline is None else max(1.0, self._deadline - time.monotonic())
+        return Work(
+            nbformat.writes(notebook),
+            tuple(each.run_id for each in jobs),
+            job.parameters,
+            str(results),
+            self._mark,
+            min((limit for limit in (rules.timeout, left) if limit is not None), default=None),
+            rules.memory,
+            self.pool.threads,
+        )
+
+    def _finish(self, finished: Finished) -> None:
+        jobs = {job.run_id: job for job in self._running.pop(finished.work.run_ids)}
+        if isinstance(finished.error, LostWorkerError):
+            self._lost(list(jobs.values()), finished.error)
+            return
+        if finished.error is not None:
+            error = f"{type(finished.error).__name__}: {finished.error}"
+            for job in jobs.values():
+                self._failed(job, Ended(job.run_id, "failed", error))
+            return
+        for ended in finished.ended:
+            try:
+                self._ended(jobs[ended.run_id], ended)
+            except Exception as error:  # a full disk for instance
+                self._end(jobs[ended.run_id], "failed", f"failed, {type(error).__name__}: {error}")
+
+    def _ended(self, job: Job, ended: Ended) -> None:
+        """Settle what became of a run."""
+        store = job.experiment.store
+        if ended.files is not None:
+            unpack(ended.files, store, job.run_id)
+        record = store.record(job.run_id)
+        if ended.status is None and record is not None and record.status == "ok":
+            if origin := self._halved.pop(job.key, None):
+                self._retried(origin, job, record)
+                return
+            self.estimates.learn(record, ended.seconds)
+            self.progress.note_best(record)
+            self._end(job, "ok", ", ".join(["ok", *_shown(record)]), ended.seconds)
+            return
+        if self._deadline is not None and ended.status == "timeout" and time.monotonic() >= self._deadline:
+            self._end(job, "postponed", "stopped: time is up", ended.seconds)
+            return
+        if (
+            record is not None
+            and record.status != "ok"
+            and ended.error
+            and record.error
+            and record.error in ended.error
+        ):
+            # The kernel could record the failure itself, and knows more of it.
+            ended = dataclasses.replace(ended, status=record.status, error=record.error)
+        self._failed(job, ended)
+
+    def _failed(self, job: Job, ended: Ended) -> None:
+        """Record a failure, and try again where that may help."""
+        status, error = ended.status or "failed", ended.error or "the notebook ended without a result"
+        with contextlib.suppress(OSError):  # on a full disk what matters is that the sweep says so
+            job.experiment.record_failure(job.prepared, status, error)
+        origin = self._halved.pop(job.key, None)
+        if status == "out_of_memory" and origin is None and (halved := self._halve(job)):
+            self.progress.say(f"{job.name}: out of memory, tried again with half the batch size as {halved.name}")
+            self._halved[halved.key] = job
+            self._waiting.appendleft([halved])
+            return
+        self._tries[job.key] += 1
+        if origin is None and self._tries[job.key] <= self.rules.retries:
+            self.progress.say(f"{job.name}: {status}, {error.splitlines()[0]}; try {self._tries[job.key] + 1}")
+            self._waiting.appendleft([job])
+            return
+        self._end(origin or job, status, f"{status}, {error.splitlines()[0]}", ended.seconds)
+        if self.rules.fail_fast:
+            self._stop = True
+
+    def _halve(self, job: Job) -> Job | None:
+        try:
+            return with_half_the_batch(self.planner, job)
+        except InputError:  # fewer images in a batch are not valid there
+            return None
+
+    def _retried(self, job: Job, halved: Job, record: Record) -> None:
+        """Note in the records of both runs that one stands for the other."""
+        store = job.experiment.store
+        write_record(store.folder(halved.run_id), dataclasses.replace(record, retry_of=job.run_id))
+        if failed := store.record(job.run_id):
+            write_record(store.folder(job.run_id), dataclasses.replace(failed, retried_as=halved.run_id))
+        self.progress.note_best(record)
+        self._end(job, "ok", f"ok with half the batch size, as {', '.join([halved.name, *_shown(record)])}")
+
+    def _lost(self, jobs: list[Job], error: LostWorkerError) -> None:
+        """Begin again with work whose worker is gone."""
+        for job in jobs:
+            if job.experiment.store.stored(job.run_id) and not job.rerun:
+                self._ended(job, Ended(job.run_id))
+                continue
+            self._losses[job.key] += 1
+            if self._losses[job.key] < _LOST:
+                self.progress.say(f"{job.name}: {error}; begun again")
+                self._waiting.appendleft([job])
+            else:
+                self._failed(job, Ended(job.run_id, "failed", str(error)))
+
+    def _in_time(self, jobs: Sequence[Job]) -> bool:
+        if self._deadline is None:
+            return True
+        needed = sum(self.estimates.seconds(job) or 0.0 for job in jobs)
+        return time.monotonic() + needed < self._deadline
+
+    def _check_time(self) -> None:
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            self._stop = True
+
+    def _end(self, job: Job, outcome: Outcome, text: str, seconds: float | None = None) -> None:
+        self.outcomes[outcome] += 1
+        waiting = [each for bundle in self._waiting for each in bundle]
+        self.progress.end(job.name, outcome, text, seconds, self.estimates.total(waiting))
+
+    @contextlib.contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        """Ctrl-C: the first one begins no new jobs, the second one stops now."""
+
+        def interrupt(*_: object) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
+            self.interrupted = self._stop = True
+            self.progress.say("interrupted: running jobs come to their end, no new ones are begun; again to stop now")
+
+        try:
+            before = signal.signal(signal.SIGINT, interrupt)
+        except ValueError:  # not the main thread
+            yield
+            return
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    @contextlib.contextmanager
+    def _marked(self) -> Iterator[None]:
+        """Lay a file into the results folders by which workers know whether they see them."""
+        folders = {job.experiment.store.results for bundle in self._waiting for job in bundle}
+        for folder in folders:
+            write_text(folder / self._mark, "")
+        try:
+            yield
+        finally:
+            for folder in folders:
+                (folder / self._mark).unlink(missing_ok=True)
+
+
+def cheapest_first(jobs: Sequence[Job], estimates: Estimates) -> list[Job]:
+    """Return jobs so that little time tells most: the cheapest of each detector and backbone, then the next of each."""
+    cost: Callable[[Job], float] = lambda job: estimates.seconds(job) or 0.0  # noqa: E731
+    rounds: Counter[tuple] = Counter()
+    keyed = []
+    for number, job in enumerate(sorted(jobs, key=cost)):
+        kind = job.experiment.dataset.root, job.cell.detector, backbone_of(job)
+        keyed.append((rounds[kind], cost(job), number, job))
+        rounds[kind] += 1
+    return [job for *_, job in sorted(keyed, key=lambda entry: entry[:3])]
+
+
+def _shown(record: Record) -> list[str]:
+    return [f"{name} {record.metrics[name]:.3f}" for name in ("image_AUROC", "pixel_AUROC") if name in record.metrics]
