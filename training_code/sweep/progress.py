@@ -29,6 +29,8 @@ from training_code.records.store import RunStore
 CRITERION = "image_AUROC"
 #: Seconds between two heartbeats of a sweep, and after how many without one it counts as gone.
 HEARTBEAT, GONE = 5.0, 60.0
+# Seconds at least between two writings of the state.
+_OFTEN = 0.5
 _FAILURES = ("failed", "timeout", "out_of_memory")
 
 
@@ -63,6 +65,7 @@ class Progress:
         self._state = self._folder / f"{name}.{socket.gethostname()}.{os.getpid()}.json"
         self._live: Live | None = None
         self._ended = threading.Event()
+        self._written = -_OFTEN
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Progress":
@@ -139,6 +142,9 @@ class Progress:
         }
 
     def _write(self, ended: bool = False) -> None:
+        if not ended and time.monotonic() - self._written < _OFTEN:  # the heartbeat will do it
+            return
+        self._written = time.monotonic()
         with self._lock, contextlib.suppress(OSError):  # a full disk stops the runs, not their account
             write_json(self._state, self._content() | {"ended": ended})
 
