@@ -11,7 +11,7 @@ from training_code import paths
 from training_code.detectors.registry import DETECTORS
 
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md", "weights/README.md", "data/README.md"]
-PAGES += ["docs/performance.md"]
+PAGES += ["docs/performance.md", "docs/cluster.md", "docs/results.md"]
 README = (paths.ROOT / "README.md").read_text()
 
 

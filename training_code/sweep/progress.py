@@ -182,7 +182,7 @@ def screen(state: dict[str, Any], store: RunStore) -> Group:
         for job in state["running"]:
             stage = store.stage(job["name"])
             where = " ".join(filter(None, [stage.get("host"), f"GPU {stage['gpu']}" if stage.get("gpu") else ""]))
-            table.add_row(job["name"], duration(time.time() - job["since"]), stage.get("stage", "starting"), where)
+            table.add_row(job["name"], duration(time.time() - job["since"]), stage.get("stage", "kernel"), where)
         parts.append(table)
     parts += [Text(f"  {name}: {text}") for name, text in state["failed"].items()]
     if state["best"]:

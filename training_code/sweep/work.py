@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 
 from training_code import paths
 from training_code.execute import NotebookError, NotebookMemoryError, NotebookTimeoutError, execute_notebook
@@ -24,6 +25,8 @@ from training_code.sweep.notebook import RUN_KEY, part_of
 
 #: Variables by which the libraries that compute learn how many threads they may have.
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+# Folder of the notebooks that are being executed, named by run, machine and process.
+_EXECUTING = "executing"
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,12 @@ def do_work(work: Work) -> list[Ended]:
     store = RunStore(paths.from_root(work.results))
     environment = {} if work.threads is None else dict.fromkeys(THREADS, str(work.threads))
     remaining, ended = list(work.run_ids), []
+    _remove_leftovers(store)
     while remaining:
         start = time.perf_counter()
         notebook = nbformat.reads(work.notebook, as_version=4)
         notebook.cells = [cell for cell in notebook.cells if cell.metadata.get(RUN_KEY, remaining[0]) in remaining]
-        executing = store.results / "executing" / f"{remaining[0]}.{os.getpid()}.ipynb"
+        executing = store.results / _EXECUTING / f"{remaining[0]}.{socket.gethostname()}.{os.getpid()}.ipynb"
         log = executing.with_suffix(".log")
         failure: NotebookError | None = None
         try:
@@ -110,6 +114,14 @@ def unpack(files: bytes, store: RunStore, run_id: str) -> None:
         with tarfile.open(fileobj=io.BytesIO(files)) as archive:
             archive.extractall(staging, filter="data")
         store.take_over(staging, run_id)
+
+
+def _remove_leftovers(store: RunStore) -> None:
+    """Remove what processes were executing on this machine when they were killed."""
+    for file in (store.results / _EXECUTING).glob(f"*.{socket.gethostname()}.*.*"):
+        pid = file.suffixes[-2].removeprefix(".")
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            file.unlink(missing_ok=True)
 
 
 def _divide(executing: Path, run_ids: Sequence[str], failure: NotebookError | None) -> tuple[list[str], list[str]]:

@@ -1,11 +1,17 @@
+from dataclasses import replace
+
 import pytest
 import yaml
+from helpers.records import make_record
 
 from training_code import paths
 from training_code.detectors.registry import DETECTORS
 from training_code.errors import InputError
+from training_code.records.environment import describe_environment
+from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import read_sweep
-from training_code.sweep.plan import Planner, make_plan
+from training_code.sweep.plan import Planner, make_plan, with_half_the_batch
+from training_code.sweep.schedule import cheapest_first
 
 GOOD = str(paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb")
 
@@ -99,3 +105,68 @@ def test_the_sweeps_of_published_datasets_can_be_planned(name, tmp_path, monkeyp
     monkeypatch.setattr(paths, "DATA", tmp_path)
     (job,) = make_plan(read_sweep(paths.SWEEPS / f"{name}.yaml"), Planner(), str(tmp_path / "results"))
     assert job.cell.detector == "Padim" and job.experiment.image_size == (256, 256)
+
+
+def test_what_is_excluded_is_left_out(plan):
+    jobs = plan(
+        {"select": {"n_features": 20}, "vary": {"n_features": [5, 6, 7]}, "exclude": {"n_features": [6, 7]}},
+    )
+    assert [job.varied["n_features"] for job in jobs] == [5]
+    for exclude, words in (
+        ({"n_features": 9}, "matches none of 3 configurations"),
+        ({"backbone": ["resnet18", "efficientnet_lite0"]}, "leaves nothing of good.ipynb"),
+        ({"n_feature": 9}, "unknown argument to exclude in good.ipynb 'n_feature'.*did you mean 'n_features'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            plan({"exclude": exclude})
+
+
+def test_the_largest_coreset_comes_first_and_backbones_stay_together(tmp_path, tiny_dataset):
+    path = tmp_path / "sweep.yaml"
+    entries = [
+        {"notebook": GOOD, "select": {"n_features": 20}},
+        {
+            "notebook": "11_train_patchcore",
+            "select": {"backbone": ["resnet18", "efficientnet_lite0"], "coreset_sampling_ratio": 0.1},
+            "vary": {"coreset_sampling_ratio": [0.2, 0.5, 0.3]},
+        },
+    ]
+    shared = {"dataset": str(tiny_dataset)}
+    path.write_text(yaml.safe_dump({"parameters": shared, "notebooks": entries}))
+    jobs = [job for job in make_plan(read_sweep(path), Planner(), str(tmp_path / "results")) if job.prepared]
+    ratios = [job.arguments["coreset_sampling_ratio"] for job in jobs if job.cell.detector == "Patchcore"]
+    assert ratios == sorted(ratios, reverse=True) and set(ratios) == {0.2, 0.3, 0.5}
+
+
+def test_half_the_batch_size_is_another_run_where_it_can_be_set(plan):
+    planner = Planner()
+    (job, *_) = plan({"notebook": str(paths.ROOT / "tests" / "notebooks" / "tiny" / "batch.ipynb")})
+    halved = with_half_the_batch(planner, job)
+    assert halved.run_id != job.run_id and halved.experiment.train_batch_size == 4
+    assert with_half_the_batch(planner, plan()[0]) is None
+    for _ in range(2):
+        halved = with_half_the_batch(planner, halved)
+    assert halved.experiment.train_batch_size == 1 and with_half_the_batch(planner, halved) is None
+
+
+def test_runs_like_a_job_tell_what_it_will_take(plan):
+    job, other, _ = plan()
+    here = describe_environment()
+    seconds = {"started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:00:07+00:00"}
+    made = {"memory": {"host": 2**30}, "checkpoint": {"bytes": 1000}, "environment": here}
+    record = make_record(job.run_id, job.prepared.identity, **seconds, **made)
+    estimates = Estimates([record])
+    assert (estimates.seconds(job), estimates.disk(job), estimates.memory(job)) == (7, 1000, 2**30)
+    assert estimates.seconds(other) == 7 and estimates.total([job, other]) == 14
+    elsewhere = Estimates([replace(record, environment=here | {"processor": "another"})])
+    assert elsewhere.seconds(job) is None and elsewhere.disk(job) == 1000 and elsewhere.total([job]) is None
+
+
+def test_with_little_time_the_cheapest_of_each_kind_comes_first(plan):
+    jobs = plan({"select": {"n_features": 20}, "vary": {"n_features": [1, 2, 3]}})
+
+    class Known(Estimates):
+        def seconds(self, job):
+            return {1: 9.0, 2: 5.0, 3: 7.0}[job.arguments["n_features"]]
+
+    assert [job.arguments["n_features"] for job in cheapest_first(jobs, Known())] == [2, 3, 1]

@@ -1,0 +1,39 @@
+"""A search over the arguments of a configuration, in real kernels."""
+
+import subprocess
+import sys
+
+import yaml
+
+from training_code import paths
+from training_code.records.record import read_records
+
+GOOD = paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb"
+
+
+def test_a_search_finds_the_best_by_held_out_images_and_goes_on_where_it_was(tmp_path, tiny_dataset):
+    file = tmp_path / "search.yaml"
+    content = {
+        "parameters": {"dataset": str(tiny_dataset)},
+        "notebooks": [{"notebook": str(GOOD), "select": {"n_features": 20}}],
+        # 4,000 features are more than there are: such trials fail.
+        "search": {"space": {"n_features": [3, 6, 4000]}, "sampler": "grid", "trials": 3, "objective": "pixel_AUROC"},
+    }
+    file.write_text(yaml.safe_dump(content))
+    command = [sys.executable, "-m", "training_code.search", str(file), "--results", str(tmp_path / "results")]
+
+    def search(*options):
+        result = subprocess.run([*command, *options], capture_output=True, text=True, cwd=tmp_path)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    assert "0 of 1 trials are stored" in search("--trials", "1")
+    output = search()
+    assert "1 of 3 trials are stored" in output
+    assert output.count("n_features=4000: failed, n_features=4000 is out of range") <= 1
+    runs = [record for _, record in read_records(tmp_path / "results")[0]]
+    assert {record.arguments["n_features"] for record in runs} == {3, 6}
+    best = max(runs, key=lambda record: record.validation["pixel_AUROC"])
+    assert f"on held-out images, {best.run_id}" in output
+    output = search()
+    assert "3 of 3 trials are stored" in output and best.run_id in output

@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from training_code.errors import InputError
+from training_code.search import read_search
+
+SPACE = {"n_features": [5, 10]}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "has no key search"),
+        ({"space": SPACE, "trails": 3}, r"unknown key in search .* 'trails' \(did you mean 'trials'\?\)"),
+        ({"space": {}}, "space must name at least one argument"),
+        ({"space": {"n_features": 5}}, "n_features must be a list of values or a range"),
+        ({"space": {"n_features": {"low": 5, "hi": 9}}}, "unknown key of n_features .* 'hi'"),
+        ({"space": {"n_features": {"low": 9, "high": 5}}}, "needs low below high, found 9 and 5"),
+        ({"space": {"lr": {"low": 0, "high": 1, "log": True}}}, "log needs low above 0"),
+        ({"space": SPACE, "objective": "image_AUC"}, "unknown objective .*did you mean 'image_AUROC'"),
+        ({"space": SPACE, "direction": "up"}, "unknown direction .* valid: maximize, minimize"),
+        ({"space": SPACE, "sampler": "cma"}, "unknown sampler .* valid: tpe, random, grid"),
+        ({"space": {"n": {"low": 1, "high": 2}}, "sampler": "grid"}, "grid takes lists of values only; n is a range"),
+        ({"space": SPACE, "trials": 0}, "trials=0 must be a whole number, at least 1"),
+    ],
+)
+def test_mistakes_in_a_search_are_named_with_what_is_valid(content, words):
+    with pytest.raises(InputError, match=words):
+        read_search(Path("s.yaml"), content)
+
+
+def test_latency_is_made_small_and_metrics_great_by_default():
+    assert read_search(Path("s.yaml"), {"space": SPACE, "objective": "latency"}).direction == "minimize"
+    assert read_search(Path("s.yaml"), {"space": SPACE}).direction == "maximize"
