@@ -41,7 +41,7 @@ def _records(results):
     return {folder.name: read_record(folder) for folder in (results / "runs").glob("[!.]*/")}
 
 
-def test_a_sweep_stores_each_run_with_its_executed_notebook_and_repeats_none(sweep):
+def test_a_sweep_stores_each_run_with_its_executed_notebook_and_repeats_none(sweep, tmp_path):
     entries = [{"notebook": "good.ipynb", "vary": {"n_features": [8]}, "select": {"n_features": 20}}]
     status, output, results = sweep([*entries, {"notebook": "good.ipynb", "select": {"backbone": "resnet18"}}])
     assert status == 0, output
@@ -62,6 +62,13 @@ def test_a_sweep_stores_each_run_with_its_executed_notebook_and_repeats_none(swe
     status, output, _ = sweep(entries)
     assert status == 0 and "1 jobs: 1 stored" in output
     assert (folder / "run.json").read_bytes() == before
+    # Now that it is known that all is stored, not even torch is needed to say so.
+    without = "import sys; sys.modules['torch'] = None; from training_code.sweep.__main__ import main; "
+    command = [sys.executable, "-c", f"{without}sys.exit(main(sys.argv[1:]))"]
+    result = subprocess.run(
+        [*command, str(tmp_path / "sweep.yaml"), "--results", str(results)], capture_output=True, text=True
+    )
+    assert result.returncode == 0 and "1 jobs: 1 stored" in result.stdout, result.stdout + result.stderr
     status, output, _ = sweep([{"notebook": "good.ipynb"}], "--dry-run")
     assert status == 0 and output.count("to run ") == 2 and "1 missing weights" in output
 

@@ -44,15 +44,22 @@ def main(arguments: list[str]) -> int:
     if str(options.file) == _STATUS:
         return _show_status(options.results)
 
-    # Only now, so that --help and wrong arguments are answered at once: these bring anomalib and torch.
-    from training_code.sweep.estimate import Estimates
+    # Only now, so that --help and wrong arguments are answered at once.
     from training_code.sweep.file import Resources, read_sweep
-    from training_code.sweep.plan import Planner, make_plan
-    from training_code.sweep.pools import make_pool
-    from training_code.sweep.progress import Progress, sweep_name
-    from training_code.sweep.schedule import GOOD, Rules, Scheduler
+    from training_code.sweep.known import KnownJob, KnownPlan
 
     sweep = read_sweep(options.file)
+    known = KnownPlan(sweep, options.results)
+    if not options.dry_run and not options.rerun_stale and (settled := known.read()):
+        return _tell_known(options.file, settled)
+
+    # These bring anomalib and torch.
+    from training_code.sweep.estimate import Estimates
+    from training_code.sweep.plan import Planner, make_plan
+    from training_code.sweep.pools import make_pool
+    from training_code.sweep.progress import GOOD, Progress, sweep_name
+    from training_code.sweep.schedule import Rules, Scheduler
+
     planner = Planner(options.rerun_stale)
     jobs = make_plan(sweep, planner, options.results)
     estimates = Estimates(planner.all_records())
@@ -73,6 +80,8 @@ def main(arguments: list[str]) -> int:
         options.max_hours,
     )
     left = [job for job in jobs if job.state == "to run"]
+    if not left:
+        known.keep([KnownJob(job.name, str(job.experiment.store.results), job.state, job.reason) for job in jobs])
     # Where nothing is to be run, nothing is started.
     pool = make_pool(side_by_side if left else 1, resources, options.address if left else None)
     results = jobs[0].experiment.store.results
@@ -82,12 +91,24 @@ def main(arguments: list[str]) -> int:
                 progress.note_best(record)
         scheduler = Scheduler(jobs, pool, rules, planner, estimates, progress)
         outcomes = scheduler.run()
-        progress.say(f"{len(jobs)} jobs: {', '.join(f'{count} {outcome}' for outcome, count in outcomes.items())}")
-        if outcomes["stale"]:
-            progress.say("stale runs stand as they are; --rerun-stale trains them again")
+        progress.summary()
     if scheduler.interrupted:
         return 130
     return 0 if set(outcomes) <= set(GOOD) else 1
+
+
+def _tell_known(file: Path, jobs: list) -> int:
+    """Tell of a sweep in which nothing is to be run, as if it had been planned."""
+    from training_code.records.record import read_record
+    from training_code.sweep.progress import Progress, outcome_of, sweep_name
+
+    with Progress(sweep_name(file), len(jobs), Path(jobs[0].results)) as progress:
+        for job in jobs:
+            progress.end(job.name, outcome_of(job.state), job.reason, None, 0.0)
+            if job.state == "stored" and (record := read_record(Path(job.results) / "runs" / job.name)):
+                progress.note_best(record)
+        progress.summary()
+    return 0
 
 
 def _print_plan(jobs: list, estimates: object) -> None:

@@ -1,6 +1,7 @@
 """Sweep files: which notebooks with which parameters, which of their configurations, and how they are run."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,15 @@ def read_sweep(path: Path, _including: tuple[Path, ...] = ()) -> Sweep:
         group,
         search,
     )
+
+
+def products(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Return every combination; a list stands for its members, anything else for itself."""
+    for name, value in values.items():
+        if value == []:
+            raise InputError(f"the list of {name} is empty: nothing would run")
+    members = [value if isinstance(value, list) else [value] for value in values.values()]
+    return (dict(zip(values, combination, strict=True)) for combination in itertools.product(*members))
 
 
 def _included(path: Path, names: Any, including: tuple[Path, ...]) -> list[Sweep]:

@@ -14,7 +14,7 @@ from training_code.files import digest
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment
 from training_code.records.record import Record, read_records
-from training_code.sweep.file import Entry, Sweep
+from training_code.sweep.file import Entry, Sweep, products
 from training_code.sweep.notebook import (
     ConfigurationCell,
     TrainingNotebook,
@@ -227,15 +227,6 @@ def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
         arguments = (job.varied or given) | {"batch_size": max(1, job.arguments["batch_size"] // 2)}
     halved = planner.job(job.notebook, job.cell, parameters, arguments)
     return None if halved.key == job.key else replace(halved, state="to run")
-
-
-def products(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Return every combination; a list stands for its members, anything else for itself."""
-    for name, value in values.items():
-        if value == []:
-            raise InputError(f"the list of {name} is empty: nothing would run")
-    members = [value if isinstance(value, list) else [value] for value in values.values()]
-    return (dict(zip(values, combination, strict=True)) for combination in itertools.product(*members))
 
 
 def _select(notebook: TrainingNotebook, select: Mapping[str, Any], path: Path) -> list[ConfigurationCell]:

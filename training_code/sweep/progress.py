@@ -31,6 +31,9 @@ CRITERION = "image_AUROC"
 HEARTBEAT, GONE = 5.0, 60.0
 # Seconds at least between two writings of the state.
 _OFTEN = 0.5
+#: Outcomes of jobs that leave nothing to be done, and the others.
+GOOD = ("ok", "stored", "stale", "skipped")
+BAD = ("failed", "timeout", "out_of_memory", "postponed")
 _FAILURES = ("failed", "timeout", "out_of_memory")
 
 
@@ -111,6 +114,13 @@ class Progress:
         self.say(f"[{done}/{self.total}] {name}: {words}{took}{ahead}")
         self._write()
 
+    def summary(self) -> None:
+        """Say how many jobs ended how, the good outcomes first."""
+        counts = ", ".join(f"{self.counts[name]} {name}" for name in (*GOOD, *BAD) if self.counts[name])
+        self.say(f"{self.total} jobs: {counts}")
+        if self.counts["stale"]:
+            self.say("stale runs stand as they are; --rerun-stale trains them again")
+
     def say(self, line: str) -> None:
         """Show a line, and keep it in the log."""
         with self._lock:
@@ -188,6 +198,11 @@ def screen(state: dict[str, Any], store: RunStore) -> Group:
     if state["best"]:
         parts.append(Text(f"best so far: {state['best'][0]}, {CRITERION} {state['best'][1]:.3f}"))
     return Group(*parts)
+
+
+def outcome_of(state: str) -> str:
+    """Return how a job ends that is not run, by its state in the plan."""
+    return "skipped" if state == "missing weights" else state
 
 
 def duration(seconds: float) -> str:

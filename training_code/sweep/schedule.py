@@ -18,13 +18,10 @@ from training_code.sweep.estimate import Estimates
 from training_code.sweep.notebook import Part, cut_out
 from training_code.sweep.plan import Job, Planner, backbone_of, with_half_the_batch
 from training_code.sweep.pools import Finished, LostWorkerError, Pool
-from training_code.sweep.progress import Progress
+from training_code.sweep.progress import Progress, outcome_of
 from training_code.sweep.work import Ended, Work, unpack
 
 Outcome = str  # "ok", "stored", "stale", "skipped", "postponed", or the status of a run that did not end well
-#: Outcomes of jobs that leave nothing to be done, and the others.
-GOOD = ("ok", "stored", "stale", "skipped")
-BAD = ("failed", "timeout", "out_of_memory", "postponed")
 # How often work is begun again whose worker was lost, and seconds between two looks at runs that others are at.
 _LOST, _LOOK = 3, 1.0
 
@@ -78,7 +75,7 @@ class Scheduler:
         self._waiting += self._bundles(self._settle(jobs))
 
     def run(self) -> Counter[Outcome]:
-        """Run all jobs and return how many ended how, the good outcomes first."""
+        """Run all jobs and return how many ended how."""
         with contextlib.ExitStack() as stack:
             stack.callback(self.pool.close)
             stack.enter_context(self._interruptible())
@@ -95,7 +92,7 @@ class Scheduler:
                 self._check_time()
         for job in (job for bundle in self._waiting for job in bundle):
             self._end(job, "postponed", "not begun")
-        return Counter({name: self.outcomes[name] for name in (*GOOD, *BAD) if self.outcomes[name]})
+        return self.outcomes
 
     def _settle(self, jobs: Sequence[Job]) -> list[Job]:
         """Tell of the jobs that need nothing; return the others."""
@@ -104,7 +101,7 @@ class Scheduler:
             if job.state == "to run":
                 left.append(job)
             else:
-                self._end(job, {"missing weights": "skipped"}.get(job.state, job.state), job.reason)
+                self._end(job, outcome_of(job.state), job.reason)
         return left if self._deadline is None else cheapest_first(left, self.estimates)
 
     def _bundles(self, jobs: Sequence[Job]) -> list[list[Job]]:
