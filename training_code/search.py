@@ -117,7 +117,7 @@ def main(arguments: list[str]) -> int:
     template = _template(sweep, Planner(), options.results)
     folder = template.experiment.store.results / "studies"
     folder.mkdir(parents=True, exist_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # failed trials are told below
     # Another space, objective or protocol is another study.
     about = digest([search.space, search.objective, template.cell.detector, _protocol(template)])[:10]
     name = f"{sweep_name(options.file)}-{about}"
@@ -154,41 +154,39 @@ class _Trials:
                 self._note_failure(trial.params)
         done = [trial for trial in self.study.trials if trial.state.is_finished() and _counts(trial)]
         print(f"study {self.study.study_name}: {len(done)} of {trials} trials are stored")
-        for number in range(len(done), trials):
-            if self.search.sampler == "grid" and self._exhausted():
-                print("the grid is exhausted")
-                break
-            print(f"[{number + 1}/{trials}] {self._one()}", flush=True)
+        self.done, self.trials = len(done), trials
+        if self.search.sampler == "grid" and self.study.sampler.is_exhausted(self.study):
+            print("the grid is exhausted")
+        elif self.done < trials:
+            self.study.optimize(self._objective, n_trials=trials - self.done, catch=(InputError, RuntimeError))
         return self._tell()
 
-    def _one(self) -> str:
-        from optuna.trial import TrialState
+    def _objective(self, trial: Any) -> float:
+        """Return what a trial reaches; a failure is noted and raised."""
+        from optuna import TrialPruned
 
-        trial = self.study.ask()
         values = {name: _suggest(trial, name, given) for name, given in self.search.space.items()}
-        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        self.done += 1
+        shown = f"[{self.done}/{self.trials}] {', '.join(f'{name}={value!r}' for name, value in values.items())}"
         if worst := self._hopeless(trial.params):
-            trial.set_user_attr("pruned", worst)
-            self.study.tell(trial, state=TrialState.PRUNED)
-            return f"{shown}: not tried, {worst} failed {self.search.prune_after} times"
+            print(f"{shown}: not tried, {worst} failed {self.search.prune_after} times", flush=True)
+            raise TrialPruned
         try:
             record = self._run(values)
+            found = {**record.validation, LATENCY: record.times[LATENCY]}
+            if self.search.objective not in found:
+                raise InputError(
+                    f"{record.run_id} has no {self.search.objective} on held-out images; valid: {', '.join(found)}"
+                )
         except (InputError, RuntimeError) as error:
             trial.set_user_attr("error", str(error))
             self._note_failure(trial.params)
-            self.study.tell(trial, state=TrialState.FAIL)
-            return f"{shown}: failed, {str(error).splitlines()[0]}"
-        objective = record.times.get(LATENCY) if self.search.objective == LATENCY else None
-        objective = record.validation.get(self.search.objective) if objective is None else objective
-        if objective is None:
-            self.study.tell(trial, state=TrialState.FAIL)
-            raise InputError(
-                f"{record.run_id} has no {self.search.objective} on held-out images; valid: "
-                f"{', '.join([*record.validation, LATENCY])}"
-            )
+            print(f"{shown}: failed, {str(error).splitlines()[0]}", flush=True)
+            raise
+        objective = found[self.search.objective]
         trial.set_user_attr("run_id", record.run_id)
-        self.study.tell(trial, objective)
-        return f"{shown}: {self.search.objective} {objective:.4f} ({record.run_id})"
+        print(f"{shown}: {self.search.objective} {objective:.4f} ({record.run_id})", flush=True)
+        return objective
 
     def _run(self, values: dict[str, Any]) -> Any:
         """Return the record of the run with these arguments, made now if there is none."""
@@ -254,9 +252,6 @@ class _Trials:
             if key not in good and self.failures.get(key, 0) >= self.search.prune_after:
                 return f"{name}={value!r}"
         return None
-
-    def _exhausted(self) -> bool:
-        return self.study.sampler.is_exhausted(self.study)
 
 
 class _Silent:

@@ -73,7 +73,7 @@ def kill_and_go_on(dataset: Path, results: Path, moment: float) -> int:
     assert len({record.arguments["n_features"] for record in records}) == JOBS
     for file, content in stored.items():
         assert file.read_bytes() == content, f"{file.parent.name} was made twice"
-    assert not list(results.glob("executing/*"))
+    assert not (left := list(results.glob("executing/*"))), left
     return len(stored)
 
 

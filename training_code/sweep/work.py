@@ -120,8 +120,18 @@ def _remove_leftovers(store: RunStore) -> None:
     """Remove what processes were executing on this machine when they were killed."""
     for file in (store.results / _EXECUTING).glob(f"*.{socket.gethostname()}.*.*"):
         pid = file.suffixes[-2].removeprefix(".")
-        if pid.isdigit() and not psutil.pid_exists(int(pid)):
-            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            if pid.isdigit() and not _is_alive(int(pid), file.stat().st_mtime):
+                file.unlink()
+
+
+def _is_alive(pid: int, written: float) -> bool:
+    """Return whether the process that wrote something at that time is there, not another one of the same number."""
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= written
+    except psutil.Error:
+        return False
 
 
 def _divide(executing: Path, run_ids: Sequence[str], failure: NotebookError | None) -> tuple[list[str], list[str]]:
