@@ -128,16 +128,16 @@ def main(arguments: list[str]) -> int:
         sampler=_sampler(search),
         load_if_exists=True,
     )
-    return _Trials(study, search, sweep, template, options.results).run(trials)
+    return _Trials(study, search, sweep, template).run(trials)
 
 
 class _Trials:
     """The trials of a study."""
 
-    def __init__(self, study: Any, search: Search, sweep: Any, template: Any, results: str | None) -> None:
+    def __init__(self, study: Any, search: Search, sweep: Any, template: Any) -> None:
         from training_code.sweep.plan import Planner
 
-        self.study, self.search, self.sweep, self.template, self.results = study, search, sweep, template, results
+        self.study, self.search, self.sweep, self.template = study, search, sweep, template
         self.planner = Planner()
         self.failures: dict[tuple[str, str], int] = {}
 

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,9 +99,7 @@ class RunStore:
         """Tell other processes how far a run has got; the lock of the run must be held."""
         content = {
             "stage": stage,
-            "since": time.time(),
             "host": socket.gethostname(),
-            "pid": os.getpid(),
             "gpu": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         }
         with contextlib.suppress(OSError):  # nothing depends on it

@@ -7,9 +7,16 @@ import argparse
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from training_code.errors import InputError, run_command
+
+if TYPE_CHECKING:
+    from training_code.sweep.estimate import Estimates
+    from training_code.sweep.known import KnownJob
+    from training_code.sweep.plan import Job
 
 _STATUS = "status"
 # Free bytes that are left beyond the checkpoints of the jobs.
@@ -80,7 +87,8 @@ def main(arguments: list[str]) -> int:
         options.max_hours,
     )
     left = [job for job in jobs if job.state == "to run"]
-    if not left:
+    # A run that stands for another one, with half the batch size, is told by that one's record alone: not kept.
+    if not left and not any(job.state == "stored" and job.reason for job in jobs):
         known.keep([KnownJob(job.name, str(job.experiment.store.results), job.state, job.reason) for job in jobs])
     # Where nothing is to be run, nothing is started.
     pool = make_pool(side_by_side if left else 1, resources, options.address if left else None)
@@ -97,7 +105,7 @@ def main(arguments: list[str]) -> int:
     return 0 if set(outcomes) <= set(GOOD) else 1
 
 
-def _tell_known(file: Path, jobs: list) -> int:
+def _tell_known(file: Path, jobs: list["KnownJob"]) -> int:
     """Tell of a sweep in which nothing is to be run, as if it had been planned."""
     from training_code.records.record import read_record
     from training_code.sweep.progress import Progress, outcome_of, sweep_name
@@ -111,9 +119,9 @@ def _tell_known(file: Path, jobs: list) -> int:
     return 0
 
 
-def _print_plan(jobs: list, estimates: object) -> None:
+def _print_plan(jobs: list["Job"], estimates: "Estimates") -> None:
     """Print each job with its state, the order, and what they will take."""
-    from training_code.sweep.progress import duration, plan_lines
+    from training_code.sweep.progress import duration
 
     rows = [("state", "job", "dataset", "seed", "time", "disk", "memory")]
     for job in jobs:
@@ -130,7 +138,7 @@ def _print_plan(jobs: list, estimates: object) -> None:
                 (f"{memory / 2**30:.1f} GiB" if memory is not None else "?") if to_run else "",
             )
         )
-    for line in plan_lines(rows):
+    for line in _columns(rows):
         print(line)
     for job in jobs:
         if job.reason:
@@ -149,7 +157,14 @@ def _print_plan(jobs: list, estimates: object) -> None:
         print(f"free on the disk of the results: {_free(left[0].experiment.store.results) / 2**30:.1f} GiB")
 
 
-def _check_disk(jobs: list, estimates: object) -> None:
+def _columns(entries: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Return rows of text in columns."""
+    widths = [max(map(len, column)) for column in zip(*entries, strict=True)]
+    for entry in entries:
+        yield "  ".join(text.ljust(width) for text, width in zip(entry, widths, strict=True)).rstrip()
+
+
+def _check_disk(jobs: list["Job"], estimates: "Estimates") -> None:
     """Raise an `InputError` if the checkpoints of the jobs will not find room."""
     left = [job for job in jobs if job.state == "to run"]
     if not left:

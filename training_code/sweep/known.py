@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from training_code import paths
+from training_code.data.layout import DESCRIPTION
 from training_code.files import digest, write_json
+from training_code.records.record import RECORD
 from training_code.sweep.file import Sweep, products
 from training_code.sweep.notebook import notebook_path, read_notebook
 
 # Arguments that name files or folders which the key does not know.
 _ELSEWHERE = ("anomaly_source_path",)
-# Says where the images of a dataset lie that are not in its folder.
-_DESCRIPTION = "dataset.yaml"
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class KnownPlan:
         """Keep a plan in which nothing is to be run."""
         if self._file is None:
             return
-        files = [Path(job.results) / "runs" / job.name / "run.json" for job in jobs]
+        files = [Path(job.results) / "runs" / job.name / RECORD for job in jobs]
         records = {str(file): content for file in files if (content := _stamp(file))}
         try:
             write_json(self._file, {"jobs": [asdict(job) for job in jobs], "records": records})
@@ -85,7 +85,7 @@ def _key(sweep: Sweep, results: str | None) -> str | None:
             given = {**notebook.parameters, **parameters}
             dataset = str(notebook.evaluate(notebook.experiment, given).get("dataset"))
             for folder in {paths.DATA / dataset, paths.from_root(dataset)}:
-                if (folder / _DESCRIPTION).exists():
+                if (folder / DESCRIPTION).exists():  # its images lie elsewhere
                     return None
                 parts.append([str(folder), *_files(folder)])
     installed = (name for folder in site.getsitepackages() for name in os.listdir(folder))

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -59,7 +59,7 @@ class Progress:
         self.results, self.store = results, RunStore(results)
         self.counts: Counter[str] = Counter()
         self.failed: dict[str, str] = {}
-        self.running: dict[str, tuple[float, RunStore]] = {}
+        self.running: dict[str, float] = {}  # when it was begun
         self.best: tuple[str, float] | None = None
         self.seconds_left: float | None = None
         self._started = time.time()
@@ -93,10 +93,10 @@ class Progress:
         if self._live:
             self._live.stop()
 
-    def begin(self, names: Sequence[str], store: RunStore) -> None:
+    def begin(self, names: Sequence[str]) -> None:
         """Note jobs that were begun."""
         for name in names:
-            self.running[name] = (time.time(), store)
+            self.running[name] = time.time()
         self._write()
 
     def end(self, name: str, outcome: str, text: str, seconds: float | None, left: float | None) -> None:
@@ -145,7 +145,7 @@ class Progress:
             "started": self._started,
             "total": self.total,
             "counts": dict(self.counts),
-            "running": [{"name": name, "since": since} for name, (since, _) in self.running.items()],
+            "running": [{"name": name, "since": since} for name, since in self.running.items()],
             "failed": self.failed,
             "best": self.best,
             "seconds_left": self.seconds_left,
@@ -216,10 +216,3 @@ def duration(seconds: float) -> str:
 def sweep_name(path: Path) -> str:
     """Return the name of a sweep as its files carry it."""
     return re.sub(r"[^\w-]+", "-", path.stem)
-
-
-def plan_lines(entries: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Return rows of text in columns."""
-    widths = [max(map(len, column)) for column in zip(*entries, strict=True)]
-    for entry in entries:
-        yield "  ".join(text.ljust(width) for text, width in zip(entry, widths, strict=True)).rstrip()

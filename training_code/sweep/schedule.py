@@ -130,7 +130,7 @@ class Scheduler:
             elif free:
                 work = self._work(free)
                 self._running[work.run_ids] = free
-                self.progress.begin([job.name for job in free], free[0].experiment.store)
+                self.progress.begin([job.name for job in free])
                 self.pool.start(work)
                 begun = True
         return begun

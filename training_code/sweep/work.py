@@ -9,7 +9,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,6 @@ class Ended:
     run_id: str
     status: Status | None = None
     error: str = ""
-    host: str = field(default_factory=socket.gethostname)
     seconds: float = 0.0
     files: bytes | None = None  # the folder of the run, where the sweep does not see it
 
@@ -104,7 +103,7 @@ def do_work(work: Work) -> list[Ended]:
             ended += [Ended(run_id, status, text, seconds=seconds) for run_id in lost]
         remaining = remaining[len(done) + len(lost) :]
     if work.mark is not None and not (store.results / work.mark).exists():
-        ended = [Ended(**{**vars(one), "files": _pack(store.folder(one.run_id))}) for one in ended]
+        ended = [replace(one, files=_pack(store.folder(one.run_id))) for one in ended]
     return ended
 
 
