@@ -66,7 +66,10 @@ def test_a_sweep_stores_each_run_with_its_executed_notebook_and_repeats_none(swe
     without = "import sys; sys.modules['torch'] = None; from training_code.sweep.__main__ import main; "
     command = [sys.executable, "-c", f"{without}sys.exit(main(sys.argv[1:]))"]
     result = subprocess.run(
-        [*command, str(tmp_path / "sweep.yaml"), "--results", str(results)], capture_output=True, text=True
+        [*command, str(tmp_path / "sweep.yaml"), "--results", str(results)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert result.returncode == 0 and "1 jobs: 1 stored" in result.stdout, result.stdout + result.stderr
     status, output, _ = sweep([{"notebook": "good.ipynb"}], "--dry-run")
