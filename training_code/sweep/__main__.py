@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
 
     # Only now, so that --help and wrong arguments are answered at once.
     from training_code.sweep.file import Resources, read_sweep
-    from training_code.sweep.known import KnownJob, KnownPlan
+    from training_code.sweep.known import KnownPlan
 
     sweep = read_sweep(options.file)
     known = KnownPlan(sweep, options.results)
@@ -87,9 +87,6 @@ def main(arguments: list[str]) -> int:
         options.max_hours,
     )
     left = [job for job in jobs if job.state == "to run"]
-    # A run that stands for another one, with half the batch size, is told by that one's record alone: not kept.
-    if not left and not any(job.state == "stored" and job.reason for job in jobs):
-        known.keep([KnownJob(job.name, str(job.experiment.store.results), job.state, job.reason) for job in jobs])
     # Where nothing is to be run, nothing is started.
     pool = make_pool(side_by_side if left else 1, resources, options.address if left else None)
     results = jobs[0].experiment.store.results
@@ -100,9 +97,27 @@ def main(arguments: list[str]) -> int:
         scheduler = Scheduler(jobs, pool, rules, planner, estimates, progress)
         outcomes = scheduler.run()
         progress.summary()
+    if (settled := _settled(jobs)) is not None:
+        known.keep(settled)
     if scheduler.interrupted:
         return 130
     return 0 if set(outcomes) <= set(GOOD) else 1
+
+
+def _settled(jobs: list["Job"]) -> list["KnownJob"] | None:
+    """Return what the same plan would be now, if there is nothing left to run in it."""
+    from training_code.sweep.known import KnownJob
+
+    settled = []
+    for job in jobs:
+        state, store = job.state, job.experiment.store
+        if state == "to run":
+            state = "stored" if store.stored(job.run_id) else None
+        # A run that stands for another one, with half the batch size, is told by that one's record alone: not kept.
+        if state is None or (state == "stored" and job.reason):
+            return None
+        settled.append(KnownJob(job.name, str(store.results), state, job.reason))
+    return settled
 
 
 def _tell_known(file: Path, jobs: list["KnownJob"]) -> int:
