@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from training_code import paths
 from training_code.backbones.registry import Recipe
-from training_code.comparison.table import best_models, runs_table
+from training_code.comparison.configurations import best_models
+from training_code.comparison.table import runs_table
 from training_code.data.datamodule import load_image
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from training_code import paths
 from training_code.errors import InputError, run_command
@@ -15,37 +16,111 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--results", default="results", help="folder with the runs, relative to the repository (default: results)"
     )
-    parser.add_argument("--output", default=str(paths.WORKBOOK), help="the workbook (default: models_comparing.xlsx)")
+    parser.add_argument(
+        "--output", help="the workbook, or the file for --format (default: models_comparing.xlsx, or standard output)"
+    )
     parser.add_argument("--criterion", default="image_AUROC", help="metric that decides (default: image_AUROC)")
+    parser.add_argument("--dataset", action="append", default=[], help="take this dataset only; may be repeated")
+    parser.add_argument("--seed", action="append", type=int, default=[], help="take this seed only; may be repeated")
+    parser.add_argument(
+        "--format", help="write one sheet as csv, parquet, markdown or latex, in place of notebook and workbook"
+    )
+    parser.add_argument("--sheet", default="Best models", help="the sheet for --format (default: Best models)")
+    parser.add_argument(
+        "--mlflow",
+        nargs="?",
+        const="",
+        metavar="URI",
+        help="log the runs to MLflow, in place of notebook and workbook (default: a database in results/mlflow)",
+    )
+    parser.add_argument("--report", action="store_true", help="also write results/report.html, and report.pdf")
     options = parser.parse_args(arguments)
 
     # Only now, so that --help and wrong arguments are answered at once.
-    from training_code.comparison.table import MAIN_METRICS, best_models, runs_table
-    from training_code.execute import NotebookError, execute_notebook
+    from training_code.comparison.sheets import all_sheets, choose_runs, compare
+    from training_code.comparison.table import runs_table
     from training_code.records.record import read_records
 
-    results, output = paths.from_root(options.results), paths.from_root(options.output)
+    results = paths.from_root(options.results)
     runs, problems = read_records(results)
     for problem in problems:
         print(f"not read: {problem}", file=sys.stderr)
     if not runs:
         raise InputError(f"{results} holds no finished runs; run a notebook or python -m training_code.sweep first")
-    table = runs_table(runs)
-    best = best_models(table, options.criterion)
+    if options.mlflow is not None:
+        return _log_to_mlflow(runs, options.mlflow, results)
+    table = choose_runs(runs_table(runs), options.dataset, options.seed)
+    comparison = compare(table, problems, options.criterion)
+    if options.format is not None:
+        return _export(all_sheets(comparison, results), options)
+
+    output = paths.from_root(options.output or paths.WORKBOOK)
+    executed = _execute(results, output, options)
+    _print_best(comparison)
+    print(f"\nwritten: {paths.relative_to_root(output)} (all runs, every number)")
+    if options.report:
+        _report(executed)
+    print(f"look next: {paths.relative_to_root(executed)} (pictures)")
+    print(f"           {paths.relative_to_root(results / 'runs')}/<run_id>/ (executed notebook, scores, examples)")
+    return 0
+
+
+def _execute(results: Path, output: Path, options: argparse.Namespace) -> Path:
+    from training_code.execute import NotebookError, execute_notebook
+
     executed = results / NOTEBOOK
     parameters = {"results": str(results), "workbook": str(output), "criterion": options.criterion}
+    parameters |= {"datasets": options.dataset, "seeds": options.seed}
     try:
         execute_notebook(paths.NOTEBOOKS / NOTEBOOK, executed, parameters)
     except NotebookError as error:
         raise InputError(f"{NOTEBOOK} stopped: {error} (see {executed})") from error
-    print(f"best of each detector by {options.criterion}, out of {len(runs)} runs:")
-    shown = best[["dataset", "Model", "backbone", *MAIN_METRICS, "latency_s"]].rename(columns={"latency_s": "latency"})
-    numbers = {name: "{:.3f}".format for name in (*MAIN_METRICS, "latency")}
-    print(shown.to_string(index=False, formatters=numbers, na_rep=""))
-    print(f"\nwritten: {paths.relative_to_root(output)} (all runs, every number)")
-    print(f"look next: {paths.relative_to_root(executed)} (pictures)")
-    print(f"           {paths.relative_to_root(results / 'runs')}/<run_id>/ (executed notebook, scores, examples)")
+    return executed
+
+
+def _print_best(comparison) -> None:  # noqa: ANN001 - importing its type would take the time that --help saves
+    from training_code.comparison.sheets import summary
+
+    print(f"best of each detector by {comparison.criterion}, out of {len(comparison.runs)} runs:")
+    print(summary(comparison).to_string(index=False))
+
+
+def _export(sheets: list, options: argparse.Namespace) -> int:
+    from training_code.comparison.export import export, write_export
+
+    content = export(sheets, options.sheet, options.format)
+    if options.output:
+        write_export(content, Path(options.output))
+        print(f"written: {options.output}")
+    elif options.format == "parquet":
+        raise InputError("parquet is not text: --output FILE says where it is written")
+    else:
+        print(content.decode(), end="")
     return 0
+
+
+def _log_to_mlflow(runs: list, uri: str, results: Path) -> int:
+    from training_code.comparison.tracking import log_runs
+
+    folder = results / "mlflow"
+    if not uri:
+        folder.mkdir(parents=True, exist_ok=True)
+    uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
+    logged, known = log_runs(runs, uri, folder / "artifacts" if uri.startswith("sqlite:") else None)
+    print(f"{logged} runs logged to {uri}, {known} were there")
+    return 0
+
+
+def _report(executed: Path) -> None:
+    from training_code.comparison.report import write_html, write_pdf
+
+    page = executed.with_name("report.html")
+    write_html(executed, page)
+    print(f"written: {paths.relative_to_root(page)} (one file, for people without this repository)")
+    if write_pdf(page, page.with_suffix(".pdf")):
+        print(f"written: {paths.relative_to_root(page.with_suffix('.pdf'))}")
+    else:
+        print("no PDF: neither Chromium nor Chrome is here")
 
 
 if __name__ == "__main__":

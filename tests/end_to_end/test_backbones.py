@@ -4,7 +4,8 @@ import pytest
 from helpers.data import make_mvtec
 
 from training_code.backbones.registry import BACKBONES
-from training_code.comparison.table import best_models, runs_table
+from training_code.comparison.configurations import best_models
+from training_code.comparison.table import runs_table
 from training_code.errors import InputError
 from training_code.experiment import Experiment
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from training_code import paths
+from training_code.comparison.sheets import all_sheets, compare
 from training_code.comparison.table import runs_table
 from training_code.comparison.workbook import write_workbook
 from training_code.records.record import read_record, read_records, write_record
@@ -96,9 +97,9 @@ def test_one_failing_job_never_costs_another_one(sweep):
         assert records[number].status == ended and words in records[number].error
         assert (results / "runs" / records[number].run_id / "notebook.ipynb").is_file()
     workbook = results / "comparing.xlsx"
-    write_workbook(workbook, {"All runs": runs_table(read_records(results)[0])})
-    failed = pd.read_excel(workbook, sheet_name="All runs")
-    assert set(failed.loc[failed["status"] != "ok", "error"]) == {record.error for record in records.values()} - {None}
+    write_workbook(workbook, all_sheets(compare(runs_table(read_records(results)[0])), results))
+    failed = pd.read_excel(workbook, sheet_name="Failed")
+    assert set(failed["error"]) == {record.error for record in records.values()} - {None} and len(failed) == 4
     # What failed is tried again by the next sweep.
     status, output, _ = sweep(bad[:1], "--dry-run")
     assert "to run" in output

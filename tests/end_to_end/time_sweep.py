@@ -1,8 +1,8 @@
 """``python tests/end_to_end/time_sweep.py``: what a sweep costs beside its runs, in seconds.
 
-Measured are a sweep of 500 stored runs, with its plan to be made and with its plan known, and what papermill and a kernel
-cost for a job: a kernel that does nothing, one that imports what a training notebook imports, and a whole job, each beside
-the same in this process.
+Measured are a sweep of 500 stored runs, with its plan to be made and with its plan known, and what papermill and a
+kernel cost for a job: a kernel that does nothing, one that imports what a training notebook imports, and a whole job,
+beside the same in this process.
 """
 
 import argparse

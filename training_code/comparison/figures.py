@@ -1,12 +1,29 @@
-"""Pictures of the comparison."""
+"""Pictures of the comparison.
 
+Colours are such that colour-blind readers can tell them apart; lines and marks differ in grey, too.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
 import pandas as pd
+import scikit_posthocs
 import seaborn
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.metrics import precision_recall_curve, roc_curve
 
-from training_code.comparison.table import MAIN_METRICS
+from training_code.comparison.scores import Scores
+from training_code.comparison.statistics import OverDatasets
+from training_code.comparison.table import MAIN_METRICS, PROTOCOL
 
 PALETTE = "colorblind"
+#: Datasets and protocols, or heat maps, that a picture shows at most.
+MOST = 12
+_LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_SEQUENTIAL = "Blues"
 
 
 def draw_main_metrics(table: pd.DataFrame) -> Figure:
@@ -16,15 +33,13 @@ def draw_main_metrics(table: pd.DataFrame) -> Figure:
     """
     good = table[table["status"] == "ok"]
     metrics = [metric for metric in MAIN_METRICS if metric in good and good[metric].notna().any()]
-    datasets = sorted(good["dataset"].unique())
+    datasets = sorted(good["dataset"].unique())[:MOST]
+    good = good[good["dataset"].isin(datasets)].assign(backbone=good["backbone"].fillna("none"))
     rows, columns = max(len(datasets), 1), max(len(metrics), 1)
-    figure = Figure(figsize=(3.6 * columns, 0.9 + 0.45 * good["backbone"].nunique() * rows + 1.1 * rows))
-    figure.set_layout_engine("constrained")
+    figure = _figure(3.6 * columns, 0.9 + 0.45 * good["backbone"].nunique() * rows + 1.1 * rows)
     axes = figure.subplots(rows, columns, squeeze=False)
     if not metrics:
-        axes[0, 0].axis("off")
-        axes[0, 0].set_title("no run with metrics yet")
-        return figure
+        return _say(figure, axes[0, 0], "no run with metrics yet")
     detectors = sorted(good["detector"].unique())
     for row, dataset in zip(axes, datasets, strict=True):
         for axis, metric in zip(row, metrics, strict=True):
@@ -48,3 +63,253 @@ def draw_main_metrics(table: pd.DataFrame) -> Figure:
         row[0].set_title(dataset, loc="left", parse_math=False)
     seaborn.move_legend(axes[0, -1], "upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
+
+
+def draw_curves(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
+    """Draw ROC and precision-recall curves of the best of each detector: a row for each dataset and protocol.
+
+    Parameters
+    ----------
+    best
+        Of `best_models`.
+    scores
+        Of the runs in ``run_id``; those that are missing are left out.
+    """
+    groups = _groups(best, scores)
+    figure = _figure(9.6, 3.6 * max(len(groups), 1))
+    axes = figure.subplots(max(len(groups), 1), 2, squeeze=False)
+    if not groups:
+        axes[0, 1].axis("off")
+        return _say(figure, axes[0, 0], "no scores of both good and defective images")
+    for row, (title, models) in zip(axes, groups, strict=True):
+        for number, (name, found) in enumerate(models):
+            style = {
+                "label": name,
+                "linestyle": _LINES[number % len(_LINES)],
+                "color": _colour(number),
+                "linewidth": 1.6,
+            }
+            false, true, _ = roc_curve(found.labels, found.scores)
+            precision, recall, _ = precision_recall_curve(found.labels, found.scores)
+            row[0].plot(false, true, **style)
+            row[1].plot(recall, precision, **style)
+        row[0].plot([0, 1], [0, 1], color="0.7", linewidth=0.8, zorder=0)
+        row[0].set(xlabel="false positive rate", ylabel="true positive rate")
+        row[1].set(xlabel="recall", ylabel="precision", ylim=(0, 1.03))
+        row[0].set_title(title, loc="left", fontsize="medium", parse_math=False)
+        row[1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return figure
+
+
+def draw_scores(best: pd.DataFrame, scores: dict[str, Scores], thresholds: dict[str, float]) -> Figure:
+    """Draw how good and defective images score under the best of each detector, and its threshold.
+
+    Parameters
+    ----------
+    thresholds
+        Raw scores from which on an image is called abnormal, by run id.
+    """
+    groups = [(title, models) for title, models in _groups(best, scores, with_runs=True)]
+    width = max((len(models) for _, models in groups), default=1)
+    figure = _figure(2.9 * width + 0.6, 2.5 * max(len(groups), 1))
+    axes = figure.subplots(max(len(groups), 1), width, squeeze=False)
+    for axis in axes.flat:
+        axis.set_visible(False)
+    if not groups:
+        axes[0, 0].set_visible(True)
+        return _say(figure, axes[0, 0], "no scores of both good and defective images")
+    for row, (title, models) in zip(axes, groups, strict=True):
+        for axis, (name, run_id, found) in zip(row, models, strict=False):
+            axis.set_visible(True)
+            edges = np.histogram_bin_edges(found.scores, bins=24)
+            axis.hist(found.scores[~found.labels], edges, color="#56B4E9", label="good")
+            axis.hist(
+                found.scores[found.labels], edges, histtype="step", linewidth=1.6, color="#D55E00", label="defective"
+            )
+            if run_id in thresholds:
+                axis.axvline(thresholds[run_id], color="black", linestyle="--", linewidth=1, label="threshold")
+            axis.set_title(name, fontsize="small", parse_math=False)
+            axis.tick_params(labelsize="small")
+        row[0].set_ylabel(title.replace(", thresholds", "\nthresholds").replace(", ", "\n", 1), fontsize="small")
+    axes[0, 0].legend(fontsize="x-small", frameon=False)
+    return figure
+
+
+def draw_front(models: pd.DataFrame, criterion: str) -> Figure:
+    """Draw accuracy against latency: a panel for each dataset and protocol, a line through what nothing beats.
+
+    Parameters
+    ----------
+    models
+        Of `speed_and_size`.
+    """
+    known = models.dropna(subset=[criterion, "latency_s"]) if {criterion, "latency_s"} <= set(models) else models[:0]
+    groups = list(known.groupby(["dataset", "protocol", "hardware"], sort=True))[:MOST] if len(known) else []
+    figure = _figure(8.0, 3.8 * max(len(groups), 1))
+    axes = figure.subplots(max(len(groups), 1), 1, squeeze=False)[:, 0]
+    if not groups:
+        return _say(figure, axes[0], "no run with a latency yet")
+    detectors = sorted(known["Model"].unique())
+    for axis, ((dataset, protocol, hardware), group) in zip(axes, groups, strict=True):
+        for number, detector in enumerate(detectors):
+            chosen = group[group["Model"] == detector]
+            if len(chosen):
+                marker, colour = _MARKERS[number % len(_MARKERS)], _colour(number)
+                axis.scatter(1000 * chosen["latency_s"], chosen[criterion], marker=marker, color=colour, label=detector)
+        front = group[group["fastest"] == True].sort_values("latency_s")  # noqa: E712
+        axis.step(
+            1000 * front["latency_s"], front[criterion], where="post", color="0.3", linewidth=1, label="not beaten"
+        )
+        axis.set(xscale="log", xlabel="milliseconds for an image", ylabel=criterion)
+        axis.grid(alpha=0.3)
+        axis.set_title(f"{dataset}, {protocol}, {hardware}", loc="left", fontsize="medium", parse_math=False)
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return figure
+
+
+def draw_defect_types(table: pd.DataFrame) -> Figure:
+    """Draw how well each type of defect is found: bars for the best of each detector.
+
+    Parameters
+    ----------
+    table
+        Of `by_defect_type`.
+    """
+    models = [name for name in table if name not in ("dataset", "protocol", "defect type", "metric", "images")]
+    groups = list(table.groupby(["dataset", "protocol", "metric"], sort=True))[:MOST] if len(table) else []
+    figure = _figure(9.6, 2.9 * max(len(groups), 1))
+    axes = figure.subplots(max(len(groups), 1), 1, squeeze=False)[:, 0]
+    if not groups:
+        return _say(figure, axes[0], "no metrics by type of defect")
+    colours = dict(zip(models, seaborn.color_palette(PALETTE, len(models)), strict=True))
+    for axis, ((dataset, protocol, metric), group) in zip(axes, groups, strict=True):
+        group = group.assign(
+            defect=[
+                f"{name} ({images:.0f})" for name, images in zip(group["defect type"], group["images"], strict=True)
+            ]
+        )
+        tall = group.melt(["defect"], models, "Model", metric).dropna()
+        seaborn.barplot(
+            tall, x="defect", y=metric, hue="Model", palette=colours, ax=axis, edgecolor="black", linewidth=0.5
+        )
+        for number, bars in enumerate(axis.containers):
+            for bar in bars:
+                bar.set_hatch(("", "//", "..", "xx", "--", "oo")[number % 6])
+        axis.set(ylim=(0, 1), xlabel="", ylabel=metric)
+        axis.set_title(f"{dataset}, {protocol} (images of each type)", loc="left", fontsize="medium", parse_math=False)
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    return figure
+
+
+def draw_agreement(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
+    """Draw how alike models order the test images: Spearman's rank correlation of their scores."""
+    groups = [(title, models) for title, models in _groups(best, scores) if len(models) > 1]
+    columns = min(max(len(groups), 1), 3)
+    rows = -(-max(len(groups), 1) // columns)
+    figure = _figure(4.6 * columns, 3.8 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_visible(False)
+    if not groups:
+        axes[0, 0].set_visible(True)
+        return _say(figure, axes[0, 0], "agreement needs two models on the same images")
+    for axis, (title, models) in zip(axes.flat, groups, strict=False):
+        axis.set_visible(True)
+        frame = pd.DataFrame({name: found.scores for name, found in models})
+        square = frame.corr(method="spearman")
+        _heat_map(axis, square, ".2f", title, vmin=0, vmax=1)
+    return figure
+
+
+def draw_hyper_parameters(runs: pd.DataFrame, criterion: str) -> Figure:
+    """Draw the criterion over the two arguments that were varied most of each detector, mean over everything else."""
+    maps = list(_heat_maps(runs, criterion))[:MOST]
+    columns = min(max(len(maps), 1), 3)
+    rows = -(-max(len(maps), 1) // columns)
+    figure = _figure(4.8 * columns, 3.4 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_visible(False)
+    if not maps:
+        axes[0, 0].set_visible(True)
+        return _say(figure, axes[0, 0], "no detector was run with two values of an argument")
+    for axis, (title, square) in zip(axes.flat, maps, strict=False):
+        axis.set_visible(True)
+        _heat_map(axis, square, ".3f", title)
+    return figure
+
+
+def draw_critical_difference(found: OverDatasets) -> Figure:
+    """Draw average ranks over datasets; what a bar joins cannot be told apart (Demšar 2006, figure 1)."""
+    figure = _figure(8.0, 1.4 + 0.3 * len(found.ranks))
+    axis = figure.subplots()
+    scikit_posthocs.critical_difference_diagram(found.ranks, found.pairs, ax=axis, label_props={"fontsize": "small"})
+    axis.set_title("average rank over datasets, 1 is the best", fontsize="medium")
+    return figure
+
+
+def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.DataFrame]]:
+    if criterion not in runs or runs.empty:
+        return
+    able = runs[(runs["status"] == "ok") & runs["pretrained"] & runs[criterion].notna()]
+    arguments = able.columns[able.columns.get_loc("pretrained") + 1 : able.columns.get_loc("seed")]
+    names = [
+        name
+        for name in [*arguments, "backbone"]
+        if name not in ("normalization_mean", "normalization_std", "image_width")
+    ]
+    for (dataset, _, detector), group in able.groupby(["dataset", "dataset_fingerprint", "detector"]):
+        counts = {name: group[name].nunique(dropna=True) for name in dict.fromkeys(names)}
+        varied = sorted((name for name in counts if counts[name] > 1), key=lambda name: -counts[name])[:2]
+        if not varied:
+            continue
+        first, *second = varied
+        second = second[0] if second else "seed"
+        square = group.pivot_table(index=second, columns=first, values=criterion)
+        if square.size > 1:
+            yield f"{detector} on {dataset}: {criterion}", square.iloc[:20, :20]
+
+
+def _heat_map(axis: Axes, square: pd.DataFrame, digits: str, title: str, **limits: Any) -> None:
+    annotate = square.size <= 64
+    seaborn.heatmap(
+        square, annot=annotate, fmt=digits, cmap=_SEQUENTIAL, ax=axis, linewidths=0.5, annot_kws={"size": 8}, **limits
+    )
+    axis.set_title(title, fontsize="small", parse_math=False)
+    axis.set(xlabel=axis.get_xlabel(), ylabel=axis.get_ylabel())
+    axis.tick_params(labelsize="x-small")
+    for label in axis.get_xticklabels():
+        label.set(rotation=30, ha="right")
+    for label in axis.get_yticklabels():
+        label.set(rotation=0)
+
+
+def _groups(best: pd.DataFrame, scores: dict[str, Scores], with_runs: bool = False) -> list[tuple[str, list[tuple]]]:
+    """Return for each dataset and protocol its title, and the models with scores of both kinds of images."""
+    groups = []
+    for _, group in best.groupby([name for name in PROTOCOL if name in best], sort=False, dropna=False):
+        models = []
+        for row in group.itertuples():
+            found = scores.get(row.run_id)
+            if found is not None and found.labels.any() and not found.labels.all():
+                models.append((row.Model, row.run_id, found) if with_runs else (row.Model, found))
+        if models:
+            groups.append((f"{group['dataset'].iloc[0]}, {group['protocol'].iloc[0]}", models))
+    return groups[:MOST]
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("constrained")
+    return figure
+
+
+def _say(figure: Figure, axis: Axes, words: str) -> Figure:
+    axis.axis("off")
+    axis.set_title(words)
+    return figure
+
+
+def _colour(number: int) -> tuple[float, float, float]:
+    palette: Sequence[tuple[float, float, float]] = seaborn.color_palette(PALETTE)
+    return palette[number % len(palette)]

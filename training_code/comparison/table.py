@@ -1,4 +1,4 @@
-"""Run records as tables: every run in a row, and the best of each detector."""
+"""Run records as a table: every run in a row, everything that its record holds in columns."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,12 +8,29 @@ import pandas as pd
 
 from training_code import paths
 from training_code.detectors.registry import DETECTORS
-from training_code.errors import unknown
+from training_code.files import digest
 from training_code.records.record import CHECKPOINT, EXAMPLES, NOTEBOOK, Record
 from training_code.records.run import METRICS
 
 #: The metrics by which people choose, in the order of their table.
 MAIN_METRICS = ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score")
+#: Columns that are equal for runs that may be ranked together: same images, same size, thresholds found alike.
+PROTOCOL = ("dataset", "dataset_fingerprint", "image_height", "image_width", "validation_split")
+#: Columns that name files of a run, relative to the root of the repository.
+LINKS = ("notebook", "checkpoint", "examples")
+# What decides about a run's numbers beside its data and its seed.
+_SETTINGS = (
+    "detector",
+    "arguments",
+    "normalization",
+    "train_batch_size",
+    "eval_batch_size",
+    "weights_sha256",
+    "files_sha256",
+    "backbone_precision",
+    "channels_last",
+    "backbone_runtime",
+)
 
 
 def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
@@ -21,37 +38,23 @@ def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
 
     Numbers are numbers: times in seconds, sizes in bytes. Arguments that several detectors share have one column.
     """
+    runs = list(runs)
+    records = [record for _, record in runs]
     rows = [_row(folder, record) for folder, record in runs]
     arguments = list(dict.fromkeys(name for row in rows for name in row["arguments"]))
     table = pd.DataFrame([row | row.pop("arguments") for row in rows])
     if table.empty:
         return pd.DataFrame(columns=["status", "dataset", "detector", "backbone", "run_id", "error"])
+    for name in arguments:  # whole numbers stay whole where some detectors lack the argument
+        table[name] = pd.Series([_cell(record.arguments.get(name)) for record in records], dtype=object)
     first = ["status", "dataset", "detector", "backbone", "pretrained"]
     first += [name for name in arguments if name != "backbone"]
     first += ["image_height", "image_width", "normalization", "seed"]
     metrics = [name for name in METRICS if name in table]
+    metrics = [column for name in metrics for column in (name, f"{name}_low", f"{name}_high") if column in table]
     ordered = first + metrics + [name for name in table if name not in {*first, *metrics}]
     sort_by = ["dataset", "detector", "backbone", "run_id"]
     return table[ordered].sort_values(sort_by, ignore_index=True)
-
-
-def best_models(table: pd.DataFrame, criterion: str = "image_AUROC") -> pd.DataFrame:
-    """Return for each dataset and detector the run with the highest ``criterion``, in the form that people read.
-
-    Only runs that ended well on pretrained weights take part. Where runs are level, the faster one is taken.
-    """
-    if criterion not in METRICS:
-        raise unknown("criterion", criterion, METRICS)
-    columns = ["Model", *MAIN_METRICS, "dataset", "backbone", "configuration", "reduced", "normalization", "seed"]
-    columns += ["latency_s", "checkpoint_bytes", "run_id", "dataset_fingerprint"]
-    if criterion not in table:
-        return pd.DataFrame(columns=columns)
-    able = table[(table["status"] == "ok") & table["pretrained"] & table[criterion].notna()]
-    ranked = able.sort_values([criterion, "latency_s"], ascending=[False, True])
-    # A dataset that has changed is another one, although it has kept its name.
-    best = ranked.drop_duplicates(["dataset", "dataset_fingerprint", "detector"])
-    best = best.sort_values(["dataset", "dataset_fingerprint", "detector"], ignore_index=True)
-    return best.rename(columns={"detector": "Model"}).reindex(columns=columns)
 
 
 def _row(folder: Path, record: Record) -> dict[str, Any]:
@@ -65,7 +68,6 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "dataset": record.dataset["name"],
         "detector": record.detector,
         "arguments": arguments,
-        "configuration": ", ".join(f"{name}={value}" for name, value in arguments.items() if name != "backbone"),
         "image_height": height,
         "image_width": width,
         "normalization": identity["normalization"]["mode"],
@@ -73,6 +75,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "normalization_std": _cell(identity["normalization"].get("std")),
         "backbone_precision": identity["backbone_precision"],
         "channels_last": identity["channels_last"],
+        "backbone_runtime": identity["backbone_runtime"],
         "seed": identity["seed"],
         **record.metrics,
         **{
@@ -97,11 +100,15 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "pretrained": not record.untrained_backbone,
         "epochs": record.training.get("epochs"),
         "reduced": reduced_settings(record) or None,
-        "weights": (record.weights["file"] or "random") if record.weights else None,
+        "leak": next((note for note in record.dataset.get("notes", []) if "a leak" in note), None),
+        "weights": (record.weights.get("file") or "random") if record.weights else None,
         "weights_source": record.weights.get("source"),
         "weights_sha256": record.weights.get("sha256"),
         "dataset_fingerprint": record.dataset["fingerprint"],
+        "configuration_key": digest([identity[name] for name in _SETTINGS])[:10],
+        "dataset_folder": record.dataset["folder"],
         "run_id": record.run_id,
+        "folder": paths.relative_to_root(folder),
         "notebook": _link(folder / NOTEBOOK),
         "checkpoint": _link(folder / CHECKPOINT),
         "examples": _link(folder / EXAMPLES),
@@ -112,6 +119,12 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "gpu": record.environment.get("gpu"),
         "error": record.error,
     }
+
+
+def protocol_name(height: int, width: int, validation_split: float) -> str:
+    """Return the protocol of a run as people read it, without its dataset."""
+    found = f"thresholds from {validation_split:.0%} held out" if validation_split else "no thresholds"
+    return f"{height} × {width}, {found}"
 
 
 def reduced_settings(record: Record) -> str:
@@ -126,7 +139,7 @@ def reduced_settings(record: Record) -> str:
 
 def _cell(value: Any) -> Any:
     """Return a value as a cell holds it: lists become readable text."""
-    return ", ".join(str(member) for member in value) if isinstance(value, list) else value
+    return ", ".join(str(member) for member in value) if isinstance(value, list | tuple) else value
 
 
 def _throughput(record: Record) -> float | None:

@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from training_code.files import digest, write_json
 
@@ -126,21 +127,52 @@ def read_record(folder: Path) -> Record | None:
     if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
         found = content.get("schema_version") if isinstance(content, dict) else None
         raise ValueError(f"{path} has schema version {found}, expected {SCHEMA_VERSION}")
+    if damage := "; ".join(_damage(content)):
+        raise ValueError(f"{path} is damaged: {damage}")
     names = {entry.name for entry in dataclasses.fields(Record)}
-    if missing := {"run_id", "status", "identity", "dataset", "weights", "started", "finished"} - set(content):
-        raise ValueError(f"{path} is damaged: {', '.join(sorted(missing))} missing")
     return Record(**{name: value for name, value in content.items() if name in names})
 
 
 def read_records(results: Path) -> tuple[list[tuple[Path, Record]], list[str]]:
-    """Return the folder and record of each finished run below ``results``, and what could not be read."""
+    """Return the folder and record of each finished run below ``results``, and what could not be read.
+
+    A folder without a record, of a run that was killed for instance, is among what could not be read.
+    """
     found, problems = [], []
-    for folder in sorted((results / "runs").glob("*/")):
+    for folder in sorted((results / "runs").glob("[!.]*/")):
         try:
             record = read_record(folder)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             problems.append(str(error))
             continue
-        if record is not None:
+        if record is None:
+            problems.append(f"{folder} has no {RECORD}: its run is unfinished")
+        else:
             found.append((folder, record))
     return found, problems
+
+
+def _damage(content: dict[str, Any]) -> Iterator[str]:
+    """Say what of a record is not as `write_record` wrote it."""
+    for entry in dataclasses.fields(Record):
+        value = content.get(entry.name, entry)
+        if value is entry:
+            if entry.default is entry.default_factory is dataclasses.MISSING:
+                yield f"{entry.name} missing"
+            continue
+        plain = entry.type if entry.type in (str, int) else dict if "dict" in str(entry.type) else object
+        if not isinstance(value, plain):
+            yield f"{entry.name} is {value!r}"
+    if content.get("status") not in get_args(Status):
+        yield f"status {content.get('status')!r} is none of {', '.join(get_args(Status))}"
+    for name, keys in (
+        ("identity", {entry.name for entry in dataclasses.fields(Identity)}),
+        ("dataset", {"name", "folder", "counts", "fingerprint"}),
+    ):
+        if isinstance(content.get(name), dict) and (missing := keys - set(content[name])):
+            yield f"{', '.join(sorted(missing))} missing in {name}"
+    for name in ("metrics", "times", "memory"):
+        values = content.get(name)
+        for key, value in values.items() if isinstance(values, dict) else ():
+            if not isinstance(value, int | float):
+                yield f"{name}: {key} is {value!r}"

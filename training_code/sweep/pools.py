@@ -10,6 +10,8 @@ from training_code.sweep.file import Resources
 from training_code.sweep.work import Ended, Work, do_work
 
 # Bytes of Ray's store of objects: what goes through it is small but for runs that are sent back, and those it spills.
+# How often Ray is started before that counts as failed.
+_STARTS = 3
 _OBJECT_STORE = 100 * 2**20
 
 
@@ -66,6 +68,21 @@ class InProcess:
         """Stop: there is nothing that goes on by itself."""
 
 
+def _start_ray(address: str | None, options: dict[str, Any]) -> None:
+    """Connect to a cluster, or start Ray on this machine, again if it was too busy for it."""
+    where = address or "on this machine"
+    for attempt in range(1, _STARTS + 1):
+        try:
+            ray.init(address=address, **options)
+            return
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise InputError(f"the Ray cluster {where} cannot be reached: {error}") from error
+        except Exception as error:  # a bare one: Ray gives its own processes half a minute, whatever else is running
+            ray.shutdown()
+            if attempt == _STARTS:
+                raise InputError(f"Ray did not start {where}, {_STARTS} times: {error}") from error
+
+
 class OnRay:
     """Does ``jobs`` pieces of work side by side through Ray.
 
@@ -98,10 +115,7 @@ class OnRay:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             cpus = max(cores, jobs * (resources.cpus or 1))
             options |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": _OBJECT_STORE}
-        try:
-            ray.init(address=address, **options)
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise InputError(f"the Ray cluster {address or 'on this machine'} cannot be reached: {error}") from error
+        _start_ray(address, options)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cores_of_nodes = [int(node.get("CPU", 0)) for node in nodes]
         self.threads = resources.cpus or max(1, min(sum(cores_of_nodes) // jobs, max(cores_of_nodes, default=1)))

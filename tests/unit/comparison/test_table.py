@@ -2,12 +2,12 @@ import dataclasses
 from pathlib import Path
 
 import pandas as pd
-import pytest
+from helpers.data import make_mvtec
 from helpers.records import IDENTITY, make_record
+from PIL import Image
 
-from training_code.comparison.figures import draw_main_metrics
-from training_code.comparison.table import MAIN_METRICS, best_models, runs_table
-from training_code.errors import InputError
+from training_code.comparison.table import runs_table
+from training_code.data.dataset import read_dataset
 
 PATCHCORE = dataclasses.replace(
     IDENTITY,
@@ -23,8 +23,8 @@ def _table(*records):
 def test_columns_are_the_union_of_all_arguments_and_numbers_are_numbers():
     table = _table(make_record("a"), make_record("b", PATCHCORE))
     assert list(table["run_id"]) == ["a", "b"]
-    assert table["n_features"].tolist()[0] == 10 and pd.isna(table["n_features"][1])
-    assert table["num_neighbors"].tolist()[1] == 3 and pd.isna(table["num_neighbors"][0])
+    assert table["n_features"].tolist() == [10, None], "whole numbers stay whole beside missing ones"
+    assert table["num_neighbors"].tolist() == [None, 3]
     assert "arguments" not in table and not table.map(lambda cell: isinstance(cell, dict | list)).any(axis=None)
     assert table["image_height"].tolist() == [64, 64] and table["eval_batch_size"].tolist() == [32, 32]
     assert table["layers"].tolist() == ["layer1", "layer2, layer3"]
@@ -43,40 +43,22 @@ def test_a_metric_that_was_not_computed_is_missing_and_never_0():
     assert table["image_AUROC"].isna().tolist() == [False, True]
 
 
-def test_the_best_of_each_detector_is_chosen_from_good_runs_on_pretrained_weights():
-    random = {"file": "", "sha256": "r", "source": "random", "pretrained": False}
-    table = _table(
-        make_record("good", metrics={"image_AUROC": 0.8, "pixel_AUROC": 0.6}),
-        make_record("worse", metrics={"image_AUROC": 0.7, "pixel_AUROC": 0.9}),
-        make_record("random", metrics={"image_AUROC": 0.99}, weights=random),
-        make_record("failed", status="failed", metrics={}, error="x"),
-        make_record("other", PATCHCORE, metrics={"image_AUROC": 0.6, "pixel_AUROC": 0.5}),
-    )
-    best = best_models(table)
-    assert best[["Model", "run_id"]].values.tolist() == [["Padim", "good"], ["Patchcore", "other"]]
-    assert list(best.columns[:5]) == ["Model", *MAIN_METRICS]
-    assert best_models(table, "pixel_AUROC")["run_id"].tolist() == ["worse", "other"]
+def test_runs_of_one_configuration_share_a_key_whatever_their_seed_and_data():
+    other = dataclasses.replace(IDENTITY, seed=7, dataset_fingerprint="g" * 64)
+    finer = dataclasses.replace(IDENTITY, arguments=IDENTITY.arguments | {"n_features": 20})
+    keys = _table(make_record("a"), make_record("b", other), make_record("c", finer))["configuration_key"].tolist()
+    assert keys[0] == keys[1] != keys[2]
 
 
-def test_of_level_runs_the_faster_one_is_the_best():
-    slow, fast = ({"fit": 1.0, "test": 1.0, "latency": seconds} for seconds in (0.5, 0.1))
-    assert best_models(_table(make_record("a", times=slow), make_record("b", times=fast)))["run_id"].tolist() == ["b"]
+def test_a_leak_in_the_data_is_flagged(tmp_path):
+    root = make_mvtec(tmp_path / "leaky")
+    with Image.open(root / "train" / "good" / "000.png") as image:
+        image.save(root / "test" / "good" / "again.png")
+    notes = list(read_dataset(root).notes)
+    leaky = make_record("a", dataset=make_record().dataset | {"notes": notes})
+    table = _table(leaky, make_record("b"))
+    assert "again.png" in table["leak"][0] and pd.isna(table["leak"][1])
 
 
-def test_a_dataset_that_has_changed_is_not_ranked_with_what_it_was():
-    changed = make_record().dataset | {"fingerprint": "g"}
-    table = _table(make_record("a"), make_record("b", dataset=changed, metrics={"image_AUROC": 0.9}))
-    assert best_models(table)["run_id"].tolist() == ["a", "b"]
-
-
-def test_an_unknown_criterion_is_refused_with_the_valid_ones():
-    with pytest.raises(InputError, match="unknown criterion 'AUROC'.*image_AUROC"):
-        best_models(_table(make_record()), "AUROC")
-
-
-def test_without_runs_or_metrics_tables_and_pictures_are_empty_but_there():
-    assert runs_table([]).empty and best_models(runs_table([])).empty
-    failed = _table(make_record(status="failed", metrics={}, times={}, error="x"))
-    assert best_models(failed).empty
-    draw_main_metrics(failed)
-    draw_main_metrics(runs_table([]))
+def test_without_runs_the_table_is_empty_but_there():
+    assert runs_table([]).empty

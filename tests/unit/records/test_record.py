@@ -55,6 +55,10 @@ def test_a_folder_without_record_is_unfinished(tmp_path):
     assert read_record(tmp_path) is None
 
 
+def _changed(**changes):
+    return json.dumps(dataclasses.asdict(make_record()) | changes)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -64,6 +68,11 @@ def test_a_folder_without_record_is_unfinished(tmp_path):
         ('{"schema_version": 99}', "schema version 99, expected"),
         (f'{{"schema_version": {SCHEMA_VERSION}, "run_id": "x"}}', "is damaged: .*status"),
         ("\xff", "is damaged"),
+        (_changed(metrics={"image_AUROC": "high"}), "is damaged: metrics: image_AUROC is 'high'"),
+        (_changed(metrics=None), "is damaged: metrics is None"),
+        (_changed(status="done"), "is damaged: status 'done' is none of ok, failed"),
+        (_changed(identity={"detector": "Padim"}), "is damaged: arguments, .* missing in identity"),
+        (_changed(dataset={"name": "d"}), "is damaged: counts, fingerprint, folder missing in dataset"),
     ],
 )
 def test_damaged_and_foreign_records_are_reported_and_the_others_read(tmp_path, text, words):
@@ -76,7 +85,8 @@ def test_damaged_and_foreign_records_are_reported_and_the_others_read(tmp_path, 
         read_record(bad)
     runs, problems = read_records(tmp_path)
     assert [folder.name for folder, _ in runs] == ["good"]
-    assert len(problems) == 1 and "bad" in problems[0]
+    assert len(problems) == 2 and "bad" in problems[0]
+    assert "unfinished has no run.json" in problems[1]
 
 
 def test_fields_of_a_later_version_are_passed_over(tmp_path):

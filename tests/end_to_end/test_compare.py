@@ -1,0 +1,99 @@
+"""The comparison as a command: notebook, workbook, printed table and report of the same runs."""
+
+import html
+import io
+import re
+import subprocess
+import sys
+
+import nbformat
+import openpyxl
+import pandas as pd
+import pytest
+from helpers.results import make_results, make_run
+
+from training_code import paths
+
+
+def _compare(*options):
+    command = [sys.executable, "-m", "training_code.compare", *map(str, options)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=paths.ROOT)
+    return result.returncode, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    """Results with a damaged and an old record, and what the command says of them."""
+    folder = tmp_path_factory.mktemp("compare")
+    results = folder / "results"
+    make_results(results, datasets=("tiles", "boards"))
+    make_run(results, "bad", status="failed", metrics={}, times={}, error="=cmd()")
+    for name, content in (("old", '{"schema_version": 1}'), ("half", '{"run_id": "x", "sta')):
+        (results / "runs" / name).mkdir()
+        (results / "runs" / name / "run.json").write_text(content)
+    status, output, errors = _compare("--results", results, "--output", folder / "w.xlsx", "--report")
+    assert status == 0, output + errors
+    return folder, output, errors
+
+
+def test_records_that_cannot_be_read_are_told_and_cost_nothing(compared):
+    folder, _, errors = compared
+    assert errors.count("not read:") == 2 and "schema version 1" in errors and "is damaged" in errors
+    failed = pd.read_excel(folder / "w.xlsx", sheet_name="Failed")
+    assert failed["status"].tolist() == ["failed", "not read", "not read"] and failed["error"][0] == "=cmd()"
+    assert len(pd.read_excel(folder / "w.xlsx", sheet_name="All runs")) == 19
+
+
+def test_printed_table_notebook_workbook_and_export_agree(compared):
+    folder, output, _ = compared
+    sheet = pd.read_excel(folder / "w.xlsx", sheet_name="Best models").dropna(subset=["run_id"])
+    metrics = ["image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score"]
+    expected = [
+        [row["Model"], row["dataset"], *(f"{row[name]:.3f} ± {row[f'{name}_sd']:.3f}" for name in metrics)]
+        for _, row in sheet.iterrows()
+    ]
+    assert len(expected) == 6
+    printed = [line for line in output.splitlines() if "±" in line]
+    for line, (model, dataset, *values) in zip(printed, expected, strict=True):
+        assert line.split()[0] == model and dataset in line and all(value in line for value in values)
+    notebook = nbformat.read(folder / "results" / "30_results.ipynb", as_version=4)
+    outputs = [item for cell in notebook.cells for item in cell.get("outputs", [])]
+    pages = [item.get("data", {}).get("text/html", "") for item in outputs]
+    (page,) = [page for page in pages if "±" in page]
+    cells = [html.unescape(cell).strip() for cell in re.findall(r"<td[^>]*>(.*?)</td>", page, re.S)]
+    for model, dataset, *values in expected:
+        assert all(value in cells for value in (model, dataset, *values))
+    status, exported, _ = _compare("--results", folder / "results", "--format", "csv")
+    assert status == 0
+    exported = pd.read_csv(io.StringIO(exported))
+    pd.testing.assert_frame_equal(exported[metrics], sheet[metrics].reset_index(drop=True), atol=1e-12)
+
+
+def test_the_report_needs_nothing_from_elsewhere(compared):
+    folder, _, _ = compared
+    page = (folder / "results" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") >= 8 and "±" in page
+    assert not re.findall(r"""(?:src|href)=["']https?:""", page) and "@import" not in page
+    assert "import runs_table" not in page, "no code"
+
+
+def test_links_of_the_workbook_lead_to_files_that_are_there(compared):
+    folder, _, _ = compared
+    sheet = openpyxl.load_workbook(folder / "w.xlsx")["All runs"]
+    targets = [cell.hyperlink.target for row in sheet.iter_rows(min_row=2) for cell in row if cell.hyperlink]
+    assert targets and all((folder / target).exists() for target in targets)
+
+
+def test_wrong_choices_are_one_line_and_status_2(compared, tmp_path):
+    folder, _, _ = compared
+    for options, words in (
+        (["--criterion", "AUROC"], "unknown criterion 'AUROC'"),
+        (["--dataset", "tile"], "unknown dataset 'tile' (did you mean 'tiles'?)"),
+        (["--format", "xml"], "unknown format 'xml'"),
+        (["--format", "parquet"], "--output FILE says where"),
+    ):
+        status, output, errors = _compare("--results", folder / "results", *options)
+        assert status == 2 and not output, output
+        assert errors.splitlines()[-1].startswith(f"error: {words}") or words in errors.splitlines()[-1]
+    status, _, errors = _compare("--results", tmp_path)
+    assert status == 2 and "holds no finished runs" in errors

@@ -1,0 +1,127 @@
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.results import DETECTORS, make_results, make_run
+
+from training_code.comparison.configurations import best_models, configurations, mark_level
+from training_code.comparison.scores import read_scores
+from training_code.comparison.statistics import delong_test
+from training_code.comparison.table import MAIN_METRICS, runs_table
+from training_code.errors import InputError
+from training_code.records.record import read_records
+
+
+def _table(results):
+    return runs_table(read_records(results)[0])
+
+
+def test_a_configuration_is_the_mean_over_its_seeds(tmp_path):
+    values = [0.7, 0.8, 0.9]
+    for seed, value in enumerate(values):
+        make_run(tmp_path, f"r{seed}", seed=seed, metrics={"image_AUROC": value})
+    (row,) = configurations(_table(tmp_path)).to_dict("records")
+    assert row["image_AUROC"] == pytest.approx(0.8) and row["image_AUROC_sd"] == pytest.approx(0.1)
+    assert row["seeds"] == 3 and row["run_id"] == "r1", "the run nearest to the mean stands for it"
+    assert row["latency_s"] == pytest.approx(0.02) and row["checkpoint_bytes"] == 10**6
+
+
+def test_one_seed_has_no_deviation(tmp_path):
+    make_run(tmp_path, "a")
+    assert np.isnan(configurations(_table(tmp_path))["image_AUROC_sd"][0])
+
+
+def test_the_best_of_each_detector_is_chosen_from_good_runs_on_pretrained_weights(tmp_path):
+    random = {"file": "", "sha256": "r", "source": "random", "pretrained": False}
+    more = DETECTORS["Padim"] | {"n_features": 200}
+    most = DETECTORS["Padim"] | {"n_features": 300}
+    make_run(tmp_path, "good", metrics={"image_AUROC": 0.8, "pixel_AUROC": 0.6})
+    make_run(tmp_path, "worse", arguments=more, metrics={"image_AUROC": 0.7, "pixel_AUROC": 0.9})
+    make_run(tmp_path, "random", arguments=most, metrics={"image_AUROC": 0.99}, weights=random)
+    make_run(tmp_path, "failed", status="failed", metrics={}, error="x")
+    make_run(tmp_path, "other", "Patchcore", metrics={"image_AUROC": 0.6, "pixel_AUROC": 0.5})
+    best = best_models(_table(tmp_path))
+    assert best[["Model", "run_id"]].values.tolist() == [["Padim", "good"], ["Patchcore", "other"]]
+    assert list(best.columns[:5]) == ["Model", *MAIN_METRICS]
+    assert best["configuration"].tolist() == ["100 features", "2 layers, 0.1 sampling, 5 neighbors"]
+    assert best["backbone"].tolist() == ["ResNet18", "ResNet50"]
+    assert best_models(_table(tmp_path), "pixel_AUROC")["run_id"].tolist() == ["worse", "other"]
+
+
+def test_of_level_configurations_the_faster_one_is_the_best(tmp_path):
+    for name, seconds, features in (("a", 0.5, 100), ("b", 0.1, 200)):
+        times = {"fit": 1.0, "test": 1.0, "latency": seconds}
+        arguments = DETECTORS["Padim"] | {"n_features": features}
+        make_run(tmp_path, name, arguments=arguments, times=times, metrics={"image_AUROC": 0.8})
+    assert best_models(_table(tmp_path))["run_id"].tolist() == ["b"]
+
+
+@pytest.mark.parametrize(
+    "identity", [{"image_size": (128, 128)}, {"validation_split": 0.0}, {"validation_split": 0.2}], ids=str
+)
+def test_runs_of_different_protocols_are_never_ranked_together(tmp_path, identity):
+    make_run(tmp_path, "a", metrics={"image_AUROC": 0.8})
+    make_run(tmp_path, "b", metrics={"image_AUROC": 0.9}, identity=identity)
+    best = best_models(_table(tmp_path))
+    assert set(best["run_id"]) == {"a", "b"} and best["protocol"].nunique() == 2
+    marked, _ = mark_level(best)
+    assert marked["level_with_best"].tolist() == [True, True], "each is the best of its own protocol"
+
+
+def test_a_dataset_that_has_changed_is_not_ranked_with_what_it_was(tmp_path):
+    make_run(tmp_path, "a", metrics={"image_AUROC": 0.8})
+    table = _table(tmp_path)
+    other = table.assign(dataset_fingerprint="another", run_id="b", image_AUROC=0.9)
+    best = best_models(pd.concat([table, other], ignore_index=True))
+    assert sorted(best["run_id"]) == ["a", "b"]
+    assert best["protocol"].str.contains("data anothe").sum() == 1, "which data is told by its fingerprint"
+
+
+def test_what_cannot_be_told_from_the_best_is_marked_by_delongs_test(tmp_path):
+    make_run(tmp_path, "best", skill=4.0, images=60)
+    make_run(tmp_path, "near", "Patchcore", skill=3.6, images=60)
+    make_run(tmp_path, "far", "Cflow", skill=0.0, images=60)
+    marked, problems = mark_level(best_models(_table(tmp_path)))
+    marked = marked.set_index("run_id")
+    assert not problems
+    assert marked["level_with_best"].to_dict() == {"best": True, "near": True, "far": False}
+    first, second, third = (read_scores(tmp_path / "runs" / name) for name in ("best", "near", "far"))
+    near = delong_test(first.labels, first.scores, second.scores)[1]
+    far = delong_test(first.labels, first.scores, third.scores)[1]
+    assert far < near and marked.loc["far", "p_against_best"] == pytest.approx(2 * far), "Holm's factor for two tests"
+    assert np.isnan(marked.loc["best", "p_against_best"])
+
+
+def test_without_scores_nothing_is_said_and_it_is_reported(tmp_path):
+    make_results(tmp_path, seeds=(0,))
+    (tmp_path / "runs" / "patchcore-d-0" / "scores.csv").unlink()
+    (tmp_path / "runs" / "cflow-d-0" / "scores.csv").write_text("path,score\n")
+    marked, problems = mark_level(best_models(_table(tmp_path)))
+    marked = marked.set_index("Model")
+    assert marked.loc["Padim", "level_with_best"] is True
+    assert marked.loc["Patchcore", "level_with_best"] is None and marked.loc["Cflow", "level_with_best"] is None
+    assert len(problems) == 2 and any("is damaged" in problem for problem in problems)
+
+
+def test_other_criteria_are_not_tested(tmp_path):
+    make_results(tmp_path)
+    best = best_models(_table(tmp_path), "pixel_AUROC")
+    assert mark_level(best, "pixel_AUROC")[0]["level_with_best"].isna().all()
+
+
+def test_names_that_would_be_equal_get_what_tells_them_apart(tmp_path):
+    for number, layers in enumerate((["layer1"], ["layer1", "layer2"])):
+        make_run(tmp_path, f"r{number}", arguments=DETECTORS["Padim"] | {"layers": layers})
+    names = configurations(_table(tmp_path))["configuration"].tolist()
+    assert sorted(names) == ["100 features, layers=layer1", "100 features, layers=layer1, layer2"]
+
+
+def test_an_unknown_criterion_is_refused_with_the_valid_ones(tmp_path):
+    make_run(tmp_path, "a")
+    with pytest.raises(InputError, match="unknown criterion 'AUROC'.*image_AUROC"):
+        best_models(_table(tmp_path), "AUROC")
+
+
+def test_without_runs_or_metrics_there_are_no_models(tmp_path):
+    assert best_models(runs_table([])).empty
+    make_run(tmp_path, "failed", status="failed", metrics={}, times={}, error="x")
+    assert best_models(_table(tmp_path)).empty and mark_level(best_models(_table(tmp_path)))[0].empty

@@ -1,0 +1,128 @@
+import numpy as np
+import pandas as pd
+import pytest
+from helpers.results import DETECTORS, make_results, make_run
+
+from training_code.comparison.effects import effects_of_arguments
+from training_code.comparison.sheets import all_sheets, choose_runs, compare, on_front, over_datasets, summary
+from training_code.comparison.table import runs_table
+from training_code.errors import InputError
+from training_code.records.record import read_records
+
+
+def _compare(results, criterion="image_AUROC"):
+    runs, problems = read_records(results)
+    return compare(runs_table(runs), problems, criterion)
+
+
+def _tables(results, criterion="image_AUROC"):
+    return {sheet.name: sheet.table for sheet in all_sheets(_compare(results, criterion), results)}
+
+
+def test_every_sheet_is_there_in_its_order(tmp_path):
+    make_results(tmp_path, datasets=("b", "a"))
+    assert list(_tables(tmp_path)) == [
+        "Best models",
+        "Comparison a",
+        "Comparison b",
+        "All runs",
+        "By backbone",
+        "By dataset",
+        "By defect type",
+        "Hyper-parameters",
+        "Speed and size",
+        "Examples",
+        "Failed",
+        "About",
+    ]
+
+
+def test_pivots_hold_the_means_of_the_configurations(tmp_path):
+    records = make_results(tmp_path)
+    mean = np.mean([record.metrics["image_AUROC"] for record in records if record.detector == "Padim"])
+    tables = _tables(tmp_path)
+    by_backbone = tables["By backbone"].set_index("Model")
+    assert by_backbone.loc["Padim", "ResNet18"] == pytest.approx(mean)
+    assert np.isnan(by_backbone.loc["Padim", "ResNet50"])
+    (column,) = [name for name in tables["By dataset"] if name.startswith("d, ")]
+    assert tables["By dataset"].set_index("Model").loc["Padim", column] == pytest.approx(mean)
+    by_type = tables["By defect type"].set_index(["defect type", "metric"])
+    assert by_type.loc[("hole", "image_AUROC"), "Padim"] == pytest.approx(mean)
+    assert by_type.loc[("hole", "image_AUROC"), "images"] == 7
+
+
+def test_what_failed_and_what_could_not_be_read_is_listed(tmp_path):
+    make_run(tmp_path, "good")
+    make_run(tmp_path, "bad", status="timeout", metrics={}, error="a cell took longer than 20 s")
+    (tmp_path / "runs" / "half").mkdir()
+    (tmp_path / "runs" / "old").mkdir()
+    (tmp_path / "runs" / "old" / "run.json").write_text('{"schema_version": 1}')
+    failed = _tables(tmp_path)["Failed"]
+    assert failed["status"].tolist() == ["timeout", "not read", "not read"]
+    assert "longer than 20 s" in failed["error"][0] and "unfinished" in failed["error"][1]
+    assert "schema version 1" in failed["error"][2]
+
+
+def test_the_effect_of_an_argument_is_the_mean_over_pairs_that_share_everything_else(tmp_path):
+    values = {(50, 0): 0.6, (100, 0): 0.7, (50, 1): 0.7, (100, 1): 0.75, (200, 1): 0.9}
+    for (features, seed), auroc in values.items():
+        arguments = DETECTORS["Padim"] | {"n_features": features}
+        metrics = {"image_AUROC": auroc}
+        make_run(tmp_path, f"r{features}-{seed}", seed=seed, arguments=arguments, metrics=metrics)
+    effects = effects_of_arguments(runs_table(read_records(tmp_path)[0]), "image_AUROC").set_index("value")
+    assert set(effects["argument"]) == {"n_features"} and set(effects["reference"]) == {50}
+    assert effects.loc[100, "pairs"] == 2 and effects.loc[100, "difference"] == pytest.approx((0.1 + 0.05) / 2)
+    assert effects.loc[200, "pairs"] == 1 and effects.loc[200, "difference"] == pytest.approx(0.2)
+    assert effects.loc[50, "pairs"] == 2 and np.isnan(effects.loc[50, "difference"])
+
+
+def test_the_front_holds_what_nothing_beats_at_no_higher_cost():
+    cost, value = pd.Series([1.0, 2.0, 2.0, 3.0, None]), pd.Series([0.5, 0.4, 0.7, 0.7, 0.9])
+    assert on_front(cost, value) == [True, False, True, False, None]
+
+
+def test_detectors_are_ranked_over_datasets_where_there_are_enough(tmp_path):
+    make_results(tmp_path / "few", datasets=("a", "b"), seeds=(0,))
+    with pytest.raises(ValueError, match="at least 3 datasets"):
+        over_datasets(_compare(tmp_path / "few").models, "image_AUROC")
+    make_results(tmp_path / "many", datasets="abcdef", seeds=(0,))
+    found = over_datasets(_compare(tmp_path / "many").models, "image_AUROC")
+    assert found.ranks.idxmin() == "Padim" and found.ranks.idxmax() == "Cflow" and found.p_value < 0.05
+    assert "Average ranks: Padim" in str(_tables(tmp_path / "many")["About"])
+
+
+def test_datasets_and_seeds_can_be_chosen_and_wrong_ones_are_refused(tmp_path):
+    make_results(tmp_path, datasets=("a", "b"))
+    table = runs_table(read_records(tmp_path)[0])
+    assert set(choose_runs(table, ["a"], [1, 2])["run_id"]) == {
+        f"{name}-a-{seed}" for name in ("padim", "patchcore", "cflow") for seed in (1, 2)
+    }
+    with pytest.raises(InputError, match="unknown dataset 'c'.*valid: a, b"):
+        choose_runs(table, ["c"])
+    with pytest.raises(InputError, match="unknown seed 9"):
+        choose_runs(table, (), [9])
+
+
+def test_the_summary_marks_what_is_not_fair(tmp_path):
+    leaky = make_run(tmp_path, "x").dataset | {"notes": ["a.png has the content of a training image: a leak (b.png)"]}
+    make_run(tmp_path, "a", "Cflow", dataset="e", metrics={"image_AUROC": 0.5})
+    runs = read_records(tmp_path)[0]
+    table = runs_table(runs)
+    table["leak"] = [leaky["notes"][0] if name == "x" else None for name in table["run_id"]]
+    shown = summary(compare(table)).set_index("Model")
+    assert shown.loc["Padim", "marks"] == "leak" and shown.loc["Cflow", "marks"] == "reduced"
+    assert shown.loc["Padim", "level"] == "the best" and shown.loc["Cflow", "image_AUROC"] == "0.500"
+
+
+def test_without_good_runs_the_sheets_are_empty_but_there(tmp_path):
+    make_run(tmp_path, "bad", status="failed", metrics={}, times={}, error="x")
+    tables = _tables(tmp_path)
+    assert tables["Best models"].empty and len(tables["Failed"]) == 1
+    assert "Comparison d" not in tables and len(tables["About"])
+
+
+def test_names_of_sheets_are_what_a_spreadsheet_allows(tmp_path):
+    for name in ("a/b:c*d" + "x" * 40, "a/b:c*d" + "x" * 41):
+        make_run(tmp_path, f"r{len(name)}", dataset=name)
+    names = [name for name in _tables(tmp_path) if name.startswith("Comparison")]
+    assert len(set(names)) == 2 and all(len(name) <= 31 and not set(name) & set("[]:*?/\\") for name in names)

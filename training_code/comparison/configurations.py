@@ -1,0 +1,202 @@
+"""Runs that differ in their seed alone as one configuration, and the best of each detector.
+
+Configurations are compared within a protocol only: the same images at the same size, thresholds found in the same way.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from training_code import paths
+from training_code.comparison.naming import backbone_name, configuration_name, tell_apart
+from training_code.comparison.scores import Scores, read_scores
+from training_code.comparison.statistics import ALPHA, delong_test, holm
+from training_code.comparison.table import MAIN_METRICS, PROTOCOL, protocol_name
+from training_code.errors import unknown
+from training_code.records.run import METRICS
+
+#: The metric that decides where no other one is named, and the one whose differences DeLong's test judges.
+CRITERION = TESTED = "image_AUROC"
+# Columns that are equal for all runs of a configuration.
+_SAME = ("detector", "backbone", "normalization", "reduced", "leak", "weights")
+#: Columns that lead to files, for those who draw; people have links.
+HIDDEN = ("folder", "dataset_folder", "examples")
+# Costs, and how those of several runs become one.
+_COSTS = {
+    "fit_s": "median",
+    "latency_s": "median",
+    "test_images_per_s": "median",
+    "peak_memory_host_bytes": "max",
+    "peak_memory_gpu_bytes": "max",
+    "checkpoint_bytes": "max",
+}
+
+
+def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame:
+    """Return a row for each configuration and protocol: means and deviations of the metrics over seeds, costs, a run.
+
+    Runs that did not end well, on weights that are not pretrained, or without the criterion take no part.
+
+    Parameters
+    ----------
+    table
+        Of `runs_table`.
+    criterion
+        The metric that decides.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``<metric>`` is the mean over seeds, ``<metric>_sd`` the sample deviation, missing with one seed; ``seeds`` is
+        their number. ``run_id`` is the run whose criterion is nearest to the mean; intervals are that run's. Costs are
+        medians over the runs, of memory and size the largest. Sorted by protocol, the best first; of level
+        ones the faster.
+
+    Raises
+    ------
+    InputError
+        If there is no such metric.
+    """
+    if criterion not in METRICS:
+        raise unknown("criterion", criterion, METRICS)
+    metrics = [name for name in METRICS if name in table]
+    if criterion not in metrics:
+        return pd.DataFrame(columns=["Model", *MAIN_METRICS, *PROTOCOL, "run_id"])
+    able = table[(table["status"] == "ok") & table["pretrained"] & table[criterion].notna()].reset_index(drop=True)
+    if able.empty:
+        return pd.DataFrame(columns=["Model", *MAIN_METRICS, *PROTOCOL, "run_id"])
+    groups = able.groupby([*PROTOCOL, "configuration_key"], sort=False, dropna=False)
+    away = (able[criterion] - groups[criterion].transform("mean")).abs()
+    # Of level runs the first by its name, so that the choice is the same each time.
+    chosen = away.groupby(groups.ngroup()).idxmin()
+    frame = able.loc[chosen].set_index(groups.ngroup()[chosen])
+    number = groups.ngroup()
+    result = pd.DataFrame({"Model": frame["detector"]})
+    for name in metrics:
+        result[name] = able[name].groupby(number).mean()
+        result[f"{name}_sd"] = able[name].groupby(number).std()
+    result["seeds"] = able["seed"].groupby(number).nunique()
+    for name in [*PROTOCOL, *_SAME, *(f"{criterion}_{end}" for end in ("low", "high"))]:
+        if name in frame:
+            result[name] = frame[name]
+    for name, how in _COSTS.items():
+        if name in able:
+            result[name] = able[name].groupby(number).agg(how)
+    result["hardware"] = frame["gpu"].fillna(frame["processor"]).fillna("unknown") if "gpu" in frame else "unknown"
+    result["protocol"] = [
+        protocol_name(*values)
+        for values in zip(frame["image_height"], frame["image_width"], frame["validation_split"], strict=True)
+    ]
+    # A dataset that has changed is another one, although it has kept its name.
+    several = result.groupby("dataset")["dataset_fingerprint"].transform("nunique") > 1
+    result.loc[several, "protocol"] += ", data " + result.loc[several, "dataset_fingerprint"].str[:8]
+    result["run_id"], result["folder"] = frame["run_id"], frame["folder"]
+    result["dataset_folder"] = frame["dataset_folder"]
+    result["examples"], result["configuration_key"] = frame["examples"], frame["configuration_key"]
+    order = [*PROTOCOL, criterion, *(["latency_s"] if "latency_s" in result else []), "run_id"]
+    rising = [name != criterion for name in order]
+    result = result.sort_values(order, ascending=rising, ignore_index=True)
+    _name(result, able)
+    return result
+
+
+def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame:
+    """Return for each protocol and detector the configuration with the highest ``criterion``, in the form people read.
+
+    See `configurations`. Within a dataset and protocol the best detector comes first.
+    """
+    columns = ["Model", *MAIN_METRICS, "dataset", "backbone", "configuration", "seeds"]
+    columns += [f"{name}_sd" for name in MAIN_METRICS] + [f"{criterion}_low", f"{criterion}_high"]
+    columns += ["latency_s", "test_images_per_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
+    columns += ["reduced", "leak", "protocol", "normalization", "hardware", "run_id", "dataset_fingerprint"]
+    # The one that decides is there also if it is none of the main ones.
+    columns[1:1] = [] if criterion in MAIN_METRICS else [criterion]
+    found = configurations(table, criterion)
+    best = found.drop_duplicates([*PROTOCOL, "Model"]) if len(found) else found
+    kept = [*columns, *(name for name in (*PROTOCOL, *HIDDEN) if name in best and name not in columns)]
+    return best.reindex(columns=kept).reset_index(drop=True)
+
+
+def mark_level(
+    models: pd.DataFrame, criterion: str = CRITERION, read: Callable[[str], Scores] | None = None
+) -> tuple[pd.DataFrame, list[str]]:
+    """Add what tells the best of each protocol from the others, by DeLong's test on the test images.
+
+    Added are ``p_against_best``, adjusted by Holm for the number of models in the protocol, and ``level_with_best``,
+    whether the test cannot tell them apart (p at least `ALPHA`). Both are missing where the criterion is not
+    `TESTED`, or the scores of the images are not there. Models are represented by the run in ``run_id``.
+
+    Parameters
+    ----------
+    models
+        Rows of `configurations` or `best_models`, the best of a protocol first.
+    read
+        Returns the scores of a run, given its folder relative to the root; from `SCORES` by default.
+
+    Returns
+    -------
+    tuple
+        The table with both columns, and sentences about scores that could not be read.
+    """
+    read = read or (lambda folder: read_scores(paths.from_root(folder)))
+    models = models.assign(p_against_best=np.nan, level_with_best=None)
+    problems: list[str] = []
+    if criterion != TESTED or models.empty:
+        return models, problems
+
+    def scores(folder: str) -> Scores | None:
+        try:
+            return read(folder)
+        except (OSError, ValueError) as error:
+            problems.append(f"no test of {folder}: {error}")
+            return None
+
+    for _, group in models.groupby(list(PROTOCOL), sort=False, dropna=False):
+        best = scores(group["folder"].iloc[0])
+        if best is None:
+            continue
+        p_values = [np.nan]  # the best itself
+        for folder in group["folder"].iloc[1:]:
+            other = scores(folder)
+            p_values.append(np.nan if other is None else _p_value(best, other))
+        adjusted = holm(p_values)
+        models.loc[group.index, "p_against_best"] = adjusted
+        level = [None if np.isnan(p_value) else bool(p_value >= ALPHA) for p_value in adjusted]
+        models.loc[group.index, "level_with_best"] = pd.Series([True, *level[1:]], group.index, dtype=object)
+    return models, problems
+
+
+def _p_value(first: Scores, second: Scores) -> float:
+    if first.paths != second.paths or not (first.labels == second.labels).all():
+        return np.nan
+    try:
+        return delong_test(first.labels, first.scores, second.scores)[1]
+    except ValueError:  # too few images
+        return np.nan
+
+
+def _name(result: pd.DataFrame, able: pd.DataFrame) -> None:
+    """Add ``configuration``, a name that no other configuration of the protocol, detector and backbone has."""
+    frame = able.set_index("run_id").loc[result["run_id"]]
+    settings = [name for name in able.columns[: able.columns.get_loc("seed")] if name not in ("status", "dataset")]
+    settings += ["train_batch_size", "eval_batch_size", "weights_sha256"]
+    rows = [
+        {name: value for name, value in row.items() if value is not None and value == value}
+        for row in frame[settings].to_dict("records")
+    ]
+    names = [_configuration_name(row) for row in rows]
+    result["configuration"] = names
+    for _, group in result.groupby([*PROTOCOL, "Model", "backbone"], sort=False, dropna=False):
+        if group["configuration"].duplicated().any():
+            result.loc[group.index, "configuration"] = tell_apart(
+                [rows[index] for index in group.index], [names[index] for index in group.index]
+            )
+    result["backbone"] = [backbone_name(name) for name in result["backbone"]]
+
+
+def _configuration_name(row: dict[str, Any]) -> str:
+    if isinstance(row.get("layers"), str):
+        row = row | {"layers": row["layers"].split(", ")}
+    return configuration_name(row["detector"], row)

@@ -1,0 +1,77 @@
+"""What backbones and configurations are called where people read: ``ResNet18``, ``0.1 sampling, 5 neighbors``."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Beginnings of timm's names, the longer ones first, and how they are written.
+_FAMILIES = {
+    "wide_resnet": "Wide ResNet",
+    "cspresnet": "CSPResNet",
+    "cspdarknet": "CSPDarknet",
+    "efficientnetv2": "EfficientNetV2",
+    "efficientnet": "EfficientNet",
+    "mobilenetv3": "MobileNetV3",
+    "convnext": "ConvNeXt",
+    "resnext": "ResNeXt",
+    "resnet": "ResNet",
+    "vit": "ViT",
+}
+# What a configuration is told apart by, for each detector: arguments, and how their values are written.
+_WORDS = {
+    "n_features": "{} features",
+    "layers": "{} layers",
+    "coreset_sampling_ratio": "{} sampling",
+    "num_neighbors": "{} neighbors",
+    "max_epochs": "{} epochs",
+    "width": "width {}",
+    "variant": "{}",
+}
+_TOLD = {
+    "Padim": ("n_features",),
+    "Patchcore": ("layers", "coreset_sampling_ratio", "num_neighbors"),
+    "Cflow": ("max_epochs",),
+    "Dsr": ("width", "max_epochs"),
+    "Draem": ("width", "max_epochs"),
+    "Autoencoder": ("variant", "max_epochs"),
+}
+
+
+def backbone_name(backbone: str | None) -> str:
+    """Return a backbone's name as papers write it; an unknown one as timm does, and nothing for none."""
+    if not isinstance(backbone, str):
+        return ""
+    name, port = backbone.removeprefix("tf_"), "TF " if backbone.startswith("tf_") else ""
+    for beginning, written in _FAMILIES.items():
+        if name.startswith(beginning):
+            first, *others = name.removeprefix(beginning).split("_")
+            rest = [first, *(part if part.isdigit() else part.capitalize() for part in others)]
+            return f"{port}{written}{'-'.join(rest)}"
+    return backbone
+
+
+def configuration_name(detector: str, arguments: Mapping[str, Any]) -> str:
+    """Return what a configuration is told by, without its backbone: ``2 layers, 0.1 sampling, 5 neighbors``."""
+    told = _TOLD.get(detector, [name for name in _WORDS if name in arguments])
+    return ", ".join(_words(name, arguments[name]) for name in told if arguments.get(name) is not None)
+
+
+def tell_apart(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Return names of which no two are equal: those that are get the settings in which they differ."""
+    alike: dict[str, list[int]] = defaultdict(list)
+    for number, name in enumerate(names):
+        alike[name].append(number)
+    told = list(names)
+    for name, numbers in alike.items():
+        keys = dict.fromkeys(key for number in numbers for key in settings[number])
+        differing = [key for key in keys if len({repr(settings[number].get(key)) for number in numbers}) > 1]
+        for number in numbers:
+            given = [f"{key}={settings[number].get(key)}" for key in differing]
+            told[number] = ", ".join(filter(None, [name, *given]))
+    return told
+
+
+def _words(name: str, value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"{len(value)} layer{'' if len(value) == 1 else 's'}" if name == "layers" else ", ".join(map(str, value))
+    return _WORDS[name].format(f"{value:g}" if isinstance(value, float) else value)

@@ -1,0 +1,55 @@
+"""The scores of a run's test images, as it left them."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_code.records.record import SCORES
+
+_COLUMNS = ("path", "defect_type", "label", "score", "prediction")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """N test images: their paths relative to the dataset, in one order for all runs, and what a run says of them."""
+
+    paths: tuple[str, ...]
+    defect_types: tuple[str, ...]
+    labels: NDArray[np.bool_]  # (N,), True for abnormal
+    scores: NDArray[np.float64]  # (N,), higher is more anomalous
+    called: NDArray[np.bool_] | None  # (N,), what is called abnormal; None where no threshold was found
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.paths)
+
+
+def read_scores(folder: Path) -> Scores:
+    """Return the scores of the run in ``folder``, sorted by path.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged; the message says so.
+    OSError
+        If it is not there.
+    """
+    path = folder / SCORES
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    if len(rows) < 2 or tuple(rows[0]) != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
+        raise ValueError(f"{path} is damaged: not a table of {', '.join(_COLUMNS)}")
+    names, types, labels, scores, called = zip(*sorted(rows[1:]), strict=True)
+    try:
+        return Scores(
+            names,
+            types,
+            np.array(labels, dtype=int).astype(bool),
+            np.array(scores, dtype=float),
+            None if "" in called else np.array(called, dtype=int).astype(bool),
+        )
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
