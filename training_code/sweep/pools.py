@@ -10,9 +10,9 @@ from training_code.sweep.file import Resources
 from training_code.sweep.work import Ended, Work, do_work
 
 # Bytes of Ray's store of objects: what goes through it is small but for runs that are sent back, and those it spills.
+_OBJECT_STORE = 100 * 2**20
 # How often Ray is started before that counts as failed.
 _STARTS = 3
-_OBJECT_STORE = 100 * 2**20
 
 
 class LostWorkerError(Exception):
@@ -70,6 +70,8 @@ class InProcess:
 
 def _start_ray(address: str | None, options: dict[str, Any]) -> None:
     """Connect to a cluster, or start Ray on this machine, again if it was too busy for it."""
+    import ray
+
     where = address or "on this machine"
     for attempt in range(1, _STARTS + 1):
         try:
