@@ -3,7 +3,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format notebooks sweep tensorboard compare benchmark clean-cache environment
+.PHONY: help demo test lint format notebooks sweep tensorboard compare report benchmark clean-cache environment
 
 help:  ## print what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ tensorboard: environment  ## learning curves of the runs in the browser; RESULTS
 
 compare: environment  ## gather all runs into models_comparing.xlsx
 	$(RUN) -m training_code.compare
+
+report: environment  ## the same, and one HTML file of tables and pictures (PDF where Chromium or Chrome is there)
+	$(RUN) -m training_code.compare --report
 
 benchmark: environment  ## plain anomalib against this project, most of an hour; DATA= for other images than textures
 	$(RUN) -W ignore -m training_code.benchmark $(if $(DATA),--data $(DATA))

@@ -46,7 +46,7 @@ class Search:
 
 def read_search(path: Path, content: Mapping[str, Any] | None) -> Search:
     """Check the key ``search`` of a sweep file; a mistake is an `InputError` with the valid choices."""
-    from training_code.records.run import METRICS
+    from training_code.records.record import METRICS
 
     if content is None:
         raise InputError(f"{path} has no key search; valid keys in it: {', '.join(SEARCH_KEYS)}")

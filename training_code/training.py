@@ -30,8 +30,9 @@ from training_code.epochs import (
     TensorBoardExtras,
     read_state,
 )
+from training_code.evaluation.collector import PredictionCollector
 from training_code.evaluation.measurement import median_seconds
-from training_code.evaluation.predictions import PredictionCollector, Predictions
+from training_code.evaluation.predictions import Predictions
 from training_code.files import atomic_path
 
 #: What early stopping goes by: the loss on held-out images without defects.

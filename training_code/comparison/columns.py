@@ -1,9 +1,6 @@
 """What the columns of the comparison mean, as the comments of their header cells say."""
 
-import inspect
 import re
-
-from training_code.detectors.registry import DETECTORS
 
 # Beginnings of names, with what they mean; the first one that fits is taken.
 _HELP = {
@@ -70,12 +67,6 @@ _HELP = {
 }
 
 
-def help_for(column: str) -> str:
-    """Return what a column means."""
-    for pattern, text in _HELP.items():
-        if re.fullmatch(pattern, column):
-            return text
-    of = [name for name, entry in DETECTORS.items() if column in inspect.signature(entry.cls).parameters]
-    if of or column in ("max_epochs", "batch_size", "patience"):
-        return f"Argument of {', '.join(of)}." if of else "Argument of training."
-    return "Value of the criterion." if column else ""
+def help_for(column: str, otherwise: str = "Argument of the detector, by anomalib's name.") -> str:
+    """Return what a column means, or ``otherwise`` for one that is not among those that every table has."""
+    return next((text for pattern, text in _HELP.items() if re.fullmatch(pattern, column)), otherwise)

@@ -15,7 +15,7 @@ from training_code.comparison.scores import Scores, read_scores
 from training_code.comparison.statistics import ALPHA, delong_test, holm
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL, protocol_name
 from training_code.errors import unknown
-from training_code.records.run import METRICS
+from training_code.records.record import METRICS
 
 #: The metric that decides where no other one is named, and the one whose differences DeLong's test judges.
 CRITERION = TESTED = "image_AUROC"

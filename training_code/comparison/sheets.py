@@ -17,7 +17,7 @@ from training_code.comparison.statistics import ALPHA, OverDatasets, compare_ove
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL
 from training_code.errors import unknown
 from training_code.evaluation.metrics import BOOTSTRAP_SAMPLES, CONFIDENCE
-from training_code.records.environment import describe_environment, git_commit
+from training_code.records.environment import git_commit
 
 BEST, ALL, FAILED, EXAMPLES, SPEED = "Best models", "All runs", "Failed", "Examples", "Speed and size"
 # Configurations of a detector that a sheet of blocks shows, the best ones.
@@ -232,7 +232,7 @@ def failed(runs: pd.DataFrame, problems: Sequence[str]) -> pd.DataFrame:
 
 def about(comparison: Comparison, results: Path) -> pd.DataFrame:
     """Return what the workbook was made from, how, and what its words mean."""
-    runs, here = comparison.runs, describe_environment()
+    runs = comparison.runs
     counts = ", ".join(f"{count} {status}" for status, count in runs["status"].value_counts().items())
     rows = [
         ("made", datetime.datetime.now().astimezone().isoformat(timespec="seconds")),
@@ -240,9 +240,8 @@ def about(comparison: Comparison, results: Path) -> pd.DataFrame:
         ("not read", f"{len(comparison.problems)}, see {FAILED}" if comparison.problems else "0"),
         ("criterion", f"{comparison.criterion}, mean over seeds, on the test set"),
         ("git commit", git_commit() or "no git repository"),
-        ("versions", ", ".join(f"{name} {version}" for name, version in here["packages"].items())),
-        ("hardware of the runs", "; ".join(_hardware(runs)) or "unknown"),
-        ("hardware of this workbook", f"{here['processor']}, {here['cores']} cores, {here['gpu'] or 'no GPU'}"),
+        ("versions of the runs", "; ".join(_distinct(runs, "versions")) or "unknown"),
+        ("hardware of the runs", "; ".join(_distinct(runs, "processor", "gpu")) or "unknown"),
         (
             "protocol",
             "Runs are ranked together only on the same images (fingerprint) at the same size, with thresholds found in "
@@ -315,14 +314,10 @@ def over_datasets_sentence(comparison: Comparison) -> str:
     )
 
 
-def _hardware(runs: pd.DataFrame) -> list[str]:
-    return sorted(
-        {
-            " with ".join(filter(None, [row.processor, row.gpu]))
-            for row in runs.reindex(columns=["processor", "gpu"]).drop_duplicates().fillna("").itertuples()
-        }
-        - {""}
-    )
+def _distinct(runs: pd.DataFrame, *columns: str) -> list[str]:
+    """Return what occurs in columns, together."""
+    found = runs.reindex(columns=list(columns)).drop_duplicates().fillna("")
+    return sorted({" with ".join(filter(None, values)) for values in found.itertuples(index=False)} - {""})
 
 
 def _blocks(models: pd.DataFrame, criterion: str) -> list[Sheet]:

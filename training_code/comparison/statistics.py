@@ -8,7 +8,6 @@ import pandas as pd
 import scikit_posthocs
 from numpy.typing import NDArray
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 #: What is called distinguishable: p-values below it.
 ALPHA = 0.05
@@ -76,8 +75,9 @@ def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
     """
     adjusted = np.array(p_values, dtype=float)
     present = ~np.isnan(adjusted)
-    if present.any():
-        adjusted[present] = multipletests(adjusted[present], method="holm")[1]
+    order = np.flatnonzero(present)[np.argsort(adjusted[present])]
+    stepped = adjusted[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1)
     return adjusted
 
 

@@ -7,10 +7,9 @@ from typing import Any
 import pandas as pd
 
 from training_code import paths
-from training_code.detectors.registry import DETECTORS
+from training_code.comparison.paper import reduced_settings
 from training_code.files import digest
-from training_code.records.record import CHECKPOINT, EXAMPLES, NOTEBOOK, Record
-from training_code.records.run import METRICS
+from training_code.records.record import CHECKPOINT, EXAMPLES, METRICS, NOTEBOOK, Record
 
 #: The metrics by which people choose, in the order of their table.
 MAIN_METRICS = ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score")
@@ -117,6 +116,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "git_commit": record.git_commit,
         "processor": record.environment.get("processor"),
         "gpu": record.environment.get("gpu"),
+        "versions": ", ".join(f"{name} {version}" for name, version in record.environment.get("packages", {}).items()),
         "error": record.error,
     }
 
@@ -125,16 +125,6 @@ def protocol_name(height: int, width: int, validation_split: float) -> str:
     """Return the protocol of a run as people read it, without its dataset."""
     found = f"thresholds from {validation_split:.0%} held out" if validation_split else "no thresholds"
     return f"{height} × {width}, {found}"
-
-
-def reduced_settings(record: Record) -> str:
-    """Return the arguments that are below the paper's, with both values; nothing for a run in its full setting."""
-    paper = DETECTORS[record.detector].paper if record.detector in DETECTORS else {}
-    return ", ".join(
-        f"{name} {record.arguments[name]:g} of {full:g}"
-        for name, full in paper.items()
-        if record.arguments.get(name) is not None and record.arguments[name] < full
-    )
 
 
 def _cell(value: Any) -> Any:

@@ -4,7 +4,7 @@ import io
 import math
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import copy
 from numbers import Number
 from pathlib import Path
@@ -97,7 +97,8 @@ def _free_name(workbook: Workbook, name: str) -> str:
 def _draw_table(worksheet: Worksheet, sheet: Sheet, additions: Additions, beside: Path) -> None:
     table = additions.add_to(sheet.name, sheet.table, sheet.key)
     names = [str(name) for name in table.columns]
-    _draw_header(worksheet, names)
+    theirs = set(names) - {str(name) for name in sheet.table.columns}
+    _draw_header(worksheet, names, sheet.scales, theirs)
     links = 0
     for column, name in enumerate(names, 1):
         values = table.iloc[:, column - 1]
@@ -150,13 +151,17 @@ def _fit_height(worksheet: Worksheet, row: int) -> None:
     worksheet.row_dimensions[row].height = 15 * lines  # points
 
 
-def _draw_header(worksheet: Worksheet, names: Sequence[str]) -> None:
+def _draw_header(
+    worksheet: Worksheet, names: Sequence[str], values: Sequence[str] = (), theirs: Collection[str] = ()
+) -> None:
+    """Write the header: ``values`` are columns of the criterion, ``theirs`` those that people added."""
     worksheet.append([_clean(name) for name in names])
     for cell, name in zip(worksheet[1], names, strict=True):
         cell.data_type = "s"
         cell.font, cell.fill = Font(bold=True), _HEADER
         cell.alignment = Alignment(vertical="top", wrap_text=True)
-        if text := help_for(name):
+        if name not in theirs:
+            text = help_for(name, *(["Value of the criterion."] if name in values else []))
             cell.comment = Comment(f"{AUTHOR}:\n{text}", AUTHOR, height=110, width=320)
 
 

@@ -62,8 +62,6 @@ class Detector:
         Given arguments, image size and number of training images, raises an `InputError` for what does not fit.
     files
         Given arguments, returns the hashes of the files that the numbers depend on, by argument.
-    paper
-        The paper's values of arguments, below which a run is a reduced one.
     """
 
     cls: type[AnomalibModule]
@@ -77,7 +75,6 @@ class Detector:
     strides: tuple[int, ...] = ()
     check: Callable[[dict[str, Any], tuple[int, int], int], None] = lambda arguments, image_size, images: None
     files: Callable[[dict[str, Any]], dict[str, str]] = lambda arguments: {}
-    paper: dict[str, float] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -111,7 +108,6 @@ DETECTORS: dict[str, Detector] = {
                 "lr": POSITIVE,
             },
             max_epochs=30,
-            paper={"max_epochs": 30, "fiber_sampling_ratio": 1.0},
         ),
         Detector(
             Dsr,
@@ -134,7 +130,6 @@ DETECTORS: dict[str, Detector] = {
             strides=(4, 8),
             check=check_dsr,
             files=files_of_dsr,
-            paper={"max_epochs": 20, "width": 1.0, "embedding_dim": 128, "num_embeddings": 4096},
         ),
         Detector(
             Draem,
@@ -150,7 +145,6 @@ DETECTORS: dict[str, Detector] = {
             normalizes=False,
             check=check_draem,
             files=files_of_draem,
-            paper={"max_epochs": 700, "width": 1.0},
         ),
         Detector(
             Autoencoder,
@@ -179,7 +173,6 @@ DETECTORS: dict[str, Detector] = {
             batch_size=128,
             normalizes=False,
             check=check_autoencoder,
-            paper={"max_epochs": 200, "width": 1.0, "num_crops": 10_000, "crop_size": 128},
         ),
     )
 }

@@ -6,8 +6,6 @@ import subprocess
 from functools import cache
 from importlib.metadata import version
 
-import torch
-
 from training_code import paths
 
 PACKAGES = ("anomalib", "torch", "torchvision", "timm", "lightning", "numpy", "scikit-learn")
@@ -18,6 +16,8 @@ CODE = ("training_code", "inference_code", "pyproject.toml", "constraints.txt")
 @cache
 def describe_environment() -> dict[str, object]:
     """Return versions and hardware as plain data."""
+    import torch  # here, so that whoever only wants the commit does not wait for it
+
     return {
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},

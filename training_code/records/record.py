@@ -19,6 +19,19 @@ KERNEL_LOG = "kernel.log"
 EXAMPLES = "examples"
 TENSORBOARD = "tensorboard"
 
+#: Metrics in the order in which they are shown.
+METRICS = (
+    "image_AUROC",
+    "image_F1Score",
+    "pixel_AUROC",
+    "pixel_F1Score",
+    "image_AUPR",
+    "image_F1Max",
+    "pixel_AUPR",
+    "pixel_AUPRO",
+    "pixel_F1Max",
+)
+
 Status = Literal["ok", "failed", "timeout", "out_of_memory"]
 
 

@@ -7,20 +7,7 @@ from pathlib import Path
 
 from training_code.evaluation.curves import LEARNING_CURVES
 from training_code.evaluation.examples import OVERVIEW
-from training_code.records.record import EXAMPLES, Record
-
-# Metrics in the order in which they are shown; others follow.
-METRICS = (
-    "image_AUROC",
-    "image_F1Score",
-    "pixel_AUROC",
-    "pixel_F1Score",
-    "image_AUPR",
-    "image_F1Max",
-    "pixel_AUPR",
-    "pixel_AUPRO",
-    "pixel_F1Max",
-)
+from training_code.records.record import EXAMPLES, METRICS, Record
 
 
 @dataclass(frozen=True)

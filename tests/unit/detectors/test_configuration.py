@@ -5,6 +5,7 @@ import anomalib.models
 import numpy as np
 import pytest
 
+from training_code.comparison.paper import PAPER
 from training_code.detectors import Cflow, Padim, Patchcore
 from training_code.detectors.configuration import configure
 from training_code.detectors.registry import DETECTORS
@@ -49,8 +50,10 @@ def test_arguments_and_defaults_are_anomalibs(name):
 @pytest.mark.parametrize("name", DETECTORS)
 def test_what_is_checked_and_what_the_papers_have_are_arguments(name):
     entry, arguments = DETECTORS[name], configure(name, {}).arguments
-    assert set(entry.checks) | set(entry.paper) <= set(arguments)
-    assert all(arguments[argument] >= value for argument, value in entry.paper.items()), "defaults are the paper's"
+    assert set(entry.checks) | set(PAPER.get(entry.name, {})) <= set(arguments)
+    assert all(arguments[argument] >= value for argument, value in PAPER.get(entry.name, {}).items()), (
+        "defaults are the paper's"
+    )
 
 
 @pytest.mark.parametrize(
