@@ -6,6 +6,7 @@ left.
 """
 
 import argparse
+import contextlib
 import os
 import random
 import signal
@@ -42,22 +43,35 @@ def main() -> int:
     moments = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
         dataset = make_mvtec(Path(folder) / "tiny")
-        duration = None
-        for number in range(options.count):
-            results = Path(folder) / f"results-{number}"
-            moment = moments.uniform(0, duration or 40)
+        duration, number, sweeps = 40.0, 0, 0
+        while number < options.count:
+            sweeps += 1
+            results = Path(folder) / f"results-{sweeps}"
+            moment = moments.uniform(0, duration)
             begun = time.monotonic()
             stored = kill_and_go_on(dataset, results, moment)
-            duration = max(duration or 0, time.monotonic() - begun - moment)
-            print(f"{number + 1}/{options.count}: killed after {moment:.1f} s with {stored} runs stored; 12 runs ok")
+            took = time.monotonic() - begun
+            if stored is None:
+                duration = took
+                print(f"a sweep came to its end within {took:.1f} s, before it was killed: not counted")
+                continue
+            number += 1
+            duration = max(duration, took - moment)
+            print(f"{number}/{options.count}: killed after {moment:.1f} s with {stored} runs stored; 12 runs ok")
     return 0
 
 
-def kill_and_go_on(dataset: Path, results: Path, moment: float) -> int:
-    """Kill a sweep after ``moment`` seconds, begin it again, check; return how many runs were stored at the kill."""
+def kill_and_go_on(dataset: Path, results: Path, moment: float) -> int | None:
+    """Kill a sweep after ``moment`` seconds, begin it again, check; return how many runs were stored at the kill.
+
+    None if it came to its end before.
+    """
     token = uuid.uuid4().hex
     process = begin(dataset, results, token)
-    time.sleep(moment)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        output, _ = process.communicate(timeout=moment)
+        assert process.returncode == 0, output
+        return None
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     stored = {file: file.read_bytes() for file in (results / "runs").glob(f"*/{RECORD}")}

@@ -12,6 +12,7 @@ import scikit_posthocs
 import seaborn
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from training_code.comparison.scores import Scores
@@ -81,8 +82,10 @@ def draw_curves(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
     if not groups:
         axes[0, 1].axis("off")
         return _say(figure, axes[0, 0], "no scores of both good and defective images")
+    detectors = sorted(best["Model"].unique())  # a detector has its colour and line in every row
     for row, (title, models) in zip(axes, groups, strict=True):
-        for number, (name, found) in enumerate(models):
+        for name, found in models:
+            number = detectors.index(name)
             style = {
                 "label": name,
                 "linestyle": _LINES[number % len(_LINES)],
@@ -129,6 +132,7 @@ def draw_scores(best: pd.DataFrame, scores: dict[str, Scores], thresholds: dict[
             if run_id in thresholds:
                 axis.axvline(thresholds[run_id], color="black", linestyle="--", linewidth=1, label="threshold")
             axis.set_title(name, fontsize="small", parse_math=False)
+            axis.xaxis.set_major_locator(MaxNLocator(3))
             axis.tick_params(labelsize="small")
         row[0].set_ylabel(title.replace(", thresholds", "\nthresholds").replace(", ", "\n", 1), fontsize="small")
     axes[0, 0].legend(fontsize="x-small", frameon=False)
@@ -161,6 +165,8 @@ def draw_front(models: pd.DataFrame, criterion: str) -> Figure:
             1000 * front["latency_s"], front[criterion], where="post", color="0.3", linewidth=1, label="not beaten"
         )
         axis.set(xscale="log", xlabel="milliseconds for an image", ylabel=criterion)
+        for formatter in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+            formatter(LogFormatter(minor_thresholds=(2, 0.5)))  # 20, not 2 × 10¹
         axis.grid(alpha=0.3)
         axis.set_title(f"{dataset}, {protocol}, {hardware}", loc="left", fontsize="medium", parse_math=False)
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)

@@ -14,7 +14,10 @@ from training_code.files import atomic_path, write_text
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _PRINTING = 300  # seconds
 # Tables are wide.
-_PRINTED = "<style>@page { size: A3 landscape; } @media print { .jp-RenderedHTMLCommon { overflow: visible; } }</style>"
+_PRINTED = """<style>
+@page { size: A3 landscape; }
+@media print { img { max-width: 100%; max-height: 240mm; width: auto; break-inside: avoid; } }
+</style>"""
 
 
 def write_html(executed: Path, output: Path) -> None:
