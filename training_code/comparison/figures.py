@@ -210,17 +210,10 @@ def draw_defect_types(table: pd.DataFrame) -> Figure:
 def draw_agreement(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
     """Draw how alike models order the test images: Spearman's rank correlation of their scores."""
     groups = [(title, models) for title, models in _groups(best, scores) if len(models) > 1]
-    columns = min(max(len(groups), 1), 3)
-    rows = -(-max(len(groups), 1) // columns)
-    figure = _figure(4.6 * columns, 3.8 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_visible(False)
+    figure, axes = _grid(len(groups), 4.6, 3.8)
     if not groups:
-        axes[0, 0].set_visible(True)
-        return _say(figure, axes[0, 0], "agreement needs two models on the same images")
-    for axis, (title, models) in zip(axes.flat, groups, strict=False):
-        axis.set_visible(True)
+        return _say(figure, axes[0], "agreement needs two models on the same images")
+    for axis, (title, models) in zip(axes, groups, strict=True):
         frame = pd.DataFrame({name: found.scores for name, found in models})
         square = frame.corr(method="spearman")
         _heat_map(axis, square, ".2f", title, vmin=0, vmax=1)
@@ -230,17 +223,10 @@ def draw_agreement(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
 def draw_hyper_parameters(runs: pd.DataFrame, criterion: str) -> Figure:
     """Draw the criterion over the two arguments that were varied most of each detector, mean over everything else."""
     maps = list(_heat_maps(runs, criterion))[:MOST]
-    columns = min(max(len(maps), 1), 3)
-    rows = -(-max(len(maps), 1) // columns)
-    figure = _figure(4.8 * columns, 3.4 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.set_visible(False)
+    figure, axes = _grid(len(maps), 4.8, 3.4)
     if not maps:
-        axes[0, 0].set_visible(True)
-        return _say(figure, axes[0, 0], "no detector was run with two values of an argument")
-    for axis, (title, square) in zip(axes.flat, maps, strict=False):
-        axis.set_visible(True)
+        return _say(figure, axes[0], "no detector was run with two values of an argument")
+    for axis, (title, square) in zip(axes, maps, strict=True):
         _heat_map(axis, square, ".3f", title)
     return figure
 
@@ -308,6 +294,18 @@ def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height))
     figure.set_layout_engine("constrained")
     return figure
+
+
+def _grid(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel for each of ``count``, at least one, three in a row."""
+    shown = max(count, 1)
+    columns = min(shown, 3)
+    rows = -(-shown // columns)
+    figure = _figure(width * columns, height * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[shown:]:
+        axis.set_visible(False)
+    return figure, axes[:shown]
 
 
 def _say(figure: Figure, axis: Axes, words: str) -> Figure:

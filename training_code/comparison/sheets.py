@@ -1,6 +1,5 @@
 """The sheets of the workbook as tables: what each of them says, whatever it is written to."""
 
-import datetime
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,14 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from training_code import paths
+from training_code.comparison.about import about
 from training_code.comparison.configurations import CRITERION, HIDDEN, TESTED, best_models, configurations, mark_level
+from training_code.comparison.costs import speed_and_size
 from training_code.comparison.effects import effects_of_arguments
-from training_code.comparison.statistics import ALPHA, OverDatasets, compare_over_datasets
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL
 from training_code.errors import unknown
-from training_code.evaluation.metrics import BOOTSTRAP_SAMPLES, CONFIDENCE
-from training_code.records.environment import git_commit
 
 BEST, ALL, FAILED, EXAMPLES, SPEED = "Best models", "All runs", "Failed", "Examples", "Speed and size"
 # Configurations of a detector that a sheet of blocks shows, the best ones.
@@ -150,7 +147,7 @@ def all_sheets(comparison: Comparison, results: Path) -> list[Sheet]:
             "examples",
         ),
         Sheet(FAILED, failed(runs, comparison.problems), key="run_id"),
-        Sheet("About", about(comparison, results), "about"),
+        Sheet("About", about(runs, models, comparison.problems, criterion, results), "about"),
     ]
     return sheets
 
@@ -186,138 +183,12 @@ def by_defect_type(runs: pd.DataFrame, best: pd.DataFrame) -> Sheet:
     return Sheet("By defect type", table.reindex(columns=[*names, "images", *detectors]), scales=tuple(detectors))
 
 
-def speed_and_size(models: pd.DataFrame, criterion: str) -> pd.DataFrame:
-    """Return accuracy beside what it costs, and which configurations are beaten by no other one in both.
-
-    Fronts are told within a protocol, that of latency also within the same hardware: a configuration is on it if every
-    faster (or smaller) one has a lower criterion.
-    """
-    columns = ["dataset", "protocol", "Model", "backbone", "configuration", criterion, f"{criterion}_sd", "latency_s"]
-    columns += ["test_images_per_s", "fit_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
-    table = models.reindex(columns=[*columns, "hardware", "run_id", "dataset_fingerprint"])
-    groups = models.reindex(columns=list(PROTOCOL))
-    for cost, name in (
-        ("latency_s", "fastest"),
-        ("peak_memory_host_bytes", "least memory"),
-        ("checkpoint_bytes", "smallest"),
-    ):
-        by = [*groups.columns, *(["hardware"] if cost != "checkpoint_bytes" else [])]
-        front: dict[Any, bool | None] = {}
-        for _, group in table.assign(**groups).groupby(by, sort=False, dropna=False):
-            front |= dict(zip(group.index, on_front(group[cost], group[criterion]), strict=True))
-        table[name] = pd.Series(front, dtype=object)
-    order = ["dataset", "protocol", "hardware", "latency_s"]
-    return table.dropna(axis="columns", how="all").sort_values(order, ignore_index=True) if len(table) else table
-
-
-def on_front(cost: pd.Series, value: pd.Series) -> list[bool | None]:
-    """Return for each model whether no other one has a higher value at no higher cost; None where a cost is missing."""
-    best, front = -np.inf, dict.fromkeys(cost.index[cost.notna()], False)
-    order = (
-        pd.DataFrame({"cost": cost, "value": value}).dropna().sort_values(["cost", "value"], ascending=[True, False])
-    )
-    for index, row in order.iterrows():
-        if row["value"] > best:
-            best, front[index] = row["value"], True
-    return [front.get(index) for index in cost.index]
-
-
 def failed(runs: pd.DataFrame, problems: Sequence[str]) -> pd.DataFrame:
     """Return what failed and what could not be read, with the reason."""
     columns = ["run_id", "status", "dataset", "detector", "backbone", "error", "started", "finished", "notebook"]
     bad = runs.loc[runs["status"] != "ok"].reindex(columns=columns)
     unread = pd.DataFrame([{"status": "not read", "error": problem} for problem in problems], columns=columns)
     return pd.concat([bad.astype(object), unread.astype(object)], ignore_index=True)
-
-
-def about(comparison: Comparison, results: Path) -> pd.DataFrame:
-    """Return what the workbook was made from, how, and what its words mean."""
-    runs = comparison.runs
-    counts = ", ".join(f"{count} {status}" for status, count in runs["status"].value_counts().items())
-    rows = [
-        ("made", datetime.datetime.now().astimezone().isoformat(timespec="seconds")),
-        ("runs", f"{len(runs)} in {paths.relative_to_root(results)}: {counts or 'none'}"),
-        ("not read", f"{len(comparison.problems)}, see {FAILED}" if comparison.problems else "0"),
-        ("criterion", f"{comparison.criterion}, mean over seeds, on the test set"),
-        ("git commit", git_commit() or "no git repository"),
-        ("versions of the runs", "; ".join(_distinct(runs, "versions")) or "unknown"),
-        ("hardware of the runs", "; ".join(_distinct(runs, "processor", "gpu")) or "unknown"),
-        (
-            "protocol",
-            "Runs are ranked together only on the same images (fingerprint) at the same size, with thresholds found in "
-            "the same way. Random weights are not ranked.",
-        ),
-        (
-            "thresholds",
-            "F1Score: at a threshold found on held-out defect-free images and synthetic anomalies in them, never on "
-            "the test set. F1Max: at the best threshold for the test set, an oracle that no user has.",
-        ),
-        (
-            "seeds",
-            "Metrics of models are means over runs that differ in their seed alone; _sd is their sample deviation, "
-            "blank with one seed. run_id names the run nearest to the mean.",
-        ),
-        (
-            "intervals",
-            f"_low and _high: {CONFIDENCE:.0%} percentile intervals of {BOOTSTRAP_SAMPLES} bootstrap samples of the "
-            "test images of that run.",
-        ),
-        (
-            "level with the best",
-            f"DeLong's test of {TESTED} on the same test images, p adjusted by Holm for the number of models in the "
-            f"table: TRUE where p is at least {ALPHA}. The best was chosen on the same images, so differences are "
-            "flattered. Only told where the criterion is that metric.",
-        ),
-        ("over datasets", over_datasets_sentence(comparison)),
-        ("reduced", "Settings below the paper's, for a processor: such a model is not what its detector can do."),
-        ("leak", "A test image is also a training image: the metrics of that dataset are too good."),
-        ("latency_s", "Seconds for one image from the resized image to its map, nothing shared; see hardware."),
-        ("fastest, least memory, smallest", "TRUE where no model of the same protocol is better at no higher cost."),
-        (
-            "notes",
-            "Columns that you add, a column notes for instance, their order, and sheets of your own are kept when this "
-            "file is made again.",
-        ),
-    ]
-    return pd.DataFrame(rows, columns=["what", "value"])
-
-
-def over_datasets(models: pd.DataFrame, criterion: str, test: str = "nemenyi") -> OverDatasets:
-    """Rank detectors over datasets, each by the configuration with the best mean over them.
-
-    Raises
-    ------
-    ValueError
-        If there are too few datasets, or detectors that were run on all of them in the same configuration.
-    """
-    if models.empty:
-        raise ValueError("there are no models to compare")
-    places = models[["dataset", "dataset_fingerprint", "protocol"]].astype(str).agg(" ".join, axis=1)
-    square = models.assign(place=places).pivot_table(
-        index=["Model", "configuration_key"], columns="place", values=criterion
-    )
-    complete = square.dropna()
-    best = complete.groupby(level="Model").apply(lambda rows: rows.loc[rows.mean(axis=1).idxmax()])
-    return compare_over_datasets(best.T if len(best) else pd.DataFrame(index=square.columns), test)
-
-
-def over_datasets_sentence(comparison: Comparison) -> str:
-    """Say what ranks over datasets tell, or why they tell nothing."""
-    try:
-        found = over_datasets(comparison.models, comparison.criterion)
-    except ValueError as error:
-        return str(error)
-    ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in found.ranks.items())
-    return (
-        f"Average ranks: {ranks}. Friedman p = {found.p_value:.3g}; ranks nearer than {found.critical_difference:.2f} "
-        f"are not distinguishable (Nemenyi, {ALPHA})."
-    )
-
-
-def _distinct(runs: pd.DataFrame, *columns: str) -> list[str]:
-    """Return what occurs in columns, together."""
-    found = runs.reindex(columns=list(columns)).drop_duplicates().fillna("")
-    return sorted({" with ".join(filter(None, values)) for values in found.itertuples(index=False)} - {""})
 
 
 def _blocks(models: pd.DataFrame, criterion: str) -> list[Sheet]:

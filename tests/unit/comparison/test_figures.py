@@ -6,8 +6,10 @@ import pytest
 from helpers.results import make_results, make_run
 
 from training_code.comparison import figures
+from training_code.comparison.costs import speed_and_size
 from training_code.comparison.gallery import disagreements, draw_gallery, load_scores, missed_by_all
-from training_code.comparison.sheets import by_defect_type, compare, over_datasets, speed_and_size
+from training_code.comparison.ranks import over_datasets
+from training_code.comparison.sheets import by_defect_type, compare
 from training_code.comparison.table import runs_table
 from training_code.records.record import read_records
 

@@ -3,8 +3,10 @@ import pandas as pd
 import pytest
 from helpers.results import DETECTORS, make_results, make_run
 
+from training_code.comparison.costs import on_front
 from training_code.comparison.effects import effects_of_arguments
-from training_code.comparison.sheets import all_sheets, choose_runs, compare, on_front, over_datasets, summary
+from training_code.comparison.ranks import over_datasets
+from training_code.comparison.sheets import all_sheets, choose_runs, compare, summary
 from training_code.comparison.table import runs_table
 from training_code.errors import InputError
 from training_code.records.record import read_records
@@ -88,7 +90,16 @@ def test_detectors_are_ranked_over_datasets_where_there_are_enough(tmp_path):
     make_results(tmp_path / "many", datasets="abcdef", seeds=(0,))
     found = over_datasets(_compare(tmp_path / "many").models, "image_AUROC")
     assert found.ranks.idxmin() == "Padim" and found.ranks.idxmax() == "Cflow" and found.p_value < 0.05
-    assert "Average ranks: Padim" in str(_tables(tmp_path / "many")["About"])
+    assert "Average ranks: Padim" in _tables(tmp_path / "many")["About"].to_csv()
+
+
+def test_a_dataset_counts_once_however_many_image_sizes_it_was_run_at(tmp_path):
+    make_results(tmp_path, datasets="abc", seeds=(0,))
+    for dataset in "abc":
+        make_run(tmp_path, f"large-{dataset}", dataset=dataset, identity={"image_size": (128, 128)})
+    found = over_datasets(_compare(tmp_path).models, "image_AUROC")
+    assert len(found.ranks) == 3 and found.ranks.sum() == pytest.approx(6)
+    assert found.critical_difference == pytest.approx(2.343 * np.sqrt(3 * 4 / (6 * 3)), abs=2e-3)  # Demšar's table 5
 
 
 def test_datasets_and_seeds_can_be_chosen_and_wrong_ones_are_refused(tmp_path):

@@ -1,0 +1,44 @@
+"""Accuracy beside what it costs."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from training_code.comparison.table import PROTOCOL
+
+
+def speed_and_size(models: pd.DataFrame, criterion: str) -> pd.DataFrame:
+    """Return accuracy beside what it costs, and which configurations are beaten by no other one in both.
+
+    Fronts are told within a protocol, that of latency also within the same hardware: a configuration is on it if every
+    faster (or smaller) one has a lower criterion.
+    """
+    columns = ["dataset", "protocol", "Model", "backbone", "configuration", criterion, f"{criterion}_sd", "latency_s"]
+    columns += ["test_images_per_s", "fit_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
+    table = models.reindex(columns=[*columns, "hardware", "run_id", "dataset_fingerprint"])
+    groups = models.reindex(columns=list(PROTOCOL))
+    for cost, name in (
+        ("latency_s", "fastest"),
+        ("peak_memory_host_bytes", "least memory"),
+        ("checkpoint_bytes", "smallest"),
+    ):
+        by = [*groups.columns, *(["hardware"] if cost != "checkpoint_bytes" else [])]
+        front: dict[Any, bool | None] = {}
+        for _, group in table.assign(**groups).groupby(by, sort=False, dropna=False):
+            front |= dict(zip(group.index, on_front(group[cost], group[criterion]), strict=True))
+        table[name] = pd.Series(front, dtype=object)
+    order = ["dataset", "protocol", "hardware", "latency_s"]
+    return table.dropna(axis="columns", how="all").sort_values(order, ignore_index=True) if len(table) else table
+
+
+def on_front(cost: pd.Series, value: pd.Series) -> list[bool | None]:
+    """Return for each model whether no other one has a higher value at no higher cost; None where a cost is missing."""
+    best, front = -np.inf, dict.fromkeys(cost.index[cost.notna()], False)
+    order = (
+        pd.DataFrame({"cost": cost, "value": value}).dropna().sort_values(["cost", "value"], ascending=[True, False])
+    )
+    for index, row in order.iterrows():
+        if row["value"] > best:
+            best, front[index] = row["value"], True
+    return [front.get(index) for index in cost.index]
