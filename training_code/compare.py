@@ -3,9 +3,14 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from training_code import paths
 from training_code.errors import InputError, run_command
+
+if TYPE_CHECKING:
+    from training_code.comparison.sheets import Comparison, Sheet
+    from training_code.records.record import Record
 
 NOTEBOOK = "30_results.ipynb"
 
@@ -78,14 +83,14 @@ def _execute(results: Path, output: Path, options: argparse.Namespace) -> Path:
     return executed
 
 
-def _print_best(comparison) -> None:  # noqa: ANN001 - importing its type would take the time that --help saves
+def _print_best(comparison: "Comparison") -> None:
     from training_code.comparison.sheets import summary
 
     print(f"best of each detector by {comparison.criterion}, out of {len(comparison.runs)} runs:")
     print(summary(comparison).to_string(index=False))
 
 
-def _export(sheets: list, options: argparse.Namespace) -> int:
+def _export(sheets: list["Sheet"], options: argparse.Namespace) -> int:
     from training_code.comparison.export import export, write_export
 
     content = export(sheets, options.sheet, options.format)
@@ -99,7 +104,7 @@ def _export(sheets: list, options: argparse.Namespace) -> int:
     return 0
 
 
-def _log_to_mlflow(runs: list, uri: str, results: Path) -> int:
+def _log_to_mlflow(runs: list[tuple[Path, "Record"]], uri: str, results: Path) -> int:
     from training_code.comparison.tracking import log_runs
 
     folder = results / "mlflow"

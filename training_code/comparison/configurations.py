@@ -3,7 +3,6 @@
 Configurations are compared within a protocol only: the same images at the same size, thresholds found in the same way.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,10 +18,11 @@ from training_code.records.record import METRICS
 
 #: The metric that decides where no other one is named, and the one whose differences DeLong's test judges.
 CRITERION = TESTED = "image_AUROC"
-# Columns that are equal for all runs of a configuration.
-_SAME = ("detector", "backbone", "normalization", "reduced", "leak", "weights")
 #: Columns that lead to files, for those who draw; people have links.
 HIDDEN = ("folder", "dataset_folder", "examples")
+# What a configuration takes from the run that stands for it.
+_OF_THE_RUN = ("detector", *PROTOCOL, "backbone", "normalization", "reduced", "leak", "weights", "run_id")
+_OF_THE_RUN += ("configuration_key", *HIDDEN)
 # Costs, and how those of several runs become one.
 _COSTS = {
     "fit_s": "median",
@@ -61,44 +61,29 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
     """
     if criterion not in METRICS:
         raise unknown("criterion", criterion, METRICS)
-    metrics = [name for name in METRICS if name in table]
-    if criterion not in metrics:
-        return pd.DataFrame(columns=["Model", *MAIN_METRICS, *PROTOCOL, "run_id"])
-    able = table[(table["status"] == "ok") & table["pretrained"] & table[criterion].notna()].reset_index(drop=True)
+    able = table[:0]
+    if criterion in table:
+        able = table[(table["status"] == "ok") & table["pretrained"] & table[criterion].notna()].reset_index(drop=True)
     if able.empty:
         return pd.DataFrame(columns=["Model", *MAIN_METRICS, *PROTOCOL, "run_id"])
-    groups = able.groupby([*PROTOCOL, "configuration_key"], sort=False, dropna=False)
-    away = (able[criterion] - groups[criterion].transform("mean")).abs()
-    # Of level runs the first by its name, so that the choice is the same each time.
-    chosen = away.groupby(groups.ngroup()).idxmin()
-    frame = able.loc[chosen].set_index(groups.ngroup()[chosen])
-    number = groups.ngroup()
-    result = pd.DataFrame({"Model": frame["detector"]})
-    for name in metrics:
-        result[name] = able[name].groupby(number).mean()
-        result[f"{name}_sd"] = able[name].groupby(number).std()
+    number = able.groupby([*PROTOCOL, "configuration_key"], sort=False, dropna=False).ngroup()
+    nearest = (able[criterion] - able[criterion].groupby(number).transform("mean")).abs().groupby(number).idxmin()
+    run = able.loc[nearest].set_axis(nearest.index)  # that stands for each configuration
+    result = run[[name for name in _OF_THE_RUN if name in run]].rename(columns={"detector": "Model"})
+    for end in ("low", "high"):
+        result[f"{criterion}_{end}"] = run.get(f"{criterion}_{end}")
+    for name in (name for name in METRICS if name in able):
+        result[name], result[f"{name}_sd"] = able[name].groupby(number).mean(), able[name].groupby(number).std()
     result["seeds"] = able["seed"].groupby(number).nunique()
-    for name in [*PROTOCOL, *_SAME, *(f"{criterion}_{end}" for end in ("low", "high"))]:
-        if name in frame:
-            result[name] = frame[name]
     for name, how in _COSTS.items():
         if name in able:
             result[name] = able[name].groupby(number).agg(how)
-    result["hardware"] = frame["gpu"].fillna(frame["processor"]).fillna("unknown") if "gpu" in frame else "unknown"
-    result["protocol"] = [
-        protocol_name(*values)
-        for values in zip(frame["image_height"], frame["image_width"], frame["validation_split"], strict=True)
-    ]
-    # A dataset that has changed is another one, although it has kept its name.
-    several = result.groupby("dataset")["dataset_fingerprint"].transform("nunique") > 1
-    result.loc[several, "protocol"] += ", data " + result.loc[several, "dataset_fingerprint"].str[:8]
-    result["run_id"], result["folder"] = frame["run_id"], frame["folder"]
-    result["dataset_folder"] = frame["dataset_folder"]
-    result["examples"], result["configuration_key"] = frame["examples"], frame["configuration_key"]
+    result["hardware"] = run["gpu"].fillna(run["processor"]).fillna("unknown")
+    result["protocol"] = _protocols(run)
     order = [*PROTOCOL, criterion, *(["latency_s"] if "latency_s" in result else []), "run_id"]
-    rising = [name != criterion for name in order]
-    result = result.sort_values(order, ascending=rising, ignore_index=True)
-    _name(result, able)
+    result = result.sort_values(order, ascending=[name != criterion for name in order], ignore_index=True)
+    result["configuration"] = _names(result, able)
+    result["backbone"] = [backbone_name(name) for name in result["backbone"]]
     return result
 
 
@@ -119,9 +104,7 @@ def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame
     return best.reindex(columns=kept).reset_index(drop=True)
 
 
-def mark_level(
-    models: pd.DataFrame, criterion: str = CRITERION, read: Callable[[str], Scores] | None = None
-) -> tuple[pd.DataFrame, list[str]]:
+def mark_level(models: pd.DataFrame, criterion: str = CRITERION) -> tuple[pd.DataFrame, list[str]]:
     """Add what tells the best of each protocol from the others, by DeLong's test on the test images.
 
     Added are ``p_against_best``, adjusted by Holm for the number of models in the protocol, and ``level_with_best``,
@@ -132,15 +115,12 @@ def mark_level(
     ----------
     models
         Rows of `configurations` or `best_models`, the best of a protocol first.
-    read
-        Returns the scores of a run, given its folder relative to the root; from `SCORES` by default.
 
     Returns
     -------
     tuple
         The table with both columns, and sentences about scores that could not be read.
     """
-    read = read or (lambda folder: read_scores(paths.from_root(folder)))
     models = models.assign(p_against_best=np.nan, level_with_best=None)
     problems: list[str] = []
     if criterion != TESTED or models.empty:
@@ -148,7 +128,7 @@ def mark_level(
 
     def scores(folder: str) -> Scores | None:
         try:
-            return read(folder)
+            return read_scores(paths.from_root(folder))
         except (OSError, ValueError) as error:
             problems.append(f"no test of {folder}: {error}")
             return None
@@ -177,23 +157,27 @@ def _p_value(first: Scores, second: Scores) -> float:
         return np.nan
 
 
-def _name(result: pd.DataFrame, able: pd.DataFrame) -> None:
-    """Add ``configuration``, a name that no other configuration of the protocol, detector and backbone has."""
-    frame = able.set_index("run_id").loc[result["run_id"]]
+def _protocols(run: pd.DataFrame) -> pd.Series:
+    """Return the name of each run's protocol, and of its data where a dataset has changed and kept its name."""
+    values = zip(run["image_height"], run["image_width"], run["validation_split"], strict=True)
+    names = pd.Series([protocol_name(*each) for each in values], run.index)
+    several = run.groupby("dataset")["dataset_fingerprint"].transform("nunique") > 1
+    return names.where(~several, names + ", data " + run["dataset_fingerprint"].str[:8])
+
+
+def _names(result: pd.DataFrame, able: pd.DataFrame) -> pd.Series:
+    """Return for each configuration a name that no other one of its protocol, detector and backbone has."""
     settings = [name for name in able.columns[: able.columns.get_loc("seed")] if name not in ("status", "dataset")]
     settings += ["train_batch_size", "eval_batch_size", "weights_sha256"]
     rows = [
         {name: value for name, value in row.items() if value is not None and value == value}
-        for row in frame[settings].to_dict("records")
+        for row in able.set_index("run_id").loc[result["run_id"], settings].to_dict("records")
     ]
-    names = [_configuration_name(row) for row in rows]
-    result["configuration"] = names
-    for _, group in result.groupby([*PROTOCOL, "Model", "backbone"], sort=False, dropna=False):
-        if group["configuration"].duplicated().any():
-            result.loc[group.index, "configuration"] = tell_apart(
-                [rows[index] for index in group.index], [names[index] for index in group.index]
-            )
-    result["backbone"] = [backbone_name(name) for name in result["backbone"]]
+    names = pd.Series([_configuration_name(row) for row in rows], result.index)
+    for index in result.groupby([*PROTOCOL, "Model", "backbone"], sort=False, dropna=False).groups.values():
+        if names[index].duplicated().any():
+            names[index] = tell_apart([rows[place] for place in index], names[index].tolist())
+    return names
 
 
 def _configuration_name(row: dict[str, Any]) -> str:
