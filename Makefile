@@ -1,5 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
+# Two test files at a time.
+PYTEST ?= -n 2 --dist loadfile
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help

@@ -102,7 +102,7 @@ def test_one_failing_job_never_costs_another_one(sweep):
     ]
     good = {"notebook": "good.ipynb", "select": {"n_features": 20}, "vary": {"n_features": [*range(1, 9)]}}
     more = {"resources": {"memory": 4}, "group": "backbone"}
-    status, output, results = sweep([*bad, good], timeout=20, **more)
+    status, output, results = sweep([*bad, good], timeout=45, **more)
     assert status == 1, output
     assert "12 jobs: 8 ok, 2 failed, 1 timeout, 1 out_of_memory" in output, output
     records = {record.arguments["n_features"]: record for record in _records(results).values()}
@@ -110,7 +110,7 @@ def test_one_failing_job_never_costs_another_one(sweep):
     expected = {
         31: ("failed", "RuntimeError: the cell is broken"),
         32: ("failed", "the kernel died with exit status 9"),
-        33: ("timeout", "a cell took longer than 20 s"),
+        33: ("timeout", "a cell took longer than 45 s"),
         34: ("out_of_memory", "it used more than 4 GiB"),
     }
     for number, (ended, words) in expected.items():

@@ -12,7 +12,7 @@ from training_code.sweep.work import Ended, Work, do_work
 # Bytes of Ray's store of objects: what goes through it is small but for runs that are sent back, and those it spills.
 _OBJECT_STORE = 100 * 2**20
 # How often Ray is started before that counts as failed.
-_STARTS = 3
+_STARTS = 5
 
 
 class LostWorkerError(Exception):
@@ -75,7 +75,8 @@ def _start_ray(address: str | None, options: dict[str, Any]) -> None:
     where = address or "on this machine"
     for attempt in range(1, _STARTS + 1):
         try:
-            ray.init(address=address, **options)
+            # Without an address Ray would join whatever cluster happens to run on this machine.
+            ray.init(address=address or "local", **options)
             return
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InputError(f"the Ray cluster {where} cannot be reached: {error}") from error
