@@ -76,10 +76,12 @@ def _execute(results: Path, output: Path, options: argparse.Namespace) -> Path:
     executed = results / NOTEBOOK
     parameters = {"results": str(results), "workbook": str(output), "criterion": options.criterion}
     parameters |= {"datasets": options.dataset, "seeds": options.seed}
+    log = executed.with_suffix(".log")
     try:
-        execute_notebook(paths.NOTEBOOKS / NOTEBOOK, executed, parameters)
+        execute_notebook(paths.NOTEBOOKS / NOTEBOOK, executed, parameters, log=log)
     except NotebookError as error:
-        raise InputError(f"{NOTEBOOK} stopped: {error} (see {executed})") from error
+        raise InputError(f"{NOTEBOOK} stopped: {error} (see {executed} and {log.name})") from error
+    log.unlink(missing_ok=True)
     return executed
 
 
