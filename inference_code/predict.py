@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     # Only now, so that --help and wrong arguments are answered at once: these bring anomalib and torch.
     from tqdm import tqdm
 
-    from inference_code.predictor import Predictor
+    from inference_code.predictor import Failure, Predictor
     from inference_code.visualization import overlay
     from training_code.data.walk import find_images
 
@@ -37,11 +37,10 @@ def main(arguments: list[str]) -> int:
         writer = csv.DictWriter(table, FIELDS)
         writer.writeheader()
         for number, path in enumerate(tqdm(images, unit="image", disable=None), 1):
-            try:
-                (prediction,) = predictor.predict([path])
-            except InputError as error:
+            (prediction,) = predictor.predict([path])
+            if isinstance(prediction, Failure):
                 unreadable += 1
-                print(f"error: {error}", file=sys.stderr)
+                print(f"error: {prediction.reason}", file=sys.stderr)
                 continue
             picture = f"{number:05d}_{path.stem}.png"
             overlay(path, prediction.anomaly_map, predictor.record.thresholds["pixel"]).save(options.output / picture)
