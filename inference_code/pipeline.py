@@ -14,6 +14,8 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 # Seconds after which a thread that waits looks whether it is still wanted.
 _PATIENCE = 0.1
+# Seconds that a source gets to come to its end, so that no camera is being read when the program ends.
+_GRACE = 1.0
 
 
 class Batches(Generic[Item, Made]):
@@ -66,6 +68,7 @@ class Batches(Generic[Item, Made]):
                 raise self._error
         finally:
             self._stop.set()
+            walker.join(_GRACE)
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _walk(self, pool: ThreadPoolExecutor) -> None:

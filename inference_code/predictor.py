@@ -83,14 +83,20 @@ class Predictor:
         The fitted detector, in eval mode.
     record
         The record of its run.
+    folder
+        The folder of its run.
+
+    Attributes
+    ----------
     thresholds
-        Raw scores from which on an image and a pixel are abnormal; those of the run by default.
+        Raw scores from which on an image and a pixel are abnormal; those of the run unless others are set.
     """
 
-    def __init__(self, detector: AnomalibModule, record: Record, thresholds: Thresholds | None = None) -> None:
+    def __init__(self, detector: AnomalibModule, record: Record, folder: Path) -> None:
         self.detector = detector
         self.record = record
-        self.thresholds = thresholds or Thresholds(record.thresholds.get("image"), record.thresholds.get("pixel"))
+        self.folder = folder
+        self.thresholds = Thresholds(record.thresholds.get("image"), record.thresholds.get("pixel"))
         self.image_size: tuple[int, int] = tuple(record.identity["image_size"])
 
     @classmethod
@@ -154,7 +160,7 @@ class Predictor:
         except Exception as error:  # torch names each tensor that is missing or of another shape
             reason = str(error).strip().splitlines()[-1].strip()
             raise InputError(f"{checkpoint} does not fit the configuration of its run: {reason}") from error
-        return cls(detector.to(place).eval(), record)
+        return cls(detector.to(place).eval(), record, folder)
 
     def predict(self, images: Iterable[Source], batch_size: int = BATCH_SIZE) -> Iterator[Prediction | Failure]:
         """Predict images in their order; what cannot be read becomes a `Failure` and does not stop the others.
