@@ -1,56 +1,196 @@
-"""``python -m inference_code.predict RUN SOURCE --output DIR``: scores and pictures of new images."""
+"""``python -m inference_code.predict RUN SOURCE --output DIR``: scores, masks and pictures of new images."""
 
 import argparse
-import csv
+import math
 import sys
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from training_code.errors import InputError, run_command
 
-FIELDS = ("path", "score", "abnormal", "picture")
+if TYPE_CHECKING:
+    from inference_code.output import Output
+    from inference_code.predictor import Predictor
+    from inference_code.sources import FrameSource
+    from training_code.evaluation.thresholds import Thresholds
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status, 1 if an image could not be read."""
-    parser = argparse.ArgumentParser(prog="python -m inference_code.predict", description=__doc__)
-    parser.add_argument("run", help="the id or folder of a run, or best")
-    parser.add_argument("source", type=Path, help="an image or a folder of images")
-    parser.add_argument("--output", type=Path, required=True, help="folder for predictions.csv and the pictures")
-    parser.add_argument("--results", default="results", help="folder with the runs (default: results)")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
+    for name, least in (("batch_size", 1), ("max_latency", 0), ("reconnect", 0), ("dilate", 0), ("min_area", 0)):
+        if not getattr(options, name) >= least:
+            raise InputError(f"--{name.replace('_', '-')} is {getattr(options, name)}; valid: {least} or more")
 
-    # Only now, so that --help and wrong arguments are answered at once: these bring anomalib and torch.
+    # Only now, so that --help and wrong arguments are answered at once: these bring OpenCV, anomalib and torch.
+    from inference_code.sources import open_source
+
+    written = [options.output / name for name in ("overlays", "masks")]
+    source = open_source(options.source, options.watch, written, options.reconnect)
+
+    from inference_code.output import Drawing, Output
+    from inference_code.predictor import Predictor
+
+    predictor = Predictor.load(
+        options.run,
+        options.results,
+        options.device,
+        options.precision,
+        options.dataset,
+        options.criterion,
+        options.trust_changed,
+    )
+    predictor.thresholds = choose_thresholds(predictor, options.threshold, options.pixel_threshold)
+    drawing = Drawing(not options.no_pictures, options.dilate, options.min_area)
+    output = Output(options.output, drawing, predictor.record.dataset.get("bits", 16))
+    start = time.monotonic()
+    with output:
+        dropped = follow(predictor, source, output, options.batch_size, options.max_latency)
+    _summarise(predictor, source, output, time.monotonic() - start, dropped)
+    return 1 if output.failed or source.problem else 0
+
+
+def follow(predictor: "Predictor", source: "FrameSource", output: "Output", batch_size: int, max_latency: float) -> int:
+    """Predict what a source gives: images are read, predicted and written at the same time; return how many were late.
+
+    Parameters
+    ----------
+    max_latency
+        Seconds from which on frames of live sources are dropped.
+    """
     from tqdm import tqdm
 
-    from inference_code.predictor import Predictor
-    from inference_code.visualization import overlay
-    from training_code.data.walk import find_images
+    from inference_code.images import Prepared
+    from inference_code.output import make_result
+    from inference_code.pipeline import Batches
 
-    images = find_images(options.source) if options.source.is_dir() else [options.source]
-    images = [path for path in images if not path.resolve().is_relative_to(options.output.resolve())]
-    if not images or not images[0].exists():
-        raise InputError(f"there is no image {options.source}")
-    predictor = Predictor.load(options.run, options.results)
-    options.output.mkdir(parents=True, exist_ok=True)
-    unreadable = 0
-    with open(options.output / "predictions.csv", "w", newline="", encoding="utf-8") as table:
-        writer = csv.DictWriter(table, FIELDS)
-        writer.writeheader()
-        for number, path in enumerate(tqdm(images, unit="image", disable=None), 1):
-            try:
-                (prediction,) = predictor.predict([path])
-            except InputError as error:
-                unreadable += 1
-                print(f"error: {error}", file=sys.stderr)
-                continue
-            picture = f"{number:05d}_{path.stem}.png"
-            overlay(path, prediction.anomaly_map, predictor.record.thresholds["pixel"]).save(options.output / picture)
-            abnormal = "" if prediction.abnormal is None else int(prediction.abnormal)
-            writer.writerow({"path": path, "score": repr(prediction.score), "abnormal": abnormal, "picture": picture})
-            table.flush()  # what was predicted is there, whatever happens next
-    print(f"{len(images) - unreadable} images predicted with {predictor.record.run_id}, {unreadable} unreadable")
-    print(f"written: {options.output / 'predictions.csv'} and a picture for each image")
-    return 1 if unreadable else 0
+    batches = Batches(
+        source,
+        lambda frame: predictor.prepare(frame.image),
+        batch_size,
+        fill=not source.endless,
+        drop_after=max_latency if source.live else None,
+    )
+    try:
+        with tqdm(total=source.total, unit="image", disable=None) as progress:
+            for batch in batches:
+                predictions = iter(predictor.infer([made for _, made, _ in batch if isinstance(made, Prepared)]))
+                for frame, made, came in batch:
+                    if isinstance(made, InputError):
+                        progress.write(f"error: {made}", file=sys.stderr)
+                    found = next(predictions) if isinstance(made, Prepared) else None
+                    output.put(make_result(frame, came, made, found))
+                progress.update(len(batch))
+    except KeyboardInterrupt:
+        if not source.endless:  # nothing else ends those that have no end of their own
+            raise
+    return batches.dropped
+
+
+def choose_thresholds(predictor: "Predictor", image: str | None, pixel: float | None) -> "Thresholds":
+    """Return the thresholds that are asked for, those of the run where none is.
+
+    Parameters
+    ----------
+    image
+        A raw score, or a part of the run's good test images as in ``"99%"``: their quantile.
+    pixel
+        A raw score.
+
+    Raises
+    ------
+    InputError
+        If it is neither, or the run has no good test images.
+    """
+    from inference_code.postprocessing import quantile_threshold
+    from training_code.comparison.scores import read_scores
+    from training_code.evaluation.thresholds import Thresholds
+
+    if pixel is not None and not math.isfinite(pixel):
+        raise InputError(f"--pixel-threshold is {pixel}; valid: a number")
+    own = predictor.thresholds
+    pixel = own.pixel if pixel is None else pixel
+    if image is None:
+        return Thresholds(own.image, pixel)
+    try:
+        number = float(image.removesuffix("%"))
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"--threshold is {image!r}; valid: a raw score as 3.5, or a quantile of good images as 99%")
+    if not image.endswith("%"):
+        return Thresholds(number, pixel)
+    try:
+        scores = read_scores(predictor.folder)
+    except (OSError, ValueError) as error:
+        raise InputError(f"there are no scores to take a quantile of: {error}") from error
+    return Thresholds(quantile_threshold(scores.scores[~scores.labels], number / 100), pixel)
+
+
+def _summarise(predictor: "Predictor", source: "FrameSource", output: "Output", seconds: float, dropped: int) -> None:
+    rate = (output.predicted + output.failed) / max(seconds, 1e-9)
+    record = predictor.record
+    print(f"{output.predicted} images predicted with {record.run_id}, {output.failed} unreadable, {rate:.1f} images/s")
+    if predictor.thresholds.image is None:
+        print("nothing is called normal or abnormal: the run found no threshold (--threshold gives one)")
+    else:
+        print(f"{output.abnormal} abnormal: with a score of {predictor.thresholds.image:.4g} or more")
+    if source.live:
+        import numpy as np
+
+        half, most, nearly = np.percentile(output.latencies or [0], [50, 95, 99]) * 1000
+        print(f"from camera to table: 50% of the frames in {half:.0f} ms, 95% in {most:.0f} ms, 99% in {nearly:.0f} ms")
+        reconnected = getattr(source, "reconnected", 0)
+        print(f"{dropped} frames dropped because they were late; {reconnected} times lost and found again")
+    if source.problem:
+        print(f"error: {source.problem}", file=sys.stderr)
+    print(f"written: {output.folder / 'predictions.csv'}, predictions.jsonl beside it", end="")
+    print(", overlays and masks" if output.drawing.pictures else "")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m inference_code.predict",
+        description=__doc__,
+        epilog="Exit status: 0 all predicted, 1 an image could not be read or a stream was lost, 2 wrong input.",
+    )
+    parser.add_argument("run", help="the id or folder of a run, or best")
+    parser.add_argument(
+        "source",
+        help="an image, a folder, a pattern such as 'images/**/*.png', a video, camera:0, rtsp:// or http:// address",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for predictions.csv, overlays and masks")
+    parser.add_argument("--results", default="results", help="folder with the runs (default: results)")
+    parser.add_argument("--dataset", help="for best: the dataset on which it is the best (default: any)")
+    parser.add_argument("--criterion", help="for best: the metric that decides (default: image_AUROC)")
+    parser.add_argument(
+        "--threshold",
+        help="raw score from which on an image is abnormal, or 99%% for that quantile of the good test images "
+        "(default: the run's)",
+    )
+    parser.add_argument(
+        "--pixel-threshold", type=float, help="raw score from which on a pixel is abnormal (default: the run's)"
+    )
+    parser.add_argument("--dilate", type=int, default=0, help="pixels by which abnormal regions grow (default: 0)")
+    parser.add_argument(
+        "--min-area", type=int, default=0, help="pixels below which a region is passed over (default: 0)"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, help="images that are predicted at once (default: 8)")
+    parser.add_argument("--no-pictures", action="store_true", help="write the tables only")
+    parser.add_argument("--watch", action="store_true", help="follow a folder until Ctrl-C: predict what comes into it")
+    parser.add_argument(
+        "--max-latency", type=float, default=1.0, help="seconds after which frames of cameras are dropped (default: 1)"
+    )
+    parser.add_argument(
+        "--reconnect", type=float, default=60.0, help="seconds for which a lost camera is tried again (default: 60)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number> (default: auto)")
+    parser.add_argument("--precision", help="float32, bfloat16, or on a GPU float16 (default: the run's)")
+    parser.add_argument(
+        "--trust-changed", action="store_true", help="load a checkpoint that is not the one that the run wrote"
+    )
+    return parser
 
 
 if __name__ == "__main__":

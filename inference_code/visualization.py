@@ -1,32 +1,62 @@
 """Pictures of predictions at the size of the original image."""
 
+from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
 
+from inference_code.postprocessing import resize_map
 from training_code.data.images import shown_image
+from training_code.evaluation.examples import OUTLINE
 
 OPACITY = 0.45
 
 
-def overlay(path: Path, anomaly_map: NDArray[np.float32], threshold: float | None) -> Image.Image:
+def overlay(
+    image: Path | NDArray[np.uint8],
+    anomaly_map: NDArray[np.float32],
+    threshold: float | None,
+    mask: NDArray[np.bool_] | None = None,
+) -> Image.Image:
     """Return the image with its anomaly map laid over it, at the image's own size.
 
     Parameters
     ----------
+    image
+        A file, or pixels of shape (height, width, 3).
     anomaly_map
-        Raw scores of shape (height, width).
+        Raw scores of any size.
     threshold
         Raw score from which on a pixel is abnormal: only those are coloured. None colours all, from the lowest to the
         highest.
+    mask
+        What is coloured in place of that, with a line around it; of the size of the image.
     """
-    photo = shown_image(path)
-    values = np.asarray(Image.fromarray(anomaly_map).resize(photo.size, Image.Resampling.BILINEAR))
+    photo = np.array(shown_image(image) if isinstance(image, Path) else image)
+    values = resize_map(anomaly_map, photo.shape[:2])
     low = float(values.min()) if threshold is None else threshold
-    spread = max(float(values.max()) - low, 1e-12)
-    colours = (colormaps["inferno"](np.clip((values - low) / spread, 0, 1))[..., :3] * 255).astype(np.uint8)
-    opacity = np.where((values >= low)[..., None], OPACITY, 0)
-    return Image.fromarray((np.asarray(photo) * (1 - opacity) + colours * opacity).astype(np.uint8))
+    coloured = mask if mask is not None else values >= low
+    inside = values[coloured]
+    if inside.size:
+        spread = max(float(values.max()) - low, 1e-12)
+        colours = _colours()[(np.clip((inside - low) / spread, 0, 1) * 255).astype(np.uint8)]
+        photo[coloured] = (photo[coloured] * (1 - OPACITY) + colours * OPACITY).astype(np.uint8)
+    if mask is not None:
+        draw_contour(photo, mask)
+    return Image.fromarray(photo)
+
+
+def draw_contour(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
+    """Draw the outline of a mask into pixels of shape (height, width, 3), wider on large images."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(photo, contours, -1, OUTLINE, max(1, round(max(mask.shape) / 500)))
+
+
+@cache
+def _colours() -> NDArray[np.uint8]:
+    """Return the 256 colours of a map, of shape (256, 3)."""
+    return colormaps["inferno"](np.arange(256), bytes=True)[:, :3]

@@ -1,17 +1,18 @@
 """The detector of a run gives on its test images the scores that the run recorded."""
 
 import csv
+import json
+import os
 import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from inference_code.predict import main
-from inference_code.predictor import Predictor
-from inference_code.visualization import overlay
+from inference_code.predictor import Failure, Prediction, Predictor
 from training_code.detectors.registry import DETECTORS
-from training_code.errors import InputError, run_command
+from training_code.errors import InputError
 from training_code.experiment import Experiment
 
 BACKBONE = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}
@@ -49,34 +50,111 @@ def _rows(path):
 def test_scores_and_labels_are_those_of_the_evaluation(runs, tiny_dataset, name):
     run = runs[name]
     rows = _rows(run.folder / "scores.csv")
-    predictions = list(Predictor.load(run.folder).predict(tiny_dataset / row["path"] for row in rows))
+    files = [tiny_dataset / row["path"] for row in rows]
     expected = np.array([float(row["score"]) for row in rows])
-    np.testing.assert_allclose([prediction.score for prediction in predictions], expected, rtol=1e-5)
-    assert [int(prediction.abnormal) for prediction in predictions] == [int(row["prediction"]) for row in rows]
-    assert predictions[0].anomaly_map.shape == (64, 64)
+    predictor = Predictor.load(run.folder, device="cpu")
+    for batch_size in (1, 5):
+        predictions = list(predictor.predict(files, batch_size))
+        np.testing.assert_allclose([prediction.score for prediction in predictions], expected, rtol=1e-5)
+        assert [prediction.path for prediction in predictions] == files
+        assert [int(prediction.abnormal) for prediction in predictions] == [int(row["prediction"]) for row in rows]
+    first = predictions[0]
+    assert first.anomaly_map.shape == first.mask.shape == (64, 64) and first.size == (48, 48)
+    assert all(prediction.score >= 0 for prediction in predictions), "0.5 is the threshold if scores begin at 0"
+    assert (first.normalised_map[first.mask] >= 0.5).all() and (first.normalised_map[~first.mask] <= 0.5).all()
+    assert all((found.normalised_score >= 0.5) == found.abnormal for found in predictions)
+    assert all(found.seconds > 0 for found in predictions)
 
 
-def test_the_command_writes_scores_and_pictures_and_goes_on_after_a_bad_file(runs, tiny_dataset, tmp_path, capsys):
+def test_arrays_and_pillow_images_score_as_the_file_that_they_come_from(runs, tiny_dataset):
+    path = tiny_dataset / "test" / "square" / "000.png"
+    grey = np.asarray(Image.open(path))
+    colour = np.dstack([grey] * 3)
+    images = [path, str(path), Image.open(path), Image.open(path).convert("RGBA"), grey, colour, grey[:, :, None]]
+    images.append(colour[:, ::-1][:, ::-1])  # strides below 0
+    scores = [found.score for found in Predictor.load(runs["Padim"].folder).predict(images)]
+    np.testing.assert_allclose(scores, scores[0], rtol=1e-5)
+
+
+def test_images_of_16_bits_are_scaled_as_files_of_16_bits_are(runs, tiny_dataset, tmp_path):
+    grey = np.asarray(Image.open(tiny_dataset / "test" / "square" / "000.png"))
+    deep = grey.astype(np.uint16) * 257  # 255 becomes 65535, which is white where the dataset has no 16 bits
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    predictor = Predictor.load(runs["Padim"].folder)
+    images = [grey, deep, np.dstack([deep] * 3), tmp_path / "deep.png", Image.open(tmp_path / "deep.png")]
+    scores = [found.score for found in predictor.predict(images)]
+    np.testing.assert_allclose(scores, scores[0], rtol=1e-4)
+
+
+def test_images_of_any_size_are_predicted(runs):
+    generator = np.random.default_rng(0)
+    sizes = [(1, 1), (500, 30), (64, 64), (700, 900)]
+    images = [generator.integers(0, 256, (*size, 3)).astype(np.uint8) for size in sizes]
+    predictions = list(Predictor.load(runs["Patchcore"].folder).predict(images, 3))
+    assert [found.size for found in predictions] == sizes
+    assert all(found.anomaly_map.shape == (64, 64) and np.isfinite(found.score) for found in predictions)
+
+
+def test_a_bad_image_becomes_a_failure_in_its_place_and_the_others_are_predicted(runs, tiny_dataset, tmp_path):
+    good = tiny_dataset / "test" / "good" / "000.png"
+    (tmp_path / "page.png").write_text("<html>")
+    bad = [tmp_path / "page.png", np.ones((4, 4)), np.zeros((0, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), 7]
+    bad.append(Image.fromarray(np.ones((4, 4), np.float32)))
+    images = [item for entry in bad for item in (good, entry)]
+    found = list(Predictor.load(runs["Padim"].folder).predict(images, 4))
+    assert [entry.index for entry in found] == list(range(12))
+    assert [type(entry) for entry in found] == [Prediction, Failure] * 6
+    words = ["page.png is not an image", "float64", "4 × 0 pixels", r"(4, 4, 4)", "of the type int", "kind 'F'"]
+    for word, failure in zip(words, found[1::2], strict=True):
+        assert word in failure.reason
+    assert len({entry.score for entry in found[::2]}) == 1
+
+
+def test_another_precision_gives_nearly_the_same_scores(runs, tiny_dataset):
+    path = tiny_dataset / "test" / "square" / "000.png"
     run = runs["Padim"]
-    source = tmp_path / "images"
-    shutil.copytree(tiny_dataset / "test" / "square", source)
-    (source / "bad.png").write_text("<html>")
-    results = str(run.folder.parents[1])
-    arguments = [run.run_id, str(source), "--output", str(tmp_path / "out"), "--results", results]
-    assert run_command(main, arguments) == 1
-    rows = _rows(tmp_path / "out" / "predictions.csv")
-    assert len(rows) == 4 and all((tmp_path / "out" / row["picture"]).is_file() for row in rows)
-    assert "bad.png is not an image" in capsys.readouterr().err
-    inside = source / "out"
-    assert run_command(main, [run.run_id, str(source), "--output", str(inside), "--results", results]) == 1
-    assert run_command(main, [run.run_id, str(source), "--output", str(inside), "--results", results]) == 1
-    assert len(_rows(inside / "predictions.csv")) == 4, "its own pictures are not predicted"
+    (own,) = Predictor.load(run.folder).predict([path])
+    (other,) = Predictor.load(run.folder, precision="bfloat16").predict([path])
+    assert other.score == pytest.approx(own.score, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("Padim", {"precision": "int4"}, "unknown precision 'int4'"),
+        ("Padim", {"device": "tpu"}, "unknown device 'tpu'.*; valid: auto, cpu"),
+        ("Padim", {"device": "cpu", "precision": "float16"}, "'float16' needs a GPU"),
+        ("Draem", {"precision": "bfloat16"}, "is for backbones; valid for Draem: float32"),
+        ("Padim", {"dataset": "tiny"}, "valid with them: best"),
+    ],
+)
+def test_a_wrong_choice_is_an_error_that_names_the_right_ones(runs, name, arguments, words):
+    with pytest.raises(InputError, match=words):
+        Predictor.load(runs[name].folder, **arguments)
+    with pytest.raises(InputError, match="batch_size=0 is out of range"):
+        next(Predictor.load(runs[name].folder).predict([], 0))
 
 
 def test_best_is_the_run_with_the_highest_auroc(runs):
     results = runs["Padim"].folder.parents[1]
     best = max(runs.values(), key=lambda run: run.metrics["image_AUROC"])
     assert Predictor.load("best", results).record.metrics["image_AUROC"] == best.metrics["image_AUROC"]
+
+
+def test_best_may_be_asked_for_by_dataset_and_criterion(runs):
+    results = runs["Padim"].folder.parents[1]
+    best = max(runs.values(), key=lambda run: run.metrics["pixel_AUROC"])
+    found = Predictor.load("best", results, dataset="tiny", criterion="pixel_AUROC").record
+    assert found.metrics["pixel_AUROC"] == best.metrics["pixel_AUROC"]
+    with pytest.raises(InputError, match="unknown dataset 'tin'.*did you mean 'tiny'"):
+        Predictor.load("best", results, dataset="tin")
+    with pytest.raises(InputError, match="unknown criterion 'AUROC'.*valid: image_AUROC"):
+        Predictor.load("best", results, criterion="AUROC")
+
+
+def test_best_of_no_runs_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="holds no run with image_AUROC"):
+        Predictor.load("best", tmp_path)
 
 
 def test_a_run_that_is_not_there_or_not_whole_is_refused(runs, tmp_path):
@@ -92,14 +170,45 @@ def test_a_run_that_is_not_there_or_not_whole_is_refused(runs, tmp_path):
     (copy / "run.json").unlink()
     with pytest.raises(InputError, match="it is unfinished"):
         Predictor.load(copy)
+    record = json.loads((run.folder / "run.json").read_text())
+    (copy / "run.json").write_text(json.dumps(record | {"status": "failed", "error": "it broke"}))
+    with pytest.raises(InputError, match="did not end well: it broke"):
+        Predictor.load(copy)
 
 
-def test_an_overlay_colours_what_is_above_the_threshold_at_the_size_of_the_image(tmp_path):
-    Image.fromarray(np.full((40, 60), 100, np.uint8)).save(tmp_path / "a.png")
-    anomaly_map = np.zeros((20, 30), np.float32)
-    anomaly_map[5:10, 5:10] = 9
-    picture = np.asarray(overlay(tmp_path / "a.png", anomaly_map, threshold=5.0))
-    assert picture.shape == (40, 60, 3)
-    assert (picture[30:, 40:] == 100).all()
-    assert (picture[14:16, 14:16] != 100).any()
-    assert (np.asarray(overlay(tmp_path / "a.png", np.ones((20, 30), np.float32), None)) > 0).all()
+def test_a_changed_checkpoint_is_loaded_only_where_it_is_trusted(runs, tiny_dataset, tmp_path):
+    copy = shutil.copytree(runs["Padim"].folder, tmp_path / "copy")
+    checkpoint = torch.load(copy / "model.ckpt", weights_only=True)
+    (name,) = [name for name in checkpoint["state_dict"] if name.endswith("gaussian.mean")]
+    checkpoint["state_dict"][name] += 1
+    torch.save(checkpoint, copy / "model.ckpt")
+    with pytest.raises(InputError, match="not the file that its run wrote; trust_changed"):
+        Predictor.load(copy)
+    path = tiny_dataset / "test" / "square" / "000.png"
+    (changed,) = Predictor.load(copy, trust_changed=True).predict([path])
+    (own,) = Predictor.load(runs["Padim"].folder).predict([path])
+    assert changed.score != pytest.approx(own.score, rel=1e-3)
+    del checkpoint["state_dict"][name]
+    torch.save(checkpoint, copy / "model.ckpt")
+    with pytest.raises(InputError, match="does not fit the configuration of its run.*gaussian.mean"):
+        Predictor.load(copy, trust_changed=True)
+
+
+class _Code:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_checkpoint_that_needs_to_run_code_is_refused_even_if_it_is_trusted(runs, tmp_path):
+    copy = shutil.copytree(runs["Padim"].folder, tmp_path / "copy")
+    checkpoint = torch.load(copy / "model.ckpt", weights_only=True)
+    torch.save(checkpoint | {"more": _Code(tmp_path / "executed")}, copy / "model.ckpt")
+    with pytest.raises(InputError, match="is refused: it would have to run code"):
+        Predictor.load(copy, trust_changed=True)
+    assert not (tmp_path / "executed").exists()
+    (copy / "model.ckpt").write_bytes(b"PK nothing")
+    with pytest.raises(InputError, match="model.ckpt is"):
+        Predictor.load(copy, trust_changed=True)

@@ -1,5 +1,9 @@
 """The notebooks of the repository, run through papermill on tiny data."""
 
+import csv
+import re
+import shutil
+
 import nbformat
 import openpyxl
 import pytest
@@ -7,6 +11,7 @@ from helpers.results import make_results
 
 from training_code import paths
 from training_code.execute import execute_notebook
+from training_code.experiment import Experiment
 from training_code.records.record import read_records
 from training_code.sweep.notebook import read_notebook
 
@@ -64,6 +69,27 @@ def test_the_results_notebook_draws_what_its_parameters_choose(tmp_path):
     ]
     assert len(pictures) >= 9
     assert not any("stderr" in str(item.get("name")) for cell in executed.cells for item in cell.get("outputs", []))
+
+
+def test_the_inference_notebook_shows_what_the_best_run_says_of_a_folder(tmp_path, tiny_dataset):
+    results = tmp_path / "results"
+    experiment = Experiment(tiny_dataset, image_size=64, tensorboard="off", results=results)
+    run = experiment.run("Padim", backbone="efficientnet_lite0", layers=["blocks.2"], n_features=10)
+    source = shutil.copytree(tiny_dataset / "test", tmp_path / "images")
+    (source / "page.png").write_text("<html>")
+    parameters = {"source": str(source), "results": str(results), "dataset": "tiny", "shown": 3}
+    execute_notebook(paths.NOTEBOOKS / "20_inference.ipynb", tmp_path / "out.ipynb", parameters)
+    executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+    outputs = [item for cell in executed.cells for item in cell.get("outputs", [])]
+    text = str(outputs)
+    assert f"{run.run_id}, 15 images" in text and "page.png is not an image" in text
+    with open(run.folder / "scores.csv", newline="") as file:
+        highest = max(csv.DictReader(file), key=lambda row: float(row["score"]))
+    table = next(item["data"]["text/html"] for item in outputs if "text/html" in item.get("data", {}))
+    first = re.findall(r"<td[^>]*>([^<]*)</td>", table)[:2]
+    assert first[0] == highest["path"].removeprefix("test/")
+    assert float(first[1]) == pytest.approx(float(highest["score"]), rel=1e-5)
+    assert len([item for item in outputs if "image/png" in item.get("data", {})]) == 2
 
 
 @pytest.mark.parametrize("path", sorted(paths.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)

@@ -1,0 +1,116 @@
+"""Images from wherever they come, brought into the form that a detector was trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torchvision.transforms.v2.functional import resize, to_dtype
+
+from training_code.data.images import MAX_PIXELS, is_deep, read_image
+from training_code.errors import InputError
+
+#: What can be predicted: a file, an image of Pillow, or pixels.
+Source = str | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
+# Images of more pixels are read again when they are drawn: several of them at once would fill the memory.
+_KEPT_PIXELS = 2**22
+_REFUSED_MODES = frozenset({"F", "LAB", "HSV"})
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image that a detector can take."""
+
+    tensor: torch.Tensor  # float32 from 0 to 1, (3, height, width) of the run's image size
+    size: tuple[int, int]  # height and width of the image as it was
+    pixels: NDArray[np.uint8] | None  # (height, width, 3) as people look at it; None for large images from files
+
+
+def prepare(image: Source, image_size: tuple[int, int], bits: int) -> Prepared:
+    """Read an image and resize it to ``image_size`` (height, width); see `read_pixels` for ``bits``.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read.
+    """
+    pixels = read_pixels(image, bits)
+    size = pixels.shape[:2]
+    again = isinstance(image, str | Path) and size[0] * size[1] > _KEPT_PIXELS
+    return Prepared(resize_pixels(pixels, image_size), size, None if again else shown_pixels(pixels))
+
+
+def read_pixels(image: Source, bits: int) -> NDArray[np.uint8] | NDArray[np.float32]:
+    """Return the pixels of an image as `training_code.data.images.read_image` does for files.
+
+    Parameters
+    ----------
+    image
+        A file; an image of Pillow; or an array of shape (height, width) or (height, width, 3), RGB, uint8 or uint16.
+    bits
+        Number of bits that stand for white in images of 16 bits.
+
+    Raises
+    ------
+    InputError
+        If the file or the array is of another kind, damaged, or too large.
+    """
+    if isinstance(image, str | Path):
+        return read_image(Path(image), bits)
+    if isinstance(image, Image.Image):
+        image = _from_pillow(image)
+    if not isinstance(image, np.ndarray):
+        raise InputError(
+            f"an image is of the type {type(image).__name__}; valid: a path, an image of Pillow, a NumPy array"
+        )
+    if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,)):
+        raise InputError(
+            f"an image is an array of {image.dtype} of shape {image.shape}; valid: uint8 or uint16 of shape "
+            "(height, width) or (height, width, 3)"
+        )
+    if not 0 < image.shape[0] * image.shape[1] <= MAX_PIXELS:
+        raise InputError(f"an image is {image.shape[1]} × {image.shape[0]} pixels; valid: 1 × 1 to 8192 × 8192")
+    image = image[:, :, None] if image.ndim == 2 else image
+    if image.dtype == np.uint16:
+        deep = image.astype(np.float32)
+        deep /= 2**bits - 1
+        return np.clip(deep, 0, 1, out=deep)
+    return np.repeat(image, 3 // image.shape[2], axis=2)
+
+
+def resize_pixels(pixels: NDArray[np.uint8] | NDArray[np.float32], image_size: tuple[int, int]) -> torch.Tensor:
+    """Return pixels as `training_code.data.datamodule.load_image` does for files, bit for bit.
+
+    Channels are resized one after the other, so that of a large image never all three are in memory as float32.
+    """
+    channels = [
+        resize(to_dtype(channel, torch.float32, scale=True), list(image_size), antialias=True)
+        for channel in torch.from_numpy(pixels).movedim(2, 0).split(1)
+    ]
+    return torch.cat(channels * (3 // len(channels)))
+
+
+def shown_pixels(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Return pixels as people look at them: (height, width, 3), those of 16 bits stretched to their largest value."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    shown = (pixels * (255 / max(float(pixels.max()), 1e-12))).astype(np.uint8)
+    return np.repeat(shown, 3 // shown.shape[2], axis=2)
+
+
+def _from_pillow(image: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    width, height = image.size
+    if image.mode in _REFUSED_MODES:
+        raise InputError(f"an image has pixels of the kind {image.mode!r}, which is not read; convert it to RGB")
+    if not 0 < width * height <= MAX_PIXELS:
+        raise InputError(f"an image is {width} × {height} pixels; valid: 1 × 1 to 8192 × 8192")
+    try:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+    except Exception as error:  # Pillow's decoders raise what they like on damaged data
+        raise InputError(f"an image is damaged or cut short ({error})") from error
+    if is_deep(image):
+        return np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
+    return np.asarray(image.convert("RGB"))

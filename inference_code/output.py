@@ -1,0 +1,206 @@
+"""What is written about predictions: two tables that grow line by line, overlays and masks."""
+
+import csv
+import dataclasses
+import json
+import os
+import queue
+import re
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inference_code.images import Prepared, read_pixels, shown_pixels
+from inference_code.postprocessing import Region, find_regions, make_mask, resize_map, run_lengths
+from inference_code.predictor import Prediction
+from inference_code.sources import Frame
+from inference_code.visualization import overlay
+from training_code.errors import InputError
+from training_code.files import atomic_path
+
+TABLE, LINES = "predictions.csv", "predictions.jsonl"
+OVERLAYS, MASKS = "overlays", "masks"
+FIELDS = (
+    "path", "frame", "time", "score", "normalised_score", "abnormal", "regions", "picture", "mask", "seconds",
+)  # fmt: skip
+# Results that wait to be written; with as many, the detector waits.
+_WAITING = 16
+# Names of files have at most 255 bytes; these are 4 at most for each character.
+_LONGEST_STEM = 50
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How masks and pictures are made."""
+
+    pictures: bool = True  # whether overlays and masks are written
+    dilation: int = 0  # pixels of the image
+    minimum_area: int = 0  # pixels of the image
+
+
+@dataclass(frozen=True)
+class Result:
+    """A frame with what was found, or why nothing was."""
+
+    frame: Frame
+    came: float  # of time.monotonic
+    found: Prediction | str
+    pixels: NDArray[np.uint8] | None = None  # as in `Prepared`
+
+
+class Output:
+    """Writes results in their order, in threads of its own; to be used as a context.
+
+    Every line is there as soon as its image is done, whatever happens next. Pictures are named by the number of the
+    image, so that none is written over another one or outside of the folder.
+
+    Parameters
+    ----------
+    folder
+        Made where it is not there; tables of earlier predictions in it are replaced.
+    drawing
+        How masks and pictures are made.
+    bits
+        As in `inference_code.images.read_pixels`.
+    """
+
+    def __init__(self, folder: Path, drawing: Drawing, bits: int) -> None:
+        self.folder = folder
+        self.drawing = drawing
+        self.bits = bits
+        self.predicted = self.failed = self.abnormal = 0
+        self.latencies: list[float] = []  # seconds from the arrival of each frame to its line
+        self._number = 0
+        self._error: BaseException | None = None
+        self._queue: queue.Queue[tuple[Result, Future[dict[str, Any]]] | None] = queue.Queue(_WAITING)
+
+    def __enter__(self) -> "Output":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if self.drawing.pictures:
+            for name in (OVERLAYS, MASKS):
+                (self.folder / name).mkdir(exist_ok=True)
+        # Names of files may hold bytes that are no characters.
+        self._table = open(self.folder / TABLE, "w", newline="", encoding="utf-8", errors="backslashreplace")
+        self._lines = open(self.folder / LINES, "w", encoding="utf-8")
+        self._writer = csv.DictWriter(self._table, FIELDS, extrasaction="ignore")
+        self._writer.writeheader()
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "draw")
+        self._thread = threading.Thread(target=self._write_all, name="write", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        self._pool.shutdown()
+        self._table.close()
+        self._lines.close()
+        if self._error is not None:
+            raise self._error
+
+    def put(self, result: Result) -> None:
+        """Take a result; waits where too many are not yet written.
+
+        Raises
+        ------
+        OSError
+            If an earlier one could not be written.
+        """
+        if self._error is not None:
+            raise self._error
+        self._number += 1
+        self._queue.put((result, self._pool.submit(self._describe, result, self._number)))
+
+    def _write_all(self) -> None:
+        while (entry := self._queue.get()) is not None:
+            if self._error is not None:
+                continue  # so that nobody waits for room in the queue
+            try:
+                self._write(entry[0], entry[1].result())
+            except BaseException as error:  # raised again by `put` or at the end
+                self._error = error
+
+    def _write(self, result: Result, row: dict[str, Any]) -> None:
+        self._lines.write(json.dumps(row, allow_nan=False) + "\n")
+        self._lines.flush()
+        self.latencies.append(time.monotonic() - result.came)
+        if "error" in row:
+            self.failed += 1
+            return
+        self.predicted += 1
+        self.abnormal += bool(row["abnormal"])
+        abnormal = None if row["abnormal"] is None else int(row["abnormal"])
+        self._writer.writerow(row | {"abnormal": abnormal, "regions": len(row["regions"])})
+        self._table.flush()
+
+    def _describe(self, result: Result, number: int) -> dict[str, Any]:
+        """Return the line of a result; its pictures are written."""
+        frame = result.frame
+        row: dict[str, Any] = {"path": frame.name, "frame": frame.number, "time": frame.time}
+        try:
+            if isinstance(result.found, str):
+                raise InputError(result.found)
+            return row | self._describe_prediction(result, result.found, number)
+        except InputError as error:  # also of a large file that was changed since it was predicted
+            return row | {"error": str(error)}
+
+    def _describe_prediction(self, result: Result, prediction: Prediction, number: int) -> dict[str, Any]:
+        values = resize_map(prediction.anomaly_map, prediction.size)
+        threshold = prediction.thresholds.pixel
+        mask = make_mask(values, threshold, self.drawing.dilation, self.drawing.minimum_area)
+        regions = find_regions(mask, values)
+        row = {
+            "height": prediction.size[0],
+            "width": prediction.size[1],
+            "score": prediction.score,
+            "normalised_score": prediction.normalised_score,
+            "abnormal": prediction.abnormal,
+            "regions": [_plain(region, prediction.size) for region in regions],
+            "seconds": prediction.seconds,
+        }
+        if not self.drawing.pictures:
+            return row
+        name = f"{number:05d}_{_safe_stem(result.frame)}.png"
+        pixels = result.pixels
+        if pixels is None:
+            pixels = shown_pixels(read_pixels(result.frame.image, self.bits))
+        picture = overlay(pixels, values, threshold, None if threshold is None else mask)
+        _save(picture, self.folder / OVERLAYS / name)
+        _save(Image.fromarray(mask), self.folder / MASKS / name)
+        return row | {"picture": f"{OVERLAYS}/{name}", "mask": f"{MASKS}/{name}"}
+
+
+def make_result(frame: Frame, came: float, made: Prepared | InputError, found: Prediction | None) -> Result:
+    """Return what `Output` takes; ``found`` is the prediction of what was made of the frame."""
+    if isinstance(made, InputError) or found is None:
+        return Result(frame, came, str(made))
+    path = frame.image if isinstance(frame.image, Path) else None
+    return Result(frame, came, dataclasses.replace(found, path=path), made.pixels)
+
+
+def _plain(region: Region, size: tuple[int, int]) -> dict[str, Any]:
+    """Return a region as an annotation of COCO has it, with its score."""
+    return {
+        "bbox": list(region.box),
+        "area": region.area,
+        "score": region.score,
+        "segmentation": run_lengths(region, size),
+    }
+
+
+def _safe_stem(frame: Frame) -> str:
+    """Return a part of a file's name that tells where a picture comes from."""
+    stem = Path(frame.name).stem if frame.number is None else f"frame_{frame.number:06d}"
+    return re.sub(r"[^\w. -]", "_", stem)[:_LONGEST_STEM]
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    with atomic_path(path, sync=False) as temporary:
+        picture.save(temporary, compress_level=1)  # twice as fast as the usual 6, for a fifth more bytes

@@ -1,0 +1,149 @@
+"""From raw anomaly maps to masks and regions: pure functions on arrays."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from training_code.errors import InputError
+
+
+@dataclass(frozen=True)
+class Region:
+    """Abnormal pixels that hang together, at a corner at least."""
+
+    box: tuple[int, int, int, int]  # x, y, width, height in pixels, as in COCO
+    area: int  # pixels
+    score: float  # the highest of the region, raw
+    mask: NDArray[np.bool_]  # (height, width) of the box: which of its pixels belong to the region
+
+
+def normalise(values: NDArray, value_range: tuple[float, float] | None = None) -> NDArray[np.float32]:
+    """Return ``(values - min) / (max - min)``, from 0 to 1.
+
+    Parameters
+    ----------
+    values
+        Raw scores, of any shape.
+    value_range
+        Minimum and maximum; what lies outside becomes 0 or 1. Without it they are those of ``values``.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 of the same shape; 0 everywhere where minimum and maximum are equal.
+    """
+    values = np.asarray(values, np.float64)
+    low, high = value_range or (float(values.min()), float(values.max()))
+    if not high > low:
+        return np.zeros(values.shape, np.float32)
+    return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
+
+
+def threshold_range(threshold: float | None) -> tuple[float, float] | None:
+    """Return the range that puts 0.5 at a threshold, as anomalib's `PostProcessor` does: from 0 to twice the threshold.
+
+    anomalib's width is that of the validation scores, which differs from set to set. Here it is the threshold that
+    decides: the scores of all detectors begin at 0, so that 0 stays 0. None without a threshold above 0.
+    """
+    return (0.0, 2 * threshold) if threshold is not None and threshold > 0 else None
+
+
+def quantile_threshold(normal_scores: NDArray, quantile: float) -> float:
+    """Return the score below which the part ``quantile`` (0 to 1) of the scores of normal images lies.
+
+    Raises
+    ------
+    InputError
+        If the quantile is out of range or there are no scores.
+    """
+    if not 0 <= quantile <= 1:
+        raise InputError(f"the quantile {quantile:g} is out of range; valid: 0 to 1, or 0% to 100%")
+    if not len(normal_scores):
+        raise InputError("there are no scores of normal images to take a quantile of; give a number")
+    return float(np.quantile(normal_scores, quantile))
+
+
+def resize_map(anomaly_map: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Resize a map to ``size`` (height, width), bilinear; pixels are areas, so that nothing is shifted.
+
+    The middle of pixel ``i`` of ``n`` lies at ``(i + 0.5) / n`` before and after. Making smaller averages.
+    """
+    image = Image.fromarray(np.ascontiguousarray(anomaly_map, np.float32))
+    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def make_mask(
+    anomaly_map: NDArray, threshold: float | None, dilation: int = 0, minimum_area: int = 0
+) -> NDArray[np.bool_]:
+    """Return which pixels are abnormal: those from ``threshold`` upwards, none without a threshold.
+
+    Parameters
+    ----------
+    anomaly_map
+        Raw scores of shape (height, width).
+    dilation, minimum_area
+        As in `dilate` and `remove_small`; small regions are removed before the others grow.
+    """
+    if threshold is None:
+        return np.zeros(anomaly_map.shape, bool)
+    return dilate(remove_small(anomaly_map >= threshold, minimum_area), dilation)
+
+
+def dilate(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
+    """Add the pixels in a square neighbourhood of ``2 * radius + 1`` pixels around each abnormal one."""
+    if radius == 0:
+        return mask
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    return cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
+
+
+def remove_small(mask: NDArray[np.bool_], minimum_area: int) -> NDArray[np.bool_]:
+    """Remove the regions of fewer than ``minimum_area`` pixels."""
+    if minimum_area <= 1 or not mask.any():
+        return mask
+    _, labels, statistics, _ = _components(mask)
+    kept = statistics[:, cv2.CC_STAT_AREA] >= minimum_area
+    kept[0] = False  # what is not abnormal
+    return kept[labels]
+
+
+def find_regions(mask: NDArray[np.bool_], anomaly_map: NDArray) -> list[Region]:
+    """Return the connected regions of a mask, the highest score first; map and mask are of one shape."""
+    if not mask.any():
+        return []
+    count, labels, statistics, _ = _components(mask)
+    regions = []
+    for label in range(1, count):
+        x, y, width, height, area = (int(value) for value in statistics[label])
+        place = slice(y, y + height), slice(x, x + width)
+        inside = labels[place] == label
+        regions.append(Region((x, y, width, height), area, float(anomaly_map[place][inside].max()), inside))
+    return sorted(regions, key=lambda region: -region.score)
+
+
+def run_lengths(region: Region, size: tuple[int, int]) -> dict[str, Any]:
+    """Return a region as COCO's run lengths in an image of ``size`` (height, width), not compressed.
+
+    ``counts`` are the lengths of the runs down one column after the other, first of pixels outside of the region. Other
+    than polygons they are exact, with holes and lines of one pixel, and pycocotools reads them.
+    """
+    x, y, _, _ = region.box
+    columns, rows = np.nonzero(region.mask.T)
+    places = (columns + x) * size[0] + rows + y
+    breaks = np.flatnonzero(np.diff(places) > 1)
+    begins = places[np.r_[0, breaks + 1]]
+    ends = places[np.r_[breaks, len(places) - 1]] + 1
+    edges = np.column_stack([begins, ends]).ravel()
+    counts = np.diff(np.r_[0, edges, size[0] * size[1]])
+    if counts[-1] == 0:
+        counts = counts[:-1]
+    return {"size": list(size), "counts": counts.tolist()}
+
+
+def _components(mask: NDArray[np.bool_]) -> tuple[int, NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    # In anomalib, pixels that touch at a corner belong to one region.
+    return cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
