@@ -80,7 +80,7 @@ class ExportableDetector(nn.Module):
 def at_least(threshold: float) -> float:
     """Return the smallest float32 from ``threshold`` on, so that comparing float32 with it gives the run's labels."""
     single = np.float32(threshold)
-    return float(single if single >= threshold else np.nextafter(single, np.float32(np.inf)))
+    return float(single if float(single) >= threshold else np.nextafter(single, np.float32(np.inf)))
 
 
 def resize(images: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
