@@ -121,6 +121,10 @@ class FeatureExtractor(TimmFeatureExtractor):
             inputs, self.layers, self.stored_layers, lambda: self._fingerprint(inputs.device), self._compute
         )
 
+    def network(self) -> nn.Module:
+        """Return the network alone, in eval mode: it gives the maps of `layers` as a tuple, computed by torch."""
+        return self._graph(self.layers)
+
     def runtime_for(self, device: torch.device) -> str:
         """Return which runtime computes images on ``device``: ``"openvino"`` or ``"torch"``."""
         exported = torch.jit.is_tracing() or torch.compiler.is_compiling()

@@ -1,0 +1,165 @@
+"""Detectors of this project as checkpoints of anomalib's own classes, which anomalib loads without this project."""
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import torch
+from anomalib import models
+from anomalib.models.components import AnomalibModule
+from anomalib.post_processing import PostProcessor
+from lightning.pytorch import Trainer
+from numpy.typing import NDArray
+from skimage.data import data_dir
+
+from inference_code.exported import Graph
+from inference_code.postprocessing import threshold_range
+from training_code.backbones.registry import get_backbone
+from training_code.detectors.gaussian import FactorizedGaussian
+from training_code.errors import InputError, choices
+from training_code.evaluation.thresholds import Thresholds
+from training_code.records.record import Record
+from training_code.training import quiet
+
+#: anomalib's classes; detectors that are not among them are this project's own.
+CLASSES: dict[str, type[AnomalibModule]] = {
+    "Padim": models.Padim,
+    "Patchcore": models.Patchcore,
+    "Cflow": models.Cflow,
+    "Dsr": models.Dsr,
+    "Draem": models.Draem,
+}
+# Arguments that anomalib's classes lack, and the only values with which the networks are theirs.
+_FIXED = {
+    "Dsr": {"backbone": None, "width": 1.0, "embedding_dim": 128, "num_embeddings": 4096},
+    "Draem": {"width": 1.0},
+}
+# Where anomalib's models keep their feature extractor.
+_EXTRACTORS = ("model.feature_extractor.", "model.encoder.")
+# anomalib calls abnormal what is above a threshold, runs what reaches it: so much lower, as a part of it, is that one.
+_LOWER = 1e-6
+# anomalib's Draem downloads textures for training unless this is a folder, even where it only predicts.
+_HERE = "."
+
+
+def check_convertible(record: Record) -> None:
+    """Raise an `InputError` with the reason if anomalib has no class for the detector of a run."""
+    name, arguments = record.detector, record.arguments
+    if name not in CLASSES:
+        raise InputError(
+            f"{name} is this project's own and anomalib has no class for it; valid for anomalib: {choices(CLASSES)}; "
+            "valid for this run: onnx, openvino"
+        )
+    for argument, value in _FIXED.get(name, {}).items():
+        if arguments[argument] != value:
+            raise InputError(
+                f"{argument}={arguments[argument]!r} cannot be converted: anomalib's {name} has only {value!r}; valid "
+                "for this run: onnx, openvino"
+            )
+    if not record.weights:
+        return
+    if record.weights["recipe"]["options"]:
+        raise InputError(
+            f"the weights of {arguments['backbone']} need a variant of the network that anomalib does not build: "
+            f"{record.weights['recipe']['options']}; valid for this run: onnx, openvino"
+        )
+    listed = [layer.name for layer in get_backbone(arguments["backbone"]).layers if layer.listed]
+    if strange := [layer for layer in arguments["layers"] if layer not in listed]:
+        raise InputError(
+            f"anomalib does not find the layers {choices(strange)} of {arguments['backbone']}; valid there: "
+            f"{choices(listed)}; valid for this run: onnx, openvino"
+        )
+
+
+def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds) -> AnomalibModule:
+    """Return anomalib's own detector with the state of one of this project, checked by `check_convertible`.
+
+    PaDiM's factors become inverse covariances; the thresholds go to anomalib's post-processor, with 0.5 at each of them
+    and 0 at 0, as `threshold_range` has it. Parts of the backbone behind the last layer, which anomalib computes and
+    does not use, are zeros: runs do not keep them.
+    """
+    cls = CLASSES[record.detector]
+    arguments = {
+        name: tuple(value) if name == "beta" and isinstance(value, list) else value
+        for name, value in record.arguments.items()
+        if name in inspect.signature(cls).parameters
+    }
+    if record.weights:
+        arguments |= {"backbone": record.weights["recipe"]["architecture"], "pre_trained": False}
+    if cls is models.Draem:
+        arguments["dtd_dir"] = data_dir  # a small folder that is there
+    module = cls(
+        **arguments,
+        pre_processor=detector.pre_processor,
+        post_processor=PostProcessor(enable_threshold_matching=False),
+    )
+    if cls is models.Draem:
+        module.hparams["dtd_dir"] = _HERE
+    try:
+        module.load_state_dict(_converted(detector, module) | _post_processing(thresholds))
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()
+        raise InputError(f"the state of the run does not fit anomalib's {record.detector}: {reason}") from error
+    return module.eval()
+
+
+def write_checkpoint(module: AnomalibModule, path: Path) -> None:
+    """Write a checkpoint as Lightning does, with the arguments of the class and plain data alone beside the tensors."""
+    with quiet():
+        trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+        trainer.strategy.connect(module)
+        trainer.save_checkpoint(path, weights_only=True)
+
+
+def open_checkpoint(path: Path, detector: str) -> Graph:
+    """Load a checkpoint with anomalib's class and return what computes raw scores and maps with it."""
+    cls = CLASSES[detector]
+    with quiet():
+        more = {"dtd_dir": data_dir} if cls is models.Draem else {}
+        module = cls.load_from_checkpoint(path, map_location="cpu", **more).eval()
+
+    def run(images: NDArray[np.float32]) -> dict[str, NDArray]:
+        with torch.inference_mode():
+            found = module.model(module.pre_processor.transform(torch.from_numpy(images)))
+        maps = found.anomaly_map.reshape(len(images), 1, *found.anomaly_map.shape[-2:])
+        outputs = {"score": found.pred_score.reshape(-1).float().numpy(), "anomaly_map": maps.float().numpy()}
+        if not module.post_processor.image_threshold.isnan():
+            outputs["label"] = module.post_processor(found).pred_label.reshape(-1).numpy()
+        return outputs
+
+    return run
+
+
+def _converted(detector: AnomalibModule, module: AnomalibModule) -> dict[str, torch.Tensor]:
+    """Return the state of ``detector`` under the names of ``module``."""
+    state: dict[str, torch.Tensor] = dict(detector.state_dict())
+    for name, part in detector.named_modules():
+        if isinstance(part, FactorizedGaussian):
+            del state[f"{name}.factor"], state[f"{name}.low_rank"]
+            state[f"{name}.mean"], state[f"{name}.inv_covariance"] = part.dense()
+    converted: dict[str, torch.Tensor] = {}
+    # timm flattens the names of some networks whose features it takes: stages_0 for stages.0.
+    flat = {_flat(name): name for name in state}
+    for name, tensor in module.state_dict().items():
+        if source := flat.pop(_flat(name), None):
+            converted[name] = state[source]
+        elif name.startswith(_EXTRACTORS):
+            converted[name] = torch.zeros_like(tensor)
+    if flat:
+        raise KeyError(f"it has no {', '.join(sorted(flat.values())[:3])}")
+    return converted
+
+
+def _flat(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _post_processing(thresholds: Thresholds) -> dict[str, torch.Tensor]:
+    """Return the state of anomalib's post-processor; without a threshold scores stay raw and have no label."""
+    state = {}
+    for kind, threshold in (("image", thresholds.image), ("pixel", thresholds.pixel)):
+        low, high = threshold_range(threshold) or (0.0, 1.0)
+        lower = None if threshold is None else threshold - _LOWER * abs(threshold)
+        for name, value in ((f"_{kind}_threshold", lower), (f"{kind}_min", low), (f"{kind}_max", high)):
+            state[f"post_processor.{name}"] = torch.tensor(float("nan") if lower is None else value)
+    return state

@@ -1,0 +1,89 @@
+"""Detectors with anomalib's own networks, random weights and made-up states, as anomalib loads them from a file."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from helpers.records import IDENTITY, make_record
+
+from inference_code.anomalib_checkpoint import check_convertible, open_checkpoint, to_anomalib, write_checkpoint
+from training_code.backbones.registry import get_backbone
+from training_code.detectors.build import build_detector
+from training_code.detectors.configuration import configure
+from training_code.errors import InputError
+from training_code.evaluation.thresholds import Thresholds
+
+
+def _made(name, arguments, size):
+    """Return a detector in eval mode and the record of a run of it."""
+    torch.manual_seed(0)
+    configuration = configure(name, arguments)
+    recipe = configuration.backbone.recipe if configuration.backbone else None
+    normalization = (recipe.mean, recipe.std) if recipe else (None, None)
+    network = recipe.create() if recipe else None
+    detector = build_detector(configuration, network, size, *normalization, backbone_runtime="torch").eval()
+    identity = dataclasses.replace(IDENTITY, detector=name, arguments=configuration.arguments, image_size=size)
+    weights = {"recipe": dataclasses.asdict(recipe)} if recipe else {}
+    return detector, make_record(identity=identity, weights=weights)
+
+
+# timm names the parts of networks that it takes features of in three ways: as they are, flattened, as a whole network.
+@pytest.mark.parametrize(
+    ("name", "arguments", "size"),
+    [
+        ("Dsr", {}, (64, 64)),
+        ("Draem", {}, (64, 64)),
+        ("Patchcore", {"backbone": "resnet18", "layers": ["layer1"], "num_neighbors": 1}, (64, 64)),
+        ("Patchcore", {"backbone": "convnext_tiny"}, (64, 64)),
+        ("Patchcore", {"backbone": "vit_small_patch14_dinov2"}, (56, 56)),
+    ],
+    ids=lambda value: value.get("backbone", "") if isinstance(value, dict) else str(value),
+)
+def test_anomalib_gives_the_same_scores_and_labels(name, arguments, size, tmp_path):
+    detector, record = _made(name, arguments, size)
+    images = torch.rand(3, 3, *size)
+    with torch.inference_mode():
+        if name == "Patchcore":
+            layers = record.arguments["layers"]
+            channels = get_backbone(arguments["backbone"]).channels(layers)
+            detector.model.memory_bank = torch.randn(30, channels)
+        found = detector.model(detector.pre_processor.transform(images))
+    scores, threshold = found.pred_score.reshape(-1), float(found.pred_score.reshape(-1)[1])
+    check_convertible(record)
+    write_checkpoint(to_anomalib(detector, record, Thresholds(threshold, threshold)), tmp_path / "model.ckpt")
+    outputs = open_checkpoint(tmp_path / "model.ckpt", name)(images.numpy())
+    np.testing.assert_allclose(outputs["score"], scores, rtol=1e-3)
+    np.testing.assert_allclose(outputs["anomaly_map"][:, 0], found.anomaly_map.reshape(3, *size), rtol=1e-2, atol=1e-3)
+    assert outputs["label"].tolist() == (scores >= threshold).tolist() and outputs["label"][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        (
+            "Padim",
+            {"backbone": "efficientnet_b0", "layers": ["blocks.1.0"]},
+            "does not find the layers blocks.1.0 of eff",
+        ),
+        ("Dsr", {"backbone": "resnet18"}, "backbone='resnet18' cannot be converted: anomalib's Dsr has only None"),
+        ("Dsr", {"num_embeddings": 64}, "num_embeddings=64 cannot be converted: anomalib's Dsr has only 4096"),
+        (
+            "Autoencoder",
+            {},
+            "valid for anomalib: Padim, Patchcore, Cflow, Dsr, Draem; valid for this run: onnx, openvino",
+        ),
+    ],
+)
+def test_what_anomalib_cannot_hold_is_refused_with_the_reason(name, arguments, words):
+    configuration = configure(name, arguments)
+    identity = dataclasses.replace(IDENTITY, detector=name, arguments=configuration.arguments)
+    weights = {"recipe": {"options": ()}} if configuration.backbone else {}
+    with pytest.raises(InputError, match=words):
+        check_convertible(make_record(identity=identity, weights=weights))
+
+
+def test_weights_that_need_a_variant_of_the_network_are_refused():
+    weights = {"recipe": {"options": [["norm_eps", 0.001]]}}
+    with pytest.raises(InputError, match="need a variant of the network that anomalib does not build: .*norm_eps"):
+        check_convertible(make_record(weights=weights))
