@@ -30,17 +30,8 @@ def main(arguments: list[str]) -> int:
     source = open_source(options.source, options.watch, written, options.reconnect)
 
     from inference_code.output import Drawing, Output
-    from inference_code.predictor import Predictor
 
-    predictor = Predictor.load(
-        options.run,
-        options.results,
-        options.device,
-        options.precision,
-        options.dataset,
-        options.criterion,
-        options.trust_changed,
-    )
+    predictor = _load(options)
     predictor.thresholds = choose_thresholds(predictor, options.threshold, options.pixel_threshold)
     drawing = Drawing(not options.no_pictures, options.dilate, options.min_area)
     output = Output(options.output, drawing, predictor.record.dataset.get("bits", 16))
@@ -49,6 +40,28 @@ def main(arguments: list[str]) -> int:
         dropped = follow(predictor, source, output, options.batch_size, options.max_latency)
     _summarise(predictor, source, output, time.monotonic() - start, dropped)
     return 1 if output.failed or source.problem else 0
+
+
+def _load(options: argparse.Namespace) -> "Predictor":
+    if options.runtime == "torch":
+        from inference_code.predictor import Predictor
+
+        return Predictor.load(
+            options.run,
+            options.results,
+            options.device,
+            options.precision,
+            options.dataset,
+            options.criterion,
+            options.trust_changed,
+        )
+    if options.device not in ("auto", "cpu") or options.precision is not None:
+        raise InputError(f"--device and --precision are for --runtime torch; {options.runtime} runs on the processor")
+    from inference_code.exported import ExportedPredictor
+
+    return ExportedPredictor.load(
+        options.run, options.runtime, options.results, options.dataset, options.criterion, options.trust_changed
+    )
 
 
 def follow(predictor: "Predictor", source: "FrameSource", output: "Output", batch_size: int, max_latency: float) -> int:
@@ -187,6 +200,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number> (default: auto)")
     parser.add_argument("--precision", help="float32, bfloat16, or on a GPU float16 (default: the run's)")
+    parser.add_argument(
+        "--runtime",
+        default="torch",
+        choices=["torch", "onnx", "openvino"],
+        help="what computes: the run itself, or what python -m inference_code.export made of it (default: torch)",
+    )
     parser.add_argument(
         "--trust-changed", action="store_true", help="load a checkpoint that is not the one that the run wrote"
     )

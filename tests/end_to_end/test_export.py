@@ -1,5 +1,6 @@
 """An exported detector gives the scores, maps and labels of its run, in whatever program it is loaded."""
 
+import csv
 import json
 import shutil
 from pathlib import Path
@@ -12,7 +13,7 @@ from anomalib.data import PredictDataset
 from anomalib.engine import Engine
 from PIL import Image
 
-from inference_code import export
+from inference_code import export, predict
 from inference_code.exported import ExportedPredictor
 from inference_code.predictor import Failure, Predictor
 from training_code.detectors.registry import DETECTORS
@@ -98,6 +99,17 @@ def test_an_exported_file_gives_scores_maps_and_labels_of_its_run(runs, files, o
     expected = [prediction.normalised_score for prediction in few]
     np.testing.assert_allclose(outputs["normalised_score"], expected, atol=TOLERANCE)
     assert exported.graph(pixels[:1])["anomaly_map"].shape == (1, 1, 64, 64)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_predict_runs_from_the_exported_file(runs, files, own, runtime, tmp_path):
+    path, _ = export.export_run(runs["Padim"].folder, runtime, tmp_path / "export")
+    given = [str(path), str(files[0].parents[1]), "--output", str(tmp_path / "out"), "--runtime", runtime]
+    assert run_command(predict.main, [*given, "--no-pictures"]) == 0
+    with open(tmp_path / "out" / "predictions.csv", newline="") as table:
+        found = {row["path"]: float(row["score"]) for row in csv.DictReader(table)}
+    _assert_close(np.array([found[str(file)] for file in files]), own["Padim"][0][0])
+    assert run_command(predict.main, [*given, "--device", "cuda"]) == 2
 
 
 def test_what_is_known_of_an_export_lies_beside_it(runs, tmp_path):
