@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
-# Two test files at a time.
-PYTEST ?= -n 2 --dist loadfile
+# Two test files at a time, those that take long first.
+PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
