@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from torchvision.transforms.v2.functional import resize, to_dtype
 
+from training_code.data.datamodule import resize_pixels
 from training_code.data.images import MAX_PIXELS, is_deep, read_image
 from training_code.errors import InputError
 
@@ -78,18 +78,6 @@ def read_pixels(image: Source, bits: int) -> NDArray[np.uint8] | NDArray[np.floa
         deep /= 2**bits - 1
         return np.clip(deep, 0, 1, out=deep)
     return np.repeat(image, 3 // image.shape[2], axis=2)
-
-
-def resize_pixels(pixels: NDArray[np.uint8] | NDArray[np.float32], image_size: tuple[int, int]) -> torch.Tensor:
-    """Return pixels as `training_code.data.datamodule.load_image` does for files, bit for bit.
-
-    Channels are resized one after the other, so that of a large image never all three are in memory as float32.
-    """
-    channels = [
-        resize(to_dtype(channel, torch.float32, scale=True), list(image_size), antialias=True)
-        for channel in torch.from_numpy(pixels).movedim(2, 0).split(1)
-    ]
-    return torch.cat(channels * (3 // len(channels)))
 
 
 def shown_pixels(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.uint8]:

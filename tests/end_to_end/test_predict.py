@@ -1,5 +1,6 @@
 """``python -m inference_code.predict`` on folders, videos and streams: what it writes and what it says."""
 
+import contextlib
 import csv
 import json
 import os
@@ -282,17 +283,15 @@ class _Camera(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
         self.end_headers()
         pictures = [cv2.imencode(".jpg", frame)[1].tobytes() for frame in _frames(4)]
-        try:
+        with contextlib.suppress(OSError):  # whoever asked has enough
             for number in range(kind.frames):
                 picture = pictures[number % 4]
                 header = f"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
                 self.wfile.write(header.encode() + picture + b"\r\n")
                 time.sleep(0.005)
-        except OSError:  # whoever asked has enough
-            pass
 
     def log_message(self, *_):
-        pass
+        """Say nothing."""
 
 
 @pytest.fixture

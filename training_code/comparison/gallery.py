@@ -43,7 +43,7 @@ def missed_by_all(models: pd.DataFrame, scores: dict[str, Scores]) -> dict[str, 
     Images come first that are furthest from being found: by their mean rank among all images.
     """
 
-    def choose(group: pd.DataFrame, found: list[tuple[str, Scores]]) -> list[tuple[int, str]]:
+    def choose(found: list[tuple[str, Scores]]) -> list[tuple[int, str]]:
         called = np.stack([each.called for _, each in found])
         missed = found[0][1].labels & ~called.any(axis=0)
         ranks = np.stack([each.scores.argsort().argsort() for _, each in found]).mean(axis=0)
@@ -59,7 +59,7 @@ def disagreements(best: pd.DataFrame, scores: dict[str, Scores]) -> dict[str, li
     Those come first on which one of them is surest.
     """
 
-    def choose(group: pd.DataFrame, found: list[tuple[str, Scores]]) -> list[tuple[int, str]]:
+    def choose(found: list[tuple[str, Scores]]) -> list[tuple[int, str]]:
         (first, one), (second, two) = found[:2]
         ranks = np.abs(one.scores.argsort().argsort() - two.scores.argsort().argsort())
         chosen = [int(index) for index in np.argsort(-ranks) if one.called[index] != two.called[index]]
@@ -98,7 +98,7 @@ def _words(bold: str, silent: str) -> str:
 def _chosen(
     models: pd.DataFrame,
     scores: dict[str, Scores],
-    choose: Callable[[pd.DataFrame, list[tuple[str, Scores]]], Sequence[tuple[int, str]]],
+    choose: Callable[[list[tuple[str, Scores]]], Sequence[tuple[int, str]]],
     least: int,
 ) -> dict[str, list[Telling]]:
     result = {}
@@ -110,7 +110,7 @@ def _chosen(
         folder = paths.from_root(group["dataset_folder"].iloc[0])
         telling = [
             Telling(folder / found[0][1].paths[index], f"{found[0][1].defect_types[index]}, {words}")
-            for index, words in choose(group, found)
+            for index, words in choose(found)
         ]
         if telling:
             result[f"{group['dataset'].iloc[0]}, {group['protocol'].iloc[0]}"] = telling

@@ -102,11 +102,12 @@ def _draw_table(worksheet: Worksheet, sheet: Sheet, additions: Additions, beside
     links = 0
     for column, name in enumerate(names, 1):
         values = table.iloc[:, column - 1]
+        kind = sheet.criterion if name in sheet.scales else name  # which decides how numbers are written
         for row, value in enumerate(values, 2):
             if value is None or value != value or value is pd.NaT:  # missing: only that differs from itself
                 continue
             cell = worksheet.cell(row, column)
-            _set(cell, name, value)
+            _set(cell, kind, value)
             if name in LINKS and links < MOST_LINKS:
                 links += 1
                 cell.hyperlink = quote(os.path.relpath(paths.from_root(value), beside))
@@ -121,7 +122,8 @@ def _draw_table(worksheet: Worksheet, sheet: Sheet, additions: Additions, beside
     if "level_with_best" in names and sheet.criterion in names:
         _mark_best(worksheet, table, names, sheet.criterion)
     for index, name in enumerate(names, 1):
-        shown = [name, *(_shown(name, value) for value in table.iloc[:, index - 1])]
+        kind = sheet.criterion if name in sheet.scales else name
+        shown = [name, *(_shown(kind, value) for value in table.iloc[:, index - 1])]
         worksheet.column_dimensions[get_column_letter(index)].width = min(max(map(len, shown)) + 3, WIDEST)
     _fit_height(worksheet, 1)
     if "bars" in sheet.charts:

@@ -15,6 +15,7 @@ from anomalib.data import ImageItem
 from anomalib.data.datamodules.base.image import AnomalibDataModule
 from anomalib.data.datasets.base.image import AnomalibDataset
 from anomalib.data.utils.generators import PerlinAnomalyGenerator
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, get_worker_info
 from torchvision.transforms.v2 import Resize
 from torchvision.transforms.v2.functional import resize, to_dtype
@@ -211,13 +212,19 @@ class SampleDataModule(AnomalibDataModule):
 def load_image(path: Path, image_size: tuple[int, int], bits: int = 16) -> torch.Tensor:
     """Return an image as float32 from 0 to 1 of shape (3, height, width), resized to ``image_size``.
 
-    The numbers are those of anomalib's `read_image` and torchvision's `Resize`. Channels are resized one after the
-    other, so that of a large image never all three are in memory as float32.
+    The numbers are those of anomalib's `read_image` and torchvision's `Resize`.
     """
-    pixels = torch.from_numpy(read_image(path, bits)).movedim(2, 0)
+    return resize_pixels(read_image(path, bits), image_size)
+
+
+def resize_pixels(pixels: NDArray[np.uint8] | NDArray[np.float32], image_size: tuple[int, int]) -> torch.Tensor:
+    """Return pixels of shape (height, width, 1 or 3), as `read_image` gives them, as `load_image` returns an image.
+
+    Channels are resized one after the other, so that of a large image never all three are in memory as float32.
+    """
     channels = [
         resize(to_dtype(channel, torch.float32, scale=True), list(image_size), antialias=True)
-        for channel in pixels.split(1)
+        for channel in torch.from_numpy(pixels).movedim(2, 0).split(1)
     ]
     return torch.cat(channels * (3 // len(channels)))
 

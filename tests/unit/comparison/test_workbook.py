@@ -147,6 +147,10 @@ def test_the_best_is_marked_and_charts_and_pictures_are_there(real):
     assert best["B2"].font.b and best["A2"].value == "Padim" and not best["B4"].font.b
     assert len(best._charts) == 2 and len(workbook["Speed and size"]._charts) == 2
     assert len(workbook["Examples"]._images) == 6
+    for name in ("By backbone", "By dataset", "By defect type", "Hyper-parameters"):
+        cells = [cell for row in workbook[name].iter_rows(min_row=2) for cell in row if isinstance(cell.value, float)]
+        assert name == "Hyper-parameters" or cells
+        assert all(cell.number_format.startswith("0.0") for cell in cells), name
     blocks = workbook["Comparison tiles"]
     rows = {row[0]: row[1] for row in blocks.iter_rows(values_only=True) if row[0]}
     assert rows["Padim"] == "ResNet18 - 100 features" and "image_AUROC" in rows

@@ -7,8 +7,8 @@ from helpers.bad_files import IMAGES
 from helpers.data import texture
 from PIL import Image
 
-from inference_code.images import prepare, resize_pixels
-from training_code.data.datamodule import load_image
+from inference_code.images import prepare
+from training_code.data.datamodule import load_image, resize_pixels
 from training_code.data.images import read_image, shown_image
 from training_code.errors import InputError
 
