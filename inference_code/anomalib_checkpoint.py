@@ -112,22 +112,29 @@ def write_checkpoint(module: AnomalibModule, path: Path) -> None:
 
 
 def open_checkpoint(path: Path, detector: str) -> Graph:
-    """Load a checkpoint with anomalib's class and return what computes raw scores and maps with it."""
+    """Load a checkpoint with anomalib's class and return what computes raw scores and maps with it.
+
+    Images are computed one by one: what anomalib's Cflow says of one depends on what else is in its batch.
+    """
     cls = CLASSES[detector]
     with quiet():
         more = {"dtd_dir": data_dir} if cls is models.Draem else {}
         module = cls.load_from_checkpoint(path, map_location="cpu", **more).eval()
 
-    def run(images: NDArray[np.float32]) -> dict[str, NDArray]:
+    def run(image: NDArray[np.float32]) -> dict[str, NDArray]:
         with torch.inference_mode():
-            found = module.model(module.pre_processor.transform(torch.from_numpy(images)))
-        maps = found.anomaly_map.reshape(len(images), 1, *found.anomaly_map.shape[-2:])
+            found = module.model(module.pre_processor.transform(torch.from_numpy(image)))
+        maps = found.anomaly_map.reshape(1, 1, *found.anomaly_map.shape[-2:])
         outputs = {"score": found.pred_score.reshape(-1).float().numpy(), "anomaly_map": maps.float().numpy()}
         if not module.post_processor.image_threshold.isnan():
             outputs["label"] = module.post_processor(found).pred_label.reshape(-1).numpy()
         return outputs
 
-    return run
+    def run_all(images: NDArray[np.float32]) -> dict[str, NDArray]:
+        outputs = [run(image[None]) for image in images]
+        return {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
+
+    return run_all
 
 
 def _converted(detector: AnomalibModule, module: AnomalibModule) -> dict[str, torch.Tensor]:

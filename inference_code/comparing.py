@@ -24,13 +24,17 @@ IMAGES = 10
 _LEAST_RANGE = 0.1
 
 
+#: Part of the range of scores within which a score is taken for the threshold itself.
+AT_THRESHOLD = 1e-4
+
+
 @dataclass(frozen=True)
 class Difference:
     """How far an exported file is from its run."""
 
     score: float  # largest difference, as a part of the range of the run's scores
     map: float  # largest difference of a pixel, as a part of the range of the run's maps
-    labels: int  # labels that are other ones
+    labels: int  # labels that are other ones; where a score is the threshold but for `AT_THRESHOLD`, either is right
     images: int
     source: str  # what images
 
@@ -69,12 +73,16 @@ def compare(graph: Graph, wanted: Expected) -> Difference:
     predictions = [prediction for _, of_round in rounds for prediction in of_round]
     own_scores = np.array([prediction.score for prediction in predictions])
     own_maps = np.stack([prediction.anomaly_map for prediction in predictions])
-    labels = [label for outputs, _ in rounds for label in outputs.get("label", ())]
-    own_labels = [prediction.abnormal for prediction in predictions] if labels else []
+    labels = np.array([label for outputs, _ in rounds for label in outputs.get("label", ())], bool)
+    others = 0
+    if len(labels):
+        threshold = predictions[0].thresholds.image
+        clear = np.abs(own_scores - threshold) > AT_THRESHOLD * _spread(own_scores)
+        others = int(((labels != (own_scores >= threshold)) & clear).sum())
     return Difference(
         float(np.abs(scores - own_scores).max() / _spread(own_scores)),
         float(np.abs(maps[:, 0] - own_maps).max() / _spread(own_maps)),
-        sum(bool(label) != own for label, own in zip(labels, own_labels, strict=True)),
+        others,
         len(wanted.pixels),
         wanted.source,
     )

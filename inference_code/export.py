@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 #: The formats and the packages that write them.
 FORMATS = {"onnx": ("torch", "onnx"), "openvino": ("torch", "onnx", "openvino"), "anomalib": ("torch", "anomalib")}
-#: Largest difference of a score from that of the run, as a part of the range of scores, with which a file is kept.
+#: Largest difference of a score from that of the run, as a part of the range of scores, with which a file is kept
+#: where nothing else is asked for.
 TOLERANCE = 1e-3
 _CHECKPOINT = "model.ckpt"
 # An ONNX file is one message of protobuf, which ends at 2 GiB; OpenVINO gets its graph by way of one.
@@ -33,7 +34,11 @@ _LEFT_OUT = ("training", "environment", "features", "intervals", "by_defect_type
 
 
 def export_run(
-    run: str | Path, format: str, output: str | Path | None = None, results: str | Path = "results"
+    run: str | Path,
+    format: str,
+    output: str | Path | None = None,
+    results: str | Path = "results",
+    tolerance: float = TOLERANCE,
 ) -> tuple[Path, "Difference"]:
     """Write the detector of a run in a format, and beside it a description; return the file and how far it is off.
 
@@ -45,15 +50,20 @@ def export_run(
         One of `FORMATS`.
     output
         Folder for the files, relative to the working folder; ``exports/`` in the folder of the run by default.
+    tolerance
+        Largest difference of a score from that of the run, as a part of the range of scores. Detectors with steps in
+        them, such as the codes of DSR, turn the last digits of a number into larger differences.
 
     Raises
     ------
     InputError
-        If there is no such run or format, the detector cannot be written in it, or the scores of what was written
-        differ from those of the run by more than `TOLERANCE`: then nothing is left behind.
+        If there is no such run or format, the detector cannot be written in it, or what was written gives other labels
+        than the run, or scores beyond ``tolerance``: then nothing is left behind.
     """
     if format not in FORMATS:
         raise unknown("format", format, FORMATS)
+    if not tolerance >= 0:
+        raise InputError(f"tolerance={tolerance} is out of range; valid: 0 or more")
 
     # Only now, so that wrong arguments are answered at once: these bring anomalib and torch.
     from inference_code.anomalib_checkpoint import check_convertible
@@ -76,7 +86,7 @@ def export_run(
         file = staging / MODEL_FILES.get(format, _CHECKPOINT)
         _write(predictor, format, file)
         difference = compare(_open(file, format, record.detector), wanted)
-        _refuse_different(predictor, format, difference)
+        _refuse_different(predictor, format, difference, tolerance)
         written = sorted(staging.iterdir())
         description = {
             "schema_version": SCHEMA_VERSION,
@@ -87,7 +97,7 @@ def export_run(
             "bits": record.dataset.get("bits", 16),
             "files": {path.name: sha256(path) for path in written},
             "difference": dataclasses.asdict(difference),
-            "tolerance": TOLERANCE,
+            "tolerance": tolerance,
             "versions": {name: version(name) for name in FORMATS[format]},
             "record": {name: value for name, value in dataclasses.asdict(record).items() if name not in _LEFT_OUT},
         }
@@ -101,15 +111,15 @@ def export_run(
     return target / file.name, difference
 
 
-def _refuse_different(predictor: "Predictor", format: str, difference: "Difference") -> None:
-    if difference.score <= TOLERANCE and not difference.labels:
+def _refuse_different(predictor: "Predictor", format: str, difference: "Difference", tolerance: float) -> None:
+    if difference.score <= tolerance and not difference.labels:
         return
     precision = predictor.record.identity["backbone_precision"]
     why = "" if precision == "float32" else f" (the run computed in {precision}, the file computes in float32)"
     raise InputError(
         f"{predictor.record.run_id} is not exported to {format}: on {difference.images} {difference.source} its scores "
         f"differ by {difference.score:.1e} of their range and {difference.labels} labels are other ones; valid: up to "
-        f"{TOLERANCE:g}, and no label{why}"
+        f"{tolerance:g} (--tolerance), and no label{why}"
     )
 
 
@@ -181,8 +191,14 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--format", required=True, help=f"one of {choices(FORMATS)}")
     parser.add_argument("--output", type=Path, help="folder for the files (default: exports/ in the folder of the run)")
     parser.add_argument("--results", default="results", help="folder with the runs (default: results)")
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=TOLERANCE,
+        help=f"largest difference of a score, as a part of the range of scores (default: {TOLERANCE:g})",
+    )
     options = parser.parse_args(arguments)
-    path, difference = export_run(options.run, options.format, options.output, options.results)
+    path, difference = export_run(options.run, options.format, options.output, options.results, options.tolerance)
     print(f"written: {path}, {path.name}.json beside it")
     print(
         f"largest difference on {difference.images} {difference.source}: {difference.score:.1e} of the range of scores"

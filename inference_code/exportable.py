@@ -222,10 +222,7 @@ class _Patchcore(AnomalibPatchcoreModel):
 
 
 class _Cflow(nn.Module):
-    """`CflowModel`, all positions decoded at once.
-
-    As in anomalib, likelihoods are seen against the largest of the batch: scores depend on what else is in it.
-    """
+    """`CflowModel`, all positions decoded at once."""
 
     def __init__(self, model: CflowModel, image_size: tuple[int, int]) -> None:
         super().__init__()

@@ -58,6 +58,7 @@ class ExportedPredictor(Predictor):
         self.graph = graph
         self.description = description
         self.folder = folder
+        self.runtime = description["format"]
         self.record = Record(**description["record"])
         self.thresholds = Thresholds(description["thresholds"]["image"], description["thresholds"]["pixel"])
         self.image_size: tuple[int, int] = tuple(description["image_size"])

@@ -12,8 +12,8 @@ from training_code.data.datamodule import resize_pixels
 from training_code.data.images import MAX_PIXELS, is_deep, read_image
 from training_code.errors import InputError
 
-#: What can be predicted: a file, an image of Pillow, or pixels.
-Source = str | Path | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
+#: What can be predicted: a file, the content of one, an image of Pillow, or pixels.
+Source = str | Path | bytes | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
 # Images of more pixels are read again when they are drawn: several of them at once would fill the memory.
 _KEPT_PIXELS = 2**22
 _REFUSED_MODES = frozenset({"F", "LAB", "HSV"})
@@ -25,7 +25,7 @@ class Prepared:
 
     tensor: torch.Tensor  # float32 from 0 to 1, (3, height, width) of the run's image size
     size: tuple[int, int]  # height and width of the image as it was
-    pixels: NDArray[np.uint8] | None  # (height, width, 3) as people look at it; None for large images from files
+    pixels: NDArray[np.uint8] | None  # (height, width, 3) as people look at it; None for large images of files
 
 
 def prepare(image: Source, image_size: tuple[int, int], bits: int) -> Prepared:
@@ -38,7 +38,7 @@ def prepare(image: Source, image_size: tuple[int, int], bits: int) -> Prepared:
     """
     pixels = read_pixels(image, bits)
     size = pixels.shape[:2]
-    again = isinstance(image, str | Path) and size[0] * size[1] > _KEPT_PIXELS
+    again = isinstance(image, str | Path | bytes) and size[0] * size[1] > _KEPT_PIXELS
     return Prepared(resize_pixels(pixels, image_size), size, None if again else shown_pixels(pixels))
 
 
@@ -48,7 +48,8 @@ def read_pixels(image: Source, bits: int) -> NDArray[np.uint8] | NDArray[np.floa
     Parameters
     ----------
     image
-        A file; an image of Pillow; or an array of shape (height, width) or (height, width, 3), RGB, uint8 or uint16.
+        A file or its content; an image of Pillow; or an array of shape (height, width) or (height, width, 3), RGB,
+        uint8 or uint16.
     bits
         Number of bits that stand for white in images of 16 bits.
 
@@ -57,13 +58,14 @@ def read_pixels(image: Source, bits: int) -> NDArray[np.uint8] | NDArray[np.floa
     InputError
         If the file or the array is of another kind, damaged, or too large.
     """
-    if isinstance(image, str | Path):
-        return read_image(Path(image), bits)
+    if isinstance(image, str | Path | bytes):
+        return read_image(Path(image) if isinstance(image, str) else image, bits)
     if isinstance(image, Image.Image):
         image = _from_pillow(image)
     if not isinstance(image, np.ndarray):
         raise InputError(
-            f"an image is of the type {type(image).__name__}; valid: a path, an image of Pillow, a NumPy array"
+            f"an image is of the type {type(image).__name__}; valid: a path, the content of a file, an image of "
+            "Pillow, a NumPy array"
         )
     if image.dtype not in (np.uint8, np.uint16) or image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,)):
         raise InputError(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inference_code.images import Prepared, read_pixels, shown_pixels
-from inference_code.postprocessing import Region, find_regions, make_mask, resize_map, run_lengths
+from inference_code.postprocessing import Region, find_abnormal, run_lengths
 from inference_code.predictor import Prediction
 from inference_code.sources import Frame
 from inference_code.visualization import overlay
@@ -152,10 +152,10 @@ class Output:
             return row | {"error": str(error)}
 
     def _describe_prediction(self, result: Result, prediction: Prediction, number: int) -> dict[str, Any]:
-        values = resize_map(prediction.anomaly_map, prediction.size)
         threshold = prediction.thresholds.pixel
-        mask = make_mask(values, threshold, self.drawing.dilation, self.drawing.minimum_area)
-        regions = find_regions(mask, values)
+        values, mask, regions = find_abnormal(
+            prediction.anomaly_map, prediction.size, threshold, self.drawing.dilation, self.drawing.minimum_area
+        )
         row = {
             "height": prediction.size[0],
             "width": prediction.size[1],

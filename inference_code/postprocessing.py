@@ -125,6 +125,19 @@ def find_regions(mask: NDArray[np.bool_], anomaly_map: NDArray) -> list[Region]:
     return sorted(regions, key=lambda region: -region.score)
 
 
+def find_abnormal(
+    anomaly_map: NDArray[np.float32],
+    size: tuple[int, int],
+    threshold: float | None,
+    dilation: int = 0,
+    minimum_area: int = 0,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], list[Region]]:
+    """Return the map, its mask and the regions of that at the size of the image, (height, width); see `make_mask`."""
+    values = resize_map(anomaly_map, size)
+    mask = make_mask(values, threshold, dilation, minimum_area)
+    return values, mask, find_regions(mask, values)
+
+
 def run_lengths(region: Region, size: tuple[int, int]) -> dict[str, Any]:
     """Return a region as COCO's run lengths in an image of ``size`` (height, width), not compressed.
 

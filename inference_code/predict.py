@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference_code.arguments import add_run_options, load_predictor
 from training_code.errors import InputError, run_command
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
 
     from inference_code.output import Drawing, Output
 
-    predictor = _load(options)
+    predictor = load_predictor(options.run, options)
     predictor.thresholds = choose_thresholds(predictor, options.threshold, options.pixel_threshold)
     drawing = Drawing(not options.no_pictures, options.dilate, options.min_area)
     output = Output(options.output, drawing, predictor.record.dataset.get("bits", 16))
@@ -40,28 +41,6 @@ def main(arguments: list[str]) -> int:
         dropped = follow(predictor, source, output, options.batch_size, options.max_latency)
     _summarise(predictor, source, output, time.monotonic() - start, dropped)
     return 1 if output.failed or source.problem else 0
-
-
-def _load(options: argparse.Namespace) -> "Predictor":
-    if options.runtime == "torch":
-        from inference_code.predictor import Predictor
-
-        return Predictor.load(
-            options.run,
-            options.results,
-            options.device,
-            options.precision,
-            options.dataset,
-            options.criterion,
-            options.trust_changed,
-        )
-    if options.device not in ("auto", "cpu") or options.precision is not None:
-        raise InputError(f"--device and --precision are for --runtime torch; {options.runtime} runs on the processor")
-    from inference_code.exported import ExportedPredictor
-
-    return ExportedPredictor.load(
-        options.run, options.runtime, options.results, options.dataset, options.criterion, options.trust_changed
-    )
 
 
 def follow(predictor: "Predictor", source: "FrameSource", output: "Output", batch_size: int, max_latency: float) -> int:
@@ -174,9 +153,6 @@ def _parser() -> argparse.ArgumentParser:
         help="an image, a folder, a pattern such as 'images/**/*.png', a video, camera:0, rtsp:// or http:// address",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for predictions.csv, overlays and masks")
-    parser.add_argument("--results", default="results", help="folder with the runs (default: results)")
-    parser.add_argument("--dataset", help="for best: the dataset on which it is the best (default: any)")
-    parser.add_argument("--criterion", help="for best: the metric that decides (default: image_AUROC)")
     parser.add_argument(
         "--threshold",
         help="raw score from which on an image is abnormal, or 99%% for that quantile of the good test images "
@@ -198,17 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--reconnect", type=float, default=60.0, help="seconds for which a lost camera is tried again (default: 60)"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number> (default: auto)")
-    parser.add_argument("--precision", help="float32, bfloat16, or on a GPU float16 (default: the run's)")
-    parser.add_argument(
-        "--runtime",
-        default="torch",
-        choices=["torch", "onnx", "openvino"],
-        help="what computes: the run itself, or what python -m inference_code.export made of it (default: torch)",
-    )
-    parser.add_argument(
-        "--trust-changed", action="store_true", help="load a checkpoint that is not the one that the run wrote"
-    )
+    add_run_options(parser)
     return parser
 
 

@@ -90,7 +90,11 @@ class Predictor:
     ----------
     thresholds
         Raw scores from which on an image and a pixel are abnormal; those of the run unless others are set.
+    runtime
+        What computes.
     """
+
+    runtime = "torch"
 
     def __init__(self, detector: AnomalibModule, record: Record, folder: Path) -> None:
         self.detector = detector

@@ -12,6 +12,7 @@ What happens to a file is decided here, the same for training, checking and infe
     above 8192 × 8192                                   refused
 """
 
+import io
 import stat
 import warnings
 from pathlib import Path
@@ -32,41 +33,40 @@ _READABLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK",
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 
 
-def open_image(path: Path) -> Image.Image:
-    """Open an image file, of which only the header is read.
+def open_image(file: Path | bytes) -> Image.Image:
+    """Open an image file, given by its path or its content, of which only the header is read.
 
     Raises
     ------
     InputError
         If it is no image, larger than `MAX_PIXELS`, or of a kind that is refused.
     """
+    name = _name(file)
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError("it is no file")
-        empty = not status.st_size
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the size is checked below
-            image = Image.open(path, formats=_FORMATS)
+            image = Image.open(_readable(file), formats=_FORMATS)
+    except InputError:
+        raise
     except Image.DecompressionBombError as error:
-        raise InputError(f"{path} is larger than 8192 × 8192 pixels, the largest image that is read") from error
+        raise InputError(f"{name} is larger than 8192 × 8192 pixels, the largest image that is read") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is {'empty: it has zero bytes' if empty else 'not an image'}") from error
+        raise InputError(f"{name} is not an image that is read; valid: {', '.join(_FORMATS)}") from error
     except Exception as error:  # Pillow's decoders raise what they like on damaged headers
-        raise InputError(f"{path} is not an image that can be read ({_reason(error)})") from error
+        raise InputError(f"{name} is not an image that can be read ({_reason(error)})") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise InputError(f"{path} is {width} × {height} pixels; the largest image that is read is 8192 × 8192")
+        raise InputError(f"{name} is {width} × {height} pixels; the largest image that is read is 8192 × 8192")
     raw = _raw_mode(image)
     if image.mode not in _READABLE or (";16" in raw and image.mode not in DEEP_MODES):
         kind = raw if ";16" in raw else image.mode
         raise InputError(
-            f"{path} has pixels of the kind {kind!r}, which is not read; save it as 8-bit RGB or grey-scale"
+            f"{name} has pixels of the kind {kind!r}, which is not read; save it as 8-bit RGB or grey-scale"
         )
     return image
 
 
-def decode_image(path: Path) -> Image.Image:
+def decode_image(file: Path | bytes) -> Image.Image:
     """Read an image file completely, turned upright as its EXIF data say; with several frames the first one.
 
     Raises
@@ -74,13 +74,13 @@ def decode_image(path: Path) -> Image.Image:
     InputError
         If it cannot be read to its end.
     """
-    image = open_image(path)
+    image = open_image(file)
     try:
         with image:
             image.load()
             return ImageOps.exif_transpose(image)
     except Exception as error:  # Pillow's decoders raise what they like on damaged data
-        raise InputError(f"{path} is damaged or cut short ({_reason(error)})") from error
+        raise InputError(f"{_name(file)} is damaged or cut short ({_reason(error)})") from error
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -88,13 +88,13 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode in DEEP_MODES
 
 
-def read_image(path: Path, bits: int = 16) -> NDArray[np.uint8] | NDArray[np.float32]:
+def read_image(file: Path | bytes, bits: int = 16) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Read an image file; 16-bit grey-scale is returned with one channel, since all three would be the same.
 
     Parameters
     ----------
-    path
-        The file.
+    file
+        Its path or its content.
     bits
         Number of bits that stand for white in 16-bit grey-scale images; see `Dataset.bits`. Other images are not
         concerned.
@@ -109,7 +109,7 @@ def read_image(path: Path, bits: int = 16) -> NDArray[np.uint8] | NDArray[np.flo
     InputError
         If the file cannot be read.
     """
-    image = decode_image(path)
+    image = decode_image(file)
     if not is_deep(image):
         return np.array(image.convert("RGB"))
     grey = np.asarray(image).astype(np.float32)
@@ -122,13 +122,32 @@ def grey_values(image: Image.Image) -> NDArray[np.integer]:
     return np.asarray(image if is_deep(image) else image.convert("L"))
 
 
-def shown_image(path: Path) -> Image.Image:
+def shown_image(file: Path | bytes) -> Image.Image:
     """Return an image as people look at it: RGB, upright, 16-bit grey-scale stretched to its largest value."""
-    image = decode_image(path)
+    image = decode_image(file)
     if not is_deep(image):
         return image.convert("RGB")
     grey = np.asarray(image).astype(np.float32)
     return Image.fromarray((grey * (255 / max(float(grey.max()), 1))).astype(np.uint8)).convert("RGB")
+
+
+def _name(file: Path | bytes) -> Path | str:
+    return "the image" if isinstance(file, bytes) else file
+
+
+def _readable(file: Path | bytes) -> Path | io.BytesIO:
+    """Return what Pillow opens."""
+    size = len(file) if isinstance(file, bytes) else _size_of_file(file)
+    if not size:
+        raise InputError(f"{_name(file)} is empty: it has zero bytes")
+    return io.BytesIO(file) if isinstance(file, bytes) else file
+
+
+def _size_of_file(path: Path) -> int:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("it is no file")
+    return status.st_size
 
 
 def _raw_mode(image: Image.Image) -> str:

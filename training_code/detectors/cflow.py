@@ -8,6 +8,7 @@ import torch
 from anomalib.data import Batch, InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.models import Cflow as AnomalibCflow
+from anomalib.models.image.cflow.anomaly_map import AnomalyMapGenerator as AnomalibAnomalyMapGenerator
 from anomalib.models.image.cflow.torch_model import CflowModel as AnomalibCflowModel
 from anomalib.models.image.cflow.utils import get_logp, positional_encoding_2d
 from anomalib.post_processing import PostProcessor
@@ -17,6 +18,33 @@ from torch.nn import functional as F
 
 #: Positions that are decoded at once while predicting; they do not depend on each other.
 DECODED = 8192
+
+
+class AnomalyMapGenerator(AnomalibAnomalyMapGenerator):
+    """anomalib's `AnomalyMapGenerator`, each image as a batch of its own.
+
+    anomalib sees likelihoods against the largest one of the batch: the score of an image depends on what else is in it,
+    and a threshold holds for batches like those that it was found on. Here the scores are those that anomalib gives to
+    single images, however many are predicted at once.
+    """
+
+    def compute_anomaly_map(
+        self,
+        distribution: list[torch.Tensor],
+        height: list[int],
+        width: list[int],
+        image_size: tuple[int, int] | torch.Size | None,
+    ) -> torch.Tensor:
+        """Return maps of shape (images, height, width); the arguments are those of anomalib."""
+        maps = []
+        for likelihood, rows, columns in zip(distribution, height, width, strict=True):
+            likelihood = likelihood.detach().reshape(-1, 1, rows, columns)
+            probability = torch.exp(likelihood - likelihood.amax(dim=(2, 3), keepdim=True))
+            if image_size is not None:
+                probability = F.interpolate(probability, size=image_size, mode="bilinear", align_corners=True)
+            maps.append(probability)
+        total = torch.stack(maps).sum(0)
+        return (total.amax(dim=(2, 3), keepdim=True) - total).squeeze(1)
 
 
 class CflowModel(AnomalibCflowModel):
@@ -44,7 +72,7 @@ class CflowModel(AnomalibCflowModel):
 
 
 class Cflow(AnomalibCflow):
-    """anomalib's `Cflow`, with a choice of how much of an epoch is trained on.
+    """anomalib's `Cflow`, with a choice of how much of an epoch is trained on, and scores that no other image changes.
 
     Parameters
     ----------
@@ -90,7 +118,9 @@ class Cflow(AnomalibCflow):
             visualizer,
         )
         self.fiber_sampling_ratio = fiber_sampling_ratio
-        self.model.__class__ = CflowModel  # anomalib's class makes its model itself; this gives it the methods above
+        # anomalib's class makes its model itself; this gives it the methods above
+        self.model.__class__ = CflowModel
+        self.model.anomaly_map_generator.__class__ = AnomalyMapGenerator
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return anomalib's optimizer with its steps in one pass over the parameters."""

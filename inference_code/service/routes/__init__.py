@@ -1,0 +1,1 @@
+"""What clients see: addresses, their parameters and answers."""

@@ -1,0 +1,81 @@
+"""``/models``: which detectors are served, and test images to try them with."""
+
+import mimetypes
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path, Request, Response
+
+from inference_code.service.schemas import Error, ExampleAnswer, ModelAnswer
+from inference_code.service.services.examples import Example, read_example, thumbnail
+from inference_code.service.services.models import Model
+from training_code.errors import InputError
+
+router = APIRouter(prefix="/models", tags=["models"])
+
+_NOT_FOUND = {404: {"model": Error}}
+_IMAGE = {200: {"content": {"image/*": {}}}, **_NOT_FOUND}
+_Name = Annotated[str, Path(description="The id of a run, one of /models.")]
+_Number = Annotated[int, Path(description="One of the examples of the model.")]
+
+
+@router.get("")
+async def models(request: Request) -> list[ModelAnswer]:
+    """Return the detectors, the default first."""
+    return [_describe(model) for model in request.app.state.service.models.all()]
+
+
+@router.get("/{model}/examples", responses=_NOT_FOUND)
+async def examples(request: Request, model: _Name) -> list[ExampleAnswer]:
+    """Return test images of the run; none where its dataset is not on this machine."""
+    found = _find(request, model).examples
+    return [ExampleAnswer(number=number, defect_type=example.defect_type) for number, example in enumerate(found)]
+
+
+@router.get("/{model}/examples/{number}", response_class=Response, responses=_IMAGE)
+def example_file(request: Request, model: _Name, number: _Number) -> Response:
+    """Return a test image, as it is in the dataset."""
+    example = _find_example(request, model, number)
+    return Response(_read(read_example, example), media_type=mimetypes.guess_type(example.path.name)[0])
+
+
+@router.get("/{model}/examples/{number}/thumbnail", response_class=Response, responses=_IMAGE)
+def example_thumbnail(request: Request, model: _Name, number: _Number) -> Response:
+    """Return a small picture of a test image."""
+    return Response(_read(thumbnail, _find_example(request, model, number)), media_type="image/png")
+
+
+def _describe(model: Model) -> ModelAnswer:
+    predictor = model.predictor
+    record = predictor.record
+    return ModelAnswer(
+        model=model.name,
+        detector=record.detector,
+        backbone=record.arguments.get("backbone"),
+        dataset=record.dataset["name"],
+        image_size=predictor.image_size,
+        runtime=predictor.runtime,
+        threshold=predictor.thresholds.image,
+        pixel_threshold=predictor.thresholds.pixel,
+        metrics=record.metrics,
+    )
+
+
+def _find(request: Request, model: str) -> Model:
+    try:
+        return request.app.state.service.models.get(model)
+    except InputError as error:
+        raise HTTPException(404, str(error)) from error
+
+
+def _find_example(request: Request, model: str, number: int) -> Example:
+    found = _find(request, model).examples
+    if not 0 <= number < len(found):
+        raise HTTPException(404, f"there is no example {number}; there are {len(found)}, from 0")
+    return found[number]
+
+
+def _read(read, example: Example) -> bytes:
+    try:
+        return read(example)
+    except InputError as error:  # its path is nobody's business
+        raise HTTPException(404, "the example can no longer be read") from error

@@ -1,0 +1,29 @@
+"""``/health``, ``/ready`` and ``/metrics``: what watches the service asks."""
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from inference_code.service.schemas import Error, Status
+
+router = APIRouter(tags=["state"])
+
+
+@router.get("/health")
+async def health() -> Status:
+    """Say that the process is there."""
+    return Status(status="ok")
+
+
+@router.get("/ready", responses={503: {"model": Error}})
+async def ready(request: Request, response: Response) -> Status:
+    """Say whether images are predicted."""
+    if not request.app.state.service.models.ready:
+        response.status_code = 503
+        return Status(status="not ready")
+    return Status(status="ready")
+
+
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+async def metrics(request: Request) -> Response:
+    """Return counters in Prometheus' text format."""
+    return Response(request.app.state.measures.text(), media_type=CONTENT_TYPE_LATEST)

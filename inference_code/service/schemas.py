@@ -1,0 +1,113 @@
+"""What clients send beside their images, and what they get."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Options(BaseModel):
+    """How images are predicted; an unknown name is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(None, description="The id of a run, one of /models; the first of them by default.")
+    threshold: _Finite | None = Field(
+        None, description="Raw score from which on an image is abnormal; the run's by default."
+    )
+    pixel_threshold: _Finite | None = Field(
+        None, description="Raw score from which on a pixel is abnormal; the run's by default."
+    )
+    dilate: int = Field(0, ge=0, le=255, description="Pixels by which abnormal regions grow.")
+    min_area: int = Field(0, ge=0, le=2**31, description="Pixels below which a region is passed over.")
+    overlay: bool = Field(False, description="Whether to return the image with its abnormal pixels coloured.")
+    map: bool = Field(False, description="Whether to return the anomaly map.")
+    image: bool = Field(False, description="Whether to return the image as it was read, 1024 × 1024 pixels at most.")
+
+
+class RegionAnswer(BaseModel):
+    """Abnormal pixels that hang together."""
+
+    bbox: tuple[int, int, int, int] = Field(description="x, y, width, height in pixels of the image.")
+    area: int = Field(description="Pixels of the image.")
+    score: float = Field(description="The highest raw score of the region.")
+
+
+class ImageAnswer(BaseModel):
+    """What the detector says of one image."""
+
+    score: float = Field(description="Raw; higher is more anomalous.")
+    normalised_score: float | None = Field(description="From 0 to 1 with 0.5 at the threshold; null without one.")
+    abnormal: bool | None = Field(description="Whether the score reaches the threshold; null without one.")
+    threshold: float | None = Field(description="Raw score from which on an image is abnormal.")
+    pixel_threshold: float | None = Field(description="Raw score from which on a pixel is abnormal.")
+    height: int = Field(description="Pixels of the image as it was sent, turned as its EXIF data say.")
+    width: int = Field(description="Pixels of the image as it was sent, turned as its EXIF data say.")
+    regions: list[RegionAnswer] = Field(description="The highest score first; empty without a threshold.")
+    seconds: float = Field(description="That the detector took: of its batch, divided by the number of images.")
+    overlay: str | None = Field(None, description="PNG in base64, of the image's size.")
+    map: str | None = Field(
+        None, description="Grey PNG in base64, of the detector's size: 0 and 255 are the ends of map_range."
+    )
+    map_range: tuple[float, float] | None = Field(None, description="The lowest and the highest raw score of the map.")
+    image: str | None = Field(None, description="PNG in base64.")
+
+
+class ImageError(BaseModel):
+    """Why an image of several could not be predicted."""
+
+    error: str
+
+
+class Answer(ImageAnswer):
+    """What the detector says of the image."""
+
+    model: str = Field(description="The id of the run that predicted.")
+
+
+class BatchAnswer(BaseModel):
+    """What the detector says of several images."""
+
+    model: str = Field(description="The id of the run that predicted.")
+    images: list[ImageAnswer | ImageError] = Field(description="In the order of the request.")
+
+
+class ModelAnswer(BaseModel):
+    """A detector that is served."""
+
+    model: str = Field(description="The id of its run.")
+    detector: str
+    backbone: str | None
+    dataset: str
+    image_size: tuple[int, int] = Field(description="Height and width to which images are resized.")
+    runtime: str = Field(description="What computes: torch, onnx or openvino.")
+    threshold: float | None = Field(description="Raw score from which on an image is abnormal.")
+    pixel_threshold: float | None = Field(description="Raw score from which on a pixel is abnormal.")
+    metrics: dict[str, float] = Field(description="Of the run, on its test images.")
+
+
+class ExampleAnswer(BaseModel):
+    """A test image of a run."""
+
+    number: int
+    defect_type: str
+
+
+class Status(BaseModel):
+    """How the service is."""
+
+    status: str
+
+
+class Error(BaseModel):
+    """Why a request was refused."""
+
+    detail: str = Field(description="One sentence.")
+
+
+#: Answers that every address may give.
+REFUSED = {
+    401: {"model": Error, "description": "An API key is needed."},
+    422: {"model": Error, "description": "An image, a field or a parameter is not what it should be."},
+}

@@ -1,0 +1,1 @@
+"""What the routes stand on; nothing here knows HTTP."""

@@ -1,0 +1,144 @@
+"""`Batcher`: one thread that predicts in batches what many clients bring."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import torch
+
+from inference_code.images import Prepared
+from inference_code.pipeline import Batches
+from inference_code.predictor import Prediction, Predictor
+from training_code.data.images import open_image
+from training_code.errors import InputError
+
+_LOG = logging.getLogger(__name__)
+# Part of the newest measurement in the mean time of an image.
+_NEWEST = 0.1
+
+
+@dataclass(frozen=True)
+class Found:
+    """A prediction, and the image that it is of."""
+
+    prediction: Prediction
+    prepared: Prepared
+
+
+@dataclass(frozen=True)
+class _Job:
+    image: bytes
+    future: "Future[Found]" = field(default_factory=Future)
+
+
+class Batcher:
+    """Predicts images that come one by one, in batches, in a thread of its own.
+
+    What waits when the detector is free goes into its next batch; nobody waits for a batch to fill. Images are read and
+    resized in other threads, at most two batches ahead, so that memory does not grow with what waits.
+
+    Parameters
+    ----------
+    predictor
+        The detector; nobody else may use it at the same time.
+    batch_size
+        Largest number of images in a batch.
+    max_pixels
+        Of an image; more is refused before it is decoded.
+    turn
+        Held while the detector computes: several detectors take turns.
+    measure
+        Called after each batch with its number of images and the seconds that the detector took.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        batch_size: int,
+        max_pixels: int,
+        turn: threading.Lock,
+        measure: Callable[[int, float], None],
+    ) -> None:
+        self.predictor = predictor
+        self.seconds_per_image = 0.0
+        self._batch_size = batch_size
+        self._max_pixels = max_pixels
+        self._turn = turn
+        self._measure = measure
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Predict a blank image, so that the first client does not wait for what is made once, and begin."""
+        blank = Prepared(torch.zeros(3, *self.predictor.image_size), self.predictor.image_size, None)
+        self._infer([blank])
+        self._thread = threading.Thread(target=self._run, name="predict", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after what was submitted."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+
+    @property
+    def alive(self) -> bool:
+        """Whether images are predicted."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def submit(self, image: bytes) -> "Future[Found]":
+        """Take the content of an image file; cancelling the future leaves it out if it is not being predicted yet.
+
+        The future raises `InputError` where the image cannot be read.
+        """
+        job = _Job(image)
+        self._jobs.put(job)
+        return job.future
+
+    def _run(self) -> None:
+        batches = Batches(iter(self._jobs.get, None), self._prepare, self._batch_size, fill=False)
+        for batch in batches:
+            self._answer([(job, made) for job, made, _ in batch if job.future.set_running_or_notify_cancel()])
+
+    def _prepare(self, job: _Job) -> Prepared | Exception:
+        """Return the image, or why it cannot be read; nothing is raised, since the thread has to go on."""
+        try:
+            image = open_image(job.image)
+            if image.width * image.height > self._max_pixels:
+                raise InputError(
+                    f"the image is {image.width} × {image.height} pixels; valid here: up to {self._max_pixels} pixels"
+                )
+            return self.predictor.prepare(job.image)
+        except Exception as error:
+            return error
+
+    def _answer(self, batch: list[tuple[_Job, Prepared | Exception]]) -> None:
+        ready = [(job, made) for job, made in batch if isinstance(made, Prepared)]
+        for job, made in batch:
+            if isinstance(made, Exception):
+                job.future.set_exception(made)
+        try:
+            predictions = self._infer([made for _, made in ready])
+        except Exception as error:  # of the detector's runtime; the next batch may succeed
+            _LOG.exception("%s failed on %d images", self.predictor.record.run_id, len(ready))
+            for job, _ in ready:
+                job.future.set_exception(error)
+            return
+        for (job, made), prediction in zip(ready, predictions, strict=True):
+            job.future.set_result(Found(prediction, made))
+
+    def _infer(self, images: list[Prepared]) -> list[Prediction]:
+        if not images:
+            return []
+        with self._turn:
+            begun = time.perf_counter()
+            predictions = self.predictor.infer(images)
+            seconds = time.perf_counter() - begun
+        self._measure(len(images), seconds)
+        each = seconds / len(images)
+        self.seconds_per_image += (each - self.seconds_per_image) * (_NEWEST if self.seconds_per_image else 1)
+        return predictions

@@ -1,0 +1,78 @@
+"""Test images of a run, for people who want to try its detector without an image of their own."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference_code.predictor import Predictor
+from training_code import paths
+from training_code.comparison.scores import Scores, read_scores
+from training_code.data.images import shown_image
+from training_code.errors import InputError
+
+_THUMBNAIL = 128
+
+
+@dataclass(frozen=True)
+class Example:
+    """A test image of a run."""
+
+    defect_type: str
+    path: Path
+
+
+def find_examples(predictor: Predictor, count: int = 8) -> list[Example]:
+    """Return test images of the detector's run, good and bad ones, from the lowest score to the highest.
+
+    None where the dataset is not on this machine, or the run's scores are not.
+    """
+    folder = paths.from_root(predictor.record.dataset.get("folder", ""))
+    try:
+        scores = read_scores(predictor.folder)
+    except (OSError, ValueError):
+        return []
+    chosen = [Example(scores.defect_types[index], folder / scores.paths[index]) for index in _choose(scores, count)]
+    return [example for example in chosen if example.path.is_file()]
+
+
+def thumbnail(example: Example) -> bytes:
+    """Return a small PNG of an example.
+
+    Raises
+    ------
+    InputError
+        If its file is no longer there, or damaged.
+    """
+    image = shown_image(example.path)
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    return content.getvalue()
+
+
+def read_example(example: Example) -> bytes:
+    """Return the file of an example as it is.
+
+    Raises
+    ------
+    InputError
+        If it is no longer there.
+    """
+    try:
+        return example.path.read_bytes()
+    except OSError as error:
+        raise InputError("the example is no longer there") from error
+
+
+def _choose(scores: Scores, count: int) -> list[int]:
+    """Return indices of images: of each defect type about as many, spread evenly over the order of their scores."""
+    types = sorted(set(scores.defect_types), key=lambda name: (name != "good", name))[:count]
+    chosen = []
+    for number, name in enumerate(types):
+        ranked = sorted(
+            (index for index, found in enumerate(scores.defect_types) if found == name),
+            key=lambda index: scores.scores[index],
+        )
+        wanted = min(count // len(types) + (number < count % len(types)), len(ranked))
+        chosen += [ranked[(2 * place + 1) * len(ranked) // (2 * wanted)] for place in range(wanted)]
+    return chosen

@@ -1,0 +1,159 @@
+"""From the contents of image files to answers: a place in the queue, the detector, regions and pictures."""
+
+import asyncio
+import base64
+import dataclasses
+import io
+import math
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from inference_code.images import read_pixels, shown_pixels
+from inference_code.postprocessing import find_abnormal, normalise
+from inference_code.service.limits import Limits
+from inference_code.service.schemas import ImageAnswer, ImageError, Options, RegionAnswer
+from inference_code.service.services.batching import Found
+from inference_code.service.services.measures import Measures
+from inference_code.service.services.models import Model, Models
+from inference_code.visualization import overlay
+from training_code.errors import InputError
+from training_code.evaluation.thresholds import Thresholds
+
+# Pixels of the longer side of the picture that is returned of an image.
+_SHOWN = 1024
+
+
+class BusyError(Exception):
+    """Too many images wait; ``seconds`` is after how long it makes sense to ask again."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class LateError(Exception):
+    """An answer would have taken longer than it may."""
+
+
+class PredictionService:
+    """Predicts images of many clients at once; to be used from one event loop."""
+
+    def __init__(self, models: Models, limits: Limits, measures: Measures) -> None:
+        self.models = models
+        self.waiting = 0  # images
+        self._limits = limits
+        self._measures = measures
+
+    async def predict(self, images: Sequence[bytes], options: Options) -> tuple[Model, list[ImageAnswer | ImageError]]:
+        """Return the model that predicted, and what it says of each image, or why that cannot be read.
+
+        Raises
+        ------
+        InputError
+            If the model is unknown, or there are more images than may ever wait.
+        BusyError
+            If too many wait already.
+        LateError
+            If it took too long; what was not yet begun is not done.
+        """
+        model = self.models.get(options.model)
+        with self._place(len(images), model):
+            try:
+                async with asyncio.timeout(self._limits.seconds):
+                    futures = [asyncio.wrap_future(model.batcher.submit(image)) for image in images]
+                    found = await asyncio.gather(*futures, return_exceptions=True)
+                    return model, [
+                        await self._answer(model, *pair, options) for pair in zip(images, found, strict=True)
+                    ]
+            except TimeoutError as error:
+                raise LateError from error
+
+    def start(self) -> None:
+        """Begin to predict."""
+        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "answer")
+        self.models.start()
+
+    def stop(self) -> None:
+        """Answer what was taken, and end."""
+        self.models.stop()
+        self._pool.shutdown()
+
+    @contextmanager
+    def _place(self, count: int, model: Model) -> Iterator[None]:
+        """Hold the places of ``count`` images."""
+        if count > self._limits.waiting:
+            raise InputError(f"{count} images at once are too many; valid: up to {self._limits.waiting}")
+        if self.waiting + count > self._limits.waiting:
+            raise BusyError(max(1, math.ceil(self.waiting * model.batcher.seconds_per_image)))
+        self.waiting += count
+        try:
+            yield
+        finally:
+            self.waiting -= count
+
+    async def _answer(
+        self, model: Model, image: bytes, found: Found | BaseException, options: Options
+    ) -> ImageAnswer | ImageError:
+        if isinstance(found, InputError):
+            return ImageError(error=str(found))
+        if isinstance(found, BaseException):
+            raise found
+        loop = asyncio.get_running_loop()
+        bits = model.predictor.record.dataset.get("bits", 16)
+        answer = await loop.run_in_executor(self._pool, make_answer, image, found, options, bits)
+        self._measures.image(model.name, answer.abnormal)
+        return answer
+
+
+def make_answer(image: bytes, found: Found, options: Options, bits: int) -> ImageAnswer:
+    """Return what a client is told of a prediction; ``bits`` as in `inference_code.images.read_pixels`."""
+    prediction, own = found.prediction, found.prediction.thresholds
+    thresholds = Thresholds(
+        own.image if options.threshold is None else options.threshold,
+        own.pixel if options.pixel_threshold is None else options.pixel_threshold,
+    )
+    prediction = dataclasses.replace(prediction, thresholds=thresholds)
+    values, mask, regions = find_abnormal(
+        prediction.anomaly_map, prediction.size, thresholds.pixel, options.dilate, options.min_area
+    )
+    pixels = found.prepared.pixels
+    if pixels is None and (options.overlay or options.image):
+        pixels = shown_pixels(read_pixels(image, bits))
+    low, high = float(prediction.anomaly_map.min()), float(prediction.anomaly_map.max())
+    return ImageAnswer(
+        score=prediction.score,
+        normalised_score=prediction.normalised_score,
+        abnormal=prediction.abnormal,
+        threshold=thresholds.image,
+        pixel_threshold=thresholds.pixel,
+        height=prediction.size[0],
+        width=prediction.size[1],
+        regions=[RegionAnswer(bbox=region.box, area=region.area, score=region.score) for region in regions],
+        seconds=prediction.seconds,
+        overlay=_png(overlay(pixels, values, thresholds.pixel, None if thresholds.pixel is None else mask))
+        if options.overlay
+        else None,
+        map=_png(Image.fromarray(np.round(normalise(prediction.anomaly_map) * 255).astype(np.uint8)))
+        if options.map
+        else None,
+        map_range=(low, high) if options.map else None,
+        image=_png(_reduced(pixels)) if options.image else None,
+    )
+
+
+def _reduced(pixels: NDArray[np.uint8]) -> Image.Image:
+    image = Image.fromarray(pixels)
+    image.thumbnail((_SHOWN, _SHOWN))
+    return image
+
+
+def _png(image: Image.Image) -> str:
+    content = io.BytesIO()
+    image.save(content, "PNG", compress_level=1)
+    return base64.b64encode(content.getvalue()).decode("ascii")

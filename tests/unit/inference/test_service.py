@@ -1,0 +1,400 @@
+"""The service: what clients get, what is refused, and that nothing a client sends stops it."""
+
+import asyncio
+import base64
+import io
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from helpers.bad_files import IMAGES
+from helpers.serving import BrightnessPredictor, encode, spotted
+from PIL import Image
+
+from inference_code.service.app import create_app
+from inference_code.service.guard import Guard
+from inference_code.service.limits import Limits
+from inference_code.service.routes.page import FILES, STATIC
+from inference_code.service.services.batching import Batcher
+from inference_code.service.services.examples import find_examples
+from training_code.errors import InputError
+from training_code.evaluation.thresholds import Thresholds
+
+KEY = "a-key-of-32-characters-0123456789"
+
+
+@pytest.fixture
+def predictor():
+    return BrightnessPredictor()
+
+
+@pytest.fixture
+def client(predictor):
+    with _client([predictor]) as client:
+        yield client
+
+
+def _client(predictors, *arguments, **options) -> TestClient:
+    app = create_app(predictors, *arguments, **options)
+    return TestClient(app, "http://127.0.0.1:8000", raise_server_exceptions=False)
+
+
+def _post(client, content, **parameters):
+    return client.post("/predict", params=parameters, files={"image": content})
+
+
+def _picture(text: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+
+
+def test_an_image_gets_its_score_label_and_regions(client):
+    answer = _post(client, encode(spotted())).raise_for_status().json()
+    assert answer["model"] == "brightness-0" and answer["score"] == pytest.approx(1) and answer["abnormal"] is True
+    assert (answer["threshold"], answer["pixel_threshold"], answer["normalised_score"]) == (0.5, 0.5, 1.0)
+    assert (answer["height"], answer["width"]) == (32, 48)
+    (region,) = answer["regions"]
+    x, y, width, height = region["bbox"]
+    assert abs(x - 16) <= 1 and abs(y - 8) <= 1 and abs(width - 8) <= 2 and abs(height - 8) <= 2
+    assert answer["overlay"] is answer["map"] is answer["image"] is None
+    normal = _post(client, encode(spotted(value=60))).raise_for_status().json()
+    assert normal["abnormal"] is False and normal["regions"] == []
+
+
+def test_thresholds_and_sizes_of_regions_are_those_of_the_request(client, predictor):
+    content = encode(spotted(value=150))
+    assert _post(client, content, threshold=0.7).json()["abnormal"] is False
+    assert _post(client, content, pixel_threshold=0.7).json()["regions"] == []
+    (region,) = _post(client, content).json()["regions"]
+    assert _post(client, content, min_area=region["area"] + 1).json()["regions"] == []
+    (grown,) = _post(client, content, dilate=3).json()["regions"]
+    assert grown["bbox"] == [region["bbox"][0] - 3, region["bbox"][1] - 3, *(size + 6 for size in region["bbox"][2:])]
+    predictor.thresholds = Thresholds(None, None)
+    answer = _post(client, content, overlay=True).json()
+    assert answer["abnormal"] is None and answer["normalised_score"] is None and answer["regions"] == []
+    assert _picture(answer["overlay"]).shape == (32, 48, 3)
+
+
+def test_pictures_are_those_of_the_image_and_its_map(client):
+    pixels = spotted(1500, 2000)
+    answer = _post(client, encode(pixels), pixel_threshold=0.07, overlay=True, map=True, image=True).json()
+    overlay, grey, image = (_picture(answer[name]) for name in ("overlay", "map", "image"))
+    assert overlay.shape == (1500, 2000, 3) and image.shape == (768, 1024, 3) and grey.shape == (16, 16)
+    unchanged = (overlay == np.dstack([pixels] * 3)).all(2)
+    assert unchanged.any() == (answer["map_range"][0] < 0.07)
+    low, high = answer["map_range"]
+    assert answer["score"] == high and (grey.min(), grey.max()) == (0, 255)
+    expected = BrightnessPredictor()
+    (found,) = expected.infer([expected.prepare(pixels)])
+    np.testing.assert_allclose(low + grey / 255 * (high - low), found.anomaly_map, atol=(high - low) / 500)
+
+
+def test_several_images_keep_their_order_and_one_that_is_bad_stops_no_other(client):
+    contents = [encode(spotted(value=value)) for value in (60, 255)] + [b"<html>"]
+    answer = (
+        client.post("/predict/batch", files=[("images", content) for content in contents]).raise_for_status().json()
+    )
+    normal, abnormal, bad = answer["images"]
+    assert (normal["abnormal"], abnormal["abnormal"]) == (False, True)
+    assert bad == {"error": "the image is not an image that is read; valid: PNG, JPEG, BMP, TIFF, WEBP"}
+    refused = client.post("/predict/batch", files=[("images", b"<html>")] * 2)
+    assert refused.status_code == 422 and "none of 2 images can be read" in refused.json()["detail"]
+    many = client.post("/predict/batch", files=[("images", contents[0])] * 65)
+    assert many.status_code == 422 and many.json()["detail"] == "65 images at once are too many; valid: up to 64"
+
+
+def _waits(condition):
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_waits_goes_into_one_batch_and_every_client_gets_its_own_answer(predictor):
+    values = [40, 80, 120, 160, 200, 240]
+    with _client([predictor]) as client, ThreadPoolExecutor(8) as clients:
+        predictor.free.clear()
+        answers = [clients.submit(_post, client, encode(spotted(value=value))) for value in values]
+        _waits(lambda: client.app.state.service.waiting == 6)
+        time.sleep(0.2)
+        predictor.free.set()
+        scores = [answer.result().json()["score"] for answer in answers]
+    np.testing.assert_allclose(scores, np.array(values) / 255, atol=1e-6)
+    assert predictor.batches[0] == 1 and sum(predictor.batches) == 1 + 6  # the first one is of the start
+    assert max(predictor.batches) >= 4
+
+
+def test_too_many_are_told_to_come_again_and_those_that_were_taken_are_answered(predictor):
+    with _client([predictor], Limits(waiting=3)) as client, ThreadPoolExecutor(8) as clients:
+        predictor.free.clear()
+        taken = [clients.submit(_post, client, encode(spotted())) for _ in range(3)]
+        _waits(lambda: client.app.state.service.waiting == 3)
+        refused = _post(client, encode(spotted()))
+        assert refused.status_code == 429 and int(refused.headers["Retry-After"]) >= 1
+        assert client.get("/health").status_code == 200
+        predictor.free.set()
+        assert [answer.result().status_code for answer in taken] == [200] * 3
+        assert _post(client, encode(spotted())).status_code == 200
+
+
+def test_who_waits_too_long_is_told_so_and_the_work_is_not_done(predictor):
+    with _client([predictor], Limits(seconds=0.3)) as client:
+        predictor.free.clear()
+        late = [_post(client, encode(spotted())) for _ in range(2)]
+        assert [answer.status_code for answer in late] == [503, 503] and "Retry-After" in late[0].headers
+        predictor.free.set()
+        _waits(lambda: _post(client, encode(spotted())).status_code == 200)
+    assert predictor.batches[:3] == [1, 1, 1] and len(predictor.batches) == 3  # start, one under way, the last one
+
+
+def test_a_detector_that_fails_costs_its_batch_alone_and_nothing_of_it_is_told(client, predictor, caplog):
+    predictor.error = RuntimeError("secret of /srv/models")
+    failed = _post(client, encode(spotted()))
+    assert failed.status_code == 500 and failed.json() == {"detail": "the service failed; its log says why"}
+    assert "secret of /srv/models" in caplog.text
+    assert _post(client, encode(spotted())).status_code == 200
+
+
+def test_the_end_waits_for_what_was_taken(predictor):
+    batcher = Batcher(predictor, 2, 2**20, threading.Lock(), lambda *_: None)
+    batcher.start()
+    predictor.free.clear()
+    taken = [batcher.submit(encode(spotted())) for _ in range(7)]
+    threading.Timer(0.2, predictor.free.set).start()
+    batcher.stop()
+    assert [future.result(0).prediction.abnormal for future in taken] == [True] * 7 and not batcher.alive
+
+
+# Without those that are bad by what they are in a folder, and one that is bad as an image to train on.
+BAD = {name: (make, words) for name, make, words, treatment in IMAGES if treatment == "refused"}
+
+
+@pytest.mark.parametrize("name", sorted(set(BAD) - {"link.png", "self.png", "pipe.png", "negative.tif"}))
+def test_bad_files_are_refused_with_the_reason(client, tmp_path, name):
+    make, words = BAD[name]
+    make(tmp_path / name)
+    answer = _post(client, (tmp_path / name).read_bytes())
+    assert answer.status_code == 422
+    detail = answer.json()["detail"]
+    assert detail.startswith("the image ") and words.split(";")[0] in detail
+    assert str(tmp_path) not in detail
+
+
+GOOD = {name: make for name, make, _, treatment in IMAGES if treatment == "converted"}
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_unusual_files_are_predicted(client, tmp_path, name):
+    GOOD[name](tmp_path / name)
+    assert _post(client, (tmp_path / name).read_bytes(), overlay=True, image=True).status_code == 200
+
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
+
+
+def test_what_is_no_photograph_is_refused(client):
+    gif = encode(Image.fromarray(spotted()), "GIF", save_all=True, append_images=[Image.fromarray(spotted(value=9))])
+    for content in (gif, SVG, b"%!PS-Adobe-3.0 EPSF-3.0\n", b"\x89PNG\r\n\x1a\n", b"\0" * 10000):
+        answer = _post(client, content)
+        assert answer.status_code == 422 and "not an image" in answer.json()["detail"], content[:20]
+    assert _post(client, encode(np.zeros((1, 1), np.uint8))).status_code == 200
+
+
+def test_images_above_the_limit_of_the_service_are_not_decoded(predictor):
+    with _client([predictor], Limits(pixels=32 * 48 - 1)) as client:
+        answer = _post(client, encode(spotted()))
+        assert answer.status_code == 422
+        assert answer.json()["detail"] == "the image is 48 × 32 pixels; valid here: up to 1535 pixels"
+
+
+def test_wrong_requests_are_explained_in_a_sentence(client):
+    content = encode(spotted())
+
+    def detail(answer, status=422):
+        assert answer.status_code == status, answer.text
+        return answer.json()["detail"]
+
+    assert detail(client.post("/predict")) == "field image: Field required"
+    assert detail(client.post("/predict", files={"picture": content})) == "field image: Field required"
+    assert "field image" in detail(client.post("/predict", data={"image": "text"}))
+    assert "field image" in detail(client.post("/predict", content=content))
+    assert "field images" in detail(client.post("/predict/batch", files={"image": content}))
+    assert "Missing boundary" in detail(
+        client.post("/predict", content=b"x", headers={"Content-Type": "multipart/form-data"}), 400
+    )
+    assert "unknown model 'padim'; valid: brightness-0" in detail(_post(client, content, model="padim"))
+    assert "unknown model '../../etc/passwd'" in detail(_post(client, content, model="../../etc/passwd"))
+    assert "parameter treshold" in detail(_post(client, content, treshold=1))
+    assert "parameter threshold" in detail(_post(client, content, threshold="high"))
+    assert "parameter pixel_threshold" in detail(_post(client, content, pixel_threshold="nan"))
+    assert "parameter dilate" in detail(_post(client, content, dilate=256))
+    assert "parameter min_area" in detail(_post(client, content, min_area=-1))
+    assert client.get("/predict").status_code == 405 and client.get("/nowhere").status_code == 404
+
+
+def test_requests_that_are_too_large_are_refused_by_what_they_say_and_by_what_they_are(predictor):
+    with _client([predictor], Limits(body=10_000)) as client:
+        answer = client.post("/predict", files={"image": b"x" * 10_001})
+        assert answer.status_code == 413 and answer.json() == {"detail": "the request is larger than 10000 bytes"}
+        chunks = client.post("/predict", content=(b"x" * 1000 for _ in range(11)))
+        assert chunks.status_code == 413
+        assert _post(client, encode(spotted())).status_code == 200
+
+
+def _guarded(messages, limits, headers=()):
+    """Return the status that a guard gives to a request whose body comes as ``messages``, numbers being seconds."""
+    sent, remaining = [], list(messages)
+
+    async def app(scope, receive, send):
+        message = await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": message["body"]})
+
+    async def receive():
+        while remaining and isinstance(remaining[0], float):
+            await asyncio.sleep(remaining.pop(0))
+        return remaining.pop(0) if remaining else {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "path": "/predict", "headers": list(headers)}
+    asyncio.run(Guard(app, limits, [], [], lambda *_: None)(scope, receive, send))
+    return sent[0]["status"] if sent else None
+
+
+def test_requests_that_do_not_arrive_in_time_are_refused():
+    part = {"type": "http.request", "body": b"x", "more_body": True}
+    last = {"type": "http.request", "body": b"x"}
+    assert _guarded([part, 0.05, last], Limits(seconds=1)) == 200
+    assert _guarded([part, 5.0, last], Limits(seconds=0.1)) == 408
+    assert _guarded([part], Limits()) is None  # the client left
+
+
+def test_with_keys_everything_but_the_page_and_the_state_needs_one(predictor):
+    other = "another-key-0123456789"
+    with _client([predictor], keys=[KEY, other]) as client:
+        content = encode(spotted())
+        for headers in (
+            {},
+            {"Authorization": "Bearer wrong"},
+            {"Authorization": f"Basic {KEY}"},
+            {"X-API-Key": KEY[:-1]},
+        ):
+            answer = client.post("/predict", files={"image": content}, headers=headers)
+            assert answer.status_code == 401 and answer.headers["WWW-Authenticate"] == "Bearer"
+        for path in ("/models", "/metrics", "/models/brightness-0/examples", "/nowhere", "/health/"):
+            assert client.get(path).status_code == 401, path
+        for path in (*FILES, "/health", "/ready", "/openapi.json"):
+            assert client.get(path).status_code == 200, path
+        for headers in ({"Authorization": f"Bearer {KEY}"}, {"X-API-Key": other}):
+            assert client.post("/predict", files={"image": content}, headers=headers).status_code == 200
+        # Others may call it by any name.
+        assert client.get("/models", headers={"X-API-Key": KEY, "Host": "inspection.example"}).status_code == 200
+
+
+def test_without_keys_pages_of_strangers_cannot_ask_through_a_browser(client):
+    for host in ("inspection.example", "127.0.0.1.example:8000", ""):
+        assert client.get("/models", headers={"Host": host}).status_code == 400
+    for host in ("localhost:8000", "127.0.0.1", "[::1]:8000"):
+        assert client.get("/models", headers={"Host": host}).status_code == 200
+
+
+def test_models_are_described_and_chosen_by_their_runs(predictor):
+    second = BrightnessPredictor("brightness-1")
+    second.thresholds = Thresholds(2.0, 2.0)
+    with _client([predictor, second]) as client:
+        first, other = client.get("/models").json()
+        assert first == {
+            "model": "brightness-0", "detector": "Padim", "backbone": "resnet18", "dataset": "made_up",
+            "image_size": [16, 16], "runtime": "torch", "threshold": 0.5, "pixel_threshold": 0.5,
+            "metrics": {"image_AUROC": 0.75},
+        }  # fmt: skip
+        assert other["model"] == "brightness-1"
+        content = encode(spotted())
+        assert _post(client, content).json()["abnormal"] is True
+        answer = _post(client, content, model="brightness-1").json()
+        assert (answer["model"], answer["abnormal"]) == ("brightness-1", False)
+    with pytest.raises(InputError, match="brightness-0 is given twice"):
+        create_app([predictor, BrightnessPredictor()])
+
+
+def test_state_and_measurements(predictor):
+    with _client([predictor]) as client:
+        assert client.get("/health").json() == {"status": "ok"}
+        assert client.get("/ready").json() == {"status": "ready"}
+        _post(client, encode(spotted()))
+        _post(client, b"<html>")
+        client.get("/models/whatever/examples")
+        client.get("/a/path/that/somebody/made/up")
+        text = client.get("/metrics").text
+        app = client.app
+    assert 'anomaly_requests_total{path="/predict",status="200"} 1.0' in text
+    assert 'anomaly_requests_total{path="/predict",status="422"} 1.0' in text
+    assert 'path="/models/{model}/examples",status="404"' in text and 'path="other",status="404"' in text
+    assert "made/up" not in text
+    assert 'anomaly_images_total{label="abnormal",model="brightness-0"} 1.0' in text
+    assert 'anomaly_batch_images_bucket{le="1.0",model="brightness-0"} 2.0' in text  # with the one of the start
+    assert "anomaly_waiting_images 0.0" in text and "process_resident_memory_bytes" in text
+    assert not app.state.service.models.ready  # the thread has ended
+
+
+def test_examples_are_images_of_the_run_and_nothing_else_is_read(tmp_path):
+    dataset, run = tmp_path / "data", tmp_path / "run"
+    run.mkdir()
+    lines = ["path,defect_type,label,score,prediction"]
+    for name, count in (("good", 5), ("scratch", 3), ("hole", 1)):
+        (dataset / name).mkdir(parents=True)
+        for number in range(count):
+            Image.fromarray(spotted(value=50 * number)).save(dataset / name / f"{number}.png")
+            lines.append(f"{name}/{number}.png,{name},{int(name != 'good')},{number / 10},0")
+    (run / "scores.csv").write_text("\n".join(lines) + "\n")
+    predictor = BrightnessPredictor(folder=run)
+    predictor.record.dataset["folder"] = str(dataset)
+    chosen = [f"{example.defect_type}/{example.path.name}" for example in find_examples(predictor, 6)]
+    assert chosen == ["good/1.png", "good/3.png", "hole/0.png", "scratch/0.png", "scratch/2.png"]
+    with _client([predictor]) as client:
+        place = "/models/brightness-0/examples"
+        listed = client.get(place).json()
+        assert listed[0] == {"number": 0, "defect_type": "good"} and len(listed) == 6
+        file = client.get(f"{place}/0")
+        assert file.content == (dataset / "good" / "0.png").read_bytes() and file.headers["content-type"] == "image/png"
+        assert _picture(base64.b64encode(client.get(f"{place}/0/thumbnail").content)).shape == (32, 48, 3)
+        for path in (f"{place}/99", f"{place}/-1", "/models/other/examples", "/models/..%2F..%2Fetc/examples/0"):
+            assert client.get(path).status_code == 404, path
+        assert client.get(f"{place}/..%2F..%2Frun.json").status_code in (404, 422)
+        (dataset / "good" / "0.png").unlink()
+        gone = client.get(f"{place}/0")
+        assert gone.status_code == 404 and str(tmp_path) not in gone.text
+    predictor.record.dataset["folder"] = str(tmp_path / "nowhere")
+    assert find_examples(predictor) == []
+
+
+def test_the_page_loads_nothing_from_elsewhere(client):
+    for path, name in FILES.items():
+        answer = client.get(path)
+        assert answer.content == (STATIC / name).read_bytes()
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert not re.search(r"https?:|//[a-z]", answer.text.replace("// ", "")), name
+    assert sorted(FILES.values()) == sorted(file.name for file in STATIC.iterdir())
+    assert client.get("/docs").status_code == 404
+
+
+def test_the_document_describes_what_clients_send_and_get(client):
+    document = client.get("/openapi.json").json()
+    assert set(document["paths"]) == {
+        "/predict", "/predict/batch", "/models", "/models/{model}/examples", "/models/{model}/examples/{number}",
+        "/models/{model}/examples/{number}/thumbnail", "/health", "/ready", "/metrics",
+    }  # fmt: skip
+    assert {"400", "401", "408", "413", "422", "429", "503"} <= set(document["paths"]["/predict"]["post"]["responses"])
+    names = {parameter["name"] for parameter in document["paths"]["/predict"]["post"]["parameters"]}
+    assert names == {"model", "threshold", "pixel_threshold", "dilate", "min_area", "overlay", "map", "image"}
+
+
+@pytest.mark.parametrize("name", ["body", "pixels", "waiting", "seconds", "connections"])
+def test_limits_leave_room_for_something(name):
+    with pytest.raises(InputError, match=f"the limit {name}=0 is out of range"):
+        Limits(**{name: 0})
