@@ -87,8 +87,8 @@ def test_runs_come_back_from_another_machine_and_a_lost_one_costs_none(cluster, 
         )
 
     try:
-        output, _ = begin([1, 2, 3, 4]).communicate(timeout=300)
-        assert "4 jobs: 4 ok" in output, output
+        output, _ = begin([1, 2]).communicate(timeout=300)
+        assert "2 jobs: 2 ok" in output, output
         there = {folder.name for folder in (copy / relative / "runs").iterdir()}
         assert there and there < {folder.name for folder in (results / "runs").iterdir()}
         for name in there:
@@ -96,13 +96,13 @@ def test_runs_come_back_from_another_machine_and_a_lost_one_costs_none(cluster, 
             assert (results / "runs" / name / "model.ckpt").is_file()
             assert (results / "runs" / name / "notebook.ipynb").is_file()
 
-        sweep = begin([5, 6, 7, 8])
+        sweep = begin([3, 4])
         while not list((copy / relative / "locks").glob("*.stage.json")):
             time.sleep(0.1)
             assert sweep.poll() is None
         _kill(second)
         output, _ = sweep.communicate(timeout=400)
-        assert "4 jobs: 4 ok" in output and "begun again" in output, output
+        assert "2 jobs: 2 ok" in output and "begun again" in output, output
         assert not list(results.glob("sweep-*"))
     finally:
         shutil.rmtree(results, ignore_errors=True)

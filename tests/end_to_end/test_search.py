@@ -1,12 +1,14 @@
 """A search over the arguments of a configuration, in real kernels."""
 
-import subprocess
-import sys
+import contextlib
+import io
 
 import yaml
 
 from training_code import paths
+from training_code.errors import run_command
 from training_code.records.record import read_records
+from training_code.search import main
 
 GOOD = paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb"
 
@@ -20,12 +22,14 @@ def test_a_search_finds_the_best_by_held_out_images_and_goes_on_where_it_was(tmp
         "search": {"space": {"n_features": [3, 6, 4000]}, "sampler": "grid", "trials": 3, "objective": "pixel_AUROC"},
     }
     file.write_text(yaml.safe_dump(content))
-    command = [sys.executable, "-m", "training_code.search", str(file), "--results", str(tmp_path / "results")]
 
     def search(*options):
-        result = subprocess.run([*command, *options], capture_output=True, text=True, cwd=tmp_path)
-        assert result.returncode == 0, result.stdout + result.stderr
-        return result.stdout
+        """Search in this process, which has imported anomalib already."""
+        output = io.StringIO()
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            status = run_command(main, [str(file), "--results", str(tmp_path / "results"), *options])
+        assert status == 0, output.getvalue()
+        return output.getvalue()
 
     assert "0 of 1 trials are stored" in search("--trials", "1")
     output = search()
