@@ -2,12 +2,14 @@
 
 import argparse
 import ipaddress
+import math
 import signal
 import socket
 import sys
 from pathlib import Path
 
 from inference_code.arguments import add_run_options, load_predictor
+from inference_code.service.limits import Limits
 from training_code.errors import InputError, run_command
 
 # Shorter ones can be guessed.
@@ -19,10 +21,19 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     if options.batch_size < 1:
         raise InputError(f"--batch-size is {options.batch_size}; valid: 1 or more")
+    for name, value in (("max_body", options.max_body), ("max_megapixels", options.max_megapixels)):
+        if not 0 < value < math.inf:
+            raise InputError(f"--{name.replace('_', '-')} is {value}; valid: more than 0")
+    limits = Limits(
+        body=round(options.max_body * 2**20),
+        pixels=round(options.max_megapixels * 1e6),
+        waiting=options.queue,
+        seconds=options.timeout,
+    )
     keys = read_keys(options.api_key_file) if options.api_key_file else []
     # Taken at once, so that a port that is in use is known before models are loaded; nobody can connect yet.
     with open_socket(options.host, options.port) as listener:
-        address = listener.getsockname()[0]
+        address, port = listener.getsockname()[:2]
         if not keys and not ipaddress.ip_address(address).is_loopback:
             raise InputError(
                 f"--host {options.host} can be reached from other machines; valid: --api-key-file FILE with it, or "
@@ -32,24 +43,18 @@ def main(arguments: list[str]) -> int:
         # Only now, so that --help and wrong arguments are answered at once: these bring anomalib and torch.
         import uvicorn
 
-        from inference_code.service.app import create_app
-        from inference_code.service.limits import Limits
+        from inference_code.service.app import LOCAL_NAMES, create_app
 
-        limits = Limits(
-            body=round(options.max_body * 2**20),
-            pixels=round(options.max_megapixels * 1e6),
-            waiting=options.queue,
-            seconds=options.timeout,
-        )
-        app = create_app([load_predictor(run, options) for run in options.runs], limits, keys, options.batch_size)
-        host, port = f"[{address}]" if ":" in address else address, listener.getsockname()[1]
-        names = [model.name for model in app.state.service.models.all()]
+        predictors = [load_predictor(run, options) for run in options.runs]
+        app = create_app(predictors, limits, keys, options.batch_size, {*LOCAL_NAMES, address, options.host})
+        place = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
+        names = ", ".join(predictor.record.run_id for predictor in predictors)
 
         class Server(uvicorn.Server):
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
                 await super().startup(sockets)
                 if self.started:
-                    print(f"http://{host}:{port} serves {', '.join(names)}; Ctrl-C ends it", flush=True)
+                    print(f"{place} serves {names}; Ctrl-C ends it", flush=True)
 
         server = Server(
             uvicorn.Config(
@@ -58,16 +63,21 @@ def main(arguments: list[str]) -> int:
                 access_log=False,
                 server_header=False,
                 limit_concurrency=limits.connections,
-                timeout_graceful_shutdown=round(2 * limits.seconds),
+                # What was taken may take its time to arrive and its time to be answered.
+                timeout_graceful_shutdown=math.ceil(2 * limits.seconds) + 5,
             )
         )
         # uvicorn raises them again once it has ended, which would end this process before it says so.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
-        server.run(sockets=[listener])
-    if not server.started:
-        return 1  # the log says why
-    print("stopped; what was taken was answered")
+        try:
+            server.run(sockets=[listener])
+        except SystemExit:  # it could not begin; its log says why
+            return 1
+    if server.force_exit:
+        print("stopped at once, at the second signal")
+        return 1
+    print("stopped")
     return 0
 
 
@@ -122,7 +132,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m inference_code.serve",
         description=__doc__,
-        epilog="Exit status: 0 when it was stopped, 2 wrong input. What clients send and get: /openapi.json.",
+        epilog="Exit status: 0 stopped, what was taken was answered; 1 it could not begin, or was stopped at once by a "
+        "second signal; 2 wrong input. What clients send and get: /openapi.json.",
     )
     parser.add_argument(
         "runs", nargs="+", metavar="run", help="ids or folders of runs, or best; the first is the default of clients"
@@ -136,7 +147,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--api-key-file", type=Path, help="file with a key in each line, of which clients send one")
     parser.add_argument("--max-body", type=float, default=32, help="MiB of the largest request (default: 32)")
     parser.add_argument(
-        "--max-megapixels", type=float, default=67.108864, help="of the largest image (default: 67, 8192 × 8192)"
+        "--max-megapixels",
+        type=float,
+        default=67.108864,
+        help="of the largest image, 67 (8192 × 8192) at most (default: 67)",
     )
     parser.add_argument(
         "--queue", type=int, default=64, help="images that wait before clients are told to come again (default: 64)"

@@ -53,7 +53,7 @@ def overlay(
 def draw_contour(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
     """Draw the outline of a mask into pixels of shape (height, width, 3), wider on large images."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(photo, contours, -1, OUTLINE, max(1, round(max(mask.shape) / 500)))
+    cv2.drawContours(photo, contours, -1, OUTLINE, max(1, min(round(max(mask.shape) / 500), min(mask.shape) // 8)))
 
 
 @cache

@@ -1,13 +1,12 @@
 """`create_app`: routes, services and limits put together."""
 
-import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from fastapi.security import APIKeyHeader, HTTPBearer
 
 from inference_code.predictor import BATCH_SIZE, Predictor
 from inference_code.service.guard import Guard
@@ -20,12 +19,10 @@ from inference_code.service.services.models import Models
 from inference_code.service.services.prediction import BusyError, LateError, PredictionService
 from training_code.errors import InputError
 
-_LOG = logging.getLogger(__name__)
 #: For which no key is needed: they tell nothing about images or models.
 OPEN_PATHS = frozenset({*page.FILES, "/health", "/ready", "/openapi.json"})
-#: Names under which a service without keys is called. Any other one may be a page of a stranger in the browser of
-#: somebody who may call it.
-LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
+#: Names under which a service without keys is called.
+LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def create_app(
@@ -33,6 +30,7 @@ def create_app(
     limits: Limits | None = None,
     keys: Collection[str] = (),
     batch_size: int = BATCH_SIZE,
+    names: Collection[str] = LOCAL_NAMES,
 ) -> FastAPI:
     """Return the service.
 
@@ -43,9 +41,12 @@ def create_app(
     limits
         What is taken from clients.
     keys
-        One of them is needed for everything but `OPEN_PATHS`. Without any the service answers to `LOCAL_NAMES` only.
+        One of them is needed for everything but `OPEN_PATHS`. Without any the service answers to ``names`` only, and
+        not to pages that come from elsewhere.
     batch_size
         Largest number of images that a detector gets at once.
+    names
+        Hosts without their ports.
 
     Raises
     ------
@@ -65,13 +66,15 @@ def create_app(
     # Without pages of documentation, which load scripts from elsewhere.
     app = FastAPI(title="Anomaly detection", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.service, app.state.measures = service, measures
-    for routes in (prediction, models_routes, state, page):
-        app.include_router(routes.router, responses=REFUSED)
+    # For the document: the guard has asked for the key before.
+    schemes = [Security(APIKeyHeader(name="X-API-Key", auto_error=False)), Security(HTTPBearer(auto_error=False))]
+    for routes in (prediction, models_routes):
+        app.include_router(routes.router, responses=REFUSED, dependencies=schemes if keys else [])
+    app.include_router(state.router)
+    app.include_router(page.router)
     for error in (InputError, RequestValidationError, BusyError, LateError, Exception):
         app.add_exception_handler(error, _explain)
-    app.add_middleware(Guard, limits=limits, keys=keys, open_paths=OPEN_PATHS, measure=measures.request)
-    if not keys:  # the one that is added last is asked first
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL_NAMES))
+    app.add_middleware(Guard, limits=limits, keys=keys, open_paths=OPEN_PATHS, names=names, measure=measures.request)
     return app
 
 
@@ -98,4 +101,5 @@ def _first(error: RequestValidationError) -> str:
     mistake = error.errors()[0]
     place, *names = mistake["loc"]
     kind = "field" if place == "body" else "parameter"
-    return f"{kind} {'.'.join(map(str, names)) or place}: {mistake['msg']}"
+    reason = "it has to be a file" if "UploadFile" in mistake["msg"] else mistake["msg"]
+    return f"{kind} {'.'.join(map(str, names)) or place}: {reason}"

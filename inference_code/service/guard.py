@@ -1,10 +1,12 @@
-"""Refuses requests before anything looks into them: without a key, too large, too slow to arrive."""
+"""Refuses requests before anything looks into them: from strangers, without a key, too large, too slow to arrive."""
 
 import asyncio
 import hmac
 import json
 import time
 from collections.abc import Callable, Collection
+from contextlib import suppress
+from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,6 +14,16 @@ from inference_code.service.limits import Limits
 
 # Seconds for which the rest of a request that is too large is taken, so that the client reads the answer.
 _DRAINING = 10.0
+# What is counted for clients that left before they were answered, as nginx does.
+_LEFT = 499
+
+
+class _Refused(Exception):  # noqa: N818
+    """An answer in place of that of the application; ``more`` is whether the client is still sending."""
+
+    def __init__(self, status: int, detail: str, more: bool = False, headers: Collection[tuple[bytes, bytes]] = ()):
+        super().__init__(detail)
+        self.status, self.detail, self.more, self.headers = status, detail, more, headers
 
 
 class Guard:
@@ -20,14 +32,16 @@ class Guard:
     Parameters
     ----------
     app
-        Gets the requests, their bodies complete.
+        Gets the requests, their bodies complete. It is cancelled when the client leaves.
     limits
-        Of a request's size and time.
+        Of a request's size and time, and of the size of all of them.
     keys
-        One of them has to be in the header ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``; without any, everybody
-        may.
+        One of them has to be in the header ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``.
     open_paths
         For which no key is needed.
+    names
+        Without keys, the names under which the service is called: any other one, and any request of a page that came
+        from elsewhere, is of a stranger who uses the browser of somebody who may.
     measure
         Called with the path of the route, the status and the seconds of each answer.
     """
@@ -38,19 +52,22 @@ class Guard:
         limits: Limits,
         keys: Collection[str],
         open_paths: Collection[str],
+        names: Collection[str],
         measure: Callable[[str, int, float], None],
     ) -> None:
         self._app = app
         self._limits = limits
         self._keys = [key.encode() for key in keys]
         self._open_paths = open_paths
+        self._names = names
         self._measure = measure
+        self._held = 0  # bytes of all requests that are being taken or answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request as an ASGI application does."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        begun, status = time.perf_counter(), 0
+        begun, status = time.perf_counter(), _LEFT
 
         async def measured(message: Message) -> None:
             nonlocal status
@@ -60,93 +77,118 @@ class Guard:
 
         try:
             await self._handle(scope, receive, measured)
+        except Exception:
+            status = 500  # which is answered further outside
+            raise
         finally:
             route = scope.get("route")  # the client's path would be another one each time
             self._measure(getattr(route, "path", "other"), status, time.perf_counter() - begun)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._keys and scope["path"] not in self._open_paths and not self._has_key(scope):
-            detail = "an API key is needed: the header Authorization: Bearer KEY"
-            return await _refuse(send, receive, 401, detail, [(b"www-authenticate", b"Bearer")])
-        length = _header(scope, b"content-length")
+        taken = 0
         try:
-            if length.isdigit() and int(length) > self._limits.body:
-                raise _TooLargeError(more=True)
-            body = await self._read(receive)
-        except _TooLargeError as error:
-            detail = f"the request is larger than {self._limits.body} bytes"
-            return await _refuse(send, receive if error.more else None, 413, detail)
+            self._check_client(scope)
+            parts: list[bytes] = []
+            async with asyncio.timeout(self._limits.seconds):
+                more = True
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return
+                    more = message.get("more_body", False)
+                    parts.append(message.get("body", b""))
+                    taken += len(parts[-1])
+                    self._held += len(parts[-1])
+                    self._check_size(scope, taken, more)
+            await self._answer(scope, [b"".join(parts)], receive, send)
+        except _Refused as refused:
+            await _refuse(send, receive, refused)
         except TimeoutError:
-            return await _refuse(send, None, 408, f"the request took longer than {self._limits.seconds:g} seconds")
-        if body is None:  # the client is gone
-            return None
-        await self._app(scope, _replay(body, receive), send)
+            detail = f"the request took longer than {self._limits.seconds:g} seconds"
+            await _refuse(send, receive, _Refused(408, detail))
+        finally:
+            self._held -= taken
+
+    def _check_client(self, scope: Scope) -> None:
+        if not self._keys:
+            if not self._is_local(scope):
+                detail = f"without API keys the service answers to {', '.join(self._names)} only, and to its own page"
+                raise _Refused(403, detail, more=True)
+        elif scope["path"] not in self._open_paths and not self._has_key(scope):
+            detail = "an API key is needed: the header Authorization: Bearer KEY"
+            raise _Refused(401, detail, True, [(b"www-authenticate", b"Bearer")])
+        self._check_size(scope, 0, True)
+
+    def _check_size(self, scope: Scope, taken: int, more: bool) -> None:
+        length = _header(scope, "content-length")
+        if taken > self._limits.body or (length.isdigit() and int(length) > self._limits.body):
+            raise _Refused(413, f"the request is larger than {self._limits.body} bytes", more)
+        if self._held > self._limits.held:
+            raise _Refused(429, "too many large requests are under way", more, [(b"retry-after", b"1")])
+
+    def _is_local(self, scope: Scope) -> bool:
+        host, origin = _header(scope, "host"), _header(scope, "origin")
+        if _hostname(f"//{host}") not in self._names:
+            return False
+        # Browsers say where a page came from that asks.
+        return not origin or urlsplit(origin).netloc == host
 
     def _has_key(self, scope: Scope) -> bool:
-        scheme, _, token = _header(scope, b"authorization").partition(b" ")
-        given = [_header(scope, b"x-api-key"), token.strip() if scheme.lower() == b"bearer" else b""]
+        scheme, _, token = _header(scope, "authorization").partition(" ")
+        given = [_header(scope, "x-api-key"), token.strip() if scheme.lower() == "bearer" else ""]
         # Every comparison is made, each in constant time.
-        return any([hmac.compare_digest(key, found) for key in self._keys for found in given])
+        return any([hmac.compare_digest(key, found.encode("latin-1")) for key in self._keys for found in given])
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        """Return the body; None if the client left."""
-        parts, size = [], 0
-        async with asyncio.timeout(self._limits.seconds):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    return None
-                parts.append(message.get("body", b""))
-                size += len(parts[-1])
-                more = message.get("more_body", False)
-                if size > self._limits.body:
-                    raise _TooLargeError(more)
-                if not more:
-                    return b"".join(parts)
+    async def _answer(self, scope: Scope, body: list[bytes], receive: Receive, send: Send) -> None:
+        """Let the application answer; ``body`` holds the body, which is taken out once it was given."""
+        left = asyncio.ensure_future(_wait_for_the_end(receive))
 
+        async def replay() -> Message:
+            if body:
+                return {"type": "http.request", "body": body.pop(), "more_body": False}
+            return await asyncio.shield(left)
 
-class _TooLargeError(Exception):
-    def __init__(self, more: bool) -> None:
-        super().__init__()
-        self.more = more  # whether the client is still sending
+        answering = asyncio.ensure_future(self._app(scope, replay, send))
+        try:
+            await asyncio.wait({answering, left}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():
+                answering.cancel()
+            with suppress(asyncio.CancelledError):
+                await answering
+        finally:
+            left.cancel()
+            answering.cancel()
 
 
-def _header(scope: Scope, name: bytes) -> bytes:
-    return next((value for found, value in scope["headers"] if found == name), b"")
+async def _wait_for_the_end(receive: Receive) -> Message:
+    while (message := await receive())["type"] != "http.disconnect":
+        pass
+    return message
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return what gives the body at once, and afterwards what ``receive`` gives."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
+def _header(scope: Scope, name: str) -> str:
+    found = (value for key, value in scope["headers"] if key == name.encode())
+    return next(found, b"").decode("latin-1")
 
 
-async def _refuse(
-    send: Send, receive: Receive | None, status: int, detail: str, headers: Collection[tuple[bytes, bytes]] = ()
-) -> None:
-    """Answer, and take what the client is still sending: many do not read before they have sent everything.
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:  # of brackets that do not close
+        return None
 
-    ``receive`` is None where nothing more is taken.
-    """
-    content = json.dumps({"detail": detail}).encode()
+
+async def _refuse(send: Send, receive: Receive, refused: _Refused) -> None:
+    """Answer, and take what the client is still sending: many do not read before they have sent everything."""
+    content = json.dumps({"detail": refused.detail}).encode()
     length = (b"content-length", str(len(content)).encode())
-    headers = [(b"content-type", b"application/json"), (b"connection", b"close"), length, *headers]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    if receive is None:
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close"), length, *refused.headers]
+    await send({"type": "http.response.start", "status": refused.status, "headers": headers})
+    if not refused.more:
         return await send({"type": "http.response.body", "body": content})
     await send({"type": "http.response.body", "body": content, "more_body": True})
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(_DRAINING):
             while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
                 pass
-    except TimeoutError:
-        pass
     await send({"type": "http.response.body", "body": b""})

@@ -1,6 +1,7 @@
 """What a service takes from its clients."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 from training_code.data.images import MAX_PIXELS
 from training_code.errors import InputError
@@ -11,13 +12,16 @@ class Limits:
     """What a service takes from its clients; what is more is refused before it costs anything."""
 
     body: int = 32 * 2**20  # bytes of a request
-    pixels: int = MAX_PIXELS  # of an image
+    held: int = 2**30  # bytes of all requests that are being taken or answered
+    pixels: int = MAX_PIXELS  # of an image, and of all overlays of an answer
     waiting: int = 64  # images of all clients that wait or are being predicted
     seconds: float = 30.0  # for a request to arrive, and again for its answer
     connections: int = 256  # at a time
 
     def __post_init__(self) -> None:
         """Check that there is room for something."""
-        for name in ("body", "pixels", "waiting", "seconds", "connections"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"the limit {name}={getattr(self, name)} is out of range; valid: more than 0")
+        for field in fields(self):
+            value, most = getattr(self, field.name), MAX_PIXELS if field.name == "pixels" else math.inf
+            if not (0 < value <= most and math.isfinite(value)):
+                limit = f" to {most}" if math.isfinite(most) else ""
+                raise InputError(f"the limit {field.name}={value} is out of range; valid: more than 0{limit}")

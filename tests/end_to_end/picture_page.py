@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("image", type=Path)
     parser.add_argument("--output", type=Path, default=ROOT / "images" / "page.png")
     options = parser.parse_args()
-    with serve(options.run) as (_, address), open_page(address) as (page, _):
+    with serve(options.run) as (_, address), open_page(address, height=720) as (page, _):
         page.wait_for_selector("#examples img")
         page.set_input_files("#file", options.image)
         page.wait_for_selector("#result:visible")

@@ -100,7 +100,8 @@ def time_plain(run: Path, checkpoint: Path, images: Path) -> int:
         engine = Engine(default_root_dir=output, accelerator="cpu", logger=False)
         found = engine.predict(model=model, dataset=dataset)
         seconds = time.perf_counter() - begun
-        assert sum(len(batch) for batch in found) == len(dataset) and any(Path(output).rglob("*.png"))
+        pictures = [path for path in Path(output).rglob("*") if path.suffix in (".png", ".jpg")]
+        assert sum(len(batch.image_path) for batch in found) == len(dataset) == len(pictures), len(pictures)
     print(seconds)
     return 0
 

@@ -40,7 +40,7 @@ def main() -> int:
     content = options.image.read_bytes()
     direct = time_direct(options.run, content, options.runtime)
     with serve(options.run, "--runtime", options.runtime) as (process, address):
-        alone = [ask(address, content)[1] for _ in range(200)]
+        alone = time_alone(address, content)
         overhead = 1000 * (statistics.median(alone) - direct)
         print(f"one client: {1000 * statistics.median(alone):.1f} ms, detector {1000 * direct:.1f} ms, "
               f"beyond it {overhead:.1f} ms; {1 / statistics.mean(alone):.1f} images/s")  # fmt: skip
@@ -49,7 +49,7 @@ def main() -> int:
         sizes = [_memory(process)]
         asked = 0
         while asked < options.requests:
-            more, _ = many(address, content, options.clients, options.requests // 8)
+            more, _ = many(address, content, options.clients, max(options.requests // 8, 1))
             statuses, asked = statuses + more, asked + sum(more.values())
             sizes.append(_memory(process))
         print("memory in MiB: " + ", ".join(f"{size:.0f}" for size in sizes) + f" over {asked} requests")
@@ -73,11 +73,15 @@ def time_direct(run: Path, content: bytes, runtime: str) -> float:
     return statistics.median(times[20:])
 
 
-def ask(address: str, content: bytes) -> tuple[int, float]:
-    """Return the status and the seconds of a request over a connection of its own."""
-    begun = time.perf_counter()
-    status = httpx.post(f"{address}/predict", files={"image": content}, timeout=120, trust_env=False).status_code
-    return status, time.perf_counter() - begun
+def time_alone(address: str, content: bytes) -> list[float]:
+    """Return the seconds of requests that one client makes one after the other."""
+    times = []
+    with httpx.Client(timeout=120, trust_env=False) as client:
+        for _ in range(220):
+            begun = time.perf_counter()
+            client.post(f"{address}/predict", files={"image": content}).raise_for_status()
+            times.append(time.perf_counter() - begun)
+    return times[20:]
 
 
 def many(address: str, content: bytes, clients: int, requests: int) -> tuple[collections.Counter[int], float]:

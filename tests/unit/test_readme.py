@@ -12,7 +12,7 @@ from training_code.comparison.table import MAIN_METRICS
 from training_code.detectors.registry import DETECTORS
 
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md", "weights/README.md", "data/README.md"]
-PAGES += ["docs/performance.md", "docs/cluster.md", "docs/results.md", "docs/comparison.md"]
+PAGES += ["docs/performance.md", "docs/cluster.md", "docs/results.md", "docs/comparison.md", "docs/inference.md"]
 README = (paths.ROOT / "README.md").read_text()
 
 

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from inference_code.service.schemas import Error, Status
+from inference_code.service.schemas import REFUSED, Status
 
 router = APIRouter(tags=["state"])
 
@@ -14,7 +14,7 @@ async def health() -> Status:
     return Status(status="ok")
 
 
-@router.get("/ready", responses={503: {"model": Error}})
+@router.get("/ready", responses={503: {"model": Status}})
 async def ready(request: Request, response: Response) -> Status:
     """Say whether images are predicted."""
     if not request.app.state.service.models.ready:
@@ -23,7 +23,7 @@ async def ready(request: Request, response: Response) -> Status:
     return Status(status="ready")
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, 401: REFUSED[401]})
 async def metrics(request: Request) -> Response:
     """Return counters in Prometheus' text format."""
     return Response(request.app.state.measures.text(), media_type=CONTENT_TYPE_LATEST)

@@ -1,5 +1,6 @@
 """`Batcher`: one thread that predicts in batches what many clients bring."""
 
+import dataclasses
 import logging
 import queue
 import threading
@@ -22,24 +23,16 @@ _NEWEST = 0.1
 
 
 @dataclass(frozen=True)
-class Found:
-    """A prediction, and the image that it is of."""
-
-    prediction: Prediction
-    prepared: Prepared
-
-
-@dataclass(frozen=True)
 class _Job:
     image: bytes
-    future: "Future[Found]" = field(default_factory=Future)
+    future: "Future[Prediction]" = field(default_factory=Future)
 
 
 class Batcher:
     """Predicts images that come one by one, in batches, in a thread of its own.
 
     What waits when the detector is free goes into its next batch; nobody waits for a batch to fill. Images are read and
-    resized in other threads, at most two batches ahead, so that memory does not grow with what waits.
+    resized in other threads, at most two batches ahead: what waits holds the bytes of its files alone.
 
     Parameters
     ----------
@@ -75,22 +68,23 @@ class Batcher:
     def start(self) -> None:
         """Predict a blank image, so that the first client does not wait for what is made once, and begin."""
         blank = Prepared(torch.zeros(3, *self.predictor.image_size), self.predictor.image_size, None)
-        self._infer([blank])
+        with self._turn:
+            self.predictor.infer([blank])
         self._thread = threading.Thread(target=self._run, name="predict", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """End after what was submitted."""
+    def stop(self, seconds: float) -> None:
+        """End after what was submitted; wait no longer than ``seconds`` for it."""
         if self._thread is not None:
             self._jobs.put(None)
-            self._thread.join()
+            self._thread.join(seconds)
 
     @property
     def alive(self) -> bool:
         """Whether images are predicted."""
         return self._thread is not None and self._thread.is_alive()
 
-    def submit(self, image: bytes) -> "Future[Found]":
+    def submit(self, image: bytes) -> "Future[Prediction]":
         """Take the content of an image file; cancelling the future leaves it out if it is not being predicted yet.
 
         The future raises `InputError` where the image cannot be read.
@@ -102,19 +96,27 @@ class Batcher:
     def _run(self) -> None:
         batches = Batches(iter(self._jobs.get, None), self._prepare, self._batch_size, fill=False)
         for batch in batches:
-            self._answer([(job, made) for job, made, _ in batch if job.future.set_running_or_notify_cancel()])
+            wanted = [(job, made) for job, made, _ in batch if job.future.set_running_or_notify_cancel()]
+            self._answer([(job, made) for job, made in wanted if made is not None])
 
-    def _prepare(self, job: _Job) -> Prepared | Exception:
-        """Return the image, or why it cannot be read; nothing is raised, since the thread has to go on."""
+    def _prepare(self, job: _Job) -> Prepared | Exception | None:
+        """Return the image without its pixels, or why it cannot be read; None if nobody waits for it any longer.
+
+        Nothing is raised, since the thread has to go on.
+        """
+        if job.future.cancelled():
+            return None
         try:
             image = open_image(job.image)
             if image.width * image.height > self._max_pixels:
                 raise InputError(
                     f"the image is {image.width} × {image.height} pixels; valid here: up to {self._max_pixels} pixels"
                 )
-            return self.predictor.prepare(job.image)
+            return dataclasses.replace(self.predictor.prepare(job.image), pixels=None)
+        except InputError as error:
+            return InputError(str(error))  # the other one holds on to the image, by way of its traceback
         except Exception as error:
-            return error
+            return error.with_traceback(None)
 
     def _answer(self, batch: list[tuple[_Job, Prepared | Exception]]) -> None:
         ready = [(job, made) for job, made in batch if isinstance(made, Prepared)]
@@ -126,10 +128,10 @@ class Batcher:
         except Exception as error:  # of the detector's runtime; the next batch may succeed
             _LOG.exception("%s failed on %d images", self.predictor.record.run_id, len(ready))
             for job, _ in ready:
-                job.future.set_exception(error)
+                job.future.set_exception(error.with_traceback(None))
             return
-        for (job, made), prediction in zip(ready, predictions, strict=True):
-            job.future.set_result(Found(prediction, made))
+        for (job, _), prediction in zip(ready, predictions, strict=True):
+            job.future.set_result(prediction)
 
     def _infer(self, images: list[Prepared]) -> list[Prediction]:
         if not images:

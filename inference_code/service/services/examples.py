@@ -1,7 +1,9 @@
 """Test images of a run, for people who want to try its detector without an image of their own."""
 
 import io
+import threading
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from inference_code.predictor import Predictor
@@ -11,6 +13,8 @@ from training_code.data.images import shown_image
 from training_code.errors import InputError
 
 _THUMBNAIL = 128
+# Pages ask for all thumbnails at once, of images that may be large.
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -22,9 +26,10 @@ class Example:
 
 
 def find_examples(predictor: Predictor, count: int = 8) -> list[Example]:
-    """Return test images of the detector's run, good and bad ones, from the lowest score to the highest.
+    """Return test images of the detector's run: good ones, then those of ``count`` types of defects at most.
 
-    None where the dataset is not on this machine, or the run's scores are not.
+    Of each type there are about as many, from a low score to a high one. None where the dataset is not on this machine,
+    or the run's scores are not.
     """
     folder = paths.from_root(predictor.record.dataset.get("folder", ""))
     try:
@@ -35,15 +40,17 @@ def find_examples(predictor: Predictor, count: int = 8) -> list[Example]:
     return [example for example in chosen if example.path.is_file()]
 
 
+@lru_cache(maxsize=256)
 def thumbnail(example: Example) -> bytes:
-    """Return a small PNG of an example.
+    """Return a small PNG of an example, which is made once, and one at a time.
 
     Raises
     ------
     InputError
         If its file is no longer there, or damaged.
     """
-    image = shown_image(example.path)
+    with _ONE_AT_A_TIME:
+        image = shown_image(example.path)
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     content = io.BytesIO()
     image.save(content, "PNG")

@@ -69,10 +69,10 @@ class Models:
         for model in self.all():
             model.batcher.start()
 
-    def stop(self) -> None:
-        """Predict what was taken, and end."""
+    def stop(self, seconds: float) -> None:
+        """Predict what was taken, and end; wait no longer than ``seconds`` for each model."""
         for model in self.all():
-            model.batcher.stop()
+            model.batcher.stop(seconds)
 
     @property
     def ready(self) -> bool:

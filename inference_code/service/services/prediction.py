@@ -16,9 +16,9 @@ from PIL import Image
 
 from inference_code.images import read_pixels, shown_pixels
 from inference_code.postprocessing import find_abnormal, normalise
+from inference_code.predictor import Prediction
 from inference_code.service.limits import Limits
 from inference_code.service.schemas import ImageAnswer, ImageError, Options, RegionAnswer
-from inference_code.service.services.batching import Found
 from inference_code.service.services.measures import Measures
 from inference_code.service.services.models import Model, Models
 from inference_code.visualization import overlay
@@ -56,7 +56,7 @@ class PredictionService:
         Raises
         ------
         InputError
-            If the model is unknown, or there are more images than may ever wait.
+            If the model is unknown, there are more images than may ever wait, or overlays of too many pixels.
         BusyError
             If too many wait already.
         LateError
@@ -68,9 +68,9 @@ class PredictionService:
                 async with asyncio.timeout(self._limits.seconds):
                     futures = [asyncio.wrap_future(model.batcher.submit(image)) for image in images]
                     found = await asyncio.gather(*futures, return_exceptions=True)
-                    return model, [
-                        await self._answer(model, *pair, options) for pair in zip(images, found, strict=True)
-                    ]
+                    self._check_overlays(found, options)
+                    pairs = zip(images, found, strict=True)
+                    return model, await asyncio.gather(*(self._answer(model, *pair, options) for pair in pairs))
             except TimeoutError as error:
                 raise LateError from error
 
@@ -81,8 +81,8 @@ class PredictionService:
 
     def stop(self) -> None:
         """Answer what was taken, and end."""
-        self.models.stop()
-        self._pool.shutdown()
+        self.models.stop(self._limits.seconds)
+        self._pool.shutdown(wait=False)
 
     @contextmanager
     def _place(self, count: int, model: Model) -> Iterator[None]:
@@ -97,8 +97,18 @@ class PredictionService:
         finally:
             self.waiting -= count
 
+    def _check_overlays(self, found: Sequence[Prediction | BaseException], options: Options) -> None:
+        """Refuse an answer that would be much larger than its request: pictures are packed, overlays hardly."""
+        if not options.overlay:
+            return
+        pixels = sum(entry.size[0] * entry.size[1] for entry in found if isinstance(entry, Prediction))
+        if pixels > self._limits.pixels:
+            raise InputError(
+                f"overlays of {pixels} pixels in all are too many; valid: up to {self._limits.pixels} in a request"
+            )
+
     async def _answer(
-        self, model: Model, image: bytes, found: Found | BaseException, options: Options
+        self, model: Model, image: bytes, found: Prediction | BaseException, options: Options
     ) -> ImageAnswer | ImageError:
         if isinstance(found, InputError):
             return ImageError(error=str(found))
@@ -111,9 +121,9 @@ class PredictionService:
         return answer
 
 
-def make_answer(image: bytes, found: Found, options: Options, bits: int) -> ImageAnswer:
+def make_answer(image: bytes, prediction: Prediction, options: Options, bits: int) -> ImageAnswer:
     """Return what a client is told of a prediction; ``bits`` as in `inference_code.images.read_pixels`."""
-    prediction, own = found.prediction, found.prediction.thresholds
+    own = prediction.thresholds
     thresholds = Thresholds(
         own.image if options.threshold is None else options.threshold,
         own.pixel if options.pixel_threshold is None else options.pixel_threshold,
@@ -122,9 +132,8 @@ def make_answer(image: bytes, found: Found, options: Options, bits: int) -> Imag
     values, mask, regions = find_abnormal(
         prediction.anomaly_map, prediction.size, thresholds.pixel, options.dilate, options.min_area
     )
-    pixels = found.prepared.pixels
-    if pixels is None and (options.overlay or options.image):
-        pixels = shown_pixels(read_pixels(image, bits))
+    # Read once more: pixels would fill the memory while they wait.
+    pixels = shown_pixels(read_pixels(image, bits)) if options.overlay or options.image else None
     low, high = float(prediction.anomaly_map.min()), float(prediction.anomaly_map.max())
     return ImageAnswer(
         score=prediction.score,

@@ -17,7 +17,7 @@ const OPACITY = 0.55;
 export const colour = (part) => COLOURS[Math.round(Math.min(Math.max(part, 0), 1) * 255)];
 
 // The raw scores of a map in a grey picture, stretched to a width and a height: between the middles of its pixels they
-// are interpolated, as inference_code.postprocessing.resize_map does.
+// are interpolated, as inference_code.postprocessing.resize_map does where it makes a map larger.
 export function readMap(picture, [low, high], width, height) {
   const canvas = new OffscreenCanvas(picture.width, picture.height);
   const context = canvas.getContext("2d", { willReadFrequently: true });

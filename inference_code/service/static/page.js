@@ -6,19 +6,19 @@ const find = (id) => document.getElementById(id);
 const KEY = "api-key";
 
 let models = [];
-let file = null; // what was chosen
-let shown = null; // what is drawn: answer, image, scores, top
-let request = null; // that is under way
+let file = null; // that was chosen
+let shown = null; // that is drawn: file, answer, image, scores, top, limit, threshold
+let action = new AbortController(); // the newest thing that was asked for; it ends all older ones
+let refining = new AbortController(); // the newest answer for another threshold of what is drawn
 let later = null; // timer of the next one
 
 class Refused extends Error {}
 
-async function ask(path, options = {}) {
+async function ask(path, signal, options = {}) {
   const key = sessionStorage.getItem(KEY);
-  const headers = key ? { "X-API-Key": key } : {};
   let response;
   try {
-    response = await fetch(path, { ...options, headers });
+    response = await fetch(path, { ...options, signal, headers: key ? { "X-API-Key": key } : {} });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw new Refused("The service does not answer.");
@@ -32,84 +32,103 @@ async function ask(path, options = {}) {
   return response;
 }
 
-// Run something that may be refused, and say so if it is.
-async function attempt(action) {
+// Do what was asked for, in place of whatever is under way; say so if it is refused.
+async function begin(work) {
+  action.abort();
+  refining.abort();
+  clearTimeout(later);
+  const { signal } = action = new AbortController();
   find("message").textContent = "";
+  document.body.classList.add("busy");
+  find("threshold").disabled = true;
   try {
-    await action();
+    await work(signal);
   } catch (error) {
     if (error.name === "AbortError") return;
     if (!(error instanceof Refused)) throw error;
     find("message").textContent = error.message;
+  } finally {
+    if (!signal.aborted) {
+      document.body.classList.remove("busy");
+      find("threshold").disabled = false;
+    }
   }
 }
 
 const number = (value) => Number(value.toPrecision(4)).toString();
 
-async function begin() {
-  models = await (await ask("models")).json();
+async function listModels(signal) {
+  models = await (await ask("models", signal)).json();
   find("model").replaceChildren(...models.map(({ model }) => new Option(model)));
-  await chooseModel();
+  await chooseModel(signal);
 }
 
-async function chooseModel() {
+async function chooseModel(signal) {
   const model = models[find("model").selectedIndex];
   const [height, width] = model.image_size;
   const auroc = "image_AUROC" in model.metrics ? `, image AUROC ${model.metrics.image_AUROC.toFixed(3)} there` : "";
   find("about").textContent = [model.detector, model.backbone && `on ${model.backbone}`, `trained on ${model.dataset}`]
     .filter(Boolean).join(" ") + `, ${width} × ${height} pixels${auroc}; runs on ${model.runtime}`;
+  find("examples").replaceChildren();
   const path = `models/${encodeURIComponent(model.model)}/examples`;
-  const examples = await (await ask(path)).json();
-  find("examples").replaceChildren(...examples.map(({ number: index, defect_type: type }) => {
-    const button = document.createElement("button"), picture = document.createElement("img"), name = document.createElement("span");
-    button.type = "button";
-    button.setAttribute("aria-pressed", "false");
-    name.textContent = picture.alt = type;
-    button.append(picture, name);
-    button.onclick = () => attempt(async () => {
-      const content = await (await ask(`${path}/${index}`)).blob();
-      press(button);
-      await predict(content);
-    });
-    ask(`${path}/${index}/thumbnail`).then((response) => response.blob()).then((content) => {
-      picture.onload = () => URL.revokeObjectURL(picture.src);
-      picture.src = URL.createObjectURL(content);
-    }).catch(() => button.remove());
-    return button;
-  }));
-  if (file) await predict(file);
+  const examples = await (await ask(path, signal)).json();
+  find("examples").replaceChildren(...examples.map((example) => makeExample(path, example)));
+  if (file) await predict(file, signal);
+}
+
+function makeExample(path, { number: index, defect_type: type }) {
+  const button = document.createElement("button"), picture = document.createElement("img");
+  const name = document.createElement("span");
+  button.type = "button";
+  button.setAttribute("aria-pressed", "false");
+  name.textContent = type;
+  picture.alt = "";
+  button.append(picture, name);
+  button.onclick = () => begin(async (signal) => {
+    press(button);
+    await predict(await (await ask(`${path}/${index}`, signal)).blob(), signal);
+  });
+  ask(`${path}/${index}/thumbnail`).then((response) => response.blob()).then((content) => {
+    picture.onload = () => URL.revokeObjectURL(picture.src);
+    picture.src = URL.createObjectURL(content);
+  }).catch(() => button.remove());
+  return button;
 }
 
 function press(chosen) {
   for (const button of find("examples").children) button.setAttribute("aria-pressed", String(button === chosen));
 }
 
-// Predict an image; with a threshold the one that is drawn once more.
-async function predict(content, threshold = null) {
-  clearTimeout(later);
-  request?.abort();
-  request = new AbortController();
+async function send(content, parameters, signal) {
+  const query = new URLSearchParams({ model: find("model").value, ...parameters });
+  const body = new FormData();
+  body.append("image", content);
+  const answer = await (await ask(`predict?${query}`, signal, { method: "POST", body })).json();
+  signal.throwIfAborted();
+  return answer;
+}
+
+async function predict(content, signal) {
   file = content;
-  const query = new URLSearchParams({ model: find("model").value });
-  if (threshold === null) query.append("map", "true"), query.append("image", "true");
-  else query.append("pixel_threshold", threshold);
-  const form = new FormData();
-  form.append("image", content);
-  document.body.classList.add("busy");
   try {
-    const answer = await (await ask(`predict?${query}`, { method: "POST", body: form, signal: request.signal })).json();
-    if (threshold === null) await show(answer);
-    list(answer);
+    const answer = await send(content, { map: true, image: true }, signal);
+    const [image, map] = await Promise.all([answer.image, answer.map].map(decode));
+    signal.throwIfAborted();
+    show(answer, image, map);
   } catch (error) {
-    if (threshold === null && error.name !== "AbortError") find("result").hidden = true, file = null;
+    if (error instanceof Refused) {
+      find("result").hidden = true;
+      file = shown = null;
+    }
     throw error;
-  } finally {
-    document.body.classList.remove("busy");
   }
 }
 
-async function show(answer) {
-  const [image, map] = await Promise.all([answer.image, answer.map].map(decode));
+const decode = async (content) => createImageBitmap(
+  new Blob([Uint8Array.from(atob(content), (character) => character.charCodeAt(0))], { type: "image/png" }),
+);
+
+function show(answer, image, map) {
   const { width, height } = image;
   const original = find("original"), context = original.getContext("2d");
   original.width = width;
@@ -119,27 +138,35 @@ async function show(answer) {
   // Half of the colours stand below the threshold, so that they mean the same for all images of a model.
   const own = answer.pixel_threshold;
   const top = own > 0 ? 2 * own : answer.map_range[1] || 1;
-  shown = { answer, image: context.getImageData(0, 0, width, height), scores, top };
+  const limit = Math.max(top, answer.map_range[1]) * 1.001; // from there on nothing is abnormal
+  shown = { answer, image: context.getImageData(0, 0, width, height), scores, top, limit };
   find("result").hidden = false;
   drawHeat(find("heat"), scores, width, height, top);
   find("scale-low").textContent = "0";
   find("scale-high").textContent = number(top);
-  slide(own ?? answer.map_range[1]);
+  slide(own ?? limit);
+  list(answer);
 }
-
-const decode = async (content) => createImageBitmap(
-  new Blob([Uint8Array.from(atob(content), (character) => character.charCodeAt(0))], { type: "image/png" }),
-);
 
 // Draw with a threshold.
 function slide(threshold) {
   const slider = find("threshold");
-  shown.limit = Math.max(shown.top, shown.answer.map_range[1]) * 1.001; // at its end nothing is abnormal
   shown.threshold = threshold;
   slider.value = 1000 * threshold / shown.limit;
   slider.setAttribute("aria-valuetext", number(threshold));
   find("threshold-value").textContent = number(threshold);
   drawOverlay(find("overlay"), shown.image, shown.scores, threshold, shown.top);
+}
+
+// Ask for label and regions with the threshold that is drawn.
+async function refine() {
+  const { signal } = refining = new AbortController();
+  try {
+    list(await send(file, { pixel_threshold: shown.threshold }, signal));
+  } catch (error) {
+    if (error instanceof Refused) find("message").textContent = error.message;
+    else if (error.name !== "AbortError") throw error;
+  }
 }
 
 // Say what the service answered.
@@ -155,19 +182,21 @@ function list(answer) {
   find("regions-caption").textContent = regions.length === 1 ? "1 region" : `${regions.length} regions`;
   find("regions").replaceChildren(...regions.slice(0, 100).map(({ bbox, area, score }, index) => {
     const row = document.createElement("tr");
+    row.tabIndex = 0;
     row.append(...[index + 1, number(score), area, ...bbox].map((value) => {
       const cell = document.createElement("td");
       cell.textContent = value;
       return cell;
     }));
-    row.onmouseenter = () => mark(bbox);
-    row.onmouseleave = () => slide(shown.threshold);
+    row.onmouseenter = row.onfocus = () => mark(bbox);
+    row.onmouseleave = row.onblur = () => slide(shown.threshold);
     return row;
   }));
 }
 
 // Draw a box of the image as it was sent into the overlay.
 function mark([x, y, width, height]) {
+  slide(shown.threshold); // without the box of another one
   const canvas = find("overlay"), context = canvas.getContext("2d");
   const scale = canvas.width / shown.answer.width;
   context.strokeStyle = "#ff3b30";
@@ -175,35 +204,36 @@ function mark([x, y, width, height]) {
   context.strokeRect(x * scale, y * scale, width * scale, height * scale);
 }
 
-find("model").onchange = () => attempt(chooseModel);
+function choose(chosen) {
+  if (!chosen || !models.length) return;
+  press(null);
+  begin((signal) => predict(chosen, signal));
+}
+
+find("model").onchange = () => begin(chooseModel);
 find("file").onchange = ({ target }) => {
-  const [chosen] = target.files;
+  choose(target.files[0]);
   target.value = ""; // so that the same file can be chosen again
-  if (chosen) press(null), attempt(() => predict(chosen));
 };
 find("threshold").oninput = ({ target }) => {
   slide(shown.limit * target.value / 1000);
+  refining.abort();
   clearTimeout(later);
-  later = setTimeout(() => attempt(() => predict(file, shown.threshold)), 250);
+  later = setTimeout(refine, 250);
 };
-find("reset").onclick = () => attempt(() => predict(file));
+find("reset").onclick = () => begin((signal) => predict(file, signal));
 find("key-form").onsubmit = (event) => {
   event.preventDefault();
-  sessionStorage.setItem(KEY, find("key").value.trim());
-  attempt(begin);
+  const key = find("key").value.trim();
+  if (/^[!-~]+$/.test(key)) sessionStorage.setItem(KEY, key), begin(listModels);
+  else find("message").textContent = "A key has letters, digits and signs only.";
 };
 
 const drop = find("drop");
-for (const type of ["dragenter", "dragover"]) {
-  drop.addEventListener(type, (event) => (event.preventDefault(), drop.classList.add("over")));
-}
+for (const type of ["dragenter", "dragover"]) drop.addEventListener(type, () => drop.classList.add("over"));
 for (const type of ["dragleave", "drop"]) drop.addEventListener(type, () => drop.classList.remove("over"));
-drop.addEventListener("drop", (event) => {
-  event.preventDefault();
-  const [chosen] = event.dataTransfer.files;
-  if (chosen) press(null), attempt(() => predict(chosen));
-});
-// Beside the field a browser would open the image in place of the page.
+drop.addEventListener("drop", (event) => choose(event.dataTransfer.files[0]));
+// Also beside the field, where a browser would open the image in place of the page.
 for (const type of ["dragover", "drop"]) document.addEventListener(type, (event) => event.preventDefault());
 
 const scale = find("scale").getContext("2d");
@@ -211,4 +241,4 @@ for (let column = 0; column < 256; column++) {
   scale.fillStyle = `rgb(${colour(column / 255).map(Math.round).join(" ")})`;
   scale.fillRect(column, 0, 1, 1);
 }
-attempt(begin);
+begin(listModels);

@@ -80,16 +80,37 @@ def test_thresholds_and_sizes_of_regions_are_those_of_the_request(client, predic
 
 def test_pictures_are_those_of_the_image_and_its_map(client):
     pixels = spotted(1500, 2000)
-    answer = _post(client, encode(pixels), pixel_threshold=0.07, overlay=True, map=True, image=True).json()
+    pixels[300:900, 500:900] = 255
+    answer = _post(client, encode(pixels), overlay=True, map=True, image=True).json()
     overlay, grey, image = (_picture(answer[name]) for name in ("overlay", "map", "image"))
     assert overlay.shape == (1500, 2000, 3) and image.shape == (768, 1024, 3) and grey.shape == (16, 16)
-    unchanged = (overlay == np.dstack([pixels] * 3)).all(2)
-    assert unchanged.any() == (answer["map_range"][0] < 0.07)
+    changed = (overlay != np.dstack([pixels] * 3)).any(2)
+    rows, columns = np.nonzero(changed)
+    edge = 2000 / 16  # of a pixel of the map
+    assert np.abs([rows.min() - 300, rows.max() - 900, columns.min() - 500, columns.max() - 900]).max() < edge
+    assert changed[400:800, 600:800].all()
     low, high = answer["map_range"]
     assert answer["score"] == high and (grey.min(), grey.max()) == (0, 255)
     expected = BrightnessPredictor()
     (found,) = expected.infer([expected.prepare(pixels)])
     np.testing.assert_allclose(low + grey / 255 * (high - low), found.anomaly_map, atol=(high - low) / 500)
+
+
+def test_images_of_one_row_have_an_overlay(client):
+    content = encode(Image.new("1", (2_000_000, 1), 1))  # less than 2 kB
+    answer = _post(client, content, overlay=True).raise_for_status().json()
+    assert _picture(answer["overlay"]).shape == (1, 2_000_000, 3)
+
+
+def test_an_answer_is_not_much_larger_than_its_request(predictor):
+    content = encode(spotted())
+    with _client([predictor], Limits(pixels=2 * 32 * 48)) as client:
+        files = [("images", content)] * 3
+        assert client.post("/predict/batch", files=files).status_code == 200
+        assert client.post("/predict/batch?overlay=true", files=files[:2]).status_code == 200
+        refused = client.post("/predict/batch?overlay=true", files=files)
+        assert refused.status_code == 422
+        assert refused.json()["detail"] == "overlays of 4608 pixels in all are too many; valid: up to 3072 in a request"
 
 
 def test_several_images_keep_their_order_and_one_that_is_bad_stops_no_other(client):
@@ -143,11 +164,38 @@ def test_too_many_are_told_to_come_again_and_those_that_were_taken_are_answered(
 def test_who_waits_too_long_is_told_so_and_the_work_is_not_done(predictor):
     with _client([predictor], Limits(seconds=0.3)) as client:
         predictor.free.clear()
-        late = [_post(client, encode(spotted())) for _ in range(2)]
-        assert [answer.status_code for answer in late] == [503, 503] and "Retry-After" in late[0].headers
+        late = [_post(client, encode(spotted())) for _ in range(3)]
+        assert [answer.status_code for answer in late] == [503] * 3 and "Retry-After" in late[0].headers
         predictor.free.set()
-        _waits(lambda: _post(client, encode(spotted())).status_code == 200)
-    assert predictor.batches[:3] == [1, 1, 1] and len(predictor.batches) == 3  # start, one under way, the last one
+        _waits(lambda: len(predictor.batches) == 2)  # the one of the start, and the one that was under way
+        time.sleep(0.1)
+        assert predictor.batches == [1, 1]
+
+
+def test_nothing_is_done_for_clients_that_left():
+    begun, cancelled = asyncio.Event(), []
+
+    async def app(scope, receive, send):
+        await receive()
+        begun.set()
+        try:
+            await asyncio.sleep(20)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    async def receive():
+        if not begun.is_set() and not sent:
+            sent.append(True)
+            return {"type": "http.request", "body": b"x"}
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    sent, measured = [], []
+    scope = {"type": "http", "path": "/predict", "headers": [(b"host", b"localhost")]}
+    guard = Guard(app, Limits(), [], [], ["localhost"], lambda *values: measured.append(values))
+    asyncio.run(guard(scope, receive, None))
+    assert cancelled == [True] and measured[0][:2] == ("other", 499)
 
 
 def test_a_detector_that_fails_costs_its_batch_alone_and_nothing_of_it_is_told(client, predictor, caplog):
@@ -156,6 +204,7 @@ def test_a_detector_that_fails_costs_its_batch_alone_and_nothing_of_it_is_told(c
     assert failed.status_code == 500 and failed.json() == {"detail": "the service failed; its log says why"}
     assert "secret of /srv/models" in caplog.text
     assert _post(client, encode(spotted())).status_code == 200
+    assert 'anomaly_requests_total{path="/predict",status="500"} 1.0' in client.get("/metrics").text
 
 
 def test_the_end_waits_for_what_was_taken(predictor):
@@ -164,8 +213,8 @@ def test_the_end_waits_for_what_was_taken(predictor):
     predictor.free.clear()
     taken = [batcher.submit(encode(spotted())) for _ in range(7)]
     threading.Timer(0.2, predictor.free.set).start()
-    batcher.stop()
-    assert [future.result(0).prediction.abnormal for future in taken] == [True] * 7 and not batcher.alive
+    batcher.stop(20)
+    assert [future.result(0).abnormal for future in taken] == [True] * 7 and not batcher.alive
 
 
 # Without those that are bad by what they are in a folder, and one that is bad as an image to train on.
@@ -219,7 +268,7 @@ def test_wrong_requests_are_explained_in_a_sentence(client):
 
     assert detail(client.post("/predict")) == "field image: Field required"
     assert detail(client.post("/predict", files={"picture": content})) == "field image: Field required"
-    assert "field image" in detail(client.post("/predict", data={"image": "text"}))
+    assert detail(client.post("/predict", data={"image": "text"})) == "field image: it has to be a file"
     assert "field image" in detail(client.post("/predict", content=content))
     assert "field images" in detail(client.post("/predict/batch", files={"image": content}))
     assert "Missing boundary" in detail(
@@ -242,9 +291,14 @@ def test_requests_that_are_too_large_are_refused_by_what_they_say_and_by_what_th
         chunks = client.post("/predict", content=(b"x" * 1000 for _ in range(11)))
         assert chunks.status_code == 413
         assert _post(client, encode(spotted())).status_code == 200
+    with _client([predictor], Limits(held=1000)) as client:
+        for _ in range(2):  # what was refused counts no longer
+            busy = client.post("/predict", files={"image": b"x" * 1000})
+            assert busy.status_code == 429 and busy.headers["Retry-After"] == "1"
+        assert client.get("/health").status_code == 200
 
 
-def _guarded(messages, limits, headers=()):
+def _guarded(messages, limits):
     """Return the status that a guard gives to a request whose body comes as ``messages``, numbers being seconds."""
     sent, remaining = [], list(messages)
 
@@ -261,8 +315,8 @@ def _guarded(messages, limits, headers=()):
     async def send(message):
         sent.append(message)
 
-    scope = {"type": "http", "path": "/predict", "headers": list(headers)}
-    asyncio.run(Guard(app, limits, [], [], lambda *_: None)(scope, receive, send))
+    scope = {"type": "http", "path": "/predict", "headers": [(b"host", b"localhost")]}
+    asyncio.run(Guard(app, limits, [], [], ["localhost"], lambda *_: None)(scope, receive, send))
     return sent[0]["status"] if sent else None
 
 
@@ -297,10 +351,15 @@ def test_with_keys_everything_but_the_page_and_the_state_needs_one(predictor):
 
 
 def test_without_keys_pages_of_strangers_cannot_ask_through_a_browser(client):
-    for host in ("inspection.example", "127.0.0.1.example:8000", ""):
-        assert client.get("/models", headers={"Host": host}).status_code == 400
+    for host in ("inspection.example", "127.0.0.1.example:8000", "", "[::1", "127.0.0.1@inspection.example"):
+        assert client.get("/models", headers={"Host": host}).status_code == 403, host
     for host in ("localhost:8000", "127.0.0.1", "[::1]:8000"):
-        assert client.get("/models", headers={"Host": host}).status_code == 200
+        assert client.get("/models", headers={"Host": host}).status_code == 200, host
+    content, own = encode(spotted()), "http://127.0.0.1:8000"
+    for origin in ("https://inspection.example", "null", f"{own}.example", "http://127.0.0.1:9999"):
+        refused = client.post("/predict", files={"image": content}, headers={"Origin": origin})
+        assert refused.status_code == 403 and "its own page" in refused.json()["detail"], origin
+    assert client.post("/predict", files={"image": content}, headers={"Origin": own}).status_code == 200
 
 
 def test_models_are_described_and_chosen_by_their_runs(predictor):
@@ -337,7 +396,7 @@ def test_state_and_measurements(predictor):
     assert 'path="/models/{model}/examples",status="404"' in text and 'path="other",status="404"' in text
     assert "made/up" not in text
     assert 'anomaly_images_total{label="abnormal",model="brightness-0"} 1.0' in text
-    assert 'anomaly_batch_images_bucket{le="1.0",model="brightness-0"} 2.0' in text  # with the one of the start
+    assert 'anomaly_batch_images_bucket{le="1.0",model="brightness-0"} 1.0' in text
     assert "anomaly_waiting_images 0.0" in text and "process_resident_memory_bytes" in text
     assert not app.state.service.models.ready  # the thread has ended
 
@@ -394,7 +453,8 @@ def test_the_document_describes_what_clients_send_and_get(client):
     assert names == {"model", "threshold", "pixel_threshold", "dilate", "min_area", "overlay", "map", "image"}
 
 
-@pytest.mark.parametrize("name", ["body", "pixels", "waiting", "seconds", "connections"])
-def test_limits_leave_room_for_something(name):
-    with pytest.raises(InputError, match=f"the limit {name}=0 is out of range"):
-        Limits(**{name: 0})
+@pytest.mark.parametrize("name", ["body", "held", "pixels", "waiting", "seconds", "connections"])
+@pytest.mark.parametrize("value", [0, float("inf"), float("nan")])
+def test_limits_leave_room_for_something(name, value):
+    with pytest.raises(InputError, match=f"the limit {name}={value} is out of range"):
+        Limits(**{name: value})

@@ -3,7 +3,7 @@
 import numpy as np
 import schemathesis
 from helpers.serving import BrightnessPredictor, encode, spotted
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from inference_code.service.app import create_app
@@ -17,15 +17,26 @@ IMAGES = [encode(spotted()), encode(np.zeros((1, 1), np.uint8)), encode(spotted(
 @SCHEMA.hook
 def map_body(_, body):
     """Put images, whole ones and bad ones, in the place of what is made up."""
-    if not isinstance(body, dict):
-        return body
-    return {name: _image(value) for name, value in body.items()}
+    if isinstance(body, dict):
+        body |= {"image": _image(body["image"])} if "image" in body else {}
+        body |= {"images": [_image(entry) for entry in body["images"]]} if isinstance(body.get("images"), list) else {}
+    return body
 
 
-def _image(value):
-    if isinstance(value, list):
-        return [_image(entry) for entry in value]
-    return IMAGES[len(value) % len(IMAGES)] if isinstance(value, bytes) else value
+def _image(made_up):
+    return IMAGES[len(str(made_up)) % len(IMAGES)]
+
+
+def test_images_are_put_in_the_place_of_what_is_made_up():
+    statuses = set()
+
+    @given(case=SCHEMA["/predict"]["POST"].as_strategy())
+    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    def predict(case):
+        statuses.add(case.call(headers={"X-API-Key": KEY}).status_code)
+
+    predict()
+    assert {200, 422} <= statuses < {200, 400, 422, 429}
 
 
 @SCHEMA.parametrize()
