@@ -1,6 +1,6 @@
 PYTHON ?= python3
 VENV := .venv
-# Two test files at a time, those that take long first.
+# Two test files at a time, those that take long first, on a core each.
 PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder
 RUN := $(VENV)/bin/python
 
@@ -15,7 +15,7 @@ demo: environment  ## everything once: embedded data and weights, sweeps/demo.ya
 	$(RUN) -m training_code.compare
 
 test: environment  ## run the whole test suite
-	$(RUN) -m pytest $(PYTEST)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST)
 
 lint: environment  ## check style, and that notebooks carry no outputs
 	$(RUN) -m ruff check .

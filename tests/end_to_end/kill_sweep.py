@@ -1,8 +1,8 @@
 """``python tests/end_to_end/kill_sweep.py COUNT``: kill a sweep COUNT times at a random moment, and see what is left.
 
 Each time a sweep of 12 quick jobs is begun with ``--jobs 2``, its whole process group is killed with SIGKILL, and it
-is begun again. At the end there must be 12 runs, each ``ok``, none made twice, no record half written, and no process
-left.
+is begun again. At the end there must be 12 runs, each ``ok`` and with its executed notebook, none made twice, no record
+half written, and no process left.
 """
 
 import argparse
@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from helpers.data import make_mvtec  # noqa: E402
 
-from training_code.records.record import RECORD, read_record  # noqa: E402
+from training_code.records.record import NOTEBOOK, RECORD, read_record  # noqa: E402
 
 JOBS = 12
 # Seconds after which a process that was left must have ended itself, and in which a sweep must come to its end.
@@ -88,6 +88,8 @@ def kill_and_go_on(dataset: Path, results: Path, moment: float) -> int | None:
     for file, content in stored.items():
         assert file.read_bytes() == content, f"{file.parent.name} was made twice"
     assert not (left := list(results.glob("executing/*"))), left
+    without = [folder.name for folder in folders if not (folder / NOTEBOOK).is_file()]
+    assert not without, f"without an executed notebook: {without}"
     return len(stored)
 
 

@@ -332,7 +332,15 @@ def test_a_stream_that_is_lost_is_tried_again_and_frames_that_are_late_are_dropp
 def _start(run, source, output, *more):
     command = [sys.executable, "-m", "inference_code.predict", run.run_id, str(source), "--output", str(output)]
     command += ["--results", str(run.folder.parents[1]), *more]
-    return subprocess.Popen(command, cwd=paths.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        cwd=paths.ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Shells make what they start in the background deaf to it, and their children with them.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def _wait_for_rows(output, count, process):

@@ -66,6 +66,7 @@ def main(arguments: list[str]) -> int:
     from training_code.sweep.pools import make_pool
     from training_code.sweep.progress import GOOD, Progress, sweep_name
     from training_code.sweep.schedule import Rules, Scheduler
+    from training_code.sweep.work import keep_leftovers
 
     planner = Planner(options.rerun_stale)
     jobs = make_plan(sweep, planner, options.results)
@@ -89,6 +90,7 @@ def main(arguments: list[str]) -> int:
     left = [job for job in jobs if job.state == "to run"]
     # Where nothing is to be run, nothing is started.
     pool = make_pool(side_by_side if left else 1, resources, options.address if left else None)
+    keep_leftovers(jobs[0].experiment.store)  # where nothing is left to be run, no worker does
     results = jobs[0].experiment.store.results
     with Progress(sweep_name(options.file), len(jobs), results, side_by_side) as progress:
         for job in jobs:

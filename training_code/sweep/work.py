@@ -19,7 +19,7 @@ import psutil
 from training_code import paths
 from training_code.execute import NotebookError, NotebookMemoryError, NotebookTimeoutError, execute_notebook
 from training_code.files import atomic_path
-from training_code.records.record import KERNEL_LOG, NOTEBOOK, Status
+from training_code.records.record import KERNEL_LOG, NOTEBOOK, RECORD, Status
 from training_code.records.store import RunStore
 from training_code.sweep.notebook import RUN_KEY, part_of
 
@@ -77,7 +77,7 @@ def do_work(work: Work) -> list[Ended]:
     store = RunStore(paths.from_root(work.results))
     environment = {} if work.threads is None else dict.fromkeys(THREADS, str(work.threads))
     remaining, ended = list(work.run_ids), []
-    _remove_leftovers(store)
+    keep_leftovers(store)
     while remaining:
         start = time.perf_counter()
         notebook = nbformat.reads(work.notebook, as_version=4)
@@ -115,13 +115,32 @@ def unpack(files: bytes, store: RunStore, run_id: str) -> None:
         store.take_over(staging, run_id)
 
 
-def _remove_leftovers(store: RunStore) -> None:
-    """Remove what processes were executing on this machine when they were killed."""
+def keep_leftovers(store: RunStore) -> None:
+    """Clear away what processes were executing on this machine when they were killed.
+
+    Runs that they had stored by then get their part of the executed notebook.
+    """
     for file in (store.results / _EXECUTING).glob(f"*.{socket.gethostname()}.*.*"):
         pid = file.suffixes[-2].removeprefix(".")
         with contextlib.suppress(OSError):
-            if pid.isdigit() and not _is_alive(int(pid), file.stat().st_mtime):
-                file.unlink()
+            if not pid.isdigit() or _is_alive(int(pid), file.stat().st_mtime):
+                continue
+            if file.suffix == ".ipynb":
+                with contextlib.suppress(ValueError):  # it was being written
+                    _keep_notebook(file, store, _stored_without_notebook(file, store))
+            file.unlink(missing_ok=True)
+
+
+def _stored_without_notebook(executing: Path, store: RunStore) -> list[str]:
+    cells = nbformat.read(executing, as_version=4).cells
+    folders = {
+        cell.metadata[RUN_KEY]: store.folder(cell.metadata[RUN_KEY]) for cell in cells if RUN_KEY in cell.metadata
+    }
+    return [
+        run_id
+        for run_id, folder in folders.items()
+        if (folder / RECORD).is_file() and not (folder / NOTEBOOK).is_file()
+    ]
 
 
 def _is_alive(pid: int, written: float) -> bool:
