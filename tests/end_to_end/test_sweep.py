@@ -120,6 +120,15 @@ def test_one_failing_job_never_costs_another_one(sweep):
     write_workbook(workbook, all_sheets(compare(runs_table(read_records(results)[0])), results))
     failed = pd.read_excel(workbook, sheet_name="Failed")
     assert set(failed["error"]) == {record.error for record in records.values()} - {None} and len(failed) == 4
+    # The disk tells how far the sweep is, to anybody at any time.
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        assert run_command(main, ["status", "--results", str(results)]) == 0
+    shown = output.getvalue()
+    assert "sweep: 12 of 12 jobs" in shown
+    assert all(count in shown for count in ("8 ok", "2 failed", "1 timeout", "1 out of memory")), shown
+    assert "the cell is broken" in shown and "best so far" in shown
+    assert "the cell is broken" in (results / "sweeps" / "sweep.log").read_text()
     # What failed is tried again by the next sweep.
     status, output, _ = sweep(bad[:1], "--dry-run")
     assert "to run" in output
@@ -179,14 +188,6 @@ def test_a_sweep_stops_in_time_and_says_what_is_left(sweep):
     status, output, results = sweep(entries, "--max-hours", "0.000001")
     assert status == 1 and "3 jobs: 1 skipped, 2 postponed" in output, output
     assert not list((results / "runs").glob("*/run.json"))
-
-
-def test_status_tells_from_the_disk_how_far_a_sweep_is(sweep, tmp_path):
-    _, _, results = sweep([{"notebook": "raises.ipynb"}, {"notebook": "good.ipynb", "select": {"n_features": 20}}])
-    command = [sys.executable, "-m", "training_code.sweep", "status", "--results", str(results)]
-    shown = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path).stdout
-    assert "sweep: 2 of 2 jobs: 1 failed, 1 ok" in shown and "the cell is broken" in shown and "best so far" in shown
-    assert "the cell is broken" in (results / "sweeps" / "sweep.log").read_text()
 
 
 def test_ctrl_c_ends_a_sweep_after_the_running_job(sweep, tmp_path, tiny_dataset):
