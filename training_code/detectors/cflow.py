@@ -24,7 +24,7 @@ class AnomalyMapGenerator(AnomalibAnomalyMapGenerator):
     """anomalib's `AnomalyMapGenerator`, each image as a batch of its own.
 
     anomalib sees likelihoods against the largest one of the batch: the score of an image depends on what else is in it.
-    In an evaluation, whose batches often hold good images alone or bad ones alone, the batch tells which; and a
+    In an evaluation, whose batches often hold good images alone or bad ones alone, the batch may tell which; a
     threshold holds for batches like those that it was found on. Here the scores are those that anomalib gives to single
     images, however many are predicted at once.
     """
