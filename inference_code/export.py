@@ -202,7 +202,7 @@ def main(arguments: list[str]) -> int:
     print(f"written: {path}, {path.name}.json beside it")
     print(
         f"largest difference on {difference.images} {difference.source}: {difference.score:.1e} of the range of scores"
-        f", {difference.map:.1e} of the range of maps; the labels are the same"
+        f", {difference.map:.1e} of the range of maps; the labels are the same, scores at the threshold itself left out"
     )
     return 0
 

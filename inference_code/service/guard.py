@@ -89,23 +89,23 @@ class Guard:
         try:
             self._check_client(scope)
             parts: list[bytes] = []
-            async with asyncio.timeout(self._limits.seconds):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return
-                    more = message.get("more_body", False)
-                    parts.append(message.get("body", b""))
-                    taken += len(parts[-1])
-                    self._held += len(parts[-1])
-                    self._check_size(scope, taken, more)
+            try:
+                async with asyncio.timeout(self._limits.seconds):
+                    more = True
+                    while more:
+                        message = await receive()
+                        if message["type"] == "http.disconnect":
+                            return
+                        more = message.get("more_body", False)
+                        parts.append(message.get("body", b""))
+                        taken += len(parts[-1])
+                        self._held += len(parts[-1])
+                        self._check_size(scope, taken, more)
+            except TimeoutError as error:
+                raise _Refused(408, f"the request took longer than {self._limits.seconds:g} seconds") from error
             await self._answer(scope, [b"".join(parts)], receive, send)
         except _Refused as refused:
             await _refuse(send, receive, refused)
-        except TimeoutError:
-            detail = f"the request took longer than {self._limits.seconds:g} seconds"
-            await _refuse(send, receive, _Refused(408, detail))
         finally:
             self._held -= taken
 
@@ -121,17 +121,19 @@ class Guard:
 
     def _check_size(self, scope: Scope, taken: int, more: bool) -> None:
         length = _header(scope, "content-length")
-        if taken > self._limits.body or (length.isdigit() and int(length) > self._limits.body):
+        if taken > self._limits.body or (length.isdecimal() and int(length) > self._limits.body):
             raise _Refused(413, f"the request is larger than {self._limits.body} bytes", more)
         if self._held > self._limits.held:
             raise _Refused(429, "too many large requests are under way", more, [(b"retry-after", b"1")])
 
     def _is_local(self, scope: Scope) -> bool:
         host, origin = _header(scope, "host"), _header(scope, "origin")
-        if _hostname(f"//{host}") not in self._names:
+        try:
+            # Browsers say where a page came from that asks.
+            own = not origin or urlsplit(origin).netloc == host
+            return own and urlsplit(f"//{host}").hostname in self._names
+        except ValueError:  # of brackets that do not close
             return False
-        # Browsers say where a page came from that asks.
-        return not origin or urlsplit(origin).netloc == host
 
     def _has_key(self, scope: Scope) -> bool:
         scheme, _, token = _header(scope, "authorization").partition(" ")
@@ -169,13 +171,6 @@ async def _wait_for_the_end(receive: Receive) -> Message:
 def _header(scope: Scope, name: str) -> str:
     found = (value for key, value in scope["headers"] if key == name.encode())
     return next(found, b"").decode("latin-1")
-
-
-def _hostname(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:  # of brackets that do not close
-        return None
 
 
 async def _refuse(send: Send, receive: Receive, refused: _Refused) -> None:

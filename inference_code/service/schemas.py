@@ -106,8 +106,12 @@ class Error(BaseModel):
     detail: str = Field(description="One sentence.")
 
 
-#: Answers that every address may give.
+#: Answers of all addresses that have to do with images or models.
 REFUSED = {
     401: {"model": Error, "description": "An API key is needed."},
+    403: {
+        "model": Error,
+        "description": "Without API keys: it was asked under another name, or by a page from elsewhere.",
+    },
     422: {"model": Error, "description": "An image, a field or a parameter is not what it should be."},
 }

@@ -52,7 +52,11 @@ def main() -> int:
             more, _ = many(address, content, options.clients, max(options.requests // 8, 1))
             statuses, asked = statuses + more, asked + sum(more.values())
             sizes.append(_memory(process))
-        print("memory in MiB: " + ", ".join(f"{size:.0f}" for size in sizes) + f" over {asked} requests")
+        print(
+            "memory in MiB: "
+            + ", ".join(f"{size:.0f}" for size in sizes)
+            + f" over {asked} requests; answers in all {dict(statuses)}"
+        )
     half = len(sizes) // 2
     grown = max(sizes[half:]) / max(sizes[1 : half + 1]) - 1
     fine = set(statuses) <= {200, 429} and rate >= 1 / statistics.mean(alone) and grown <= GROWTH

@@ -3,13 +3,17 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 #: The program, None where it is not installed.
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @contextmanager
-def open_page(address: str, width: int = 1100, height: int = 900) -> Iterator[tuple["Page", list[str]]]:  # noqa: F821
+def open_page(address: str, width: int = 1100, height: int = 900) -> Iterator[tuple["Page", list[str]]]:
     """Open an address; yield the page of Playwright, and the addresses of everything that it asks for."""
     from playwright.sync_api import sync_playwright
 

@@ -1,6 +1,7 @@
 """``/models``: which detectors are served, and test images to try them with."""
 
 import mimetypes
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response
@@ -74,7 +75,7 @@ def _find_example(request: Request, model: str, number: int) -> Example:
     return found[number]
 
 
-def _read(read, example: Example) -> bytes:
+def _read(read: Callable[[Example], bytes], example: Example) -> bytes:
     try:
         return read(example)
     except InputError as error:  # its path is nobody's business

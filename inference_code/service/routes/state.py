@@ -23,7 +23,10 @@ async def ready(request: Request, response: Response) -> Status:
     return Status(status="ready")
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}, 401: REFUSED[401]})
+_METRICS = {200: {"content": {"text/plain": {}}}, 401: REFUSED[401]}
+
+
+@router.get("/metrics", response_class=Response, responses=_METRICS)
 async def metrics(request: Request) -> Response:
     """Return counters in Prometheus' text format."""
     return Response(request.app.state.measures.text(), media_type=CONTENT_TYPE_LATEST)

@@ -356,7 +356,7 @@ def test_without_keys_pages_of_strangers_cannot_ask_through_a_browser(client):
     for host in ("localhost:8000", "127.0.0.1", "[::1]:8000"):
         assert client.get("/models", headers={"Host": host}).status_code == 200, host
     content, own = encode(spotted()), "http://127.0.0.1:8000"
-    for origin in ("https://inspection.example", "null", f"{own}.example", "http://127.0.0.1:9999"):
+    for origin in ("https://inspection.example", "null", f"{own}.example", "http://127.0.0.1:9999", "http://["):
         refused = client.post("/predict", files={"image": content}, headers={"Origin": origin})
         assert refused.status_code == 403 and "its own page" in refused.json()["detail"], origin
     assert client.post("/predict", files={"image": content}, headers={"Origin": own}).status_code == 200
