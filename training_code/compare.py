@@ -71,14 +71,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _execute(results: Path, output: Path, options: argparse.Namespace) -> Path:
-    from training_code.execute import NotebookError, execute_notebook
+    from training_code.notebooks.kernel import KernelOptions, NotebookError, execute_notebook
 
     executed = results / NOTEBOOK
     parameters = {"results": str(results), "workbook": str(output), "criterion": options.criterion}
     parameters |= {"datasets": options.dataset, "seeds": options.seed}
     log = executed.with_suffix(".log")
     try:
-        execute_notebook(paths.NOTEBOOKS / NOTEBOOK, executed, parameters, log=log)
+        execute_notebook(paths.NOTEBOOKS / NOTEBOOK, executed, parameters, kernel=KernelOptions("fresh", log=log))
     except NotebookError as error:
         raise InputError(f"{NOTEBOOK} stopped: {error} (see {executed} and {log.name})") from error
     log.unlink(missing_ok=True)

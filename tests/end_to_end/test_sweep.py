@@ -102,7 +102,7 @@ def test_one_failing_job_never_costs_another_one(sweep):
     ]
     good = {"notebook": "good.ipynb", "select": {"n_features": 20}, "vary": {"n_features": [*range(1, 9)]}}
     more = {"resources": {"memory": 4}, "group": "backbone"}
-    status, output, results = sweep([*bad, good], timeout=45, **more)
+    status, output, results = sweep([*bad, good], timeout=15, **more)
     assert status == 1, output
     assert "12 jobs: 8 ok, 2 failed, 1 timeout, 1 out_of_memory" in output, output
     records = {record.arguments["n_features"]: record for record in _records(results).values()}
@@ -110,7 +110,7 @@ def test_one_failing_job_never_costs_another_one(sweep):
     expected = {
         31: ("failed", "RuntimeError: the cell is broken"),
         32: ("failed", "the kernel died with exit status 9"),
-        33: ("timeout", "a cell took longer than 45 s"),
+        33: ("timeout", "a cell took longer than 15 s"),
         34: ("out_of_memory", "it used more than 4 GiB"),
     }
     for number, (ended, words) in expected.items():
@@ -185,8 +185,14 @@ def test_runs_of_other_code_or_data_are_told_and_trained_again_when_asked(sweep,
 
 def test_a_sweep_stops_in_time_and_says_what_is_left(sweep):
     entries = [{"notebook": "good.ipynb", "select": {"n_features": [10, 20]}}]
-    status, output, results = sweep(entries, "--max-hours", "0.000001")
+    status, output, results = sweep(entries, "--max-hours", "1e-9")
     assert status == 1 and "3 jobs: 1 skipped, 2 postponed" in output, output
+    assert not list((results / "runs").glob("*/run.json"))
+
+
+def test_what_is_running_when_time_is_up_is_stopped(sweep):
+    status, output, results = sweep([{"notebook": "hangs.ipynb"}, {"notebook": "good.ipynb"}], "--max-hours", "0.001")
+    assert status == 1 and "stopped: time is up" in output and "not begun" in output, output
     assert not list((results / "runs").glob("*/run.json"))
 
 

@@ -25,8 +25,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 from helpers.data import make_mvtec  # noqa: E402
 from helpers.records import make_record  # noqa: E402
 
-from training_code.execute import execute_notebook  # noqa: E402
 from training_code.experiment import Experiment  # noqa: E402
+from training_code.notebooks.kernel import execute_notebook  # noqa: E402
 from training_code.records.code import code_hash  # noqa: E402
 from training_code.records.record import write_record  # noqa: E402
 from training_code.sweep.file import read_sweep  # noqa: E402

@@ -20,7 +20,7 @@ ORDER = (
     ("codebooks",),
     ("experiment",),
     ("benchmark",),
-    ("execute",),
+    ("notebooks",),
     ("sweep", "comparison"),
     ("compare", "prepare_data", "check_data", "search", "weights"),
 )

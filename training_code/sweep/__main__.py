@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training_code.errors import InputError, run_command
+from training_code.notebooks import DEFAULT_KERNELS, KERNELS
 
 if TYPE_CHECKING:
     from training_code.sweep.estimate import Estimates
@@ -47,6 +48,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--max-hours", type=_positive, metavar="H", help="the cheapest jobs first, and none that would take longer"
     )
+    parser.add_argument(
+        "--kernels",
+        choices=KERNELS,
+        default=DEFAULT_KERNELS,
+        help="warm: forked from a process that has imported everything; fresh: as new processes "
+        f"(default: {DEFAULT_KERNELS})",
+    )
     options = parser.parse_args(arguments)
     if str(options.file) == _STATUS:
         return _show_status(options.results)
@@ -59,6 +67,12 @@ def main(arguments: list[str]) -> int:
     known = KnownPlan(sweep, options.results)
     if not options.dry_run and not options.rerun_stale and (settled := known.read()):
         return _tell_known(options.file, settled)
+
+    side_by_side = options.jobs or 1
+    if options.kernels == "warm" and side_by_side == 1 and options.address is None and not options.dry_run:
+        from training_code.notebooks.warm import start_importing
+
+        start_importing()  # on another core, while the plan is made
 
     # These bring anomalib and torch.
     from training_code.sweep.estimate import Estimates
@@ -78,7 +92,6 @@ def main(arguments: list[str]) -> int:
     resources = sweep.resources
     if options.gpus_per_job is not None:
         resources = Resources(resources.cpus, options.gpus_per_job, resources.memory)
-    side_by_side = options.jobs or 1
     rules = Rules(
         options.timeout or sweep.timeout,
         resources.memory,
@@ -86,6 +99,7 @@ def main(arguments: list[str]) -> int:
         sweep.group,
         options.fail_fast,
         options.max_hours,
+        options.kernels,
     )
     left = [job for job in jobs if job.state == "to run"]
     # Where nothing is to be run, nothing is started.

@@ -13,6 +13,7 @@ import nbformat
 
 from training_code.errors import InputError
 from training_code.files import write_text
+from training_code.notebooks import DEFAULT_KERNELS
 from training_code.records.record import Record, write_record
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.notebook import Part, cut_out
@@ -45,6 +46,8 @@ class Rules:
     max_hours
         Begin with no job that would not come to its end in so many hours, the cheapest first; one that is running then
         is stopped.
+    kernels
+        How kernels start: ``"warm"`` or ``"fresh"``.
     """
 
     timeout: int | None = None
@@ -53,6 +56,7 @@ class Rules:
     group: str | None = None
     fail_fast: bool = False
     max_hours: float | None = None
+    kernels: str = DEFAULT_KERNELS
 
 
 class Scheduler:
@@ -157,6 +161,7 @@ class Scheduler:
             min((limit for limit in (rules.timeout, left) if limit is not None), default=None),
             rules.memory,
             self.pool.threads,
+            rules.kernels,
         )
 
     def _finish(self, finished: Finished) -> None:

@@ -17,8 +17,15 @@ import nbformat
 import psutil
 
 from training_code import paths
-from training_code.execute import NotebookError, NotebookMemoryError, NotebookTimeoutError, execute_notebook
 from training_code.files import atomic_path
+from training_code.notebooks import DEFAULT_KERNELS
+from training_code.notebooks.kernel import (
+    KernelOptions,
+    NotebookError,
+    NotebookMemoryError,
+    NotebookTimeoutError,
+    execute_notebook,
+)
 from training_code.records.record import KERNEL_LOG, NOTEBOOK, RECORD, Status
 from training_code.records.store import RunStore
 from training_code.sweep.notebook import RUN_KEY, part_of
@@ -46,6 +53,8 @@ class Work:
         own, and sends back what it made. None for a worker on the same machine.
     timeout, memory, threads
         Seconds for a cell, GiB for the kernel, and threads for the libraries that compute; None for no limit.
+    kernels
+        How the kernel starts: ``"warm"`` or ``"fresh"``.
     """
 
     notebook: str
@@ -56,6 +65,7 @@ class Work:
     timeout: float | None = None
     memory: float | None = None
     threads: int | None = None
+    kernels: str = DEFAULT_KERNELS
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,8 @@ def do_work(work: Work) -> list[Ended]:
         log = executing.with_suffix(".log")
         failure: NotebookError | None = None
         try:
-            execute_notebook(notebook, executing, work.parameters, work.timeout, work.memory, environment, log)
+            kernel = KernelOptions(work.kernels, work.memory, environment, log)
+            execute_notebook(notebook, executing, work.parameters, work.timeout, kernel)
         except NotebookError as error:
             failure = error
         except KeyboardInterrupt:

@@ -2,24 +2,29 @@
 
 import contextlib
 import logging
+import math
 import signal
 import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import papermill
 import psutil
 from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpec
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
 from training_code import paths
+from training_code.notebooks import DEFAULT_KERNELS
+from training_code.notebooks.warm import WarmProcess, kernel_environment, warm_spec
 
 #: Names of the exceptions that say that memory ran out.
 MEMORY_ERRORS = ("MemoryError", "OutOfMemoryError")
@@ -41,14 +46,35 @@ class NotebookMemoryError(NotebookError):
     """Memory ran out: the cell said so, or the kernel was killed for it."""
 
 
+@dataclass(frozen=True)
+class KernelOptions:
+    """How the kernel of a notebook is run.
+
+    Attributes
+    ----------
+    start
+        ``"warm"``: forked from a process that has imported everything; ``"fresh"``: as a new process.
+    memory
+        GiB after which it is killed; None for no limit.
+    environment
+        Variables that it gets beside those of this process.
+    log
+        File that receives what it writes outside of cells, when it dies for instance; None for this process' own
+        output.
+    """
+
+    start: str = DEFAULT_KERNELS
+    memory: float | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    log: Path | None = None
+
+
 def execute_notebook(
     notebook: Path | NotebookNode,
     output: Path,
     parameters: Mapping[str, Any],
     timeout: float | None = None,
-    memory: float | None = None,
-    environment: Mapping[str, str] | None = None,
-    log: Path | None = None,
+    kernel: KernelOptions | None = None,
 ) -> None:
     """Execute a notebook in a kernel of its own, in the folder of the notebooks.
 
@@ -65,32 +91,33 @@ def execute_notebook(
         Values for its parameters cell.
     timeout
         Seconds after which a cell is given up.
-    memory
-        GiB after which the kernel is killed.
-    environment
-        Variables that the kernel gets beside those of this process.
-    log
-        File that receives what the kernel writes outside of cells, when it dies for instance; None for this process'
-        own output.
+    kernel
+        How the kernel is run; the defaults of `KernelOptions` for None.
 
     Raises
     ------
     NotebookTimeoutError, NotebookMemoryError, NotebookError
         If a cell takes too long, memory runs out, or for any other reason, a cell that raises an error for instance.
     """
+    kernel = kernel or KernelOptions()
     output.parent.mkdir(parents=True, exist_ok=True)
     guards: list[_Guard] = []
 
     class Kernel(AsyncKernelManager):
-        """Says which process it started."""
+        """Starts the kernel as `kernel` says, and says which process it started."""
+
+        @property
+        def kernel_spec(self) -> KernelSpec | None:
+            spec = super().kernel_spec
+            return warm_spec(spec) if kernel.start == "warm" else spec
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
-            options["env"] = {**options.get("env", {}), **(environment or {})}
+            options["env"] = kernel_environment({**options.get("env", {}), **kernel.environment})
             with contextlib.ExitStack() as stack:
-                if log is not None:
-                    options["stdout"] = options["stderr"] = stack.enter_context(open(log, "ab"))
+                if kernel.log is not None:
+                    options["stdout"] = options["stderr"] = stack.enter_context(open(kernel.log, "ab"))
                 await super()._async_launch_kernel(kernel_cmd, **options)
-            guards.append(_Guard(self.provisioner.process, memory))
+            guards.append(_Guard(self.provisioner.process, kernel.memory))
 
     with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
         # Sockets in a folder of our own, not network ports, which everybody on the machine could reach.
@@ -103,7 +130,7 @@ def execute_notebook(
                 kernel_name="python3",
                 cwd=paths.NOTEBOOKS,
                 progress_bar=False,
-                execution_timeout=timeout,
+                execution_timeout=None if timeout is None else math.ceil(timeout),  # whole seconds alone are taken
                 config=config,
                 kernel_manager_class=Kernel,
             )
@@ -124,7 +151,7 @@ def execute_notebook(
 class _Guard:
     """Watches the process of a kernel: its memory, and how it ended."""
 
-    def __init__(self, process: subprocess.Popen, memory: float | None) -> None:
+    def __init__(self, process: subprocess.Popen | WarmProcess, memory: float | None) -> None:
         self.process, self.memory = process, memory
         self.exceeded = False
         self._ended = threading.Event()

@@ -1,0 +1,169 @@
+"""Kernels of notebooks, forked from a process that has imported everything or started as new ones."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+
+import nbformat
+import psutil
+import pytest
+
+from training_code import paths
+from training_code.notebooks import KERNELS, warm
+from training_code.notebooks.kernel import (
+    KernelOptions,
+    NotebookError,
+    NotebookMemoryError,
+    NotebookTimeoutError,
+    execute_notebook,
+)
+
+PROBE = """
+import json, os, sys
+import matplotlib, torch
+import training_code.experiment
+from threadpoolctl import threadpool_info
+print(json.dumps({
+    "torch": torch.get_num_threads(),
+    "threads": sorted((library["filepath"], library["num_threads"]) for library in threadpool_info()),
+    "path": sys.path, "arguments": len(sys.argv), "folder": os.getcwd(), "backend": matplotlib.get_backend(),
+    "variables": {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID"},
+    "code": training_code.__file__, "session": os.getsid(0) == os.getpid(), "cuda": torch.cuda.is_initialized(),
+}))
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that executes cells in a kernel and returns what they print."""
+
+    def execute(*cells, timeout=None, **options):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        kernel = KernelOptions(**{"log": tmp_path / "kernel.log", **options})
+        execute_notebook(notebook, tmp_path / "executed.ipynb", {}, timeout, kernel)
+        executed = nbformat.read(tmp_path / "executed.ipynb", as_version=4)
+        return "".join(output.get("text", "") for cell in executed.cells for output in cell.outputs)
+
+    return execute
+
+
+@pytest.mark.parametrize("environment", [{}, {"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "3", "A": "b"}], ids=str)
+def test_a_forked_kernel_finds_what_a_new_one_finds(run, environment):
+    # Cells of a new process import first; what they find must not depend on it.
+    forked, new = (json.loads(run(PROBE, start=start, environment=environment)) for start in ("warm", "fresh"))
+    assert forked.pop("path") == new.pop("path")
+    assert forked.pop("variables") == new.pop("variables")
+    assert forked == new
+    assert forked["code"] == str(paths.ROOT / "training_code" / "__init__.py")
+    assert forked["folder"] == str(paths.NOTEBOOKS) and forked["session"] and not forked["cuda"]
+
+
+def test_forked_kernels_draw_numbers_of_their_own(run):
+    cell = "import random, numpy, torch; print(random.random(), numpy.random.rand(), float(torch.rand(1)))"
+    one, two = run(cell).split(), run(cell).split()
+    assert len(one) == 3 and not set(one) & set(two)
+
+
+def test_a_forked_kernel_is_there_in_seconds(run):
+    run("")
+    start = time.perf_counter()
+    run("import training_code.experiment")
+    assert time.perf_counter() - start < 6  # a new process takes 6 to 15 s for that import alone
+
+
+@pytest.mark.parametrize("start", KERNELS)
+def test_how_a_kernel_ended_is_told(run, start, tmp_path):
+    with pytest.raises(NotebookError, match="exit status 9"):
+        run("import os; os._exit(9)", start=start)
+    with pytest.raises(NotebookError, match="SIGSEGV"):
+        run("import os, signal; os.write(1, b'last words'); os.kill(os.getpid(), signal.SIGSEGV)", start=start)
+    assert "last words" in (tmp_path / "kernel.log").read_text()
+    with pytest.raises(NotebookTimeoutError, match="longer than 2 s"):
+        run("import time; time.sleep(60)", start=start, timeout=2)
+    with pytest.raises(NotebookMemoryError, match=r"more than 1.5 GiB"):
+        run("filled = b'x' * 2 * 2**30; import time; time.sleep(60)", start=start, memory=1.5)
+    with pytest.raises(NotebookError, match="ZeroDivisionError"):
+        run("1 / 0", start=start)
+
+
+def test_a_kernel_is_gone_when_its_notebook_is(run, tmp_path):
+    pid = int(run("import os; print(os.getpid())"))
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(NotebookTimeoutError):
+        run("import os; os.write(1, b'pid %d,' % os.getpid()); import time; time.sleep(60)", timeout=1)
+    (pid,) = map(int, re.findall(r"pid (\d+),", (tmp_path / "kernel.log").read_text()))
+    assert not psutil.pid_exists(pid)
+
+
+def test_a_lost_zygote_is_replaced(run):
+    run("")
+    zygote = psutil.Process(int(run("import os; print(os.getppid())")))
+    zygote.kill()
+    zygote.wait(10)
+    assert run("print(1 + 1)") == "2\n"
+
+
+def test_where_nothing_can_be_forked_kernels_are_new_processes_and_that_is_said(run, monkeypatch, capsys):
+    monkeypatch.setattr(warm, "_zygote", None)
+    monkeypatch.setattr(warm, "_ZYGOTE", "training_code.no_such_module")
+    assert run("print(2 + 2)") == "4\n"
+    assert "none can be forked" in (said := capsys.readouterr().err) and "no_such_module" in said
+    run("")
+    assert "none can be forked" not in capsys.readouterr().err
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+import nbformat
+from training_code.notebooks.kernel import execute_notebook
+cell = "import os, time; os.write(1, b'pids %d %d,' % (os.getpid(), os.getppid())); time.sleep(60)"
+notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell)])
+notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+execute_notebook(notebook, Path(sys.argv[1]), {})
+"""
+
+
+def test_a_kernel_and_its_zygote_end_when_whoever_started_them_is_killed(tmp_path):
+    output = tmp_path / "output.txt"
+    with open(output, "w") as file:
+        environment = warm.kernel_environment()
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path / "executed.ipynb")]
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
+    deadline = time.monotonic() + 120
+    while not (found := re.search(r"pids (\d+) (\d+),", output.read_text())):
+        assert process.poll() is None and time.monotonic() < deadline, output.read_text()
+        time.sleep(0.1)
+    kernel, zygote = map(int, found.groups())
+    assert psutil.Process(zygote).ppid() == process.pid
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in (kernel, zygote)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+CONFIGURATIONS = """
+from training_code.experiment import Experiment
+experiment = Experiment({dataset!r}, image_size=64, seed=3, results={results!r})
+lite = {{"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}}
+experiment.run("Padim", **lite, n_features=10)
+experiment.run("Patchcore", **lite, coreset_sampling_ratio=0.2)
+experiment.run("Cflow", **lite, max_epochs=2, coupling_blocks=2)
+experiment.run("Draem", width=0.05, max_epochs=1)
+"""
+
+
+def test_forked_and_new_kernels_give_the_same_scores_to_the_bit(run, tmp_path, tiny_dataset):
+    for start in KERNELS:
+        cell = CONFIGURATIONS.format(dataset=str(tiny_dataset), results=str(tmp_path / start))
+        run(cell, start=start, environment={"OMP_NUM_THREADS": "2"})
+    scores = {
+        start: {file.parent.name: file.read_bytes() for file in (tmp_path / start).glob("runs/*/scores.csv")}
+        for start in KERNELS
+    }
+    assert len(scores["warm"]) == 4 and scores["warm"] == scores["fresh"]

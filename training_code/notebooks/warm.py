@@ -1,0 +1,292 @@
+"""Kernels that start warm: forked from a process that has imported everything (`training_code.notebooks.zygote`)."""
+
+import asyncio
+import atexit
+import contextlib
+import json
+import os
+import pathlib
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from importlib.metadata import EntryPoint
+from typing import Any
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
+
+from training_code import paths
+
+#: Bytes of a message to the process that forks; an environment is a few kilobytes.
+MESSAGE = 2**17
+# What that process needs in its environment: these libraries would start threads while they are imported, and a kernel
+# chooses the backend of matplotlib before its first import.
+_FOR_IMPORTS = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+}
+_ZYGOTE = "training_code.notebooks.zygote"
+# The module in the command of a kernel, behind which its arguments stand.
+_LAUNCHER = "ipykernel_launcher"
+# Seconds that the imports may take, on a machine that is busy with other work, and a fork.
+_IMPORTS, _FORK = 300.0, 60.0
+# Variables that are read while our modules are imported: a process that was started with others is of no use.
+_READ_BY_IMPORTS = ("ANOMALY_", "PYTHON")
+_NAME = "warm-provisioner"
+KernelProvisionerFactory.provisioners[_NAME] = EntryPoint(
+    _NAME, f"{__name__}:WarmProvisioner", KernelProvisionerFactory.GROUP_NAME
+)
+
+
+class NoWarmKernelError(Exception):
+    """No kernel can be forked; the message says why."""
+
+
+class WarmProcess:
+    """A kernel as `subprocess.Popen` shows a process, though it is a child of another one.
+
+    Parameters
+    ----------
+    report
+        Descriptor of the pipe in which the zygote tells the number of the process and how it ended.
+
+    Raises
+    ------
+    NoWarmKernelError
+        If there is no process.
+    """
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, report: int) -> None:
+        self._report, self._text = report, b""
+        self.returncode: int | None = None
+        self._read_until(1, time.monotonic() + _FORK)
+        lines = self._lines()
+        if not lines:
+            os.close(report)
+            raise NoWarmKernelError("the process that forks kernels does not answer")
+        self.pid = lines[0]
+
+    def poll(self) -> int | None:
+        """Return the exit status, negative for a signal, None while the process lives."""
+        return self._look(0.0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return the exit status when the process has ended.
+
+        Raises
+        ------
+        subprocess.TimeoutExpired
+            If it lives after ``timeout`` seconds.
+        """
+        status = self._look(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired("kernel", timeout or 0.0)
+        return status
+
+    def send_signal(self, signum: int) -> None:
+        """Send a signal unless the process has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, signum)
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self.send_signal(signal.SIGKILL)
+
+    def _look(self, timeout: float | None) -> int | None:
+        if self.returncode is None:
+            ended = self._read_until(2, None if timeout is None else time.monotonic() + timeout)
+            lines = self._lines()
+            if len(lines) > 1:
+                self.returncode = lines[1]
+            elif ended:  # the zygote was killed, and the kernel with it
+                self.returncode = -signal.SIGKILL
+            if self.returncode is not None:
+                os.close(self._report)
+        return self.returncode
+
+    def _read_until(self, lines: int, deadline: float | None) -> bool:
+        """Read until so many lines are there or time is up; return whether nothing can come any more."""
+        while self._text.count(b"\n") < lines:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not select.select([self._report], [], [], left)[0]:
+                return False
+            if not (text := os.read(self._report, 100)):
+                return True
+            self._text += text
+        return False
+
+    def _lines(self) -> list[int]:
+        return [int(line) for line in self._text.split(b"\n")[:-1]]
+
+
+class Zygote:
+    """The process from which kernels are forked; it imports in the background from the moment that this is made.
+
+    Parameters
+    ----------
+    environment
+        Its variables.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = _read_by_imports(environment)
+        self._lock = threading.Lock()
+        self._problem: str | None = None
+        self._ready = False
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._output = tempfile.TemporaryFile()
+        command = [sys.executable, "-m", _ZYGOTE, str(theirs.fileno())]
+        with theirs:
+            self._process = subprocess.Popen(
+                command,
+                cwd=paths.ROOT,
+                env={**environment, **_FOR_IMPORTS},
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                start_new_session=True,  # Ctrl-C is for whoever started us
+            )
+
+    def serves(self, environment: Mapping[str, str]) -> bool:
+        """Return whether kernels with these variables can be forked from this process."""
+        return self._process.poll() is None and self.environment == _read_by_imports(environment)
+
+    def fork(self, order: Mapping[str, Any], streams: Sequence[int]) -> WarmProcess:
+        """Start a kernel.
+
+        Parameters
+        ----------
+        order
+            ``arguments`` of ipykernel, working ``folder``, and ``environment``: all variables of the kernel.
+        streams
+            Descriptors of standard input, output and error.
+
+        Raises
+        ------
+        NoWarmKernelError
+            If the process is gone, its imports failed, or it cannot be forked.
+        """
+        with self._lock:
+            self._wait_for_imports()
+            ours, theirs = os.pipe2(os.O_CLOEXEC)
+            try:
+                socket.send_fds(self._control, [json.dumps(order).encode()], [*streams, theirs])
+            except OSError as error:
+                os.close(ours)
+                raise NoWarmKernelError(f"the process that forks kernels is gone: {error}") from error
+            finally:
+                os.close(theirs)
+        return WarmProcess(ours)
+
+    def close(self) -> None:
+        """End the process; kernels that still run end themselves within a second or two."""
+        self._control.close()
+        self._output.close()
+        self._process.kill()
+        self._process.wait()
+
+    def _wait_for_imports(self) -> None:
+        if not self._ready:
+            answered = select.select([self._control], [], [], _IMPORTS)[0]
+            message = self._control.recv(MESSAGE) if answered else b""
+            if message:
+                self._problem = json.loads(message)["problem"]
+            else:
+                self._output.seek(0)
+                said = self._output.read().decode(errors="replace").strip()
+                self._problem = said or "the process that imports for the kernels does not answer"
+            self._ready = True
+        if self._problem is not None:
+            raise NoWarmKernelError(self._problem)
+
+
+class WarmProvisioner(LocalProvisioner):
+    """Starts kernels by forking; where that cannot be done it says so once and starts new processes."""
+
+    async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
+        """Start the kernel of ``cmd``, whose connection file has been written."""
+        try:
+            self.process = await asyncio.to_thread(_fork, cmd[cmd.index(_LAUNCHER) + 1 :], kwargs)
+        except NoWarmKernelError as error:
+            _say_once(f"kernels start as new processes, since none can be forked: {str(error).splitlines()[-1]}")
+            return await super().launch_kernel(cmd, **kwargs)
+        self.pid = self.pgid = self.process.pid  # a kernel leads its group
+        self.cwd = kwargs.get("cwd", pathlib.Path.cwd())
+        return self.connection_info
+
+
+def warm_spec(spec: KernelSpec) -> KernelSpec:
+    """Give a kernel's specification the provisioner that forks, and return it."""
+    spec.metadata = {**spec.metadata, "kernel_provisioner": {"provisioner_name": _NAME}}
+    return spec
+
+
+def kernel_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables of a kernel: those of this process, ``environment``, and the code of this checkout first."""
+    path = [str(paths.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **(environment or {})}
+
+
+def start_importing() -> None:
+    """Have the process that kernels will be forked from begin to import, in the background."""
+    _zygote_for(kernel_environment())
+
+
+_zygote: Zygote | None = None
+_lock = threading.Lock()
+_said: set[str] = set()
+
+
+def _zygote_for(environment: Mapping[str, str]) -> Zygote:
+    global _zygote
+    with _lock:
+        if _zygote is None or not _zygote.serves(environment):
+            if _zygote is not None:
+                _zygote.close()
+            else:
+                atexit.register(_close)
+            _zygote = Zygote(environment)
+        return _zygote
+
+
+def _close() -> None:
+    if _zygote is not None:
+        _zygote.close()
+
+
+def _fork(arguments: Sequence[str], options: Mapping[str, Any]) -> WarmProcess:
+    environment = options.get("env") or os.environ
+    with contextlib.ExitStack() as stack:
+        nothing = stack.enter_context(open(os.devnull, "rb"))
+        streams = [nothing.fileno()]
+        for number, name in enumerate(("stdout", "stderr"), 1):
+            stream = options.get(name)
+            streams.append(number if stream is None else stream.fileno())
+        folder = str(options.get("cwd") or pathlib.Path.cwd())
+        order = {"arguments": arguments, "folder": folder, "environment": dict(environment)}
+        return _zygote_for(environment).fork(order, streams)
+
+
+def _read_by_imports(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(_READ_BY_IMPORTS)}
+
+
+def _say_once(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        print(text, file=sys.stderr, flush=True)
