@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from training_code.comparison.table import PROTOCOL
+from training_code.comparison.values import differing, square_table, together
 
 #: Columns of the table that `effects_of_arguments` returns, with the criterion in place of ``criterion``.
 COLUMNS = ("dataset", "Model", "argument", "value", "reference", "pairs", "criterion", "difference", "difference_sd")
@@ -51,43 +52,35 @@ def effects_of_arguments(runs: pd.DataFrame, criterion: str) -> pd.DataFrame:
 def square_of(group: pd.DataFrame, argument: str, varied: list[str], criterion: str) -> pd.DataFrame:
     """Return the criterion with a row for all that runs share beside ``argument``, a column for each of its values."""
     others = [name for name in varied if name not in {argument, *_BROUGHT.get(argument, ())}]
-    shared = group[[*others, "seed"]].astype(str).agg("|".join, axis=1)
-    values = group[argument].astype(object).where(group[argument].notna(), "none")
-    frame = pd.DataFrame({"shared": shared, "value": values, "criterion": group[criterion]})
-    square = frame.pivot_table(index="shared", columns="value", values="criterion")
-    return square[sorted(square.columns, key=lambda value: (isinstance(value, str), value))]
+    return square_table(together(group[[*others, "seed"]]), group[argument], group[criterion])
 
 
 def _varied(group: pd.DataFrame) -> Iterator[str]:
     """Return the columns in which runs of a detector differ and that decide about their numbers."""
     arguments = group.columns[group.columns.get_loc("pretrained") + 1 : group.columns.get_loc("seed")]
-    more = [*PROTOCOL[2:], "train_batch_size", "eval_batch_size", "backbone_precision", "backbone_runtime"]
+    more = [*PROTOCOL[2:], "train_batch_size", "eval_batch_size"]
+    more += ["backbone_precision", "channels_last", "backbone_runtime"]
     for name in dict.fromkeys([*arguments, "backbone", *more]):
-        if group[name].nunique(dropna=False) > 1:
+        if differing(group[name]) > 1:
             yield name
 
 
 def _effects(square: pd.DataFrame) -> Iterator[dict[str, Any]]:
     reference, *others = square.columns
     pairs = {value: square[[reference, value]].dropna() for value in others}
-    together = square.loc[sorted({place for paired in pairs.values() for place in paired.index}), reference]
-    if together.empty:
+    in_pairs = square.loc[sorted({place for paired in pairs.values() for place in paired.index}), reference]
+    if in_pairs.empty:
         return
-    shown = {"reference": _plain(reference)}
-    yield {"value": _plain(reference), **shown, "pairs": len(together), "criterion": together.mean()}
+    shown = {"reference": reference}
+    yield {"value": reference, **shown, "pairs": len(in_pairs), "criterion": in_pairs.mean()}
     for value, paired in pairs.items():
         if len(paired):
             difference = paired[value] - paired[reference]
             yield {
-                "value": _plain(value),
+                "value": value,
                 **shown,
                 "pairs": len(paired),
                 "criterion": paired[value].mean(),
                 "difference": difference.mean(),
                 "difference_sd": difference.std(),
             }
-
-
-def _plain(value: Any) -> Any:
-    """Return a whole number as one: tables make fractions of them where some are missing."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from training_code.comparison.sheets import Sheet
+from training_code.comparison.values import is_missing, order
 from training_code.errors import InputError, unknown
 from training_code.files import atomic_path
 
@@ -19,16 +20,15 @@ def _csv(table: pd.DataFrame) -> bytes:
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
-    # A column has one type there: what mixes numbers and text is text.
-    mixed = [
-        name
-        for name in table
-        if table[name].dtype == object and table[name].dropna().map(lambda value: isinstance(value, str)).any()
-    ]
-    table = table.assign(**{name: table[name].map(lambda value: None if value != value else value) for name in table})
-    table = table.assign(
-        **{name: table[name].map(lambda value: None if value is None else str(value)) for name in mixed}
-    )
+    # A column has one type there: what mixes text, numbers and booleans is text.
+    columns = {}
+    for name in table:
+        values = [None if is_missing(value) else value for value in table[name]]
+        kinds = {order(value)[0] for value in values if value is not None}
+        if len(kinds) > 1 or any(isinstance(value, str) for value in values):
+            values = [None if value is None else str(value) for value in values]
+        columns[name] = values
+    table = pd.DataFrame(columns)
     content = io.BytesIO()
     table.to_parquet(content, index=False)
     return content.getvalue()
@@ -81,7 +81,7 @@ def write_export(content: bytes, path: Path) -> None:
 
 
 def _text(value: object) -> str:
-    if value is None or value != value:
+    if is_missing(value):
         return ""
     if isinstance(value, float):
         return f"{value:.{DIGITS}f}"

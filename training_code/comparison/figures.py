@@ -18,6 +18,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from training_code.comparison.scores import Scores
 from training_code.comparison.statistics import OverDatasets
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL
+from training_code.comparison.values import differing, square_table
 
 PALETTE = "colorblind"
 #: Datasets and protocols, or heat maps, that a picture shows at most.
@@ -251,13 +252,13 @@ def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.Dat
         if name not in ("normalization_mean", "normalization_std", "image_width")
     ]
     for (dataset, _, detector), group in able.groupby(["dataset", "dataset_fingerprint", "detector"]):
-        counts = {name: group[name].nunique(dropna=True) for name in dict.fromkeys(names)}
+        counts = {name: differing(group[name]) for name in dict.fromkeys(names)}
         varied = sorted((name for name in counts if counts[name] > 1), key=lambda name: -counts[name])[:2]
         if not varied:
             continue
         first, *second = varied
         second = second[0] if second else "seed"
-        square = group.pivot_table(index=second, columns=first, values=criterion)
+        square = square_table(group[second], group[first], group[criterion])
         if square.size > 1:
             yield f"{detector} on {dataset}: {criterion}", square.iloc[:20, :20]
 

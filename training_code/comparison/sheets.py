@@ -202,7 +202,7 @@ def _blocks(models: pd.DataFrame, criterion: str) -> list[Sheet]:
             ["dataset_fingerprint", "protocol", "Model", criterion], ascending=[True, True, True, False]
         )
         name = _sheet_name(f"Comparison {dataset}", [sheet.name for sheet in sheets])
-        sheets.append(Sheet(name, table[columns].reset_index(drop=True), "blocks", criterion=criterion))
+        sheets.append(Sheet(name, table.reindex(columns=columns).reset_index(drop=True), "blocks", criterion=criterion))
     return sheets
 
 
