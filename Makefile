@@ -17,9 +17,10 @@ demo: environment  ## everything once: embedded data and weights, sweeps/demo.ya
 test: environment  ## run the whole test suite
 	OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST)
 
-lint: environment  ## check style, and that notebooks carry no outputs
+lint: environment  ## check style and types, and that notebooks carry no outputs
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy training_code inference_code
 	$(VENV)/bin/nbstripout --keep-id --verify notebooks/*.ipynb tests/notebooks/*/*.ipynb
 
 format: environment  ## bring code and notebooks into the style that lint checks

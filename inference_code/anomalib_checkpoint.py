@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from skimage.data import data_dir
 from inference_code.exported import Graph
 from inference_code.postprocessing import threshold_range
 from training_code.backbones.registry import get_backbone
+from training_code.detectors.build import image_transform
 from training_code.detectors.gaussian import FactorizedGaussian
 from training_code.errors import InputError, choices
 from training_code.evaluation.thresholds import Thresholds
@@ -30,7 +32,7 @@ CLASSES: dict[str, type[AnomalibModule]] = {
     "Draem": models.Draem,
 }
 # Arguments that anomalib's classes lack, and the only values with which the networks are theirs.
-_FIXED = {
+_FIXED: dict[str, dict[str, Any]] = {
     "Dsr": {"backbone": None, "width": 1.0, "embedding_dim": 128, "num_embeddings": 4096},
     "Draem": {"width": 1.0},
 }
@@ -79,7 +81,7 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     does not use, are zeros: runs do not keep them.
     """
     cls = CLASSES[record.detector]
-    arguments = {
+    arguments: dict[str, Any] = {
         name: tuple(value) if name == "beta" and isinstance(value, list) else value
         for name, value in record.arguments.items()
         if name in inspect.signature(cls).parameters
@@ -88,6 +90,7 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
         arguments |= {"backbone": record.weights["recipe"]["architecture"], "pre_trained": False}
     if cls is models.Draem:
         arguments["dtd_dir"] = data_dir  # a small folder that is there
+    assert detector.pre_processor is not None
     module = cls(
         **arguments,
         pre_processor=detector.pre_processor,
@@ -120,14 +123,16 @@ def open_checkpoint(path: Path, detector: str) -> Graph:
     with quiet():
         more = {"dtd_dir": data_dir} if cls is models.Draem else {}
         module = cls.load_from_checkpoint(path, map_location="cpu", **more).eval()
+    transform, judge = image_transform(module), module.post_processor
+    assert isinstance(judge, PostProcessor)
 
     def run(image: NDArray[np.float32]) -> dict[str, NDArray]:
         with torch.inference_mode():
-            found = module.model(module.pre_processor.transform(torch.from_numpy(image)))
+            found = module.model(transform(torch.from_numpy(image)))
         maps = found.anomaly_map.reshape(1, 1, *found.anomaly_map.shape[-2:])
         outputs = {"score": found.pred_score.reshape(-1).float().numpy(), "anomaly_map": maps.float().numpy()}
-        if not module.post_processor.image_threshold.isnan():
-            outputs["label"] = module.post_processor(found).pred_label.reshape(-1).numpy()
+        if not judge.image_threshold.isnan():
+            outputs["label"] = judge(found).pred_label.reshape(-1).numpy()
         return outputs
 
     def run_all(images: NDArray[np.float32]) -> dict[str, NDArray]:

@@ -126,4 +126,4 @@ def _pixels(image: Source, bits: int) -> NDArray[np.float32]:
 
 
 def _spread(values: NDArray) -> float:
-    return max(float(np.ptp(values)), _LEAST_RANGE * float(np.abs(values).max()), np.finfo(np.float32).tiny)
+    return max(float(np.ptp(values)), _LEAST_RANGE * float(np.abs(values).max()), float(np.finfo(np.float32).tiny))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -34,7 +35,7 @@ def predictions_table(found: Sequence[Prediction | Failure], root: Path) -> pd.D
     for entry in found:
         path = entry.path or Path(f"image {entry.index}")
         name = path.relative_to(root) if path.is_relative_to(root) and path != root else path
-        row = {"image": str(name), "score": None, "normalised": None, "abnormal": None, "error": None}
+        row: dict[str, Any] = {"image": str(name), "score": None, "normalised": None, "abnormal": None, "error": None}
         if isinstance(entry, Failure):
             row["error"] = entry.reason
         else:
@@ -61,16 +62,16 @@ def draw_scores(found: Sequence[Prediction | Failure]) -> Figure:
 
 def draw_overlays(found: Sequence[Prediction | Failure], count: int) -> Figure:
     """Draw the maps of the ``count`` images of the highest scores over their images."""
-    shown = sorted(_predictions(found), key=lambda prediction: -prediction.score)[:count]
-    shown = [prediction for prediction in shown if prediction.path is not None]
+    highest = sorted(_predictions(found), key=lambda prediction: -prediction.score)[:count]
+    shown = [(path, prediction) for prediction in highest if (path := prediction.path) is not None]
     rows = max(-(-len(shown) // _COLUMNS), 1)
     figure = Figure(figsize=(3 * _COLUMNS, 3.2 * rows), layout="constrained")
     axes = figure.subplots(rows, _COLUMNS, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    for axis, prediction in zip(axes.flat, shown, strict=False):
-        axis.imshow(overlay(prediction.path, prediction.anomaly_map, prediction.thresholds.pixel))
-        name = "/".join(prediction.path.parts[-2:])
+    for axis, (path, prediction) in zip(axes.flat, shown, strict=False):
+        axis.imshow(overlay(path, prediction.anomaly_map, prediction.thresholds.pixel))
+        name = "/".join(path.parts[-2:])
         axis.set_title(f"{name}\nscore {prediction.score:.4g}", fontsize="small", parse_math=False)
     return figure
 

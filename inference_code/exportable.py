@@ -17,12 +17,13 @@ from torchvision.transforms.v2 import Normalize
 
 from inference_code.postprocessing import threshold_range
 from training_code.detectors.autoencoder import Autoencoder, AutoencoderModel, residual_map
+from training_code.detectors.build import image_transform
 from training_code.detectors.cflow import Cflow, CflowModel
 from training_code.detectors.codebook import Quantizer, flatten
 from training_code.detectors.crops import positions
 from training_code.detectors.gaussian import REGULARIZATION, FactorizedGaussian
 from training_code.detectors.padim import Padim, PadimModel
-from training_code.detectors.patchcore import Patchcore, PatchcoreModel
+from training_code.detectors.patchcore import Patchcore
 from training_code.detectors.smoothing import BandedGaussianBlur2d
 from training_code.evaluation.thresholds import Thresholds
 from training_code.features.extractor import FeatureExtractor
@@ -48,10 +49,13 @@ class ExportableDetector(nn.Module):
         Raw scores from which on an image and a pixel are abnormal.
     """
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self, detector: AnomalibModule, image_size: tuple[int, int], thresholds: Thresholds) -> None:
         super().__init__()
         self.image_size = image_size
-        normalize = extract_transforms_by_type(detector.pre_processor.transform, Normalize)
+        normalize = extract_transforms_by_type(image_transform(detector), Normalize)
         mean, std = (normalize[0].mean, normalize[0].std) if normalize else ((0.0,) * 3, (1.0,) * 3)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
         self.register_buffer("std", torch.tensor(std)[:, None, None])
@@ -114,13 +118,13 @@ def _without_loops(detector: AnomalibModule, image_size: tuple[int, int]) -> nn.
             elif isinstance(part, Quantizer):
                 part.__class__ = _Quantizer
     if isinstance(detector, Padim):
-        return _Padim(model)
+        return _Padim(detector.model)
     if isinstance(detector, Patchcore):
-        return _Patchcore.take(model)
+        return _Patchcore.take(detector.model)
     if isinstance(detector, Cflow):
-        return _Cflow(model, image_size)
+        return _Cflow(detector.model, image_size)
     if isinstance(detector, Autoencoder):
-        return _Autoencoder(model)
+        return _Autoencoder(detector.model)
     return model
 
 
@@ -139,6 +143,9 @@ class _Backbone(nn.Module):
 class _Blur(nn.Module):
     """`BandedGaussianBlur2d` for maps of one size."""
 
+    rows: torch.Tensor
+    columns: torch.Tensor
+
     def __init__(self, blur: BandedGaussianBlur2d, image_size: tuple[int, int]) -> None:
         super().__init__()
         for axis, name in enumerate(("rows", "columns")):
@@ -155,6 +162,10 @@ class _Blur(nn.Module):
 
 class _Padim(nn.Module):
     """`PadimModel`, the distances of all positions in one product."""
+
+    idx: torch.Tensor
+    mean: torch.Tensor
+    factor: torch.Tensor
 
     def __init__(self, model: PadimModel) -> None:
         super().__init__()
@@ -198,10 +209,15 @@ def _single_factor(gaussian: FactorizedGaussian) -> tuple[torch.Tensor, bool]:
 class _Patchcore(AnomalibPatchcoreModel):
     """`PatchcoreModel`, the distances to the whole memory bank in one product."""
 
+    origin: torch.Tensor
+    directions: torch.Tensor
+    norms: torch.Tensor
+
     @classmethod
-    def take(cls, model: PatchcoreModel) -> "_Patchcore":
+    def take(cls, model: AnomalibPatchcoreModel) -> "_Patchcore":
         """Turn a model into this one."""
         model.__class__ = cls
+        assert isinstance(model, _Patchcore)
         model.memory_bank = model.memory_bank.float()
         model.register_buffer("origin", model.memory_bank.mean(0))
         rows = model.memory_bank - model.origin
@@ -260,7 +276,7 @@ class _Quantizer(Quantizer):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the nearest codes, as `Quantizer` does."""
-        vectors, codes = flatten(inputs), self.embedding.weight
+        vectors, codes = flatten(inputs), self._embedding.weight
         nearest = (vectors.square().sum(1, keepdim=True) + codes.square().sum(1) - 2 * vectors @ codes.T).argmin(1)
         found = codes[nearest].reshape(-1, *inputs.shape[2:], inputs.shape[1])
         return inputs + (found.permute(0, 3, 1, 2) - inputs)

@@ -64,7 +64,7 @@ class ExportedPredictor(Predictor):
         self.image_size: tuple[int, int] = tuple(description["image_size"])
 
     @classmethod
-    def load(
+    def load(  # type: ignore[override]  # what is loaded is another kind of file, which takes other arguments
         cls,
         run: str | Path,
         runtime: str = "onnx",

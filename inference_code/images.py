@@ -79,13 +79,13 @@ def read_pixels(image: Source, bits: int) -> NDArray[np.uint8] | NDArray[np.floa
         deep = image.astype(np.float32)
         deep /= 2**bits - 1
         return np.clip(deep, 0, 1, out=deep)
-    return np.repeat(image, 3 // image.shape[2], axis=2)
+    return np.repeat(image.astype(np.uint8, copy=False), 3 // image.shape[2], axis=2)
 
 
 def shown_pixels(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return pixels as people look at them: (height, width, 3), those of 16 bits stretched to their largest value."""
     if pixels.dtype == np.uint8:
-        return pixels
+        return pixels.astype(np.uint8, copy=False)
     shown = (pixels * (255 / max(float(pixels.max()), 1e-12))).astype(np.uint8)
     return np.repeat(shown, 3 // shown.shape[2], axis=2)
 

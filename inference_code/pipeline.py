@@ -63,7 +63,7 @@ class Batches(Generic[Item, Made]):
         walker.start()
         try:
             while batch := self._take():
-                yield [(item, _result(future), came) for item, future, came in batch]
+                yield [(item, self._result(future), came) for item, future, came in batch]
             if self._error is not None:
                 raise self._error
         finally:
@@ -93,10 +93,11 @@ class Batches(Generic[Item, Made]):
 
     def _drop_oldest(self) -> None:
         try:
-            _, future, _ = self._queue.get_nowait()
+            entry = self._queue.get_nowait()
         except queue.Empty:  # it was taken in the meantime
             return
-        future.cancel()
+        assert entry is not None  # the end is the last entry, and nothing is dropped for it
+        entry[1].cancel()
         self.dropped += 1
 
     def _take(self) -> list[tuple[Item, Future[Made], float]]:
@@ -117,9 +118,9 @@ class Batches(Generic[Item, Made]):
             batch.append(entry)
         return batch
 
-
-def _result(future: "Future[Made]") -> Made | InputError:
-    try:
-        return future.result()
-    except InputError as error:
-        return error
+    @staticmethod
+    def _result(future: Future[Made]) -> Made | InputError:
+        try:
+            return future.result()
+        except InputError as error:
+            return error

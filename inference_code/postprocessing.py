@@ -21,7 +21,7 @@ class Region:
     mask: NDArray[np.bool_]  # (height, width) of the box: which of its pixels belong to the region
 
 
-def normalise(values: NDArray, value_range: tuple[float, float] | None = None) -> NDArray[np.float32]:
+def normalise(values: NDArray | float, value_range: tuple[float, float] | None = None) -> NDArray[np.float32]:
     """Return ``(values - min) / (max - min)``, from 0 to 1.
 
     Parameters
@@ -159,4 +159,5 @@ def run_lengths(region: Region, size: tuple[int, int]) -> dict[str, Any]:
 
 def _components(mask: NDArray[np.bool_]) -> tuple[int, NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
     # In anomalib, pixels that touch at a corner belong to one region.
-    return cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    count, labels, stats, centers = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return count, np.asarray(labels, np.int32), np.asarray(stats, np.int32), np.asarray(centers, np.float64)

@@ -19,7 +19,7 @@ from training_code import paths
 from training_code.backbones.registry import Recipe
 from training_code.comparison.configurations import CRITERION, best_models
 from training_code.comparison.table import runs_table
-from training_code.detectors.build import build_detector
+from training_code.detectors.build import build_detector, image_transform
 from training_code.detectors.configuration import configure
 from training_code.errors import InputError, choices, unknown
 from training_code.evaluation.thresholds import Thresholds
@@ -206,7 +206,7 @@ class Predictor:
         with torch.inference_mode():
             batch = torch.stack([image.tensor for image in images]).to(self.detector.device)
             # The transform of training; the module's own forward would resize as exported models do.
-            output = self.detector.model(self.detector.pre_processor.transform(batch))
+            output = self.detector.model(image_transform(self.detector)(batch))
             scores = output.pred_score.flatten().double().cpu().tolist()
             maps = output.anomaly_map.reshape(len(images), *output.anomaly_map.shape[-2:]).float().cpu().numpy()
         seconds = (time.perf_counter() - start) / len(images)

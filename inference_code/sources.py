@@ -232,7 +232,7 @@ class _Capture:
     def read(self) -> NDArray[np.uint8] | None:
         """Return the next frame as RGB, None where there is none."""
         there, pixels = self._capture.read()
-        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if there else None
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8) if there else None
 
 
 def open_source(

@@ -173,7 +173,7 @@ def content_key(tensor: torch.Tensor) -> str:
     """Return the hash of a tensor's kind, shape and content, as 32 hexadecimal digits."""
     tensor = tensor.detach().cpu().contiguous()
     key = xxhash.xxh3_128(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-    key.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    key.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return key.hexdigest()
 
 

@@ -82,7 +82,10 @@ def pretrain_codebook(
     network = load_backbone(weights) if weights else None
     recipe = weights.recipe if weights else None
     torch.manual_seed(seed)
-    detector = build_detector(configuration, network, size, recipe and recipe.mean, recipe and recipe.std)
+    detector = build_detector(
+        configuration, network, size, recipe.mean if recipe else None, recipe.std if recipe else None
+    )
+    assert isinstance(detector, Dsr)
     _train(detector, lambda index: load_image(found[index], size), len(found), configuration.arguments, seed, path)
     return path
 
@@ -107,11 +110,17 @@ def provide_codebook(detector: Dsr, identity: Identity, train_data: SampleDatase
     }  # fmt: skip
     path = paths.CACHE / "codebooks" / f"{digest(key)[:16]}{SUFFIX}"
     path.parent.mkdir(parents=True, exist_ok=True)
+
+    def image(index: int) -> torch.Tensor:
+        item = train_data[index]
+        assert item.image is not None
+        return item.image
+
     with FileLock(path.with_name(f".{path.stem}.lock")):
         if not path.exists():
             _train(
                 detector,
-                lambda index: train_data[index].image,
+                image,
                 len(train_data),
                 identity.arguments,
                 identity.seed,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import Sampler
 
 from training_code.files import derived_seed
@@ -198,10 +199,12 @@ class TensorBoardExtras(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Say where the logs lie."""
+        assert isinstance(trainer.logger, TensorBoardLogger)
         print(f"TensorBoard: {trainer.logger.log_dir} (make tensorboard)")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Log the epoch."""
+        assert isinstance(trainer.logger, TensorBoardLogger)
         board, epoch = trainer.logger.experiment, trainer.current_epoch
         for number, optimizer in enumerate(trainer.optimizers, 1):
             name = "learning_rate" if len(trainer.optimizers) == 1 else f"learning_rate/{number}"
@@ -209,13 +212,13 @@ class TensorBoardExtras(Callback):
         for name, parameter in pl_module.named_parameters():
             if parameter.requires_grad and parameter.ndim > 1:
                 board.add_histogram(f"weights/{name}", parameter.detach().float().cpu(), epoch)
-        if hasattr(pl_module, "reconstruct"):
+        if (reconstruct := getattr(pl_module, "reconstruct", None)) is not None:
             images = self._images(trainer).to(pl_module.device)
             if len(images):
                 training = pl_module.training
                 pl_module.eval()
                 with torch.no_grad():
-                    made = pl_module.reconstruct(images)
+                    made = reconstruct(images)
                 pl_module.train(training)
                 board.add_images(
                     "reconstructions", torch.cat([images, made.expand_as(images)]).clamp(0, 1).cpu(), epoch
@@ -223,6 +226,7 @@ class TensorBoardExtras(Callback):
 
     @staticmethod
     def _images(trainer: Trainer) -> torch.Tensor:
+        assert trainer.train_dataloader is not None
         data = trainer.train_dataloader.dataset
         items = [data[index] for index in range(min(_SHOWN, len(data)))]
         return torch.stack([item.image for item in items])

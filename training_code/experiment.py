@@ -219,7 +219,8 @@ class Experiment:
         """
         configuration = configure(detector, arguments)
         entry, backbone, values = get_detector(configuration.detector), configuration.backbone, configuration.arguments
-        weights, normalization = None, {"mode": "none"}
+        weights: Weights | None = None
+        normalization: dict[str, Any] = {"mode": "none"}
         if backbone is not None:
             weights = find_weights(backbone) if values["pre_trained"] else random_weights(backbone)
             mean, std = self._normalization(weights.recipe)
@@ -273,7 +274,7 @@ class Experiment:
         """Refuse what training would stop at: for want of patches, or of images, or with images of this size."""
         images = len(split_validation(self.dataset.select("train"), self.validation_split, self.seed)[0])
         arguments, backbone = configuration.arguments, configuration.backbone
-        if ratio := arguments.get("coreset_sampling_ratio"):
+        if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
             sizes = map_sizes(backbone.recipe, self.image_size)
             patches = images * max(math.prod(sizes[layer]) for layer in configuration.layers)
             if patches * ratio < 1:
@@ -456,7 +457,7 @@ def _square(image_size: int | tuple[int, int]) -> tuple[int, int]:
     return _whole("image_size", sides[0], 32, 8192), _whole("image_size", sides[1], 32, 8192)
 
 
-def _whole(name: str, value: object, low: int, high: float = math.inf) -> int:
+def _whole(name: str, value: Any, low: int, high: float = math.inf) -> int:
     """Return a whole number, also one of numpy's, if it is in range."""
     try:
         number = None if isinstance(value, bool) else operator.index(value)

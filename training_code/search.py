@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from training_code.errors import InputError, run_command, unknown
 
@@ -37,7 +37,7 @@ class Search:
 
     space: dict[str, Any]
     objective: str
-    direction: str
+    direction: Literal["maximize", "minimize"]
     sampler: str
     trials: int
     seed: int
@@ -87,7 +87,8 @@ def _check_values(path: Path, name: str, values: Any) -> None:
     for key in values:
         if key not in RANGE_KEYS:
             raise unknown(f"key of {name} in search of {path}", key, RANGE_KEYS)
-    low, high = values.get("low"), values.get("high")
+    low: Any = values.get("low")
+    high: Any = values.get("high")
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (low, high))
     if not numbers or low >= high:
         raise InputError(f"{path}: search: {name} needs low below high, found {low!r} and {high!r}")
@@ -257,7 +258,7 @@ class _Trials:
 class _Silent:
     """Takes what a sweep would tell of a single job."""
 
-    def begin(self, *_: Any) -> None:
+    def begin(self, *_: Any, **__: Any) -> None:
         """Take it."""
 
     end = say = note_best = begin

@@ -18,7 +18,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from training_code.data.datamodule import SampleDataModule
+from training_code.data.datamodule import SampleDataModule, SampleDataset
 from training_code.detectors.configuration import Configuration
 from training_code.detectors.registry import get_detector
 from training_code.epochs import (
@@ -153,6 +153,7 @@ class QuietEngine:
         """Return raw scores and maps for the images of ``loader``, whose dataset knows their defect types."""
         with quiet():
             self._engine.predict(detector, dataloaders=loader, return_predictions=False)
+        assert isinstance(loader.dataset, SampleDataset)
         return self._collector.take(loader.dataset.defect_types)
 
     @property
@@ -174,7 +175,8 @@ class QuietEngine:
     def _train_dataloader(self, detector: AnomalibModule, datamodule: SampleDataModule) -> DataLoader:
         """Return a loader whose order depends on seed and epoch alone: a resumed epoch is the one that was lost."""
         data = datamodule.train_data
-        items = detector.items_per_epoch(len(data)) if hasattr(detector, "items_per_epoch") else len(data)
+        items_per_epoch = getattr(detector, "items_per_epoch", None)
+        items = len(data) if items_per_epoch is None else items_per_epoch(len(data))
         return DataLoader(
             data,
             batch_size=datamodule.train_batch_size,

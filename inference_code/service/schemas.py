@@ -1,6 +1,6 @@
 """What clients send beside their images, and what they get."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -107,7 +107,7 @@ class Error(BaseModel):
 
 
 #: Answers of all addresses that have to do with images or models.
-REFUSED = {
+REFUSED: dict[int | str, dict[str, Any]] = {
     401: {"model": Error, "description": "An API key is needed."},
     403: {
         "model": Error,

@@ -2,12 +2,16 @@
 
 from dataclasses import dataclass
 from functools import cache
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
 from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Recipe
 from training_code.errors import InputError
+
+# A module with what timm gives its networks and torch does not declare: blocks, feature_info, pretrained_cfg.
+TimmNetwork: TypeAlias = Any
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def list_aliases(architecture: str) -> dict[str, str]:
         return {f"features.{2 * stage + 1}": f"stages.{stage}" for stage in range(4)}
     if not hasattr(network, "conv_stem"):
         return {}
-    aliases = {}
+    aliases: dict[str, str] = {}
     names = [f"blocks.{index}.{block}" for index, stage in enumerate(network.blocks) for block in range(len(stage))]
     for number, name in enumerate(names, 1):
         _, stage, block = name.split(".")
@@ -111,7 +115,7 @@ def map_sizes(recipe: Recipe, image_size: tuple[int, int]) -> dict[str, tuple[in
         raise InputError(
             f"{recipe.architecture} cannot take images of {image_size[0]} × {image_size[1]}: {reason}"
         ) from error
-    return {name: tuple(shape[-2:]) for name, shape in shapes.items()}
+    return {name: (shape[-2], shape[-1]) for name, shape in shapes.items()}
 
 
 @cache
@@ -124,7 +128,7 @@ def takes_intermediates(architecture: str) -> bool:
 
 
 @cache
-def meta_network(recipe: Recipe, num_classes: int = 0) -> nn.Module:
+def meta_network(recipe: Recipe, num_classes: int = 0) -> TimmNetwork:
     """Return the network of a recipe on the meta device: shapes and names only, no memory and no computation."""
     with torch.device("meta"):
         return recipe.create(num_classes)
@@ -134,7 +138,7 @@ def _recipe(architecture: str) -> Recipe:
     return Recipe(architecture, IMAGENET_MEAN, IMAGENET_STD)
 
 
-def _candidates(network: nn.Module) -> list[str]:
+def _candidates(network: TimmNetwork) -> list[str]:
     """Return the places of an EfficientNet or MobileNet in network order."""
     names = ["bn1"]
     for index, stage in enumerate(network.blocks):
@@ -143,7 +147,7 @@ def _candidates(network: nn.Module) -> list[str]:
 
 
 def take_intermediates(
-    network: nn.Module, architecture: str, images: torch.Tensor, indices: list[int]
+    network: TimmNetwork, architecture: str, images: torch.Tensor, indices: list[int]
 ) -> list[torch.Tensor]:
     """Return the maps of a network that gives tokens, by the positions in timm's list of features.
 

@@ -29,8 +29,8 @@ class Recipe:
     """How the network of a weight file is built and how its images are normalised."""
 
     architecture: str  # timm's name of the network
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]  # of red, green and blue
+    std: tuple[float, ...]
     options: tuple[tuple[str, Any], ...] = ()  # for timm, where the weights need a variant of the network
 
     @classmethod
@@ -61,8 +61,8 @@ class Backbone:
     pretrained: str  # timm's name of the weights that are fetched for it
     n_features: int = 100  # PaDiM's default
     torchvision: str | None = None  # name of the network in torchvision, where its files name the tensors otherwise
-    mean: tuple[float, float, float] = IMAGENET_MEAN
-    std: tuple[float, float, float] = IMAGENET_STD
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
     timm_name: str | None = None  # where it is not the name
 
     @property

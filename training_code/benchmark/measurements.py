@@ -155,7 +155,7 @@ def sweep(bench: Bench) -> dict[str, Any]:
 
 def sweep_configurations(count: int = 24) -> list[tuple[str, dict[str, Any]]]:
     """Return the first ``count`` configurations of the sweep: 18 of PatchCore and 6 of PaDiM, mixed."""
-    patchcores = [
+    patchcores: list[tuple[str, dict[str, Any]]] = [
         (
             "Patchcore",
             {"backbone": BACKBONE, "layers": layers, "coreset_sampling_ratio": ratio, "num_neighbors": count_},
@@ -164,7 +164,7 @@ def sweep_configurations(count: int = 24) -> list[tuple[str, dict[str, Any]]]:
         for ratio in RATIOS
         for count_ in (1, 9)
     ]
-    padims = [
+    padims: list[tuple[str, dict[str, Any]]] = [
         ("Padim", {"backbone": BACKBONE, "layers": layers, "n_features": features})
         for layers in LAYER_CHOICES
         for features in (30, 60)

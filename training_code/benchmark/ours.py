@@ -39,6 +39,7 @@ def run_ours(
     size = (image_size, image_size)
     configuration = configure(detector, arguments)
     backbone = configuration.backbone
+    assert backbone is not None  # nothing else is measured
     tensors = TensorCache()
     dataset = read_dataset(folder)
     datamodule = SampleDataModule(dataset, size, 0, seed, cache=tensors)

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def machine() -> dict[str, float]:
     speeds = {}
     for name, dtype in (("float32", torch.float32), ("float64", torch.float64)):
         left, right = (torch.randn(2048, 2048, dtype=dtype, device=DEVICE) for _ in range(2))
-        speeds[f"{name}_flops"] = 2 * 2048**3 / _best(lambda a=left, b=right: a @ b)
+        speeds[f"{name}_flops"] = 2 * 2048**3 / _best(partial(torch.matmul, left, right))
     source = torch.zeros(2**26, device=DEVICE)
     target = torch.zeros_like(source)
     speeds["copy_bytes"] = 2 * source.nbytes / _best(lambda: target.copy_(source))

@@ -68,7 +68,7 @@ def run_plain(
         start = time.perf_counter()
         engine.fit(model, datamodule=datamodule)
         fitted = time.perf_counter()
-        batches = engine.predict(model, datamodule=datamodule)
+        batches = engine.predict(model, datamodule=datamodule) or []
         tested = time.perf_counter()
     found = {
         name: torch.cat([getattr(batch, attribute).flatten() for batch in batches])

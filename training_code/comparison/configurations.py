@@ -21,8 +21,10 @@ CRITERION = TESTED = "image_AUROC"
 #: Columns that lead to files, for those who draw; people have links.
 HIDDEN = ("folder", "dataset_folder", "examples")
 # What a configuration takes from the run that stands for it.
-_OF_THE_RUN = ("detector", *PROTOCOL, "backbone", "normalization", "reduced", "leak", "weights", "run_id")
-_OF_THE_RUN += ("configuration_key", *HIDDEN)
+_OF_THE_RUN = (
+    *("detector", *PROTOCOL, "backbone", "normalization", "reduced", "leak", "weights", "run_id"),
+    *("configuration_key", *HIDDEN),
+)
 # Costs, and how those of several runs become one.
 _COSTS = {
     "fit_s": "median",

@@ -256,8 +256,8 @@ def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.Dat
         varied = sorted((name for name in counts if counts[name] > 1), key=lambda name: -counts[name])[:2]
         if not varied:
             continue
-        first, *second = varied
-        second = second[0] if second else "seed"
+        first, *others = varied
+        second = others[0] if others else "seed"
         square = square_table(group[second], group[first], group[criterion])
         if square.size > 1:
             yield f"{detector} on {dataset}: {criterion}", square.iloc[:20, :20]

@@ -44,7 +44,7 @@ def missed_by_all(models: pd.DataFrame, scores: dict[str, Scores]) -> dict[str, 
     """
 
     def choose(found: list[tuple[str, Scores]]) -> list[tuple[int, str]]:
-        called = np.stack([each.called for _, each in found])
+        called = np.stack([each.called for _, each in found if each.called is not None])
         missed = found[0][1].labels & ~called.any(axis=0)
         ranks = np.stack([each.scores.argsort().argsort() for _, each in found]).mean(axis=0)
         words = f"missed by all {len(found)}"
@@ -62,8 +62,10 @@ def disagreements(best: pd.DataFrame, scores: dict[str, Scores]) -> dict[str, li
     def choose(found: list[tuple[str, Scores]]) -> list[tuple[int, str]]:
         (first, one), (second, two) = found[:2]
         ranks = np.abs(one.scores.argsort().argsort() - two.scores.argsort().argsort())
-        chosen = [int(index) for index in np.argsort(-ranks) if one.called[index] != two.called[index]]
-        return [(index, _words(first, second) if one.called[index] else _words(second, first)) for index in chosen]
+        assert one.called is not None and two.called is not None  # the others are left out by _chosen
+        called, other = one.called, two.called
+        chosen = [int(index) for index in np.argsort(-ranks) if called[index] != other[index]]
+        return [(index, _words(first, second) if called[index] else _words(second, first)) for index in chosen]
 
     return _chosen(best, scores, choose, least=2)
 

@@ -48,7 +48,7 @@ def log_runs(runs: Iterable[tuple[Path, Record]], uri: str, artifacts: Path | No
     try:
         client = MlflowClient(tracking_uri=uri)
         experiments: dict[str, str] = {}
-        there: dict[str, dict[str, str]] = {}
+        there: dict[str, dict[str, str | None]] = {}
         for folder, record in runs:
             name = record.dataset["name"]
             if name not in experiments:
@@ -73,7 +73,7 @@ def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:
     return client.create_experiment(name, artifact_location=location)
 
 
-def _known(client: MlflowClient, experiment: str) -> dict[str, str]:
+def _known(client: MlflowClient, experiment: str) -> dict[str, str | None]:
     """Return when each run that is there had finished."""
     found, token = {}, None
     while True:

@@ -15,8 +15,9 @@ from anomalib.data import ImageItem
 from anomalib.data.datamodules.base.image import AnomalibDataModule
 from anomalib.data.datasets.base.image import AnomalibDataset
 from anomalib.data.utils.generators import PerlinAnomalyGenerator
+from lightning.pytorch.utilities.types import EVAL_DATALOADERS
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, get_worker_info
+from torch.utils.data import get_worker_info
 from torchvision.transforms.v2 import Resize
 from torchvision.transforms.v2.functional import resize, to_dtype
 from torchvision.tv_tensors import Mask
@@ -141,7 +142,9 @@ class ValidationDataset(SampleDataset):
         if index < len(self.samples):
             return item
         seed = self.seed * 1_000_003 + original
-        made = self._kept("anomaly", Path(item.image_path), lambda: _add_anomaly(item.image, seed), seed)
+        path, image = Path(self.samples.iloc[original].image_path), item.image
+        assert image is not None
+        made = self._kept("anomaly", path, lambda: _add_anomaly(image, seed), seed)
         item.image = made["image"]
         item.gt_mask = Mask(made["mask"])
         item.gt_label = torch.tensor(int(bool(made["mask"].any())))
@@ -167,6 +170,10 @@ class SampleDataModule(AnomalibDataModule):
         Keeps decoded and resized images; without one they are read each time.
     """
 
+    train_data: SampleDataset
+    val_data: ValidationDataset | None  # type: ignore[assignment]  # anomalib always holds images out
+    test_data: SampleDataset
+
     def __init__(
         self,
         dataset: Dataset,
@@ -186,17 +193,17 @@ class SampleDataModule(AnomalibDataModule):
         self._setup()
 
     @property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]  # Lightning declares an attribute, anomalib has a property too
         """Name of the dataset."""
         return self.dataset.name
 
     def _setup(self, _stage: str | None = None) -> None:
         train, validation = split_validation(self.dataset.select("train"), self.validation_split, self.seed or 0)
-        seed = self.seed or 0
-        common = {"bits": self.dataset.bits, "facts": self.dataset.facts, "cache": self.cache}
-        self.train_data = SampleDataset(train, self.image_size, with_masks=False, **common)
-        self.val_data = ValidationDataset(validation, self.image_size, seed, **common) if validation else None
-        self.test_data = SampleDataset(self.dataset.select("test"), self.image_size, self.dataset.has_masks, **common)
+        seed, size, test = self.seed or 0, self.image_size, self.dataset.select("test")
+        bits, facts, cache = self.dataset.bits, self.dataset.facts, self.cache
+        self.train_data = SampleDataset(train, size, False, bits, facts, cache)
+        self.val_data = ValidationDataset(validation, size, seed, bits, facts, cache) if validation else None
+        self.test_data = SampleDataset(test, size, self.dataset.has_masks, bits, facts, cache)
 
     def _create_test_split(self) -> None:
         """Leave the test set as the dataset has it."""
@@ -204,7 +211,7 @@ class SampleDataModule(AnomalibDataModule):
     def _create_val_split(self) -> None:
         """Leave the validation set as `_setup` made it."""
 
-    def val_dataloader(self) -> DataLoader | list[DataLoader]:
+    def val_dataloader(self) -> EVAL_DATALOADERS:
         """Return the loader of the validation set; an empty list where none is held out."""
         return super().val_dataloader() if self.val_data else []
 

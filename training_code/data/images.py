@@ -152,7 +152,8 @@ def _size_of_file(path: Path) -> int:
 
 def _raw_mode(image: Image.Image) -> str:
     """Return how the file keeps its pixels, as Pillow's decoders name it; nothing where they do not."""
-    arguments = image.tile[0][3] if image.tile else ""
+    tile = getattr(image, "tile", None)  # only images that come from files have it
+    arguments = tile[0][3] if tile else ""
     raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
     return raw if isinstance(raw, str) else ""
 

@@ -183,11 +183,13 @@ def check_apart(folders: Mapping[str, Path]) -> None:
 def _pair_masks(images: list[Path], folder: Path, mask_folder: Path | None) -> tuple[dict[Path, Path], list[Finding]]:
     """Pair each image below ``folder`` with the mask of its name below ``mask_folder``."""
     available: dict[Path, list[Path]] = defaultdict(list)
-    masks = find_images(mask_folder) if mask_folder and mask_folder.is_dir() else []
-    for mask in masks:
-        key = mask.relative_to(mask_folder).with_suffix("")
-        for name in dict.fromkeys((key.name.removesuffix("_mask") or key.name, key.name)):
-            available[key.parent / name].append(mask)
+    masks: list[Path] = []
+    if mask_folder is not None and mask_folder.is_dir():
+        masks = find_images(mask_folder)
+        for mask in masks:
+            key = mask.relative_to(mask_folder).with_suffix("")
+            for name in dict.fromkeys((key.name.removesuffix("_mask") or key.name, key.name)):
+                available[key.parent / name].append(mask)
     pairs: dict[Path, Path] = {}
     owners: dict[Path, Path] = {}
     findings = []

@@ -80,13 +80,15 @@ class AutoencoderModel(nn.Module):
             inputs = channels
         side = crop_size // math.prod(_STRIDES)
         self.encoder = nn.Sequential(*down, nn.Conv2d(inputs, latent_dim, side))
-        up = [nn.ConvTranspose2d(latent_dim, inputs, side), nn.LeakyReLU(_SLOPE)]
+        up: list[nn.Module] = [nn.ConvTranspose2d(latent_dim, inputs, side), nn.LeakyReLU(_SLOPE)]
         for channels, stride_ in zip([first, *widths[:-1]][::-1], _STRIDES[::-1], strict=True):
             if extended and stride_ == 2:
                 up += [_unit(nn.Conv2d, inputs, inputs, 1) for _ in range(_ADDED)]
             up.append(_unit(nn.ConvTranspose2d, inputs, channels, stride_))
             inputs = channels
-        up[-1] = nn.Sequential(up[-1][0], nn.Sigmoid())  # images have values from 0 to 1
+        last = up[-1]
+        assert isinstance(last, nn.Sequential)
+        up[-1] = nn.Sequential(last[0], nn.Sigmoid())  # images have values from 0 to 1
         self.decoder = nn.Sequential(*up)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -147,6 +149,8 @@ class Autoencoder(AnomalibModule):
         Factor of the number of channels of every layer; 1 for the paper's.
     """
 
+    model: AutoencoderModel
+
     def __init__(
         self,
         variant: str = "AE",
@@ -179,7 +183,7 @@ class Autoencoder(AnomalibModule):
         super().__init__(pre_processor, post_processor, evaluator, visualizer)
         refuse_normalization("Autoencoder", self.pre_processor)
         self.denoising = variant.startswith("D")
-        self.loss = loss
+        self.pixel_loss = loss
         self.num_crops, self.fixed_crops = num_crops, fixed_crops
         self.rotation, self.flip = rotation, flip
         self.square_size, self.num_squares, self.covered_weight = square_size, num_squares, covered_weight
@@ -198,6 +202,7 @@ class Autoencoder(AnomalibModule):
 
     def training_step(self, batch: Batch, *_: Any) -> torch.Tensor:
         """Return the loss of one random crop of each image."""
+        assert batch.image is not None
         crops = random_crops(self.model.prepare(batch.image), self.model.crop_size, self.rotation, self.flip)
         loss = self.crop_loss(crops)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(crops))
@@ -205,6 +210,7 @@ class Autoencoder(AnomalibModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, *_: Any) -> None:
         """Log the loss of the same crops of the defect-free images of a batch in each epoch, as ``val_loss``."""
+        assert batch.image is not None and batch.gt_label is not None
         normal = batch.image[~batch.gt_label.bool()]
         if not len(normal):
             return
@@ -212,7 +218,7 @@ class Autoencoder(AnomalibModule):
             torch.default_generator.manual_seed(batch_idx)
             crops = [
                 random_crops(self.model.prepare(normal), self.model.crop_size, self.rotation, self.flip)
-                for _ in range(4)
+                for _ in range(_CROPS_TO_VALIDATE)
             ]
             loss = self.crop_loss(torch.cat(crops), regularised=False)
         self.log("val_loss", loss, on_epoch=True, batch_size=len(normal))
@@ -228,7 +234,7 @@ class Autoencoder(AnomalibModule):
         if contractive:
             given = given.detach().requires_grad_()
         code = self.model.encoder(given)
-        losses = loss_map(self.model.decoder(code), crops, self.loss)
+        losses = loss_map(self.model.decoder(code), crops, self.pixel_loss)
         if mask is None:
             total = losses.mean()
         else:
@@ -266,7 +272,8 @@ def initialise(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
     kernel: in the middle alone, most pixels would be lost.
     """
     gain = nn.init.calculate_gain("leaky_relu", _SLOPE)
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     if layer.stride[0] == 1 and layer.kernel_size[0] == 3:
         nn.init.zeros_(layer.weight)
         nn.init.orthogonal_(layer.weight[:, :, 1, 1], gain)

@@ -1,9 +1,10 @@
 """Building a detector from a configuration, with features of a network whose weights come from a file."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from unittest import mock
 
+import torch
 from anomalib.models.components import AnomalibModule
 from anomalib.pre_processing import PreProcessor
 from torch import nn
@@ -52,25 +53,22 @@ def build_detector(
     entry = get_detector(configuration.detector)
     arguments = {name: value for name, value in configuration.arguments.items() if name not in TRAINING}
 
-    def extractor(*_: object, **__: object) -> FeatureExtractor:
-        return FeatureExtractor(
-            network,
-            configuration.backbone,
-            configuration.layers,
-            backbone_precision,
-            channels_last,
-            backbone_runtime,
-            store,
-        )
-
     transforms = [Resize(image_size, antialias=True)]
     if entry.normalizes:
+        assert mean is not None and std is not None
         transforms.append(Normalize(mean=list(mean), std=list(std)))
     # anomalib's classes make their extractor themselves, from a name; while one is built, the name they look up is
     # ours. They keep plain arguments that way, so that a checkpoint loads without running code.
-    ours = nullcontext()
+    ours: AbstractContextManager[object] = nullcontext()
     if network is not None:
-        arguments |= {"backbone": configuration.backbone.architecture, "pre_trained": False}
+        backbone, layers = configuration.backbone, configuration.layers
+        assert backbone is not None
+        compute = backbone_precision, channels_last, backbone_runtime, store
+
+        def extractor(*_: object, **__: object) -> FeatureExtractor:
+            return FeatureExtractor(network, backbone, layers, *compute)
+
+        arguments |= {"backbone": backbone.architecture, "pre_trained": False}
         ours = mock.patch.object(entry.model_module, "TimmFeatureExtractor", extractor)
     with ours:
         detector = entry.cls(
@@ -81,10 +79,18 @@ def build_detector(
             visualizer=False,
         )
     if isinstance(detector, Dsr) and network is not None:
+        assert mean is not None and std is not None
         set_normalization(detector, mean, std)
     if store is not None and isinstance(detector, Patchcore):
         detector.model.cache = store.cache
     return detector
+
+
+def image_transform(detector: AnomalibModule) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Return what a detector does to images, of values from 0 to 1, before its model gets them."""
+    pre_processor = detector.pre_processor
+    assert isinstance(pre_processor, PreProcessor) and pre_processor.transform is not None
+    return pre_processor.transform
 
 
 def feature_extractor(detector: AnomalibModule) -> FeatureExtractor | None:

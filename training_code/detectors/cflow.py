@@ -84,6 +84,8 @@ class Cflow(AnomalibCflow):
         As in anomalib.
     """
 
+    model: CflowModel
+
     def __init__(
         self,
         backbone: str = "wide_resnet50_2",
@@ -133,6 +135,7 @@ class Cflow(AnomalibCflow):
         The steps are anomalib's: the last one takes the rest of the positions as well.
         """
         optimizer = self.optimizers()
+        assert not isinstance(optimizer, list)
         total = torch.zeros(1, dtype=torch.float64, device=self.device)
         activations = self.model.encoder(batch.image)
         for layer, name in enumerate(self.model.pool_layers):
@@ -153,6 +156,7 @@ class Cflow(AnomalibCflow):
 
     def validation_step(self, batch: Batch, *_: Any) -> None:
         """Log the mean loss over the defect-free images of a batch as ``val_loss``."""
+        assert batch.image is not None and batch.gt_label is not None
         normal = batch.image[~batch.gt_label.bool()]
         if not len(normal):
             return

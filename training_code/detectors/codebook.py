@@ -42,9 +42,11 @@ class Quantizer(VectorQuantizer):
         Codes of the vectors that were looked up last.
     """
 
+    _ema_cluster_size: torch.Tensor
+
     def nearest(self, vectors: torch.Tensor) -> torch.Tensor:
         """Return the index of the nearest code for vectors of shape (n, embedding_dim)."""
-        codes = self.embedding.weight
+        codes = self._embedding.weight
         squares = codes.square().sum(1)
         return torch.cat(
             [
@@ -56,7 +58,7 @@ class Quantizer(VectorQuantizer):
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Return the nearest codes of maps of shape (batch, embedding_dim, height, width), in the same shape."""
         self.indices = self.nearest(flatten(inputs).detach())
-        codes = self.embedding.weight[self.indices].view(-1, *inputs.shape[2:], inputs.shape[1])
+        codes = self._embedding.weight[self.indices].view(-1, *inputs.shape[2:], inputs.shape[1])
         return inputs + (codes.permute(0, 3, 1, 2) - inputs).detach()
 
     @torch.no_grad()
@@ -67,7 +69,7 @@ class Quantizer(VectorQuantizer):
         more = torch.randint(len(vectors), (count - len(chosen),))
         codes = vectors[torch.cat([chosen, more]).to(vectors.device)]
         codes[len(chosen) :] += 0.01 * vectors.std() * torch.randn(len(more), codes.shape[1]).to(codes)
-        self.embedding.weight.copy_(codes)
+        self._embedding.weight.copy_(codes)
         self._ema_cluster_size.fill_(len(vectors) / count)
         self._ema_w.copy_(codes * len(vectors) / count)
 
@@ -79,7 +81,7 @@ class Quantizer(VectorQuantizer):
         self._ema_cluster_size.mul_(DECAY).add_(counts, alpha=1 - DECAY)
         self._ema_w.mul_(DECAY).add_(sums, alpha=1 - DECAY)
         alive = self._ema_cluster_size > 0
-        self.embedding.weight[alive] = self._ema_w[alive] / self._ema_cluster_size[alive, None]
+        self._embedding.weight[alive] = self._ema_w[alive] / self._ema_cluster_size[alive, None]
         return counts
 
     @torch.no_grad()
@@ -91,7 +93,7 @@ class Quantizer(VectorQuantizer):
             codes = vectors[torch.randint(len(vectors), (len(dead),)).to(vectors.device)]
             self._ema_cluster_size[dead] = share
             self._ema_w[dead] = codes * share
-            self.embedding.weight[dead] = codes
+            self._embedding.weight[dead] = codes
 
 
 class TrainableResidual(Residual):
@@ -144,7 +146,9 @@ def train_codebook(
     FloatingPointError
         If the loss is not finite.
     """
-    quantizers: dict[str, Quantizer] = {"top": model.vq_vae_top, "bottom": model.vq_vae_bot}
+    top, bottom = model.vq_vae_top, model.vq_vae_bot
+    assert isinstance(top, Quantizer) and isinstance(bottom, Quantizer)
+    quantizers = {"top": top, "bottom": bottom}
     trained = [parameter for name, parameter in model.named_parameters() if not name.startswith(("_vq_vae", *_FROZEN))]
     for parameter in trained:
         parameter.requires_grad_()
@@ -165,7 +169,7 @@ def train_codebook(
     progress = tqdm(range(begun, epochs), "codebook", initial=begun, total=epochs, unit="epoch", disable=None)
     for epoch in progress:
         torch.manual_seed(derived_seed(seed, "codebook", epoch))
-        used = {name: 0.0 for name in quantizers}
+        used = {name: torch.zeros((), device=device) for name in quantizers}
         errors, images = 0.0, 0
         for index, batch in enumerate(batches(epoch)):
             batch = batch.to(device)
@@ -177,10 +181,10 @@ def train_codebook(
             reconstruction = model(batch)["recon_image"]
             error = F.mse_loss(reconstruction, batch)
             vectors = {name: flatten(inputs[name]) for name in quantizers}
-            commitment = sum(
-                F.mse_loss(vectors[name], quantizer.embedding.weight[quantizer.indices].detach())
-                for name, quantizer in quantizers.items()
-            )
+            commitment = torch.zeros((), device=device)
+            for name, quantizer in quantizers.items():
+                codes = quantizer._embedding.weight[quantizer.indices]
+                commitment = commitment + F.mse_loss(vectors[name], codes.detach())
             loss = error + COMMITMENT * commitment
             if not torch.isfinite(loss):
                 raise FloatingPointError(f"phase 1 of DSR diverged in epoch {epoch + 1}: its loss is {float(loss)}")

@@ -8,7 +8,7 @@ import torch
 from anomalib.data import Batch
 from anomalib.metrics import Evaluator
 from anomalib.models import Draem as AnomalibDraem
-from anomalib.models.image.draem.torch_model import DiscriminativeSubNetwork, ReconstructiveSubNetwork
+from anomalib.models.image.draem.torch_model import DiscriminativeSubNetwork, DraemModel, ReconstructiveSubNetwork
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
@@ -44,6 +44,8 @@ class Draem(AnomalibDraem):
         As in anomalib.
     """
 
+    model: DraemModel
+
     def __init__(
         self,
         anomaly_source_path: str | None = None,
@@ -57,7 +59,12 @@ class Draem(AnomalibDraem):
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        blend = tuple(beta) if isinstance(beta, Sequence) else beta
+        blend: float | tuple[float, float]
+        if isinstance(beta, Sequence):
+            low, high = beta
+            blend = (low, high)
+        else:
+            blend = beta
         super().__init__(
             dtd_dir=data_dir,  # a folder that is there, so that nothing is downloaded
             enable_sspcab=enable_sspcab,
@@ -82,13 +89,16 @@ class Draem(AnomalibDraem):
             if enable_sspcab:
                 self.setup_sspcab()
 
-    def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
+    def configure_optimizers(  # type: ignore[override]  # anomalib returns such a pair too, and declares less
+        self,
+    ) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
         """Return anomalib's optimizer and schedule with the learning rate that was given."""
         optimizer = torch.optim.Adam(self.model.parameters(), lr=self.lr)
         return [optimizer], [torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[400, 600], gamma=0.1)]
 
     def validation_step(self, batch: Batch, batch_idx: int, *_: Any) -> None:
         """Log the loss on the defect-free images of a batch, with the same anomalies each time, as ``val_loss``."""
+        assert batch.image is not None and batch.gt_label is not None
         normal = batch.image[~batch.gt_label.bool()]
         if not len(normal):
             return

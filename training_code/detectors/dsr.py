@@ -91,6 +91,8 @@ class Dsr(AnomalibDsr):
         Factor of the number of channels of the networks; 1 for the paper's.
     """
 
+    model: DsrModel
+
     def __init__(
         self,
         latent_anomaly_strength: float = 0.2,
@@ -141,6 +143,7 @@ class Dsr(AnomalibDsr):
 
     def configure_optimizers(self) -> tuple[list[torch.optim.Optimizer], list[torch.optim.lr_scheduler.LRScheduler]]:
         """Return the optimizers of phases 2 and 3, and the steps of the learning rate of phase 2."""
+        assert self.trainer.max_epochs is not None
         self.second_phase = epochs_of_phases(self.trainer.max_epochs, self.upsampling_train_ratio)[0]
         networks = (
             self.model.image_reconstruction_network,
@@ -149,7 +152,7 @@ class Dsr(AnomalibDsr):
             self.model.anomaly_detection_module,
         )
         reconstruction = [parameter for network in networks for parameter in network.parameters()]
-        optimizers = [
+        optimizers: list[torch.optim.Optimizer] = [
             torch.optim.Adam(parameters, lr=self.lr, weight_decay=self.weight_decay)
             for parameters in (reconstruction, self.model.upsampling_module.parameters())
         ]
@@ -159,7 +162,9 @@ class Dsr(AnomalibDsr):
     def on_train_epoch_end(self) -> None:
         """Step the learning rate of phase 2: under manual optimisation nobody else does."""
         if self.current_epoch < self.second_phase:
-            self.lr_schedulers().step()
+            schedule = self.lr_schedulers()
+            assert isinstance(schedule, torch.optim.lr_scheduler.LRScheduler)
+            schedule.step()
 
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
         """Return images as the general decoder makes them from their codes."""
@@ -172,6 +177,9 @@ class _Pyramid(nn.Module):
     anomalib's model hands the output of the lower encoder to the upper one, so that it has to hold the features for
     both: the fine ones and behind them the coarse ones, each position of these four times.
     """
+
+    mean: torch.Tensor
+    std: torch.Tensor
 
     def __init__(self, extractor: TimmFeatureExtractor) -> None:
         super().__init__()
@@ -211,8 +219,8 @@ class _FineProjection(nn.Conv2d):
 def encode_with(model: DiscreteLatentModel, extractor: TimmFeatureExtractor, embedding_dim: int) -> None:
     """Have ``model`` encode images with fine and coarse features of ``extractor``, projected to the codes' width."""
     fine, coarse = extractor.out_dims
-    model._encoder_b = _Pyramid(extractor)
-    model._encoder_t = _Coarse(fine)
+    model.add_module("_encoder_b", _Pyramid(extractor))
+    model.add_module("_encoder_t", _Coarse(fine))
     model._pre_vq_conv_bot = _FineProjection(fine, coarse, embedding_dim).requires_grad_(False)
     model._pre_vq_conv_top = nn.Conv2d(coarse, embedding_dim, 1).requires_grad_(False)
 
@@ -220,6 +228,7 @@ def encode_with(model: DiscreteLatentModel, extractor: TimmFeatureExtractor, emb
 def set_normalization(detector: Dsr, mean: Sequence[float], std: Sequence[float]) -> None:
     """Have the backbone of a detector get images with values from 0 to 1 normalised, by channel."""
     encoder = detector.latent_model._encoder_b
+    assert isinstance(encoder, _Pyramid)
     encoder.mean.copy_(torch.tensor(mean)[:, None, None])
     encoder.std.copy_(torch.tensor(std)[:, None, None])
 

@@ -15,6 +15,8 @@ from training_code.detectors.smoothing import BandedGaussianBlur2d
 class PadimModel(AnomalibPadimModel):
     """anomalib's `PadimModel`, whose embedding is made without the features that are not kept."""
 
+    gaussian: FactorizedGaussian
+
     def generate_embedding(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the chosen features of all layers, of shape (batch, n_features, height, width) of the first layer."""
         first = features[self.layers[0]]
@@ -41,6 +43,8 @@ def _nearest(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 class Padim(AnomalibPadim):
     """anomalib's `Padim` with its distances, in less time and memory."""
+
+    model: PadimModel
 
     def __init__(
         self,

@@ -34,13 +34,13 @@ class PatchcoreModel(AnomalibPatchcoreModel):
 
     def nearest_neighbors(self, embedding: torch.Tensor, n_neighbors: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and rows of the nearest points, of shape (n,) for one neighbour, else (n, n_neighbors)."""
-        shared = self.cache is not None and n_neighbors == 1
-        key = cache_key("neighbors", content_key(self.memory_bank), content_key(embedding)) if shared else ""
-        found = self.cache.get(key) if shared else None
+        cache = self.cache if n_neighbors == 1 else None
+        key = "" if cache is None else cache_key("neighbors", content_key(self.memory_bank), content_key(embedding))
+        found = None if cache is None else cache.get(key)
         if found is None:
             distances, indices = nearest_neighbors(embedding, self.memory_bank, n_neighbors)
-            if shared:
-                self.cache.put(key, {"distances": distances, "indices": indices.int()})
+            if cache is not None:
+                cache.put(key, {"distances": distances, "indices": indices.int()})
         else:
             distances, indices = found["distances"].to(embedding), found["indices"].to(embedding.device, torch.int64)
         return (distances[:, 0], indices[:, 0]) if n_neighbors == 1 else (distances, indices)
@@ -57,6 +57,8 @@ class Patchcore(AnomalibPatchcore):
     others
         As in anomalib.
     """
+
+    model: PatchcoreModel
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from anomalib.data.transforms.utils import extract_transforms_by_type
 from anomalib.pre_processing import PreProcessor
 from kornia.losses import FocalLoss
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.v2 import Normalize
 
 from training_code.errors import InputError
@@ -12,9 +12,9 @@ from training_code.errors import InputError
 _SIDE, _LEAST = 32, 64
 
 
-def refuse_normalization(detector: str, pre_processor: PreProcessor | None) -> None:
+def refuse_normalization(detector: str, pre_processor: nn.Module | None) -> None:
     """Raise an `InputError` if a pre-processor normalises images: they would no longer be what is reconstructed."""
-    if pre_processor is not None and extract_transforms_by_type(pre_processor.transform, Normalize):
+    if isinstance(pre_processor, PreProcessor) and extract_transforms_by_type(pre_processor.transform, Normalize):
         raise InputError(
             f"{detector} takes images with values from 0 to 1; its pre_processor must not hold Normalize, valid: Resize"
         )

@@ -12,10 +12,13 @@ class BandedGaussianBlur2d(GaussianBlur2d):
     anomalib's reflection at the border, is a product with a matrix.
     """
 
+    _matrices: dict[tuple[int, int, torch.device, torch.dtype], torch.Tensor]
+
     @classmethod
     def replace(cls, blur: GaussianBlur2d) -> None:
         """Turn anomalib's filter, which its generators of anomaly maps make themselves, into this one."""
         blur.__class__ = cls
+        assert isinstance(blur, BandedGaussianBlur2d)
         blur._matrices = {}
 
     def forward(self, input_tensor: torch.Tensor) -> torch.Tensor:

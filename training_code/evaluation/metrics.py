@@ -37,7 +37,7 @@ def compute_metrics(predictions: Predictions, thresholds: Thresholds) -> dict[st
     Without both normal and abnormal images there are none, without masks none of pixels; without a threshold from
     held-out images no ``F1Score``.
     """
-    metrics = {}
+    metrics: dict[str, float] = {}
     if _has_both(predictions.labels):
         image = rank(predictions.scores, predictions.labels)
         metrics |= {"image_AUROC": image.auroc, "image_AUPR": image.aupr, "image_F1Max": float(image.f1.max())}
@@ -118,7 +118,7 @@ def f1_at(scores: NDArray, labels: NDArray[np.bool_], threshold: float) -> float
     """Return F1 where scores from ``threshold`` upwards are called abnormal; 0 if nothing is called so or is so."""
     predicted = scores >= threshold
     hits = np.count_nonzero(predicted & labels)
-    return 2 * hits / max(np.count_nonzero(predicted) + np.count_nonzero(labels), 1)
+    return 2 * hits / max(int(np.count_nonzero(predicted) + np.count_nonzero(labels)), 1)
 
 
 def _has_both(labels: NDArray[np.bool_]) -> bool:

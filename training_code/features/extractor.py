@@ -56,6 +56,10 @@ class FeatureExtractor(TimmFeatureExtractor):
         Where features are looked up and kept; without one they are computed each time.
     """
 
+    backbone: str
+    layers: list[str]  # type: ignore[assignment]  # anomalib takes positions too
+    idx: list[int | None]  # type: ignore[assignment]  # layers that timm does not list have none
+
     def __init__(
         self,
         network: nn.Module,
@@ -100,7 +104,9 @@ class FeatureExtractor(TimmFeatureExtractor):
             if name in self.layers or (layer.listed and layer.stride >= _LEAST_STRIDE)
         ]
 
-    def forward(self, inputs: torch.Tensor) -> dict[str, torch.Tensor]:
+    def forward(  # type: ignore[override]  # by name alone, where anomalib takes positions too
+        self, inputs: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
         """Return the feature map of each layer.
 
         Parameters
@@ -144,7 +150,7 @@ class FeatureExtractor(TimmFeatureExtractor):
     def _compute(self, inputs: torch.Tensor, layers: Sequence[str]) -> dict[str, torch.Tensor]:
         if self.runtime_for(inputs.device) == "openvino":
             try:
-                compiled = self._compiled(layers, tuple(inputs.shape[-2:]))
+                compiled = self._compiled(layers, (inputs.shape[-2], inputs.shape[-1]))
             except Exception as error:  # OpenVINO and torch decide how they object
                 if self.runtime == "openvino":
                     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -166,7 +172,8 @@ class FeatureExtractor(TimmFeatureExtractor):
         """Return a module that gives the maps of ``layers`` as a tuple."""
         if tuple(layers) not in self._graphs:
             if self._uses_intermediates:
-                graph = _Intermediates(self._network[0], self.backbone, [self._by_name[name].index for name in layers])
+                indices = [index for name in layers if (index := self._by_name[name].index) is not None]
+                graph: nn.Module = _Intermediates(self._network[0], self.backbone, indices)
             elif list(layers) == self.layers:
                 graph = _Values(self.feature_extractor)
             else:

@@ -118,7 +118,8 @@ _compiled: dict[str, CompiledNetwork] = {}
 @cache
 def import_openvino() -> ModuleType:
     """Return OpenVINO without its telemetry, which tells its makers of every import and conversion unasked."""
-    sys.modules.setdefault("openvino_telemetry", None)  # an import of it fails, and OpenVINO goes on without
+    # An import of it fails, and OpenVINO goes on without.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None is Python's own way to say so
     return importlib.import_module("openvino")
 
 

@@ -85,18 +85,25 @@ class FeatureStore:
                         found[index] = {layer: computed[layer][position] for layer in layers}
         self.misses += len(missing)
         self.hits += len(found) - len(missing)
-        return {layer: torch.stack([features[layer] for features in found]).to(images) for layer in layers}
+        return {
+            layer: torch.stack([features[layer] for features in found if features is not None]).to(images)
+            for layer in layers
+        }
 
     def describe(self) -> dict[str, object]:
         """Return mode, hits, misses and measured times as plain data."""
         return {"mode": self.mode, "hits": self.hits, "misses": self.misses, "seconds": self.seconds}
 
-    def _read(self, fingerprint: str, names: Sequence[str], layers: Sequence[str]) -> list[dict | None]:
-        entries = []
+    def _read(
+        self, fingerprint: str, names: Sequence[str], layers: Sequence[str]
+    ) -> list[dict[str, torch.Tensor] | None]:
+        entries: list[dict[str, torch.Tensor] | None] = []
         for name in names:
             stored = {layer: self.cache.get(_key(fingerprint, name, layer)) for layer in layers}
-            whole = all(tensors and "features" in tensors for tensors in stored.values())
-            entries.append({layer: tensors["features"] for layer, tensors in stored.items()} if whole else None)
+            features = {
+                layer: tensors["features"] for layer, tensors in stored.items() if tensors and "features" in tensors
+            }
+            entries.append(features if len(features) == len(stored) else None)
         return entries
 
     def _compute(

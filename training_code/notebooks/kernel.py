@@ -17,6 +17,7 @@ import papermill
 import psutil
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.provisioning import LocalProvisioner
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
@@ -69,12 +70,15 @@ class KernelOptions:
     log: Path | None = None
 
 
+_AS_USUAL = KernelOptions()
+
+
 def execute_notebook(
     notebook: Path | NotebookNode,
     output: Path,
     parameters: Mapping[str, Any],
     timeout: float | None = None,
-    kernel: KernelOptions | None = None,
+    kernel: KernelOptions = _AS_USUAL,
 ) -> None:
     """Execute a notebook in a kernel of its own, in the folder of the notebooks.
 
@@ -92,14 +96,13 @@ def execute_notebook(
     timeout
         Seconds after which a cell is given up.
     kernel
-        How the kernel is run; the defaults of `KernelOptions` for None.
+        How the kernel is run.
 
     Raises
     ------
     NotebookTimeoutError, NotebookMemoryError, NotebookError
         If a cell takes too long, memory runs out, or for any other reason, a cell that raises an error for instance.
     """
-    kernel = kernel or KernelOptions()
     output.parent.mkdir(parents=True, exist_ok=True)
     guards: list[_Guard] = []
 
@@ -109,7 +112,7 @@ def execute_notebook(
         @property
         def kernel_spec(self) -> KernelSpec | None:
             spec = super().kernel_spec
-            return warm_spec(spec) if kernel.start == "warm" else spec
+            return warm_spec(spec) if spec is not None and kernel.start == "warm" else spec
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
             options["env"] = kernel_environment({**options.get("env", {}), **kernel.environment})
@@ -117,6 +120,7 @@ def execute_notebook(
                 if kernel.log is not None:
                     options["stdout"] = options["stderr"] = stack.enter_context(open(kernel.log, "ab"))
                 await super()._async_launch_kernel(kernel_cmd, **options)
+            assert isinstance(self.provisioner, LocalProvisioner) and self.provisioner.process is not None
             guards.append(_Guard(self.provisioner.process, kernel.memory))
 
     with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
@@ -156,7 +160,7 @@ class _Guard:
         self.exceeded = False
         self._ended = threading.Event()
         if memory is not None:
-            threading.Thread(target=self._watch, daemon=True).start()
+            threading.Thread(target=self._watch, args=(memory,), daemon=True).start()
 
     def end(self) -> None:
         """Stop watching, and make sure that the kernel is gone."""
@@ -178,8 +182,8 @@ class _Guard:
             return NotebookError(f"the kernel died of {signal.Signals(-status).name}")
         return NotebookError(f"the kernel died{'' if status is None else f' with exit status {status}'}")
 
-    def _watch(self) -> None:
-        limit = self.memory * 2**30
+    def _watch(self, memory: float) -> None:
+        limit = memory * 2**30
         while not self._ended.wait(_LOOK):
             try:
                 kernel = psutil.Process(self.process.pid)

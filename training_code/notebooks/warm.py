@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint
-from typing import Any
+from typing import Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec
@@ -221,11 +221,12 @@ class WarmProvisioner(LocalProvisioner):
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start the kernel of ``cmd``, whose connection file has been written."""
         try:
-            self.process = await asyncio.to_thread(_fork, cmd[cmd.index(_LAUNCHER) + 1 :], kwargs)
+            process = await asyncio.to_thread(_fork, cmd[cmd.index(_LAUNCHER) + 1 :], kwargs)
         except NoWarmKernelError as error:
             _say_once(f"kernels start as new processes, since none can be forked: {str(error).splitlines()[-1]}")
             return await super().launch_kernel(cmd, **kwargs)
-        self.pid = self.pgid = self.process.pid  # a kernel leads its group
+        self.process = cast("subprocess.Popen[bytes]", process)  # what is used of one is there
+        self.pid = self.pgid = process.pid  # a kernel leads its group
         self.cwd = kwargs.get("cwd", pathlib.Path.cwd())
         return self.connection_info
 

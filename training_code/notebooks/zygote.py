@@ -55,7 +55,7 @@ class Order:
     arguments: Sequence[str]
     folder: str
     environment: Mapping[str, str]
-    streams: tuple[int, int, int]
+    streams: tuple[int, ...]
 
 
 def main(descriptor: int) -> None:
@@ -92,11 +92,11 @@ def serve(control: socket.socket) -> Order:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     reports: dict[int, int] = {}
     while True:
-        ready, _, _ = select.select([control, wake], [], [])
+        ready, _, _ = select.select([control.fileno(), wake], [], [])
         if wake in ready:
             os.read(wake, MESSAGE)
             _report_ended(reports)
-        if control not in ready:
+        if control.fileno() not in ready:
             continue
         message, descriptors, _, _ = socket.recv_fds(control, MESSAGE, 4)
         if not message:

@@ -5,6 +5,7 @@ import platform
 import subprocess
 from functools import cache
 from importlib.metadata import version
+from typing import Any
 
 from training_code import paths
 
@@ -14,7 +15,7 @@ CODE = ("training_code", "inference_code", "pyproject.toml", "constraints.txt")
 
 
 @cache
-def describe_environment() -> dict[str, object]:
+def describe_environment() -> dict[str, Any]:
     """Return versions and hardware as plain data."""
     import torch  # here, so that whoever only wants the commit does not wait for it
 

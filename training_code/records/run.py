@@ -68,7 +68,7 @@ class Run:
 
     def _cost_cells(self) -> dict[str, str]:
         times = self.record.times
-        cells = {name: f"{times[name]:.1f} s" for name in ("fit", "test") if name in times}
+        cells: dict[str, str] = {name: f"{times[name]:.1f} s" for name in ("fit", "test") if name in times}
         if "latency" in times:
             cells["latency"] = f"{1000 * times['latency']:.1f} ms an image"
         if "host" in self.record.memory:

@@ -126,7 +126,8 @@ def _settled(jobs: list["Job"]) -> list["KnownJob"] | None:
 
     settled = []
     for job in jobs:
-        state, store = job.state, job.experiment.store
+        state: str | None = job.state
+        store = job.experiment.store
         if state == "to run":
             state = "stored" if store.stored(job.run_id) else None
         # A run that stands for another one, with half the batch size, is told by that one's record alone: not kept.

@@ -13,6 +13,7 @@ from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
+from nbformat.corpus.words import generate_corpus_id
 
 from training_code import paths
 from training_code.errors import InputError, choices
@@ -154,7 +155,7 @@ def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> NotebookNode:
                 cells[0].source = f"### {part.cell.detector} as varied by the sweep"
         for cell in cells:
             cell.metadata[RUN_KEY] = part.run_id
-            cell.id = nbformat.corpus.words.generate_corpus_id()  # a cell may come more than once
+            cell.id = generate_corpus_id()  # a cell may come more than once
         result.cells += cells
     return result
 
@@ -193,7 +194,7 @@ def _read_parameters(tree: ast.Module, path: Path) -> dict[str, Any]:
     for statement in tree.body:
         target = statement.target if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [None])[0]
         try:
-            value = ast.literal_eval(getattr(statement, "value", None))
+            value = ast.literal_eval(getattr(statement, "value", statement))
         except (ValueError, TypeError):
             value = target = None
         if not isinstance(target, ast.Name):

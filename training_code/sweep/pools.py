@@ -31,6 +31,14 @@ class Finished:
 class Pool(Protocol):
     """Does work; `start` takes it as long as there is room, `wait` tells what has come to an end."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether the work is done where the results folders of this process are, on this machine."""
+
+    @property
+    def threads(self) -> int | None:
+        """Cores for a piece of work; None for all."""
+
     def has_room(self) -> bool:
         """Return whether work can be started."""
 

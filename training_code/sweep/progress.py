@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 from rich.console import Console, Group
@@ -35,6 +35,22 @@ _OFTEN = 0.5
 GOOD = ("ok", "stored", "stale", "skipped")
 BAD = ("failed", "timeout", "out_of_memory", "postponed")
 _FAILURES = ("failed", "timeout", "out_of_memory")
+
+
+class Listener(Protocol):
+    """Is told how the jobs of a sweep go."""
+
+    def begin(self, names: Sequence[str]) -> None:
+        """Note jobs that were begun."""
+
+    def end(self, name: str, outcome: str, text: str, seconds: float | None, left: float | None) -> None:
+        """Note how a job ended, and how long those will take that were not begun yet."""
+
+    def say(self, line: str) -> None:
+        """Note what else is worth telling."""
+
+    def note_best(self, record: Record) -> None:
+        """Take a run into account for the best one so far."""
 
 
 class Progress:

@@ -19,7 +19,7 @@ from training_code.sweep.estimate import Estimates
 from training_code.sweep.notebook import Part, cut_out
 from training_code.sweep.plan import Job, Planner, backbone_of, with_half_the_batch
 from training_code.sweep.pools import Finished, LostWorkerError, Pool
-from training_code.sweep.progress import Progress, outcome_of
+from training_code.sweep.progress import Listener, outcome_of
 from training_code.sweep.work import Ended, Work, unpack
 
 Outcome = str  # "ok", "stored", "stale", "skipped", "postponed", or the status of a run that did not end well
@@ -63,7 +63,7 @@ class Scheduler:
     """Runs the jobs of a plan in a pool; whatever happens to one, the others go on."""
 
     def __init__(
-        self, jobs: Sequence[Job], pool: Pool, rules: Rules, planner: Planner, estimates: Estimates, progress: Progress
+        self, jobs: Sequence[Job], pool: Pool, rules: Rules, planner: Planner, estimates: Estimates, progress: Listener
     ) -> None:
         self.pool, self.rules, self.planner, self.estimates, self.progress = pool, rules, planner, estimates, progress
         self.outcomes: Counter[Outcome] = Counter()
@@ -84,7 +84,7 @@ class Scheduler:
             stack.callback(self.pool.close)
             stack.enter_context(self._interruptible())
             if self._mark is not None:
-                stack.enter_context(self._marked())
+                stack.enter_context(self._marked(self._mark))
             while self._waiting or self._running:
                 if self._stop and not self._running:
                     break
@@ -210,6 +210,7 @@ class Scheduler:
 
     def _failed(self, job: Job, ended: Ended) -> None:
         """Record a failure, and try again where that may help."""
+        assert job.prepared is not None  # the others are never begun
         status, error = ended.status or "failed", ended.error or "the notebook ended without a result"
         with contextlib.suppress(OSError):  # on a full disk what matters is that the sweep says so
             job.experiment.record_failure(job.prepared, status, error)
@@ -292,16 +293,16 @@ class Scheduler:
             signal.signal(signal.SIGINT, before)
 
     @contextlib.contextmanager
-    def _marked(self) -> Iterator[None]:
+    def _marked(self, mark: str) -> Iterator[None]:
         """Lay a file into the results folders by which workers know whether they see them."""
         folders = {job.experiment.store.results for bundle in self._waiting for job in bundle}
         for folder in folders:
-            write_text(folder / self._mark, "")
+            write_text(folder / mark, "")
         try:
             yield
         finally:
             for folder in folders:
-                (folder / self._mark).unlink(missing_ok=True)
+                (folder / mark).unlink(missing_ok=True)
 
 
 def cheapest_first(jobs: Sequence[Job], estimates: Estimates) -> list[Job]:

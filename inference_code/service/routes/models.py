@@ -2,7 +2,7 @@
 
 import mimetypes
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 
@@ -13,8 +13,8 @@ from training_code.errors import InputError
 
 router = APIRouter(prefix="/models", tags=["models"])
 
-_NOT_FOUND = {404: {"model": Error}}
-_IMAGE = {200: {"content": {"image/*": {}}}, **_NOT_FOUND}
+_NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Error}}
+_IMAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}}}, **_NOT_FOUND}
 _Name = Annotated[str, Path(description="The id of a run, one of /models.")]
 _Number = Annotated[int, Path(description="One of the examples of the model.")]
 

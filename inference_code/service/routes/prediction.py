@@ -1,12 +1,12 @@
 """``/predict``: images in, scores out."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, File, HTTPException, Query, Request, UploadFile
 
 from inference_code.service.schemas import Answer, BatchAnswer, Error, ImageError, Options
 
-_REFUSED = {
+_REFUSED: dict[int | str, dict[str, Any]] = {
     400: {"model": Error, "description": "The form cannot be read."},
     408: {"model": Error, "description": "The request took too long to arrive."},
     413: {"model": Error, "description": "The request is too large."},

@@ -1,5 +1,7 @@
 """``/health``, ``/ready`` and ``/metrics``: what watches the service asks."""
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
@@ -23,7 +25,7 @@ async def ready(request: Request, response: Response) -> Status:
     return Status(status="ready")
 
 
-_METRICS = {200: {"content": {"text/plain": {}}}, 401: REFUSED[401]}
+_METRICS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}}, 401: REFUSED[401]}
 
 
 @router.get("/metrics", response_class=Response, responses=_METRICS)

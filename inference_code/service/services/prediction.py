@@ -146,13 +146,13 @@ def make_answer(image: bytes, prediction: Prediction, options: Options, bits: in
         regions=[RegionAnswer(bbox=region.box, area=region.area, score=region.score) for region in regions],
         seconds=prediction.seconds,
         overlay=_png(overlay(pixels, values, thresholds.pixel, None if thresholds.pixel is None else mask))
-        if options.overlay
+        if options.overlay and pixels is not None
         else None,
         map=_png(Image.fromarray(np.round(normalise(prediction.anomaly_map) * 255).astype(np.uint8)))
         if options.map
         else None,
         map_range=(low, high) if options.map else None,
-        image=_png(_reduced(pixels)) if options.image else None,
+        image=_png(_reduced(pixels)) if options.image and pixels is not None else None,
     )
 
 

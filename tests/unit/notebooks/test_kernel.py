@@ -29,7 +29,7 @@ print(json.dumps({
     "torch": torch.get_num_threads(),
     "threads": sorted((library["filepath"], library["num_threads"]) for library in threadpool_info()),
     "path": sys.path, "arguments": len(sys.argv), "folder": os.getcwd(), "backend": matplotlib.get_backend(),
-    "variables": {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID"},
+    "variables": {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID" and name[0] != "_"},
     "code": training_code.__file__, "session": os.getsid(0) == os.getpid(), "cuda": torch.cuda.is_initialized(),
 }))
 """

@@ -37,8 +37,8 @@ def prepare_deeppcb(source: Path, target: Target) -> None:
         board = template.with_name(f"{name}_test.jpg")
         boxes = read_boxes(template.parent.with_name(f"{template.parent.name}_not") / f"{name}.txt")
         path = target.add(board, "test", main_type(boxes))
-        with open_image(board) as image:
-            width, height = image.size
+        with open_image(board) as opened:
+            width, height = opened.size
         mask = np.zeros((height, width), dtype=bool)
         for left, top, right, bottom, _ in boxes:
             mask[top : bottom + 1, left : right + 1] = True

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,7 +190,7 @@ def _box(component: Component, margin: float) -> list[float]:
     return [x - width, y - height, x + width, y + height]
 
 
-def _definitions() -> dict[str, list]:
+def _definitions() -> dict[str, Any]:
     """Return the labels as the file ``annotation_definitions.json`` of Unity's Perception package has them."""
     spec = [
         {"label_name": name, "pixel_value": dict(zip("rgba", (*(value / 255 for value in colour), 1.0), strict=True))}

@@ -72,7 +72,8 @@ def _scratch(crop: Grey, generator: np.random.Generator, _: Grey) -> tuple[Grey,
     points = generator.integers(12, CROP - 12, size=(3, 2))
     points[2] = np.clip(points[0] + generator.choice([-1, 1], 2) * generator.integers(25, 60, 2), 4, CROP - 5)
     line = np.zeros_like(crop, dtype=bool)
-    line[bezier_curve(*points[0], *points[1], *points[2], weight=0.7, shape=crop.shape)] = True
+    (r0, c0), (r1, c1), (r2, c2) = points
+    line[bezier_curve(r0, c0, r1, c1, r2, c2, weight=0.7, shape=crop.shape)] = True
     line = ndimage.binary_dilation(line, iterations=int(generator.integers(1, 3)))
     shade = np.clip(crop.mean() + generator.choice([-1, 1]) * generator.uniform(70, 120), 0, 255)
     return _blend(crop, shade, line * generator.uniform(0.7, 1))
@@ -91,8 +92,8 @@ def _stain(crop: Grey, generator: np.random.Generator, _: Grey) -> tuple[Grey, G
 def _hole(crop: Grey, generator: np.random.Generator, _: Grey) -> tuple[Grey, Grey]:
     """Punch a small dark ellipse."""
     area = np.zeros_like(crop)
-    center, radii = generator.integers(16, CROP - 16, 2), generator.uniform(5, 11, 2)
-    area[ellipse(*center, *radii, shape=crop.shape, rotation=generator.uniform(0, np.pi))] = 1
+    (row, column), (rows, columns) = generator.integers(16, CROP - 16, 2), generator.uniform(5, 11, 2)
+    area[ellipse(row, column, rows, columns, shape=crop.shape, rotation=generator.uniform(0, np.pi))] = 1
     return _blend(crop, generator.uniform(10, 40), area * generator.uniform(0.7, 0.95))
 
 

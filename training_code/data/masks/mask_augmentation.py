@@ -129,10 +129,10 @@ def scratch(image: Pixels, generator: np.random.Generator, texture: Pixels) -> t
     direction = np.array([np.sin(angle), np.cos(angle)])
     end = start + length * direction
     middle = (start + end) / 2 + generator.uniform(-0.2, 0.2) * length * direction[::-1]
-    points = [int(round(value)) for point in (start, middle, end) for value in point]
+    r0, c0, r1, c1, r2, c2 = [int(round(value)) for point in (start, middle, end) for value in point]
     mask = np.zeros((height, width), dtype=bool)
     radius = max(min(height, width) / 256 * generator.uniform(1, 2), 1)
-    for row, column in zip(*bezier_curve(*points, weight=1.0), strict=True):
+    for row, column in zip(*bezier_curve(r0, c0, r1, c1, r2, c2, weight=1.0), strict=True):
         mask[disk((row, column), radius, shape=(height, width))] = True
     change = generator.choice([-1, 1]) * generator.uniform(40, 90)
     drawn = image.copy()
@@ -195,7 +195,7 @@ def _pixels(path: Path, bits: int) -> Pixels:
     pixels = read_image(path, bits)
     if pixels.dtype != np.uint8:
         pixels = np.repeat((255 * pixels).astype(np.uint8), 3, axis=2)
-    return pixels
+    return pixels.astype(np.uint8, copy=False)
 
 
 def _fit(texture: Pixels, size: tuple[int, int]) -> Pixels:

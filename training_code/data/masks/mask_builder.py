@@ -49,7 +49,7 @@ def read_label_colours(path: Path) -> dict[str, Colour]:
         raise InputError(f"{path} has no label with a colour: expected entries with label_name and pixel_value")
     # Unity's colours are numbers from 0 to 1 in older versions and whole numbers to 255 in newer ones.
     scale = 255 if all(value <= 1 for channels in raw.values() for value in channels) else 1
-    return {name: tuple(round(value * scale) for value in channels) for name, channels in raw.items()}
+    return {name: (round(r * scale), round(g * scale), round(b * scale)) for name, (r, g, b) in raw.items()}
 
 
 def binary_mask(segmentation: np.ndarray, colours: Iterable[Colour], tolerance: int | Sequence[int] = 0) -> np.ndarray:
@@ -118,9 +118,9 @@ def build_masks(
     check_apart({"segmentations": segmentations, "masks": masks})
     named: dict[Path, Path] = {}
     for file in files:
-        other = named.setdefault(file.with_suffix(""), file)
-        if other != file:
-            raise InputError(f"{other} and {file} would both become {file.stem}_mask.png")
+        first = named.setdefault(file.with_suffix(""), file)
+        if first != file:
+            raise InputError(f"{first} and {file} would both become {file.stem}_mask.png")
     for file in files:
         mask = binary_mask(np.asarray(decode_image(file).convert("RGB")), [known[label] for label in labels], tolerance)
         with atomic_path(masks / file.relative_to(segmentations).with_name(f"{file.stem}_mask.png")) as temporary:
