@@ -171,7 +171,7 @@ class SampleDataModule(AnomalibDataModule):
     """
 
     train_data: SampleDataset
-    val_data: ValidationDataset | None  # type: ignore[assignment]  # anomalib always holds images out
+    val_data: ValidationDataset | None  # type: ignore[assignment]  # anomalib declares no None
     test_data: SampleDataset
 
     def __init__(
