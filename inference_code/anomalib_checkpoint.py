@@ -17,25 +17,13 @@ from inference_code.exported import Graph
 from inference_code.postprocessing import threshold_range
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import image_transform
-from training_code.detectors.gaussian import FactorizedGaussian
+from training_code.detectors.padim.gaussian import FactorizedGaussian
+from training_code.detectors.registry import DETECTORS, get_detector
 from training_code.errors import InputError, choices
 from training_code.evaluation.thresholds import Thresholds
 from training_code.records.record import Record
 from training_code.training import quiet
 
-#: anomalib's classes; detectors that are not among them are this project's own.
-CLASSES: dict[str, type[AnomalibModule]] = {
-    "Padim": models.Padim,
-    "Patchcore": models.Patchcore,
-    "Cflow": models.Cflow,
-    "Dsr": models.Dsr,
-    "Draem": models.Draem,
-}
-# Arguments that anomalib's classes lack, and the only values with which the networks are theirs.
-_FIXED: dict[str, dict[str, Any]] = {
-    "Dsr": {"backbone": None, "width": 1.0, "embedding_dim": 128, "num_embeddings": 4096},
-    "Draem": {"width": 1.0},
-}
 # Where anomalib's models keep their feature extractor.
 _EXTRACTORS = ("model.feature_extractor.", "model.encoder.")
 # anomalib calls abnormal what is above a threshold, runs what reaches it: so much lower, as a part of it, is that one.
@@ -47,12 +35,14 @@ _HERE = "."
 def check_convertible(record: Record) -> None:
     """Raise an `InputError` with the reason if anomalib has no class for the detector of a run."""
     name, arguments = record.detector, record.arguments
-    if name not in CLASSES:
+    plain = get_detector(name).plain
+    if plain is None:
+        able = choices(spec.name for spec in DETECTORS.values() if spec.plain)
         raise InputError(
-            f"{name} is this project's own and anomalib has no class for it; valid for anomalib: {choices(CLASSES)}; "
+            f"{name} is this project's own and anomalib has no class for it; valid for anomalib: {able}; "
             "valid for this run: onnx, openvino"
         )
-    for argument, value in _FIXED.get(name, {}).items():
+    for argument, value in plain.fixed.items():
         if arguments[argument] != value:
             raise InputError(
                 f"{argument}={arguments[argument]!r} cannot be converted: anomalib's {name} has only {value!r}; valid "
@@ -80,7 +70,7 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     and 0 at 0, as `threshold_range` has it. Parts of the backbone behind the last layer, which anomalib computes and
     does not use, are zeros: runs do not keep them.
     """
-    cls = CLASSES[record.detector]
+    cls = getattr(models, record.detector)
     arguments: dict[str, Any] = {
         name: tuple(value) if name == "beta" and isinstance(value, list) else value
         for name, value in record.arguments.items()
@@ -119,7 +109,7 @@ def open_checkpoint(path: Path, detector: str) -> Graph:
 
     Images are computed one by one: what anomalib's Cflow says of one depends on what else is in its batch.
     """
-    cls = CLASSES[detector]
+    cls = getattr(models, detector)
     with quiet():
         more = {"dtd_dir": data_dir} if cls is models.Draem else {}
         module = cls.load_from_checkpoint(path, map_location="cpu", **more).eval()

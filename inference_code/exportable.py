@@ -4,6 +4,9 @@ A graph takes images of any size, resizes and normalises them as training does, 
 the run has a threshold, labels and normalised scores. The number of images is open.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import numpy as np
 import torch
 from anomalib.data import InferenceBatch
@@ -16,14 +19,13 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import Normalize
 
 from inference_code.postprocessing import threshold_range
-from training_code.detectors.autoencoder import Autoencoder, AutoencoderModel, residual_map
+from training_code.detectors.autoencoder.crops import positions
+from training_code.detectors.autoencoder.model import AutoencoderModel, residual_map
 from training_code.detectors.build import image_transform
-from training_code.detectors.cflow import Cflow, CflowModel
-from training_code.detectors.codebook import Quantizer, flatten
-from training_code.detectors.crops import positions
-from training_code.detectors.gaussian import REGULARIZATION, FactorizedGaussian
-from training_code.detectors.padim import Padim, PadimModel
-from training_code.detectors.patchcore import Patchcore
+from training_code.detectors.cflow.model import CflowModel
+from training_code.detectors.dsr.codebook import Quantizer, flatten
+from training_code.detectors.padim.gaussian import REGULARIZATION, FactorizedGaussian
+from training_code.detectors.padim.model import PadimModel
 from training_code.detectors.smoothing import BandedGaussianBlur2d
 from training_code.evaluation.thresholds import Thresholds
 from training_code.features.extractor import FeatureExtractor
@@ -34,6 +36,9 @@ INPUT = "images"
 OUTPUTS = ("score", "anomaly_map")
 #: Names of the further outputs where the run has a threshold: bool, and float32 from 0 to 1, of shape (images,).
 JUDGED = ("label", "normalised_score")
+
+
+M = TypeVar("M", bound=nn.Module)
 
 
 class ExportableDetector(nn.Module):
@@ -116,16 +121,16 @@ def _without_loops(detector: AnomalibModule, image_size: tuple[int, int]) -> nn.
             elif isinstance(part, BandedGaussianBlur2d):
                 setattr(parent, name, _Blur(part, image_size))
             elif isinstance(part, Quantizer):
-                part.__class__ = _Quantizer
-    if isinstance(detector, Padim):
-        return _Padim(detector.model)
-    if isinstance(detector, Patchcore):
-        return _Patchcore.take(detector.model)
-    if isinstance(detector, Cflow):
-        return _Cflow(detector.model, image_size)
-    if isinstance(detector, Autoencoder):
-        return _Autoencoder(detector.model)
-    return model
+                setattr(parent, name, _taken(_Quantizer, part))
+    graph = _GRAPHS.get(type(detector).__name__)
+    return graph(model, image_size) if graph else model
+
+
+def _taken(cls: type[M], module: nn.Module) -> M:
+    """Return a module of another class with the parts of one, by methods that a graph can hold."""
+    taken = cls.__new__(cls)
+    taken.__dict__ = dict(module.__dict__)
+    return taken
 
 
 class _Backbone(nn.Module):
@@ -214,10 +219,9 @@ class _Patchcore(AnomalibPatchcoreModel):
     norms: torch.Tensor
 
     @classmethod
-    def take(cls, model: AnomalibPatchcoreModel) -> "_Patchcore":
-        """Turn a model into this one."""
-        model.__class__ = cls
-        assert isinstance(model, _Patchcore)
+    def take(cls, original: AnomalibPatchcoreModel) -> "_Patchcore":
+        """Return a model of this class with the parts of another one."""
+        model = _taken(cls, original)
         model.memory_bank = model.memory_bank.float()
         model.register_buffer("origin", model.memory_bank.mean(0))
         rows = model.memory_bank - model.origin
@@ -226,7 +230,7 @@ class _Patchcore(AnomalibPatchcoreModel):
         return model
 
     def nearest_neighbors(self, embedding: torch.Tensor, n_neighbors: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what `training_code.detectors.neighbors.nearest_neighbors` does, by the same two steps."""
+        """Return what `training_code.detectors.patchcore.neighbors.nearest_neighbors` does, by the same two steps."""
         squared = (embedding - self.origin) @ self.directions + self.norms
         if n_neighbors == 1:
             found = squared.argmin(1)
@@ -306,3 +310,12 @@ class _Autoencoder(nn.Module):
             times = times + F.pad(torch.ones(side, side), border)
         maps = residual_map(images, total / times, self.inner.residual)
         return InferenceBatch(pred_score=maps.amax(dim=(1, 2, 3)), anomaly_map=maps)
+
+
+# By detector: what its model becomes in a graph; a model that is not here is one already.
+_GRAPHS: dict[str, Callable[[Any, tuple[int, int]], nn.Module]] = {
+    "Padim": lambda model, image_size: _Padim(model),
+    "Patchcore": lambda model, image_size: _Patchcore.take(model),
+    "Cflow": _Cflow,
+    "Autoencoder": lambda model, image_size: _Autoencoder(model),
+}

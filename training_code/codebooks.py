@@ -14,15 +14,15 @@ from training_code.backbones.weights import find_weights, load_backbone
 from training_code.data.datamodule import SampleDataset, load_image
 from training_code.data.walk import find_images
 from training_code.detectors.build import build_detector
-from training_code.detectors.codebook import (
-    PUBLISHED,
+from training_code.detectors.configuration import configure
+from training_code.detectors.dsr.codebook import (
     SUFFIX,
     in_batches,
     save_codebook,
     train_codebook,
 )
-from training_code.detectors.configuration import configure
-from training_code.detectors.dsr import Dsr, check_dsr, find_codebook
+from training_code.detectors.dsr.model import Dsr
+from training_code.detectors.dsr.spec import PUBLISHED, check_dsr, find_codebook
 from training_code.errors import InputError
 from training_code.files import content_hash, digest, write_json
 from training_code.records.record import Identity

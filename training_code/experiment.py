@@ -27,14 +27,13 @@ from training_code.backbones.layers import map_sizes
 from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Recipe
 from training_code.backbones.weights import Weights, find_weights, load_backbone, random_weights
 from training_code.cache import TensorCache
-from training_code.codebooks import provide_codebook
 from training_code.data.datamodule import SampleDataModule, split_validation
 from training_code.data.dataset import Dataset, read_dataset
 from training_code.data.pictures import dataset_html
 from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
 from training_code.detectors.configuration import Configuration, configure
-from training_code.detectors.dsr import Dsr
 from training_code.detectors.registry import get_detector
+from training_code.detectors.spec import load_object
 from training_code.errors import InputError, MissingWeightsError, choices, unknown
 from training_code.evaluation.curves import LEARNING_CURVES, draw_learning_curves
 from training_code.evaluation.examples import write_examples
@@ -387,10 +386,11 @@ class Experiment:
         logs = folder / TENSORBOARD if self.tensorboard == "on" else None
         engine = QuietEngine(configuration, folder / CHECKPOINT, logs, unfinished, self.seed)
         training: dict[str, Any] = {}
-        if isinstance(detector, Dsr):
+        if entry.before_training is not None:
             note("codebook")
             with timed(times, "codebook"):
-                training["codebook"] = provide_codebook(detector, prepared.identity, datamodule.train_data)
+                prepare = load_object(entry.before_training)
+                training["codebook"] = prepare(detector, prepared.identity, datamodule.train_data)
         note("training")
         with timed(times, "fit"):
             engine.fit(detector, datamodule)

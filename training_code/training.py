@@ -71,11 +71,11 @@ class QuietEngine:
         unfinished: Path | None = None,
         seed: int = 0,
     ) -> None:
-        entry = get_detector(configuration.detector)
+        epochs = get_detector(configuration.detector).epochs
         self._arguments = configuration.arguments
         self._epochs: int | None = self._arguments.get("max_epochs")
         self._patience: int | None = self._arguments.get("patience")
-        self._validates = self._epochs is not None and entry.stops_early
+        self._validates = epochs is not None and epochs.stops_early
         self._checkpoint, self._logs, self._seed = checkpoint, logs, seed
         self._unfinished = unfinished or checkpoint.parent / "unfinished"
         self._collector = PredictionCollector()

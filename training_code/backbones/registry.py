@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from training_code.errors import InputError, choices, suggestion, unknown
 
@@ -16,12 +16,17 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 HALF = (0.5, 0.5, 0.5)
 
-#: Pixels of the image per position of the feature maps that a detector takes by default; the layers of the papers:
-#: layer1 to layer3 (PaDiM), layer2 and layer3 (PatchCore), layer2 to layer4 (CFlow) of a ResNet; for DSR the strides of
-#: its own encoders.
-DEFAULT_STRIDES = {"Padim": (4, 8, 16), "Patchcore": (8, 16), "Cflow": (8, 16, 32), "Dsr": (4, 8)}
-#: The same for networks whose maps are all of one size: parts of their depth, the last block being 1.
-DEFAULT_DEPTHS = {"Padim": (1 / 3, 2 / 3, 1), "Patchcore": (1,), "Cflow": (1 / 3, 2 / 3, 1), "Dsr": (1 / 2, 1)}
+
+class LayerUse(Protocol):
+    """Which layers a detector takes by default: those of its paper, told by their strides or depths."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels of the image for each position of the feature maps."""
+
+    @property
+    def depths(self) -> tuple[float, ...]:
+        """The same for networks whose maps are all of one size: parts of their depth, the last block being 1."""
 
 
 @dataclass(frozen=True)
@@ -113,15 +118,15 @@ class Backbone:
             )
         return resolved
 
-    def default_layers(self, detector: str) -> list[str]:
+    def default_layers(self, use: LayerUse) -> list[str]:
         """Return the layers that a detector takes where none are given.
 
         They are those of its paper, for other networks the layers with the same strides.
         """
         listed = [layer for layer in self.layers if layer.listed]
         if len({layer.stride for layer in listed}) == 1:
-            return [listed[round(depth * len(listed)) - 1].name for depth in DEFAULT_DEPTHS[detector]]
-        strides = DEFAULT_STRIDES[detector]
+            return [listed[round(depth * len(listed)) - 1].name for depth in use.depths]
+        strides = use.strides
         last = {layer.stride: layer.name for layer in listed}  # the last one of each stride
         found = [name for stride, name in last.items() if stride in strides]
         return found if len(found) > 1 else [layer.name for layer in listed[: len(strides)]]

@@ -14,8 +14,9 @@ from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 
 from training_code import paths
 from training_code.backbones.registry import get_backbone
-from training_code.detectors.coreset import k_center_greedy
-from training_code.detectors.gaussian import FactorizedGaussian
+from training_code.detectors.padim.gaussian import FactorizedGaussian
+from training_code.detectors.padim.spec import SPEC
+from training_code.detectors.patchcore.coreset import k_center_greedy
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory
 from training_code.features.extractor import FeatureExtractor
 
@@ -63,7 +64,8 @@ def backbone(kind: str, name: str, cache: Path, images: int = 32, side: int = 25
     """Compute features of random images with random weights at the default layers of PaDiM."""
     paths.CACHE = cache
     entry = get_backbone(name)
-    layers = entry.default_layers("Padim")
+    assert SPEC.backbone is not None
+    layers = entry.default_layers(SPEC.backbone)
     torch.manual_seed(0)
     network = entry.recipe.create()
     pixels = torch.randn(images, 3, side, side, device=DEVICE)

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training_code.detectors.registry import DETECTORS
+
 # Beginnings of timm's names, the longer ones first, and how they are written.
 _FAMILIES = {
     "wide_resnet": "Wide ResNet",
@@ -17,7 +19,7 @@ _FAMILIES = {
     "resnet": "ResNet",
     "vit": "ViT",
 }
-# What a configuration is told apart by, for each detector: arguments, and how their values are written.
+# How the values of arguments are written by which configurations are told apart.
 _WORDS = {
     "n_features": "{} features",
     "layers": "{} layers",
@@ -26,14 +28,6 @@ _WORDS = {
     "max_epochs": "{} epochs",
     "width": "width {}",
     "variant": "{}",
-}
-_TOLD = {
-    "Padim": ("n_features",),
-    "Patchcore": ("layers", "coreset_sampling_ratio", "num_neighbors"),
-    "Cflow": ("max_epochs",),
-    "Dsr": ("width", "max_epochs"),
-    "Draem": ("width", "max_epochs"),
-    "Autoencoder": ("variant", "max_epochs"),
 }
 
 
@@ -52,7 +46,8 @@ def backbone_name(backbone: str | None) -> str:
 
 def configuration_name(detector: str, arguments: Mapping[str, Any]) -> str:
     """Return what a configuration is told by, without its backbone: ``2 layers, 0.1 sampling, 5 neighbors``."""
-    told = _TOLD.get(detector, [name for name in _WORDS if name in arguments])
+    spec = DETECTORS.get(detector)
+    told = spec.told_by if spec else [name for name in _WORDS if name in arguments]
     return ", ".join(_words(name, arguments[name]) for name in told if arguments.get(name) is not None)
 
 
@@ -74,4 +69,4 @@ def tell_apart(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> l
 def _words(name: str, value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"{len(value)} layer{'' if len(value) == 1 else 's'}" if name == "layers" else ", ".join(map(str, value))
-    return _WORDS[name].format(f"{value:g}" if isinstance(value, float) else value)
+    return _WORDS.get(name, f"{name} {{}}").format(f"{value:g}" if isinstance(value, float) else value)

@@ -1,5 +1,24 @@
-"""Detectors: anomalib's classes, their checked configurations, and how one is built."""
+"""Detectors: a folder each with its specification, their checked configurations, and how one is built.
 
-from training_code.detectors.registry import Autoencoder, Cflow, Draem, Dsr, Padim, Patchcore
+The classes are attributes of this package, imported when they are asked for, as by
+``from training_code.detectors import Padim``.
+"""
 
-__all__ = ["Autoencoder", "Cflow", "Draem", "Dsr", "Padim", "Patchcore"]
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from training_code.detectors.autoencoder.model import Autoencoder as Autoencoder
+    from training_code.detectors.cflow.model import Cflow as Cflow
+    from training_code.detectors.draem.model import Draem as Draem
+    from training_code.detectors.dsr.model import Dsr as Dsr
+    from training_code.detectors.padim.model import Padim as Padim
+    from training_code.detectors.patchcore.model import Patchcore as Patchcore
+
+
+def __getattr__(name: str) -> Any:
+    # The registry finds the folders of this package, so it can only be imported once the package is there.
+    from training_code.detectors.registry import DETECTORS
+
+    if name not in DETECTORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return DETECTORS[name].load()

@@ -1,8 +1,6 @@
 """Building a detector from a configuration, with features of a network whose weights come from a file."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from unittest import mock
 
 import torch
 from anomalib.models.components import AnomalibModule
@@ -10,9 +8,9 @@ from anomalib.pre_processing import PreProcessor
 from torch import nn
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
+from training_code.cache import TensorCache
+from training_code.detectors.anomalib_seams import extracting_with
 from training_code.detectors.configuration import TRAINING, Configuration
-from training_code.detectors.dsr import Dsr, set_normalization
-from training_code.detectors.patchcore import Patchcore
 from training_code.detectors.registry import get_detector
 from training_code.features.extractor import FeatureExtractor
 from training_code.features.store import FeatureStore
@@ -50,39 +48,35 @@ def build_detector(
     store
         Where features, and whatever else the detector can share with others, are looked up and kept.
     """
-    entry = get_detector(configuration.detector)
+    spec = get_detector(configuration.detector)
     arguments = {name: value for name, value in configuration.arguments.items() if name not in TRAINING}
 
     transforms = [Resize(image_size, antialias=True)]
-    if entry.normalizes:
+    if spec.normalizes:
         assert mean is not None and std is not None
         transforms.append(Normalize(mean=list(mean), std=list(std)))
-    # anomalib's classes make their extractor themselves, from a name; while one is built, the name they look up is
-    # ours. They keep plain arguments that way, so that a checkpoint loads without running code.
-    ours: AbstractContextManager[object] = nullcontext()
+    make: Callable[[], FeatureExtractor] | None = None
     if network is not None:
         backbone, layers = configuration.backbone, configuration.layers
         assert backbone is not None
         compute = backbone_precision, channels_last, backbone_runtime, store
 
-        def extractor(*_: object, **__: object) -> FeatureExtractor:
+        def make() -> FeatureExtractor:
             return FeatureExtractor(network, backbone, layers, *compute)
 
+        # Plain arguments, which the checkpoint keeps: it loads without running code.
         arguments |= {"backbone": backbone.architecture, "pre_trained": False}
-        ours = mock.patch.object(entry.model_module, "TimmFeatureExtractor", extractor)
-    with ours:
-        detector = entry.cls(
+    with extracting_with(make):
+        detector = spec.load()(
             **arguments,
             pre_processor=PreProcessor(Compose(transforms)),
             post_processor=False,
             evaluator=False,
             visualizer=False,
         )
-    if isinstance(detector, Dsr) and network is not None:
-        assert mean is not None and std is not None
-        set_normalization(detector, mean, std)
-    if store is not None and isinstance(detector, Patchcore):
-        detector.model.cache = store.cache
+    if network is not None and (set_normalization := getattr(detector, "set_normalization", None)):
+        set_normalization(mean, std)
+    share_work(detector, store.cache if store else None)
     return detector
 
 
@@ -102,5 +96,10 @@ def stop_sharing(detector: AnomalibModule) -> None:
     """Have a detector compute everything itself from now on, as it does on images that do not come again."""
     if extractor := feature_extractor(detector):
         extractor.store = None
-    if isinstance(detector, Patchcore):
-        detector.model.cache = None
+    share_work(detector, None)
+
+
+def share_work(detector: AnomalibModule, cache: TensorCache | None) -> None:
+    """Have a detector that shares more than features look its work up in ``cache``; None for nowhere."""
+    if share := getattr(detector, "share", None):
+        share(cache)

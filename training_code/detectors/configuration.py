@@ -1,6 +1,5 @@
 """A configuration: one detector with all its arguments, checked and with the defaults filled in."""
 
-import inspect
 import math
 import types
 import typing
@@ -12,11 +11,9 @@ from typing import Any
 import numpy as np
 
 from training_code.backbones.registry import Backbone, get_backbone
-from training_code.detectors.registry import AT_LEAST_1, Detector, get_detector
+from training_code.detectors.registry import get_detector
+from training_code.detectors.spec import DetectorSpec
 from training_code.errors import InputError, choices, unknown
-
-# Arguments of anomalib's classes that the experiment decides on.
-_DECIDED = {"self", "pre_processor", "post_processor", "evaluator", "visualizer"}
 
 #: Arguments of training, for detectors that train in epochs: how many at most, after how many without progress to stop,
 #: and images in a batch, None for the experiment's ``train_batch_size``.
@@ -64,68 +61,47 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
         For an unknown detector, argument, backbone or layer, a value of a wrong type or out of range, and layers out
         of order; the message names the valid choices.
     """
-    entry = get_detector(detector)
-    defaults, hints = _signature(entry)
+    spec = get_detector(detector)
+    known = spec.all_arguments
     for name in arguments:
-        if name not in defaults:
-            raise unknown(f"argument of {entry.name}", name, defaults)
-    resolved = {name: _plain(arguments.get(name, default)) for name, default in defaults.items()}
+        if name not in known:
+            raise unknown(f"argument of {spec.name}", name, known)
+    resolved = {name: _plain(arguments.get(name, argument.default)) for name, argument in known.items()}
     for name, value in resolved.items():
-        _check(entry, name, value, hints[name])
-        if hints[name] is float:
+        _check(spec, name, value)
+        if known[name].type is float:
             resolved[name] = float(value)  # 1 and 1.0 are the same run
-    if resolved.get("backbone") is None:
+    if spec.backbone is None or resolved["backbone"] is None:
         if resolved.get("layers"):
-            raise InputError(f"layers={resolved['layers']!r} of {entry.name} are of no use without a backbone")
-        return Configuration(entry.name, resolved)
+            raise InputError(f"layers={resolved['layers']!r} of {spec.name} are of no use without a backbone")
+        return Configuration(spec.name, spec.complete(resolved, None))
     backbone = get_backbone(resolved["backbone"])
-    layers = resolved["layers"] if arguments.get("layers") is not None else backbone.default_layers(entry.name)
+    layers = resolved["layers"] if arguments.get("layers") is not None else backbone.default_layers(spec.backbone)
     resolved["layers"] = backbone.resolve_layers(layers)
-    _check_strides(entry, backbone, resolved["layers"])
-    if entry.name == "Padim":
-        channels = backbone.channels(resolved["layers"])
-        resolved["n_features"] = resolved["n_features"] or min(backbone.n_features, channels)
-        if resolved["n_features"] > channels:
-            raise InputError(
-                f"n_features={resolved['n_features']} is out of range: {', '.join(resolved['layers'])} of "
-                f"{backbone.name} have {channels} channels, valid: 1 to {channels}"
-            )
-    return Configuration(entry.name, resolved)
+    _check_strides(spec, backbone, resolved["layers"])
+    return Configuration(spec.name, spec.complete(resolved, backbone))
 
 
-def _check_strides(entry: Detector, backbone: Backbone, layers: Sequence[str]) -> None:
+def _check_strides(spec: DetectorSpec, backbone: Backbone, layers: Sequence[str]) -> None:
     """Refuse layers of other strides than a detector can use."""
     strides = {layer.name: layer.stride for layer in backbone.layers}
-    if entry.strides and tuple(strides[name] for name in layers) != entry.strides:
-        wanted = " and ".join(map(str, entry.strides))
-        able = {stride: [name for name in strides if strides[name] == stride] for stride in entry.strides}
+    required = spec.backbone.required if spec.backbone else ()
+    if required and tuple(strides[name] for name in layers) != required:
+        wanted = " and ".join(map(str, required))
+        able = {stride: [name for name in strides if strides[name] == stride] for stride in required}
         valid = "; ".join(f"{stride}: {choices(names) or 'none'}" for stride, names in able.items())
         raise InputError(
-            f"{entry.name} takes features of strides {wanted}, but {choices(layers)} of {backbone.name} have "
+            f"{spec.name} takes features of strides {wanted}, but {choices(layers)} of {backbone.name} have "
             f"{choices(strides[name] for name in layers)}; layers by stride: {valid}"
         )
 
 
-def _signature(entry: Detector) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return default and type of each argument that a configuration may set."""
-    parameters = inspect.signature(entry.cls.__init__).parameters
-    hints = typing.get_type_hints(entry.cls.__init__)
-    defaults = {name: parameter.default for name, parameter in parameters.items() if name not in _DECIDED}
-    if entry.max_epochs is not None:
-        defaults |= {"max_epochs": entry.max_epochs, "batch_size": entry.batch_size}
-        hints |= {"max_epochs": int, "batch_size": int | None}
-        if entry.stops_early:
-            defaults["patience"] = entry.patience
-            hints["patience"] = int | None
-    return defaults, hints
-
-
-def _check(entry: Detector, name: str, value: Any, hint: Any) -> None:
-    if not _matches(value, hint):
-        raise InputError(f"{name}={value!r} of {entry.name} has a wrong type; valid: {_readable(hint)}")
-    valid, words = entry.checks.get(name) or (AT_LEAST_1 if name in TRAINING else (lambda _: True, ""))
-    if value is not None and not valid(value):
-        raise InputError(f"{name}={value!r} of {entry.name} is out of range; valid: {words}")
+def _check(spec: DetectorSpec, name: str, value: Any) -> None:
+    argument = spec.all_arguments[name]
+    if not _matches(value, argument.type):
+        raise InputError(f"{name}={value!r} of {spec.name} has a wrong type; valid: {_readable(argument.type)}")
+    if value is not None and argument.check is not None and not argument.check[0](value):
+        raise InputError(f"{name}={value!r} of {spec.name} is out of range; valid: {argument.check[1]}")
 
 
 def _matches(value: Any, hint: Any) -> bool:

@@ -1,5 +1,7 @@
 """Gaussian smoothing of anomaly maps as two products with banded matrices."""
 
+from typing import Any
+
 import torch
 from anomalib.models.components import GaussianBlur2d
 from torch import nn
@@ -14,12 +16,9 @@ class BandedGaussianBlur2d(GaussianBlur2d):
 
     _matrices: dict[tuple[int, int, torch.device, torch.dtype], torch.Tensor]
 
-    @classmethod
-    def replace(cls, blur: GaussianBlur2d) -> None:
-        """Turn anomalib's filter, which its generators of anomaly maps make themselves, into this one."""
-        blur.__class__ = cls
-        assert isinstance(blur, BandedGaussianBlur2d)
-        blur._matrices = {}
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._matrices = {}
 
     def forward(self, input_tensor: torch.Tensor) -> torch.Tensor:
         """Return the blurred maps, of the shape of ``input_tensor``: (batch, channels, height, width)."""

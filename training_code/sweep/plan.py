@@ -222,7 +222,8 @@ def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
         if job.notebook.parameters.get(name) is not None:
             parameters[name] = max(1, getattr(job.experiment, name) // 2)
     arguments = job.varied
-    if get_detector(job.cell.detector).batch_size is not None:
+    epochs = get_detector(job.cell.detector).epochs
+    if epochs is not None and epochs.batch_size is not None:
         given = job.notebook.evaluate(job.cell.arguments, {**job.notebook.parameters, **parameters})
         arguments = (job.varied or given) | {"batch_size": max(1, job.arguments["batch_size"] // 2)}
     halved = planner.job(job.notebook, job.cell, parameters, arguments)

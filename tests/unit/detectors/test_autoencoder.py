@@ -5,16 +5,14 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from training_code.detectors.autoencoder import (
-    LOSSES,
-    RESIDUALS,
-    VARIANTS,
+from training_code.detectors.autoencoder.model import (
     Autoencoder,
     loss_map,
     residual_map,
     sparsity,
     squared_jacobian,
 )
+from training_code.detectors.autoencoder.spec import LOSSES, RESIDUALS, VARIANTS
 from training_code.detectors.configuration import configure
 from training_code.detectors.registry import DETECTORS
 from training_code.errors import InputError
@@ -39,7 +37,7 @@ def test_similarity_is_that_of_scikit_image():
 
 
 def test_the_network_is_the_one_of_the_paper():
-    encoder = DETECTORS["Autoencoder"].cls(latent_dim=100, grayscale=True).model.encoder
+    encoder = DETECTORS["Autoencoder"].load()(latent_dim=100, grayscale=True).model.encoder
     convolutions = [module for module in encoder.modules() if isinstance(module, torch.nn.Conv2d)]
     shapes = [(layer.out_channels, layer.kernel_size[0], layer.stride[0]) for layer in convolutions]
     # Bergmann et al., 2019, table 1: channels, kernel, stride.
@@ -79,7 +77,7 @@ def test_a_covered_pixel_weighs_as_much_more_as_was_asked_for(monkeypatch):
     detector = _detector(variant="DAE", loss="mse", grayscale=True, covered_weight=4.0)
     crops, mask = torch.rand(2, 1, 32, 32), torch.zeros(2, 1, 32, 32, dtype=torch.bool)
     mask[:, :, :8] = True
-    monkeypatch.setattr("training_code.detectors.autoencoder.cover", lambda crops, size, number: (crops, mask))
+    monkeypatch.setattr("training_code.detectors.autoencoder.model.cover", lambda crops, size, number: (crops, mask))
     losses = (detector.model.decoder(detector.model.encoder(crops)) - crops).square()
     expected = (4 * losses[mask].sum() + losses[~mask].sum()) / (4 * mask.sum() + (~mask).sum())
     torch.testing.assert_close(detector.crop_loss(crops), expected)

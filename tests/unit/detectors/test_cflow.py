@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from training_code.data.datamodule import SampleDataModule
 from training_code.data.dataset import read_dataset
-from training_code.detectors.cflow import Cflow
+from training_code.detectors.cflow.model import Cflow
 
 
 def _train(cls, loader, **arguments):

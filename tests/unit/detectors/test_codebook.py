@@ -4,8 +4,8 @@ import pytest
 import torch
 from anomalib.models.image.dsr.torch_model import DiscreteLatentModel, DsrModel, Residual, VectorQuantizer
 
-from training_code.detectors import codebook
-from training_code.detectors.codebook import (
+from training_code.detectors.dsr import codebook
+from training_code.detectors.dsr.codebook import (
     Quantizer,
     TrainableResidual,
     check_codebook,
@@ -15,7 +15,7 @@ from training_code.detectors.codebook import (
     save_codebook,
     train_codebook,
 )
-from training_code.detectors.dsr import DsrModel as OurDsrModel
+from training_code.detectors.dsr.model import DsrModel as OurDsrModel
 from training_code.errors import InputError
 
 

@@ -1,11 +1,16 @@
+import enum
 import inspect
 import json
+import subprocess
+import sys
+import typing
+from collections.abc import Sequence
 
 import anomalib.models
 import numpy as np
 import pytest
 
-from training_code.comparison.paper import PAPER
+from training_code import paths
 from training_code.detectors import Cflow, Padim, Patchcore
 from training_code.detectors.configuration import configure
 from training_code.detectors.registry import DETECTORS
@@ -35,9 +40,9 @@ LEFT_OUT = {"Draem": {"dtd_dir"}}
 
 @pytest.mark.parametrize("name", [name for name in DETECTORS if hasattr(anomalib.models, name)])
 def test_arguments_and_defaults_are_anomalibs(name):
-    entry, theirs = DETECTORS[name], getattr(anomalib.models, name)
-    assert issubclass(entry.cls, theirs)
-    own = inspect.signature(entry.cls).parameters
+    cls, theirs = DETECTORS[name].load(), getattr(anomalib.models, name)
+    assert issubclass(cls, theirs)
+    own = inspect.signature(cls).parameters
     added = OURS.get(name, {})
     assert {argument: own[argument].default for argument in added} == added
     shared = {argument: parameter.default for argument, parameter in own.items() if argument not in added}
@@ -49,11 +54,71 @@ def test_arguments_and_defaults_are_anomalibs(name):
 
 @pytest.mark.parametrize("name", DETECTORS)
 def test_what_is_checked_and_what_the_papers_have_are_arguments(name):
-    entry, arguments = DETECTORS[name], configure(name, {}).arguments
-    assert set(entry.checks) | set(PAPER.get(entry.name, {})) <= set(arguments)
-    assert all(arguments[argument] >= value for argument, value in PAPER.get(entry.name, {}).items()), (
-        "defaults are the paper's"
-    )
+    spec, arguments = DETECTORS[name], configure(name, {}).arguments
+    assert {*spec.paper, *spec.told_by} <= set(arguments)
+    assert all(arguments[argument] >= value for argument, value in spec.paper.items()), "defaults are the paper's"
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_arguments_of_a_specification_are_those_of_the_class(name):
+    spec = DETECTORS[name]
+    parameters = inspect.signature(spec.load().__init__).parameters
+    hints = typing.get_type_hints(spec.load().__init__)
+    decided = {"self", "pre_processor", "post_processor", "evaluator", "visualizer"}
+    expected = {argument: parameter for argument, parameter in parameters.items() if argument not in decided}
+    assert list(spec.arguments) == list(expected)
+    for argument, parameter in expected.items():
+        default = parameter.default.value if isinstance(parameter.default, enum.Enum) else parameter.default
+        default = list(default) if isinstance(default, tuple) else default
+        assert spec.arguments[argument].default == default and _plain(hints[argument]) == _plain(
+            spec.arguments[argument].type
+        ), argument
+
+
+def _plain(hint):
+    """Return the names of the plain types that a hint is made of: records hold no enumerations and no tuples."""
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) in (list, Sequence):
+        return {f"list of {'/'.join(sorted(_plain(parts[0])))}"}
+    if parts:
+        return set().union(*map(_plain, parts))
+    return {"str"} if isinstance(hint, type) and issubclass(hint, enum.Enum) else {hint.__name__}
+
+
+def test_what_is_known_of_a_detector_is_read_without_the_libraries_that_compute():
+    code = "import sys; import training_code.detectors.registry as r; print(len(r.DETECTORS), 'torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.ROOT)
+    assert result.stdout.split() == [str(len(DETECTORS)), "False"], result.stderr
+
+
+SPEC = """
+from training_code.detectors.spec import AT_LEAST_1, Argument, DetectorSpec
+arguments = {"size": Argument(int, 3, AT_LEAST_1)}
+SPEC = DetectorSpec("Toy", "training_code.detectors.toy.model:Toy", "19_train_toy", arguments, told_by=("size",))
+"""
+TOY = """
+from training_code import detectors
+detectors.__path__.append({folder!r})
+from training_code.comparison.naming import configuration_name
+from training_code.detectors.configuration import configure
+print(configure("Toy", {{"size": 4}}), configuration_name("Toy", {{"size": 4}}))
+try:
+    configure("Toy", {{"size": 0}})
+except ValueError as error:
+    print(error)
+"""
+
+
+def test_a_new_detector_is_its_folder(tmp_path):
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy" / "__init__.py").touch()
+    (tmp_path / "toy" / "spec.py").write_text(SPEC)
+    command = [sys.executable, "-c", TOY.format(folder=str(tmp_path))]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=paths.ROOT)
+    assert result.stdout.splitlines() == [
+        "Toy(size=4) size 4",
+        "size=0 of Toy is out of range; valid: at least 1",
+    ], result.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training_code.detectors.crops import cover, dominant_colour, in_crops, positions, random_crops
+from training_code.detectors.autoencoder.crops import cover, dominant_colour, in_crops, positions, random_crops
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from training_code.backbones.weights import find_weights, load_backbone
 from training_code.codebooks import pretrain_codebook
 from training_code.detectors import Dsr
 from training_code.detectors.build import build_detector
-from training_code.detectors.codebook import PUBLISHED, read_codebook
 from training_code.detectors.configuration import configure
-from training_code.detectors.dsr import check_dsr, epochs_of_phases, files_of_dsr, find_codebook
+from training_code.detectors.dsr.codebook import read_codebook
+from training_code.detectors.dsr.spec import PUBLISHED, check_dsr, epochs_of_phases, files_of_dsr, find_codebook
 from training_code.errors import InputError
 
 SMALL = {"width": 0.1, "embedding_dim": 8, "num_embeddings": 16, "codebook_epochs": 1}

@@ -7,10 +7,11 @@ from anomalib.models.components import MultiVariateGaussian
 from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 
 from training_code.backbones.registry import get_backbone
-from training_code.detectors import Padim, gaussian
+from training_code.detectors import Padim
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
-from training_code.detectors.gaussian import REGULARIZATION, FactorizedGaussian
+from training_code.detectors.padim import gaussian
+from training_code.detectors.padim.gaussian import REGULARIZATION, FactorizedGaussian
 
 SIDE = 5
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from training_code.detectors import neighbors
-from training_code.detectors.neighbors import nearest_neighbors
+from training_code.detectors.patchcore import neighbors
+from training_code.detectors.patchcore.neighbors import nearest_neighbors
 
 GENERATOR = torch.Generator().manual_seed(0)
 

@@ -8,9 +8,9 @@ from anomalib.models.components import SparseRandomProjection
 
 from training_code.backbones.registry import get_backbone
 from training_code.cache import TensorCache
-from training_code.detectors import patchcore
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
+from training_code.detectors.patchcore import model as patchcore
 from training_code.features.store import FeatureStore
 
 SIZE = (64, 64)
@@ -86,7 +86,9 @@ def test_configurations_share_order_and_search(images, tmp_path, monkeypatch):
     with torch.no_grad():
         expected = first(images[:3]).pred_score
     alone = _fitted(images, projection=False, coreset_sampling_ratio=0.1, num_neighbors=1)
-    monkeypatch.setattr("training_code.detectors.coreset.k_center_greedy", None)  # everything is known from here on
+    monkeypatch.setattr(
+        "training_code.detectors.patchcore.coreset.k_center_greedy", None
+    )  # everything is known from here on
     smaller = _fitted(images, cache, projection=False, coreset_sampling_ratio=0.1, num_neighbors=1)
     assert torch.equal(smaller.memory_bank, alone.memory_bank)
     assert torch.equal(smaller.memory_bank, first.memory_bank[: len(smaller.memory_bank)])

@@ -7,8 +7,8 @@ from torch import nn
 from torchvision.transforms.v2.functional import resize as torchvision_resize
 
 from inference_code.exportable import _Blur, _Padim, at_least, resize
-from training_code.detectors.gaussian import FactorizedGaussian
-from training_code.detectors.padim import Padim
+from training_code.detectors.padim.gaussian import FactorizedGaussian
+from training_code.detectors.padim.model import Padim
 from training_code.detectors.smoothing import BandedGaussianBlur2d
 
 

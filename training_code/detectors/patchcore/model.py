@@ -7,13 +7,15 @@ from anomalib import PrecisionType
 from anomalib.metrics import Evaluator
 from anomalib.models import Patchcore as AnomalibPatchcore
 from anomalib.models.components import SparseRandomProjection
+from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
 from anomalib.models.image.patchcore.torch_model import PatchcoreModel as AnomalibPatchcoreModel
 from anomalib.visualization import Visualizer
 from torch import nn
 
 from training_code.cache import TensorCache, cache_key, content_key
-from training_code.detectors.coreset import shared_k_center_greedy
-from training_code.detectors.neighbors import nearest_neighbors
+from training_code.detectors.anomalib_seams import derived, feature_extractor, rebound
+from training_code.detectors.patchcore.coreset import shared_k_center_greedy
+from training_code.detectors.patchcore.neighbors import nearest_neighbors
 from training_code.detectors.smoothing import BandedGaussianBlur2d
 
 # Distortion of distances that anomalib allows its projection.
@@ -31,6 +33,11 @@ class PatchcoreModel(AnomalibPatchcoreModel):
     """
 
     cache: TensorCache | None = None
+
+    def __init__(self, layers: Sequence[str], backbone: str, pre_trained: bool, num_neighbors: int) -> None:
+        smoothed = derived(AnomalyMapGenerator, GaussianBlur2d=BandedGaussianBlur2d)
+        make = rebound(super().__init__, TimmFeatureExtractor=feature_extractor, AnomalyMapGenerator=smoothed)
+        make(layers, backbone, pre_trained, num_neighbors)
 
     def nearest_neighbors(self, embedding: torch.Tensor, n_neighbors: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and rows of the nearest points, of shape (n,) for one neighbour, else (n, n_neighbors)."""
@@ -74,7 +81,7 @@ class Patchcore(AnomalibPatchcore):
         visualizer: Visualizer | bool = True,
         projection: bool | None = None,
     ) -> None:
-        super().__init__(
+        rebound(super().__init__, PatchcoreModel=PatchcoreModel)(
             backbone,
             layers,
             pre_trained,
@@ -87,8 +94,10 @@ class Patchcore(AnomalibPatchcore):
             visualizer,
         )
         self.projection = projection
-        self.model.__class__ = PatchcoreModel  # anomalib's class makes its model itself; this gives it our search
-        BandedGaussianBlur2d.replace(self.model.anomaly_map_generator.blur)
+
+    def share(self, cache: TensorCache | None) -> None:
+        """Look coresets and neighbors up in a cache and keep them there; None for images that do not come again."""
+        self.model.cache = cache
 
     def fit(self) -> None:
         """Select the coreset of the collected embeddings and keep it as memory bank."""

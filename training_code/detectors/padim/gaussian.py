@@ -22,6 +22,9 @@ import torch
 from anomalib.models.components import MultiVariateGaussian
 from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 
+from training_code.detectors.anomalib_seams import rebound
+from training_code.detectors.smoothing import BandedGaussianBlur2d
+
 #: What anomalib adds to the diagonal of the covariance: 0.01 (PaDiM's value), and 1e-5 before it inverts.
 REGULARIZATION = 0.01 + 1e-5
 #: Mean variance of the features from which on the difference of two float32 numbers costs more than 1e-5 of a distance.
@@ -151,7 +154,7 @@ class FactorizedAnomalyMapGenerator(AnomalyMapGenerator):
     """anomalib's `AnomalyMapGenerator` over the distances of a `FactorizedGaussian`."""
 
     def __init__(self, gaussian: FactorizedGaussian) -> None:
-        super().__init__()
+        rebound(super().__init__, GaussianBlur2d=BandedGaussianBlur2d)()
         self._gaussian = (gaussian,)  # in a tuple, so that it does not become a part of this module as well
 
     def compute_anomaly_map(

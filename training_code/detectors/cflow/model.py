@@ -16,6 +16,8 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from torch.nn import functional as F
 
+from training_code.detectors.anomalib_seams import feature_extractor, rebound
+
 #: Positions that are decoded at once while predicting; they do not depend on each other.
 DECODED = 8192
 
@@ -50,6 +52,10 @@ class AnomalyMapGenerator(AnomalibAnomalyMapGenerator):
 
 class CflowModel(AnomalibCflowModel):
     """anomalib's `CflowModel`, which predicts in batches of its own instead of the small ones of training."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        parts = {"TimmFeatureExtractor": feature_extractor, "AnomalyMapGenerator": AnomalyMapGenerator}
+        rebound(super().__init__, **parts)(*arguments, **options)
 
     def forward(self, images: torch.Tensor) -> InferenceBatch:
         """Return scores and anomaly maps as anomalib's model does."""
@@ -104,7 +110,7 @@ class Cflow(AnomalibCflow):
         visualizer: Visualizer | bool = True,
         fiber_sampling_ratio: float = 1.0,
     ) -> None:
-        super().__init__(
+        rebound(super().__init__, CflowModel=CflowModel)(
             backbone,
             layers,
             pre_trained,
@@ -121,9 +127,6 @@ class Cflow(AnomalibCflow):
             visualizer,
         )
         self.fiber_sampling_ratio = fiber_sampling_ratio
-        # anomalib's class makes its model itself; this gives it the methods above
-        self.model.__class__ = CflowModel
-        self.model.anomaly_map_generator.__class__ = AnomalyMapGenerator
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return anomalib's optimizer with its steps in one pass over the parameters."""

@@ -19,15 +19,13 @@ from tqdm import tqdm
 from training_code.errors import InputError
 from training_code.files import atomic_path, derived_seed
 
-#: The file that anomalib publishes, trained on ImageNet; it is used where it lies in ``weights/`` and fits.
-PUBLISHED = "vq_model_pretrained_128_4096.pckl"
 SUFFIX = ".pckl"
 #: How slowly codes follow their vectors, and the weight of the vectors' distance from their codes in the loss: both of
 #: van den Oord et al.
 DECAY, COMMITMENT = 0.99, 0.25
 #: A code that stood for less than this part of an even share of the vectors of an epoch starts anew at one of them.
 DEAD = 0.1
-# What belongs to a backbone in place of the encoder; see `training_code.detectors.dsr`.
+# What belongs to a backbone in place of the encoder; see `training_code.detectors.dsr.model`.
 _FROZEN = ("_encoder_b.extractor.", "_encoder_b.mean", "_encoder_b.std")
 # Vectors whose distances to all codes are in memory at once.
 _AT_ONCE = 8192

@@ -1,7 +1,6 @@
 """DRAEM without a download, with networks of any width, and a loss on held-out images."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,16 +13,9 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from skimage.data import data_dir
 
-from training_code import paths
-from training_code.data.walk import find_images
-from training_code.detectors.plain_images import EvenFocalLoss, check_image_size, refuse_normalization, scaled
-from training_code.errors import InputError, choices
-from training_code.files import content_hash, digest
+from training_code.detectors.draem.spec import anomaly_sources
+from training_code.detectors.plain_images import EvenFocalLoss, refuse_normalization, scaled
 
-#: The photographs of scikit-image that anomalies are made of where no folder is given.
-TEXTURES = ("brick", "grass", "gravel")
-# What torchvision, by which anomalib reads them, can read.
-_READ = (".png", ".jpg", ".jpeg", ".webp")
 # Channels of the first layers in the paper's networks.
 _RECONSTRUCTIVE, _DISCRIMINATIVE = 128, 64
 
@@ -113,38 +105,3 @@ class Draem(AnomalibDraem):
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
         """Return images as the reconstructive network makes them."""
         return self.model.reconstructive_subnetwork(images)
-
-
-def anomaly_sources(folder: str | None) -> list[Path]:
-    """Return the images that anomalies are made of, sorted.
-
-    Raises
-    ------
-    InputError
-        If the folder is not there or holds no images.
-    """
-    if folder is None:
-        return [Path(data_dir, f"{name}.png") for name in TEXTURES]
-    path = paths.from_root(folder)
-    found = [image for image in find_images(path) if image.suffix.lower() in _READ] if path.is_dir() else []
-    if not found:
-        raise InputError(
-            f"anomaly_source_path={folder!r} is no folder with images that are read; valid: one with files "
-            f"{choices(_READ)}, or None"
-        )
-    return found
-
-
-def check_draem(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -> None:
-    """Raise an `InputError` if the networks cannot take images of ``image_size``, or the anomalies have no source."""
-    check_image_size("Draem", image_size)
-    anomaly_sources(arguments["anomaly_source_path"])
-
-
-def files_of_draem(arguments: dict[str, Any]) -> dict[str, str]:
-    """Return the hash of the images that anomalies are made of."""
-    return {
-        "anomaly_source_path": digest(
-            [content_hash(path) for path in anomaly_sources(arguments["anomaly_source_path"])]
-        )
-    }

@@ -8,12 +8,17 @@ from anomalib.visualization import Visualizer
 from torch import nn
 from torch.nn import functional as F
 
-from training_code.detectors.gaussian import FactorizedAnomalyMapGenerator, FactorizedGaussian
-from training_code.detectors.smoothing import BandedGaussianBlur2d
+from training_code.detectors.anomalib_seams import feature_extractor, rebound
+from training_code.detectors.padim.gaussian import FactorizedAnomalyMapGenerator, FactorizedGaussian
 
 
 class PadimModel(AnomalibPadimModel):
     """anomalib's `PadimModel`, whose embedding is made without the features that are not kept."""
+
+    def __init__(self, backbone: str, layers: list[str], pre_trained: bool, n_features: int | None) -> None:
+        rebound(super().__init__, TimmFeatureExtractor=feature_extractor)(backbone, layers, pre_trained, n_features)
+        self.gaussian = FactorizedGaussian()
+        self.anomaly_map_generator = FactorizedAnomalyMapGenerator(self.gaussian)
 
     gaussian: FactorizedGaussian
 
@@ -57,13 +62,9 @@ class Padim(AnomalibPadim):
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
     ) -> None:
-        super().__init__(
+        rebound(super().__init__, PadimModel=PadimModel)(
             backbone, layers, pre_trained, n_features, pre_processor, post_processor, evaluator, visualizer
         )
-        self.model.__class__ = PadimModel  # anomalib's class makes its model itself; this gives it our embedding
-        self.model.gaussian = FactorizedGaussian()
-        self.model.anomaly_map_generator = FactorizedAnomalyMapGenerator(self.model.gaussian)
-        BandedGaussianBlur2d.replace(self.model.anomaly_map_generator.blur)
 
     def fit(self) -> None:
         """Fit the Gaussians to the collected features and let go of these."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from anomalib.metrics import Evaluator
@@ -10,10 +9,12 @@ from anomalib.models import Dsr as AnomalibDsr
 from anomalib.models.components import TimmFeatureExtractor
 from anomalib.models.image.dsr.torch_model import (
     AnomalyDetectionModule,
+    DecoderBot,
     DiscreteLatentModel,
-    Residual,
+    EncoderBot,
+    EncoderTop,
+    ResidualStack,
     UpsamplingModule,
-    VectorQuantizer,
 )
 from anomalib.models.image.dsr.torch_model import DsrModel as AnomalibDsrModel
 from anomalib.post_processing import PostProcessor
@@ -22,16 +23,26 @@ from anomalib.visualization import Visualizer
 from torch import nn
 
 from training_code import paths
-from training_code.detectors.codebook import PUBLISHED, Quantizer, TrainableResidual, check_codebook, read_codebook
-from training_code.detectors.plain_images import EvenFocalLoss, check_image_size, refuse_normalization, scaled
+from training_code.detectors.anomalib_seams import derived, feature_extractor, rebound
+from training_code.detectors.dsr.codebook import Quantizer, TrainableResidual, check_codebook, read_codebook
+from training_code.detectors.dsr.spec import epochs_of_phases
+from training_code.detectors.plain_images import EvenFocalLoss, refuse_normalization, scaled
 from training_code.errors import InputError
-from training_code.files import content_hash
 
 # The paper's numbers of channels, which anomalib's model has as defaults.
 _HIDDENS, _RESIDUAL_HIDDENS, _BASE_WIDTH = 128, 64, 64
-_OURS = {VectorQuantizer: Quantizer, Residual: TrainableResidual}
-#: Pixels of the image for each position of the upper (coarse) codes.
-TOP_STRIDE = 8
+
+
+def _latent_model() -> type[DiscreteLatentModel]:
+    """Return anomalib's class with our quantizers and residual blocks."""
+    stack = derived(ResidualStack, Residual=TrainableResidual)
+    return derived(
+        DiscreteLatentModel,
+        VectorQuantizer=Quantizer,
+        EncoderTop=derived(EncoderTop, ResidualStack=stack),
+        EncoderBot=derived(EncoderBot, ResidualStack=stack),
+        DecoderBot=derived(DecoderBot, ResidualStack=stack),
+    )
 
 
 class DsrModel(AnomalibDsrModel):
@@ -48,7 +59,7 @@ class DsrModel(AnomalibDsrModel):
     def __init__(
         self, latent_anomaly_strength: float, embedding_dim: int, num_embeddings: int, width: float = 1.0
     ) -> None:
-        super().__init__(
+        rebound(super().__init__, DiscreteLatentModel=_latent_model())(
             latent_anomaly_strength,
             embedding_dim,
             num_embeddings,
@@ -58,8 +69,6 @@ class DsrModel(AnomalibDsrModel):
         base_width, images, maps = scaled(_BASE_WIDTH, width), 2 * self.image_dim, self.anomaly_map_dim
         self.anomaly_detection_module = AnomalyDetectionModule(images, maps, base_width)
         self.upsampling_module = UpsamplingModule(images + maps, maps, base_width)
-        for module in self.discrete_latent_model.modules():  # anomalib's class makes them itself
-            module.__class__ = _OURS.get(module.__class__, module.__class__)
 
 
 class Dsr(AnomalibDsr):
@@ -120,7 +129,7 @@ class Dsr(AnomalibDsr):
         self.lr, self.weight_decay = lr, weight_decay
         self.model = DsrModel(latent_anomaly_strength, embedding_dim, num_embeddings, width)
         if backbone is not None:
-            extractor = TimmFeatureExtractor(backbone, list(layers or []), pre_trained)
+            extractor = feature_extractor(backbone, list(layers or []), pre_trained)
             encode_with(self.model.discrete_latent_model, extractor, embedding_dim)
         self.codebook = None if codebook is None else paths.WEIGHTS / codebook
 
@@ -128,6 +137,13 @@ class Dsr(AnomalibDsr):
     def latent_model(self) -> DiscreteLatentModel:
         """The encoders, the codebooks and the general decoder, which phase 1 trains and the others leave alone."""
         return self.model.discrete_latent_model
+
+    def set_normalization(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Have the backbone get images with values from 0 to 1 normalized, by channel."""
+        encoder = self.latent_model._encoder_b
+        assert isinstance(encoder, _Pyramid)
+        encoder.mean.copy_(torch.tensor(mean)[:, None, None])
+        encoder.std.copy_(torch.tensor(std)[:, None, None])
 
     def load_codebook(self, path: Path) -> None:
         """Take phase 1 from a file, read as tensors only; one that does not fit is an `InputError`."""
@@ -223,60 +239,3 @@ def encode_with(model: DiscreteLatentModel, extractor: TimmFeatureExtractor, emb
     model.add_module("_encoder_t", _Coarse(fine))
     model._pre_vq_conv_bot = _FineProjection(fine, coarse, embedding_dim).requires_grad_(False)
     model._pre_vq_conv_top = nn.Conv2d(coarse, embedding_dim, 1).requires_grad_(False)
-
-
-def set_normalization(detector: Dsr, mean: Sequence[float], std: Sequence[float]) -> None:
-    """Have the backbone of a detector get images with values from 0 to 1 normalised, by channel."""
-    encoder = detector.latent_model._encoder_b
-    assert isinstance(encoder, _Pyramid)
-    encoder.mean.copy_(torch.tensor(mean)[:, None, None])
-    encoder.std.copy_(torch.tensor(std)[:, None, None])
-
-
-def epochs_of_phases(max_epochs: int, upsampling_train_ratio: float) -> tuple[int, int]:
-    """Return the epochs of phase 2 and of phase 3."""
-    second = int(max_epochs * upsampling_train_ratio)
-    return second, max_epochs - second
-
-
-def check_dsr(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -> None:
-    """Refuse what would leave a phase out or could not be trained, with the valid values in an `InputError`."""
-    check_image_size("Dsr", image_size)
-    phases = epochs_of_phases(arguments["max_epochs"], arguments["upsampling_train_ratio"])
-    if 0 in phases:
-        raise InputError(
-            f"max_epochs={arguments['max_epochs']} with upsampling_train_ratio={arguments['upsampling_train_ratio']} "
-            f"gives {phases[0]} epochs to reconstruction and detection (phase 2) and {phases[1]} to the upsampling "
-            "(phase 3); each needs at least 1"
-        )
-    vectors = images * (image_size[0] // TOP_STRIDE) * (image_size[1] // TOP_STRIDE)
-    if find_codebook(arguments) is None and arguments["num_embeddings"] > vectors:
-        raise InputError(
-            f"num_embeddings={arguments['num_embeddings']} are more codes than the {vectors} vectors of {images} "
-            f"training images; valid: 2 to {vectors}"
-        )
-
-
-def find_codebook(arguments: dict[str, Any]) -> Path | None:
-    """Return the file that phase 1 is read from, None where it is to be trained.
-
-    Raises
-    ------
-    InputError
-        If a file was asked for that is not there.
-    """
-    if arguments["codebook"] is not None:
-        path = paths.WEIGHTS / arguments["codebook"]
-        if not path.is_file():
-            raise InputError(f"codebook={arguments['codebook']!r}: there is no file {paths.relative_to_root(path)}")
-        return path
-    published = paths.WEIGHTS / PUBLISHED
-    sizes = arguments["embedding_dim"], arguments["num_embeddings"], arguments["width"]
-    fits = arguments["backbone"] is None and sizes == (128, 4096, 1.0)
-    return published if fits and published.is_file() else None
-
-
-def files_of_dsr(arguments: dict[str, Any]) -> dict[str, str]:
-    """Return the hash of the codebook file, nothing where phase 1 is trained on the training images."""
-    path = find_codebook(arguments)
-    return {} if path is None else {"codebook": content_hash(path)}

@@ -23,17 +23,11 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import Compose, Resize
 from torchvision.transforms.v2.functional import rgb_to_grayscale
 
-from training_code.detectors.crops import cover, in_crops, random_crops
+from training_code.detectors.autoencoder.crops import cover, in_crops, random_crops
 from training_code.detectors.plain_images import refuse_normalization, scaled
-from training_code.errors import InputError
 
-VARIANTS = ("AE", "AEE", "DAE", "DAEE")
-LOSSES = ("ssim", "mse", "bce")
-RESIDUALS = ("ssim", "l1", "l2")
 #: Side of the Gaussian window of the structural similarity, in pixels, and its padding at a border.
 SSIM_WINDOW = 11
-#: The least side of a crop in pixels: the encoder halves it four times, and the code sees at least 2 × 2 positions.
-SMALLEST_CROP = 32
 #: Mean activation that the Kullback-Leibler regulariser pulls the parts of the code to.
 SPARSITY = 0.05
 # Channels and strides of the encoder: Bergmann et al., table 1.
@@ -281,24 +275,6 @@ def initialise(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
         # Of a transposed convolution each pixel sees a part of the kernel, one of the square of its stride.
         share = math.prod(layer.stride) if isinstance(layer, nn.ConvTranspose2d) else 1
         nn.init.orthogonal_(layer.weight, gain * math.sqrt(share))
-
-
-def check_autoencoder(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -> None:
-    """Refuse crops that fit neither the images nor the network, with the valid values in an `InputError`."""
-    crop, stride, square = arguments["crop_size"], arguments["stride"], arguments["square_size"]
-    valid = f"multiples of 16 from {SMALLEST_CROP} to {min(image_size)}"
-    if crop > min(image_size):
-        raise InputError(
-            f"crop_size={crop} is larger than the images of {image_size[0]} × {image_size[1]} pixels; valid: {valid}"
-        )
-    if crop < SMALLEST_CROP or crop % 16:
-        raise InputError(f"crop_size={crop} cannot be halved four times; valid: {valid}")
-    if stride > crop:
-        raise InputError(
-            f"stride={stride} is larger than crop_size={crop}: pixels would be left out; valid: 1 to {crop}"
-        )
-    if arguments["variant"].startswith("D") and square > crop:
-        raise InputError(f"square_size={square} is larger than crop_size={crop}; valid: 1 to {crop}")
 
 
 def loss_map(made: torch.Tensor, wanted: torch.Tensor, loss: str) -> torch.Tensor:

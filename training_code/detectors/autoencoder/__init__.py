@@ -1,0 +1,1 @@
+"""Autoencoders: what cannot be reconstructed is a defect."""

@@ -1,0 +1,1 @@
+"""CFlow: normalizing flows over features and positions."""

@@ -1,0 +1,1 @@
+"""DRAEM: synthetic anomalies, reconstructed and segmented."""

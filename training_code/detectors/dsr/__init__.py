@@ -1,0 +1,1 @@
+"""DSR: anomalies generated between the codes of two codebooks."""

@@ -1,0 +1,1 @@
+"""PaDiM: Gaussians of features at each position."""

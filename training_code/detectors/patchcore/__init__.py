@@ -1,0 +1,1 @@
+"""PatchCore: the nearest neighbors in a memory of features."""

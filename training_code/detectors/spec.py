@@ -1,0 +1,201 @@
+"""`DetectorSpec`: what is known of a detector, as data. Reading it imports none of the libraries that compute."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from training_code.errors import InputError
+
+if TYPE_CHECKING:
+    from anomalib.models.components import AnomalibModule
+
+    from training_code.backbones.registry import Backbone
+
+Check = tuple[Callable[[Any], bool], str]  # whether a value is valid, and what is valid in words
+
+POSITIVE: Check = (lambda value: value > 0, "above 0")
+AT_LEAST_0: Check = (lambda value: value >= 0, "at least 0")
+AT_LEAST_1: Check = (lambda value: value >= 1, "at least 1")
+AT_LEAST_2: Check = (lambda value: value >= 2, "at least 2")
+RATIO: Check = (lambda value: 0 < value <= 1, "above 0 and at most 1")
+# Networks of DSR and DRAEM halve an image five times, and their norms need more than one position at the end.
+_SIDE, _LEAST = 32, 64
+
+
+def one_of(*values: object) -> Check:
+    """Return the check that a value is one of ``values``."""
+    return (lambda value: value in values, f"one of {', '.join(map(str, values))}")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a detector.
+
+    Attributes
+    ----------
+    type
+        The type hint, made of plain types alone.
+    default
+        As the JSON of a record holds it.
+    check
+        Which values are valid beside their type.
+    """
+
+    type: Any
+    default: Any
+    check: Check | None = None
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """How a detector trains that does so in epochs; the defaults.
+
+    Attributes
+    ----------
+    max_epochs
+        How many at most.
+    batch_size
+        Images in a batch; None for the experiment's ``train_batch_size``.
+    patience
+        After how many epochs without progress training stops; None for never.
+    stops_early
+        Whether there is a loss on held-out images that ``patience`` can go by.
+    """
+
+    max_epochs: int
+    batch_size: int | None = None
+    patience: int | None = None
+    stops_early: bool = True
+
+    @property
+    def arguments(self) -> dict[str, Argument]:
+        """The arguments of training that a configuration may set."""
+        arguments = {
+            "max_epochs": Argument(int, self.max_epochs, AT_LEAST_1),
+            "batch_size": Argument(int | None, self.batch_size, AT_LEAST_1),
+        }
+        return arguments | ({"patience": Argument(int | None, self.patience, AT_LEAST_1)} if self.stops_early else {})
+
+
+@dataclass(frozen=True)
+class BackboneUse:
+    """Which layers of a backbone a detector takes where none are given.
+
+    Attributes
+    ----------
+    strides
+        Pixels of the image for each position of the feature maps: those of the paper's layers.
+    depths
+        The same for networks whose maps are all of one size: parts of their depth, the last block being 1.
+    required
+        Strides that the layers must have; any if empty.
+    """
+
+    strides: tuple[int, ...]
+    depths: tuple[float, ...]
+    required: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlainForm:
+    """How a detector becomes a checkpoint of anomalib's own class.
+
+    Attributes
+    ----------
+    fixed
+        Arguments that anomalib's class lacks, with the only values with which its networks are anomalib's.
+    """
+
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _nothing_to_complete(arguments: dict[str, Any], backbone: "Backbone | None") -> dict[str, Any]:
+    return arguments
+
+
+def _fits(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -> None:
+    return
+
+
+def _no_files(arguments: dict[str, Any]) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """A detector.
+
+    Attributes
+    ----------
+    name
+        anomalib's name of its class.
+    path
+        Where the class lies: ``module:class``. It is anomalib's own, a subclass of it, or one with the same interface.
+        It may have two methods more: ``share(cache)`` if it shares more than features with other configurations, and
+        ``set_normalization(mean, std)`` if it normalizes images for its backbone itself.
+    notebook
+        The notebook with its configurations, by which detectors are ordered.
+    arguments
+        Those of the constructor, with defaults; a test holds them equal to it.
+    epochs
+        How it trains in epochs; None where one pass over the images is all there is.
+    backbone
+        Which layers it takes; None for a detector with networks of its own.
+    normalizes
+        Whether images are normalized before they reach the detector.
+    told_by
+        Arguments by which its configurations are called in tables.
+    paper
+        Arguments that make networks small and training short, with the paper's values: below them a run is reduced.
+    plain
+        How it becomes a checkpoint of anomalib's own class; None where anomalib has none.
+    complete
+        Given arguments and backbone, returns the arguments with those filled in that depend on the backbone.
+    check
+        Given arguments, image size and number of training images, raises an `InputError` for what does not fit.
+    files
+        Given arguments, returns the hashes of the files that the numbers depend on, by argument.
+    before_training
+        Function, ``module:name``, that is called with the detector, the run's identity and its training images before
+        training, and returns what the record keeps of it; None where nothing has to happen.
+    """
+
+    name: str
+    path: str
+    notebook: str
+    arguments: Mapping[str, Argument]
+    epochs: Epochs | None = None
+    backbone: BackboneUse | None = None
+    normalizes: bool = True
+    told_by: tuple[str, ...] = ()
+    paper: Mapping[str, float] = field(default_factory=dict)
+    plain: PlainForm | None = None
+    complete: Callable[[dict[str, Any], "Backbone | None"], dict[str, Any]] = _nothing_to_complete
+    check: Callable[[dict[str, Any], tuple[int, int], int], None] = _fits
+    files: Callable[[dict[str, Any]], dict[str, str]] = _no_files
+    before_training: str | None = None
+
+    @property
+    def all_arguments(self) -> dict[str, Argument]:
+        """The arguments of the constructor and those of training."""
+        return {**self.arguments, **(self.epochs.arguments if self.epochs else {})}
+
+    def load(self) -> type["AnomalibModule"]:
+        """Return the class; this imports anomalib and torch."""
+        return load_object(self.path)
+
+
+def load_object(path: str) -> Any:
+    """Return what ``module:name`` names."""
+    module, name = path.split(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def check_image_size(detector: str, image_size: tuple[int, int]) -> None:
+    """Raise an `InputError` if images of ``image_size``, height and width in pixels, cannot be halved five times."""
+    if any(side % _SIDE or side < _LEAST for side in image_size):
+        raise InputError(
+            f"image_size={image_size[0]} × {image_size[1]} does not fit the networks of {detector}; valid: multiples "
+            f"of {_SIDE} from {_LEAST} on"
+        )
