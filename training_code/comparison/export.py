@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from training_code.comparison.sheets import Sheet
+from training_code.comparison.values import is_missing, order_key, write_value
 from training_code.errors import InputError, unknown
 from training_code.files import atomic_path
 
@@ -19,19 +20,18 @@ def _csv(table: pd.DataFrame) -> bytes:
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
-    # A column has one type there: what mixes numbers and text is text.
-    mixed = [
-        name
-        for name in table
-        if table[name].dtype == object and table[name].dropna().map(lambda value: isinstance(value, str)).any()
-    ]
-    table = table.assign(**{name: table[name].map(lambda value: None if value != value else value) for name in table})
-    table = table.assign(
-        **{name: table[name].map(lambda value: None if value is None else str(value)) for name in mixed}
-    )
+    columns = {name: _of_one_type(table[name]) for name in table if table[name].dtype == object}
+    table = table.assign(**columns)
     content = io.BytesIO()
     table.to_parquet(content, index=False)
     return content.getvalue()
+
+
+def _of_one_type(column: pd.Series) -> pd.Series:
+    """Return a column with values of one type, as Parquet has them: what mixes numbers, booleans and text is text."""
+    mixed = len({order_key(value)[0] for value in column if not is_missing(value)}) > 1
+    values = [None if is_missing(value) else write_value(value) if mixed else value for value in column]
+    return pd.Series(values, column.index, dtype=object)
 
 
 def _markdown(table: pd.DataFrame) -> bytes:
@@ -81,8 +81,6 @@ def write_export(content: bytes, path: Path) -> None:
 
 
 def _text(value: object) -> str:
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float):
+    if isinstance(value, float) and not is_missing(value):
         return f"{value:.{DIGITS}f}"
-    return str(value)
+    return write_value(value, missing="")

@@ -1,5 +1,6 @@
 """The settings of the papers, below which a run is a reduced one."""
 
+from training_code.comparison.values import is_number
 from training_code.records.record import Record
 
 #: By detector: arguments that make networks small and training short, with the paper's values.
@@ -16,5 +17,5 @@ def reduced_settings(record: Record) -> str:
     return ", ".join(
         f"{name} {record.arguments[name]:g} of {full:g}"
         for name, full in PAPER.get(record.detector, {}).items()
-        if record.arguments.get(name) is not None and record.arguments[name] < full
+        if is_number(record.arguments.get(name)) and record.arguments[name] < full
     )
