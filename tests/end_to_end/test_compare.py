@@ -10,7 +10,7 @@ import nbformat
 import openpyxl
 import pandas as pd
 import pytest
-from helpers.results import make_results, make_run
+from helpers.results import make_demo, make_results, make_run
 
 from training_code import paths
 
@@ -27,6 +27,7 @@ def compared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compare")
     results = folder / "results"
     make_results(results, datasets=("tiles", "boards"))
+    make_demo(results, (0, 1, 2))
     make_run(results, "bad", status="failed", metrics={}, times={}, error="=cmd()")
     for name, content in (("old", '{"schema_version": 1}'), ("half", '{"run_id": "x", "sta')):
         (results / "runs" / name).mkdir()
@@ -41,7 +42,7 @@ def test_records_that_cannot_be_read_are_told_and_cost_nothing(compared):
     assert errors.count("not read:") == 2 and "schema version 1" in errors and "is damaged" in errors
     failed = pd.read_excel(folder / "w.xlsx", sheet_name="Failed")
     assert failed["status"].tolist() == ["failed", "not read", "not read"] and failed["error"][0] == "=cmd()"
-    assert len(pd.read_excel(folder / "w.xlsx", sheet_name="All runs")) == 19
+    assert len(pd.read_excel(folder / "w.xlsx", sheet_name="All runs")) == 52
 
 
 def test_printed_table_notebook_workbook_and_export_agree(compared):
@@ -52,7 +53,7 @@ def test_printed_table_notebook_workbook_and_export_agree(compared):
         [row["Model"], row["dataset"], *(f"{row[name]:.3f} ± {row[f'{name}_sd']:.3f}" for name in metrics)]
         for _, row in sheet.iterrows()
     ]
-    assert len(expected) == 6
+    assert len(expected) == 12
     printed = [line for line in output.splitlines() if "±" in line]
     for line, (model, dataset, *values) in zip(printed, expected, strict=True):
         assert line.split()[0] == model and dataset in line and all(value in line for value in values)

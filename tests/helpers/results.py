@@ -25,6 +25,21 @@ DETECTORS = {
     "Cflow": {"backbone": "efficientnet_b0", "layers": ["block5"], "max_epochs": 8},
 }
 TYPES = ("good", "hole", "scratch")
+_DETECTORS = (*DETECTORS, "Dsr", "Draem", "Autoencoder")
+#: What ``make demo`` runs, in short: every detector, DSR with and without a backbone, arguments that are not set.
+DEMO = (
+    ("Padim", {"backbone": "efficientnet_lite0", "layers": ["block2", "block4"], "n_features": 40}),
+    ("Padim", {"backbone": "efficientnet_lite0", "layers": ["block2", "block4"], "n_features": 80}),
+    ("Patchcore", DETECTORS["Patchcore"] | {"backbone": "efficientnet_lite0", "projection": None}),
+    ("Patchcore", DETECTORS["Patchcore"] | {"backbone": "efficientnet_lite0", "projection": True}),
+    ("Cflow", {"backbone": "efficientnet_lite0", "layers": ["block5"], "max_epochs": 2, "batch_size": None}),
+    ("Cflow", {"backbone": "efficientnet_lite0", "layers": ["block5"], "max_epochs": 8, "batch_size": None}),
+    ("Dsr", {"backbone": None, "layers": None, "max_epochs": 5, "width": 0.125}),
+    ("Dsr", {"backbone": "efficientnet_lite0", "layers": ["block2", "block4"], "max_epochs": 5, "width": 0.125}),
+    ("Draem", {"enable_sspcab": None, "max_epochs": 5, "width": 0.0625}),
+    ("Autoencoder", {"variant": "AE", "max_epochs": 4, "num_crops": 500}),
+    ("Autoencoder", {"variant": "DAE", "max_epochs": 4, "num_crops": 500}),
+)
 
 
 def make_run(
@@ -35,28 +50,43 @@ def make_run(
     skill: float = 1.0,
     dataset: str = "d",
     images: int = 20,
+    types: Sequence[str] = TYPES,
     **changes,
 ) -> Record:
-    """Write a run whose scores tell good from defective images by ``skill`` deviations; return its record."""
-    arguments = changes.pop("arguments", DETECTORS[detector])
+    """Write a run whose scores tell good from defective images by ``skill`` deviations; return its record.
+
+    ``types`` are the folders of the test images; without defective images there are no metrics, as in a real run.
+    """
+    arguments = changes.pop("arguments", None) or DETECTORS[detector]
     identity = dataclasses.replace(
         IDENTITY, detector=detector, arguments=arguments, seed=seed, **changes.pop("identity", {})
     )
     generator = np.random.default_rng([seed, int(1000 * skill), *map(ord, run_id)])
-    types = np.array([TYPES[number % len(TYPES)] for number in range(images)])
-    labels = types != "good"
+    names = np.array([types[number % len(types)] for number in range(images)])
+    labels = names != "good"
     scores = generator.normal(size=images) + skill * labels
-    auroc = rank(scores, labels).auroc
-    metrics = {"image_AUROC": auroc, "image_F1Score": 0.5 + auroc / 4, "pixel_AUROC": auroc, "pixel_F1Score": auroc / 2}
+    measured: dict = {"metrics": {}, "intervals": {}, "by_defect_type": {}}
+    if labels.any():
+        auroc = rank(scores, labels).auroc
+        measured = {
+            "metrics": {
+                "image_AUROC": auroc,
+                "image_F1Score": 0.5 + auroc / 4,
+                "pixel_AUROC": auroc,
+                "pixel_F1Score": auroc / 2,
+            },
+            "intervals": {"image_AUROC": (max(auroc - 0.1, 0), min(auroc + 0.1, 1))},
+            "by_defect_type": {
+                name: {"images": 7, "image_AUROC": auroc, "pixel_AUROC": auroc} for name in types if name != "good"
+            },
+        }
     record = make_record(
         run_id,
         identity,
         **{
-            "metrics": metrics,
-            "intervals": {"image_AUROC": (max(auroc - 0.1, 0), min(auroc + 0.1, 1))},
-            "by_defect_type": {name: {"images": 7, "image_AUROC": auroc, "pixel_AUROC": auroc} for name in TYPES[1:]},
+            **measured,
             "thresholds": {"image": float(skill) / 2, "pixel": 0.5},
-            "times": {"fit": 3.0, "test": 0.5, "latency": 0.02 + 0.01 * list(DETECTORS).index(detector)},
+            "times": {"fit": 3.0, "test": 0.5, "latency": 0.02 + 0.01 * _DETECTORS.index(detector)},
             "memory": {"host": 10**9},
             "checkpoint": {"sha256": "c" * 64, "bytes": 10**6},
             "environment": {"processor": "a processor"},
@@ -72,11 +102,12 @@ def make_run(
     )
     folder = results / "runs" / run_id
     (folder / "examples").mkdir(parents=True)
+    threshold = record.thresholds.get("image")
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "defect_type", "label", "score", "prediction"])
-    for number, (name, label, score) in enumerate(zip(types, labels, scores, strict=True)):
-        called = int(score >= record.thresholds["image"])
+    for number, (name, label, score) in enumerate(zip(names, labels, scores, strict=True)):
+        called = "" if threshold is None else int(score >= threshold)
         writer.writerow([f"test/{name}/{number:03d}.png", name, int(label), repr(float(score)), called])
     (folder / "scores.csv").write_text(text.getvalue())
     Image.new("RGB", (400, 120), (90, 120, 150)).save(folder / "examples" / "overview.png")
@@ -91,3 +122,15 @@ def make_results(results: Path, datasets: Sequence[str] = ("d",), seeds: Sequenc
         make_run(results, f"{detector.lower()}-{dataset}-{seed}", detector, seed, skills[detector], dataset)
         for dataset, detector, seed in itertools.product(datasets, DETECTORS, seeds)
     ]
+
+
+def make_demo(results: Path, seeds: Sequence[int] = (0,), runs: Sequence = DEMO, **changes) -> list[Record]:
+    """Write runs of `DEMO` for each seed."""
+    records = []
+    for (number, (detector, arguments)), seed in itertools.product(enumerate(runs), seeds):
+        run_id, skill, identity = f"{detector.lower()}-{number}-{seed}", 1 + number / 4, {}
+        if arguments.get("backbone") is None:
+            identity = {"normalization": {"mode": "none"}, "weights_sha256": None}
+        changed = {"arguments": arguments, "identity": identity} | changes
+        records.append(make_run(results, run_id, detector, seed, skill, **changed))
+    return records

@@ -10,6 +10,7 @@ from training_code import paths
 from training_code.comparison.configurations import TESTED
 from training_code.comparison.ranks import over_datasets_sentence
 from training_code.comparison.statistics import ALPHA
+from training_code.comparison.values import is_missing
 from training_code.evaluation.metrics import BOOTSTRAP_SAMPLES, CONFIDENCE
 from training_code.records.environment import git_commit
 
@@ -69,5 +70,5 @@ def about(
 
 def _distinct(runs: pd.DataFrame, *columns: str) -> list[str]:
     """Return what occurs in columns, together."""
-    found = runs.reindex(columns=list(columns)).drop_duplicates().fillna("")
-    return sorted({" with ".join(filter(None, values)) for values in found.itertuples(index=False)} - {""})
+    found = runs.reindex(columns=list(columns)).drop_duplicates().itertuples(index=False)
+    return sorted({" with ".join(value for value in row if value and not is_missing(value)) for row in found} - {""})

@@ -51,7 +51,7 @@ _HELP = {
     r"metric": "The metric of this row, of defective images of that type against all good ones.",
     r"argument": "The argument that alone differs between the runs of a pair.",
     r"value": "Its value.",
-    r"reference": "The value that it is compared with: the smallest.",
+    r"reference": "The value that it is compared with: none where some runs have none, otherwise the smallest.",
     r"pairs": "Pairs of runs that share everything else, the seed too.",
     r"difference": "Mean difference of the criterion to the reference over those pairs.",
     r"difference_sd": "Sample standard deviation of that difference over pairs.",

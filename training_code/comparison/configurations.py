@@ -12,7 +12,8 @@ from training_code import paths
 from training_code.comparison.naming import backbone_name, configuration_name, tell_apart
 from training_code.comparison.scores import Scores, read_scores
 from training_code.comparison.statistics import ALPHA, delong_test, holm
-from training_code.comparison.table import MAIN_METRICS, PROTOCOL, protocol_name
+from training_code.comparison.table import EXPERIMENT, MAIN_METRICS, PROTOCOL, protocol_name
+from training_code.comparison.values import is_missing
 from training_code.errors import unknown
 from training_code.records.record import METRICS
 
@@ -170,19 +171,22 @@ def _protocols(run: pd.DataFrame) -> pd.Series:
 def _names(result: pd.DataFrame, able: pd.DataFrame) -> pd.Series:
     """Return for each configuration a name that no other one of its protocol, detector and backbone has."""
     settings = [name for name in able.columns[: able.columns.get_loc("seed")] if name not in ("status", "dataset")]
-    settings += ["train_batch_size", "eval_batch_size", "weights_sha256"]
+    settings += [*EXPERIMENT, "normalization_mean", "normalization_std", "weights_sha256"]
     rows = [
-        {name: value for name, value in row.items() if value is not None and value == value}
+        {name: value for name, value in row.items() if not is_missing(value)}
         for row in able.set_index("run_id").loc[result["run_id"], settings].to_dict("records")
     ]
     names = pd.Series([_configuration_name(row) for row in rows], result.index)
     for index in result.groupby([*PROTOCOL, "Model", "backbone"], sort=False, dropna=False).groups.values():
         if names[index].duplicated().any():
             names[index] = tell_apart([rows[place] for place in index], names[index].tolist())
+            # Files that an argument names may have changed, and 1 is written as 1.0 is.
+            alike = names[index].duplicated(keep=False)
+            names[index] = names[index].where(~alike, names[index] + ", " + result.loc[index, "configuration_key"])
     return names
 
 
 def _configuration_name(row: dict[str, Any]) -> str:
     if isinstance(row.get("layers"), str):
-        row = row | {"layers": row["layers"].split(", ")}
+        row = row | {"layers": list(filter(None, row["layers"].split(", ")))}
     return configuration_name(row["detector"], row)

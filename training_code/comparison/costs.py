@@ -29,7 +29,7 @@ def speed_and_size(models: pd.DataFrame, criterion: str) -> pd.DataFrame:
             front |= dict(zip(group.index, on_front(group[cost], group[criterion]), strict=True))
         table[name] = pd.Series(front, dtype=object)
     order = ["dataset", "protocol", "hardware", "latency_s"]
-    return table.dropna(axis="columns", how="all").sort_values(order, ignore_index=True) if len(table) else table
+    return table.sort_values(order, ignore_index=True).dropna(axis="columns", how="all") if len(table) else table
 
 
 def on_front(cost: pd.Series, value: pd.Series) -> list[bool | None]:

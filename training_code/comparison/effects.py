@@ -5,8 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from training_code.comparison.table import PROTOCOL
-from training_code.comparison.values import differing, square_table, together
+from training_code.comparison.table import EXPERIMENT, PROTOCOL
+from training_code.comparison.values import NONE, Ranked, is_missing, plain, rank_values
 
 #: Columns of the table that `effects_of_arguments` returns, with the criterion in place of ``criterion``.
 COLUMNS = ("dataset", "Model", "argument", "value", "reference", "pairs", "criterion", "difference", "difference_sd")
@@ -34,50 +34,60 @@ def effects_of_arguments(runs: pd.DataFrame, criterion: str) -> pd.DataFrame:
     pandas.DataFrame
         A row for each dataset, detector, argument and value: the mean of the criterion, and the mean ``difference`` to
         the runs that have the ``reference`` in that place, over ``pairs`` of runs on the same seed that share
-        everything else. The reference, the smallest value, has a row of its own, without a difference.
+        everything else. The reference, no value where some runs have none and the smallest value otherwise, has a row
+        of its own, without a difference.
     """
     rows: list[dict[str, Any]] = []
     if criterion in runs:
         able = runs[(runs["status"] == "ok") & runs["pretrained"] & runs[criterion].notna()]
         for (dataset, _, detector), group in able.groupby(["dataset", "dataset_fingerprint", "detector"]):
-            varied = list(_varied(group))
+            varied = _varied(group)
             for argument in varied:
                 if argument not in _NOT_ARGUMENTS:
                     shown = "image_size" if argument == "image_height" else argument
-                    for row in _effects(square_of(group, argument, varied, criterion)):
+                    square = _square(group, argument, varied, criterion)
+                    for row in _effects(square, varied[argument].distinct):
                         rows.append({"dataset": dataset, "Model": detector, "argument": shown, **row})
     return pd.DataFrame(rows, columns=COLUMNS).rename(columns={"criterion": criterion})
 
 
-def square_of(group: pd.DataFrame, argument: str, varied: list[str], criterion: str) -> pd.DataFrame:
-    """Return the criterion with a row for all that runs share beside ``argument``, a column for each of its values."""
-    others = [name for name in varied if name not in {argument, *_BROUGHT.get(argument, ())}]
-    return square_table(together(group[[*others, "seed"]]), group[argument], group[criterion])
-
-
-def _varied(group: pd.DataFrame) -> Iterator[str]:
-    """Return the columns in which runs of a detector differ and that decide about their numbers."""
+def _varied(group: pd.DataFrame) -> dict[str, Ranked]:
+    """Return the values of the columns in which runs of a detector differ and that decide about their numbers."""
     arguments = group.columns[group.columns.get_loc("pretrained") + 1 : group.columns.get_loc("seed")]
-    more = [*PROTOCOL[2:], "train_batch_size", "eval_batch_size"]
-    more += ["backbone_precision", "channels_last", "backbone_runtime"]
-    for name in dict.fromkeys([*arguments, "backbone", *more]):
-        if differing(group[name]) > 1:
-            yield name
+    names = dict.fromkeys([*arguments, "backbone", *PROTOCOL[2:], *EXPERIMENT])
+    ranked = {name: rank_values(group[name]) for name in names}
+    return {name: values for name, values in ranked.items() if len(values.distinct) > 1}
 
 
-def _effects(square: pd.DataFrame) -> Iterator[dict[str, Any]]:
+def _square(group: pd.DataFrame, argument: str, varied: dict[str, Ranked], criterion: str) -> pd.DataFrame:
+    """Return the criterion with a row for all that runs share beside ``argument``, a column for each of its values.
+
+    Columns are the places of the values in their order.
+    """
+    brought = {argument, *_BROUGHT.get(argument, ())}
+    if argument == "backbone" and group.loc[group["backbone"].notna(), "normalization"].nunique() == 1:
+        brought.add("normalization")  # images for no backbone are not normalized: that comes with it
+    others = [name for name in varied if name not in brought]
+    shared = pd.DataFrame({name: varied[name].places for name in others}, group.index).assign(seed=group["seed"])
+    frame = pd.DataFrame({"value": varied[argument].places, "criterion": group[criterion]}, group.index)
+    frame["shared"] = shared.groupby(list(shared)).ngroup()
+    return frame.pivot_table(index="shared", columns="value", values="criterion")
+
+
+def _effects(square: pd.DataFrame, values: list[Any]) -> Iterator[dict[str, Any]]:
     reference, *others = square.columns
     pairs = {value: square[[reference, value]].dropna() for value in others}
-    in_pairs = square.loc[sorted({place for paired in pairs.values() for place in paired.index}), reference]
-    if in_pairs.empty:
+    together = square.loc[sorted({place for paired in pairs.values() for place in paired.index}), reference]
+    if together.empty:
         return
-    shown = {"reference": reference}
-    yield {"value": reference, **shown, "pairs": len(in_pairs), "criterion": in_pairs.mean()}
+    written = [NONE if is_missing(value) else plain(value) for value in values]
+    shown = {"reference": written[reference]}
+    yield {"value": written[reference], **shown, "pairs": len(together), "criterion": together.mean()}
     for value, paired in pairs.items():
         if len(paired):
             difference = paired[value] - paired[reference]
             yield {
-                "value": value,
+                "value": written[value],
                 **shown,
                 "pairs": len(paired),
                 "criterion": paired[value].mean(),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from training_code.comparison.sheets import Sheet
-from training_code.comparison.values import is_missing, order
+from training_code.comparison.values import is_missing, order_key, write_value
 from training_code.errors import InputError, unknown
 from training_code.files import atomic_path
 
@@ -20,18 +20,18 @@ def _csv(table: pd.DataFrame) -> bytes:
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
-    # A column has one type there: what mixes text, numbers and booleans is text.
-    columns = {}
-    for name in table:
-        values = [None if is_missing(value) else value for value in table[name]]
-        kinds = {order(value)[0] for value in values if value is not None}
-        if len(kinds) > 1 or any(isinstance(value, str) for value in values):
-            values = [None if value is None else str(value) for value in values]
-        columns[name] = values
-    table = pd.DataFrame(columns)
+    columns = {name: _of_one_type(table[name]) for name in table if table[name].dtype == object}
+    table = table.assign(**columns)
     content = io.BytesIO()
     table.to_parquet(content, index=False)
     return content.getvalue()
+
+
+def _of_one_type(column: pd.Series) -> pd.Series:
+    """Return a column with values of one type, as Parquet has them: what mixes numbers, booleans and text is text."""
+    mixed = len({order_key(value)[0] for value in column if not is_missing(value)}) > 1
+    values = [None if is_missing(value) else write_value(value) if mixed else value for value in column]
+    return pd.Series(values, column.index, dtype=object)
 
 
 def _markdown(table: pd.DataFrame) -> bytes:
@@ -81,8 +81,6 @@ def write_export(content: bytes, path: Path) -> None:
 
 
 def _text(value: object) -> str:
-    if is_missing(value):
-        return ""
-    if isinstance(value, float):
+    if isinstance(value, float) and not is_missing(value):
         return f"{value:.{DIGITS}f}"
-    return str(value)
+    return write_value(value, missing="")

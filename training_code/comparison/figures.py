@@ -18,7 +18,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from training_code.comparison.scores import Scores
 from training_code.comparison.statistics import OverDatasets
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL
-from training_code.comparison.values import differing, square_table
+from training_code.comparison.values import rank_values, write_value
 
 PALETTE = "colorblind"
 #: Datasets and protocols, or heat maps, that a picture shows at most.
@@ -36,7 +36,7 @@ def draw_main_metrics(table: pd.DataFrame) -> Figure:
     good = table[table["status"] == "ok"]
     metrics = [metric for metric in MAIN_METRICS if metric in good and good[metric].notna().any()]
     datasets = sorted(good["dataset"].unique())[:MOST]
-    good = good[good["dataset"].isin(datasets)].assign(backbone=good["backbone"].fillna("none"))
+    good = good[good["dataset"].isin(datasets)].assign(backbone=lambda runs: runs["backbone"].map(write_value))
     rows, columns = max(len(datasets), 1), max(len(metrics), 1)
     figure = _figure(3.6 * columns, 0.9 + 0.45 * good["backbone"].nunique() * rows + 1.1 * rows)
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -248,19 +248,26 @@ def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.Dat
     arguments = able.columns[able.columns.get_loc("pretrained") + 1 : able.columns.get_loc("seed")]
     names = [
         name
-        for name in [*arguments, "backbone"]
+        for name in ["backbone", *arguments]
         if name not in ("normalization_mean", "normalization_std", "image_width")
     ]
     for (dataset, _, detector), group in able.groupby(["dataset", "dataset_fingerprint", "detector"]):
-        counts = {name: differing(group[name]) for name in dict.fromkeys(names)}
-        varied = sorted((name for name in counts if counts[name] > 1), key=lambda name: -counts[name])[:2]
+        ranked = {name: rank_values(group[name]) for name in dict.fromkeys([*names, "seed"])}
+        counts = {name: len(ranked[name].distinct) for name in dict.fromkeys(names)}
+        varied = sorted((name for name in counts if counts[name] > 1), key=lambda name: -counts[name])
         if not varied:
             continue
         first, *others = varied
-        second = others[0] if others else "seed"
-        square = square_table(group[second], group[first], group[criterion])
-        if square.size > 1:
-            yield f"{detector} on {dataset}: {criterion}", square.iloc[:20, :20]
+        # What follows from the first one, layers from a backbone for instance, tells nothing beside it.
+        pairs = {name: set(zip(ranked[first].places, ranked[name].places, strict=True)) for name in others}
+        second = next((name for name in others if len(pairs[name]) > counts[first]), "seed")
+        places = {name: ranked[name].places for name in (first, second)}
+        square = pd.DataFrame({**places, criterion: group[criterion].to_numpy()})
+        square = square.pivot_table(index=second, columns=first, values=criterion)
+        for axis, name in ((0, second), (1, first)):
+            labels = [write_value(ranked[name].distinct[place]) for place in square.axes[axis]]
+            square = square.set_axis(pd.Index(labels, name=name), axis=axis)
+        yield f"{detector} on {dataset}: {criterion}", square.iloc[:20, :20]
 
 
 def _heat_map(axis: Axes, square: pd.DataFrame, digits: str, title: str, **limits: Any) -> None:

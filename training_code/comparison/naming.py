@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from training_code.comparison.values import is_missing, order_key, write_value
 from training_code.detectors.registry import DETECTORS
 
 # Beginnings of timm's names, the longer ones first, and how they are written.
@@ -48,25 +49,25 @@ def configuration_name(detector: str, arguments: Mapping[str, Any]) -> str:
     """Return what a configuration is told by, without its backbone: ``2 layers, 0.1 sampling, 5 neighbors``."""
     spec = DETECTORS.get(detector)
     told = spec.told_by if spec else [name for name in _WORDS if name in arguments]
-    return ", ".join(_words(name, arguments[name]) for name in told if arguments.get(name) is not None)
+    return ", ".join(_words(name, arguments[name]) for name in told if not is_missing(arguments.get(name)))
 
 
 def tell_apart(settings: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """Return names of which no two are equal: those that are get the settings in which they differ."""
+    """Return names in which those that are equal get the settings in which they differ."""
     alike: dict[str, list[int]] = defaultdict(list)
     for number, name in enumerate(names):
         alike[name].append(number)
     told = list(names)
     for name, numbers in alike.items():
         keys = dict.fromkeys(key for number in numbers for key in settings[number])
-        differing = [key for key in keys if len({repr(settings[number].get(key)) for number in numbers}) > 1]
+        differing = [key for key in keys if len({order_key(settings[number].get(key)) for number in numbers}) > 1]
         for number in numbers:
-            given = [f"{key}={settings[number].get(key)}" for key in differing]
+            given = [f"{key}={write_value(settings[number].get(key))}" for key in differing]
             told[number] = ", ".join(filter(None, [name, *given]))
     return told
 
 
 def _words(name: str, value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return f"{len(value)} layer{'' if len(value) == 1 else 's'}" if name == "layers" else ", ".join(map(str, value))
-    return _WORDS.get(name, f"{name} {{}}").format(f"{value:g}" if isinstance(value, float) else value)
+    if name == "layers" and isinstance(value, list | tuple):
+        return f"{len(value)} layer{'' if len(value) == 1 else 's'}"
+    return _WORDS.get(name, f"{name} {{}}").format(write_value(value))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from training_code.comparison.values import is_number
 from training_code.detectors.registry import DETECTORS
 from training_code.records.record import Record
 
@@ -11,7 +12,7 @@ def reduced_settings(record: Record) -> str:
     return ", ".join(
         f"{name} {record.arguments[name]:g} of {full:g}"
         for name, full in _paper(record.detector).items()
-        if record.arguments.get(name) is not None and record.arguments[name] < full
+        if is_number(record.arguments.get(name)) and record.arguments[name] < full
     )
 
 

@@ -14,6 +14,7 @@ from training_code.comparison.configurations import CRITERION, HIDDEN, TESTED, b
 from training_code.comparison.costs import speed_and_size
 from training_code.comparison.effects import effects_of_arguments
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL
+from training_code.comparison.values import NONE, is_missing, write_value
 from training_code.errors import unknown
 
 BEST, ALL, FAILED, EXAMPLES, SPEED = "Best models", "All runs", "Failed", "Examples", "Speed and size"
@@ -21,7 +22,6 @@ BEST, ALL, FAILED, EXAMPLES, SPEED = "Best models", "All runs", "Failed", "Examp
 MOST_IN_BLOCK = 40
 # A sheet's name may have so many characters, and none of these.
 _LONGEST_NAME, _NOT_IN_NAMES = 31, re.compile(r"[\[\]:*?/\\]")
-_NO_BACKBONE = "none"
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def summary(comparison: Comparison) -> pd.DataFrame:
         deviations = best.get(f"{name}_sd", pd.Series(np.nan, index=best.index))
         table[name] = [_with_deviation(*pair) for pair in zip(best[name], deviations, strict=True)]
     for name in ("dataset", "backbone", "configuration", "seeds"):
-        table[name] = best[name].fillna("")
+        table[name] = [write_value(value, missing="") for value in best[name]]
     table["level"] = [_level(*pair) for pair in zip(best["level_with_best"], best["p_against_best"], strict=True)]
     table["ms an image"] = ["" if pd.isna(seconds) else f"{1000 * seconds:.0f}" for seconds in best["latency_s"]]
     table["protocol"] = best["protocol"]
@@ -115,7 +115,7 @@ def summary(comparison: Comparison) -> pd.DataFrame:
 
 
 def _level(level: bool | None, p_value: float) -> str:
-    if level is None or level != level:
+    if is_missing(level):
         return ""
     return "the best" if pd.isna(p_value) else "yes" if level else "no"
 
@@ -210,7 +210,7 @@ def _pivot(name: str, models: pd.DataFrame, index: list[str], column: str, crite
     if models.empty:
         return Sheet(name, pd.DataFrame(columns=index))
     models = models.assign(
-        backbone=models["backbone"].replace("", _NO_BACKBONE), data=models["dataset"] + ", " + models["protocol"]
+        backbone=models["backbone"].replace("", NONE), data=models["dataset"] + ", " + models["protocol"]
     )
     best = models.pivot_table(index=index, columns=column, values=criterion, aggfunc="max")
     return Sheet(name, best.reset_index().rename_axis(columns=None), scales=tuple(best.columns), criterion=criterion)

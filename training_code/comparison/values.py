@@ -1,82 +1,83 @@
-"""Values of arguments and settings as tables compare them: of any type, mixed in a column, or missing.
+"""Values of settings, of any type or missing: the one way to tell them apart, to order them and to write them.
 
-pandas joins, groups, sorts and pivots values of one type. A column of arguments holds whole numbers beside fractions,
-text beside booleans, and nothing where a detector lacks the argument or was run without it, which is a value as any
-other.
+A setting may be missing in some runs, text in others and a number in more. pandas leaves missing values out of groups
+and pivots, keeps them missing in ``astype(str)``, takes True for 1, and cannot sort text beside numbers.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-#: How a value that is missing is shown.
-MISSING = "none"
-_NUMBERS = 2  # their place in the order of kinds
+#: How a missing value is written where a blank would not be understood.
+NONE = "none"
+# Kinds of values in their order.
+_MISSING, _BOOLEAN, _NUMBER, _TEXT, _LIST, _OTHER = range(6)
 
 
 def is_missing(value: Any) -> bool:
-    """Return whether a value is None, NaN or pandas' NA."""
-    return value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value))
+    """Return whether a value is missing: None, NaN, NaT or pandas' NA."""
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
 
 
-def key(value: Any) -> str:
-    """Return text that is equal for equal values alone: 1 and 1.0 are equal, 1 and True and "1" are not."""
-    value = plain(value)
-    return MISSING if is_missing(value) else repr(value)
+def is_number(value: Any) -> bool:
+    """Return whether a value is a number; booleans are none, and neither is what is missing."""
+    return not isinstance(value, bool) and isinstance(value, Real) and not is_missing(value)
 
 
-def order(value: Any) -> tuple[int, Any]:
-    """Return what values of any types are sorted by: missing ones, booleans, numbers, the rest as text."""
+def order_key(value: Any) -> tuple[int, Any]:
+    """Return what values of all types are told apart and sorted by.
+
+    Missing values come first, then False and True, numbers, text, and lists by their members. Numbers are equal by
+    their value whatever their type, but no boolean is a number.
+    """
     if is_missing(value):
-        return 0, 0
-    if isinstance(value, bool):
-        return 1, value
-    return (_NUMBERS, value) if isinstance(value, int | float) else (_NUMBERS + 1, str(value))
+        return _MISSING, ()
+    if isinstance(value, bool | np.bool_):
+        return _BOOLEAN, bool(value)
+    if is_number(value):
+        return _NUMBER, plain(value)
+    if isinstance(value, str):
+        return _TEXT, value
+    if isinstance(value, list | tuple):
+        return _LIST, tuple(order_key(member) for member in value)
+    return _OTHER, repr(value)
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The distinct values of a setting in their order, and for each of its values the place among them."""
+
+    distinct: list[Any]
+    places: list[int]
+
+
+def rank_values(values: Iterable[Any]) -> Ranked:
+    """Return values in the order of `order_key`; of equal ones the first stands for all."""
+    values = list(values)
+    keys = [order_key(value) for value in values]
+    distinct = dict(zip(reversed(keys), reversed(values), strict=True))
+    places = {key: place for place, key in enumerate(sorted(distinct))}
+    return Ranked([distinct[key] for key in places], [places[key] for key in keys])
 
 
 def plain(value: Any) -> Any:
-    """Return a value of Python in place of numpy's, and a whole number as one: pandas makes fractions of them."""
-    value = value.item() if hasattr(value, "item") else value
+    """Return a value as Python has it, None for a missing one, and a whole number as one.
+
+    Tables make fractions of whole numbers where some are missing.
+    """
+    if is_missing(value):
+        return None
+    value = value.item() if isinstance(value, np.generic) else value
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def differing(values: pd.Series) -> int:
-    """Return how many different values there are; missing ones count as one."""
-    return values.map(key, na_action=None).nunique()
-
-
-def together(table: pd.DataFrame) -> pd.Series:
-    """Return for each row text that is equal for rows with equal values alone."""
-    rows = table.astype(object).itertuples(index=False)
-    return pd.Series(["|".join(map(key, row)) for row in rows], table.index, dtype=object)
-
-
-def square_table(rows: pd.Series, columns: pd.Series, values: pd.Series) -> pd.DataFrame:
-    """Return the mean of ``values`` with a row for each value of ``rows`` and a column for each one of ``columns``.
-
-    Both are in order, under their `labels`. What is missing among ``values`` takes no part.
-    """
-    frame = pd.DataFrame({"row": rows.map(key), "column": columns.map(key), "value": values.astype(float)})
-    means = frame.pivot_table(index="row", columns="column", values="value")
-    for axis, given in ((0, rows), (1, columns)):
-        found = {key(value): value for value in given}
-        keys = sorted(means.axes[axis], key=lambda name: order(found[name]))
-        shown = labels([found[name] for name in keys])
-        means = means.reindex(keys, axis=axis).set_axis(pd.Index(shown, dtype=object, name=given.name), axis=axis)
-    return means
-
-
-def labels(values: Sequence[Any]) -> list[int | float | str]:
-    """Return different values as tables name them: numbers as they are, the rest as text, no two alike.
-
-    Booleans are text since pandas takes a list of them for a choice of rows.
-    """
-    shown = [value if order(value)[0] == _NUMBERS else text(value) for value in map(plain, values)]
-    return [key(value) if shown.count(label) > 1 else label for value, label in zip(values, shown, strict=True)]
-
-
-def text(value: Any) -> str:
-    """Return a value as people read it."""
-    return MISSING if is_missing(value) else str(plain(value))
+def write_value(value: Any, missing: str = NONE) -> str:
+    """Return a value as people read it, numbers with all their digits, the members of a list joined."""
+    value = plain(value)
+    if value is None:
+        return missing
+    return ", ".join(write_value(member) for member in value) if isinstance(value, list | tuple) else str(value)

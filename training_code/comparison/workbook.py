@@ -30,6 +30,7 @@ from training_code.comparison.columns import help_for
 from training_code.comparison.keeping import AUTHOR, KEPT, Additions, take_additions
 from training_code.comparison.sheets import Sheet
 from training_code.comparison.table import LINKS, MAIN_METRICS
+from training_code.comparison.values import is_missing
 from training_code.errors import InputError
 from training_code.evaluation.examples import OVERVIEW
 from training_code.files import atomic_path
@@ -104,7 +105,7 @@ def _draw_table(worksheet: Worksheet, sheet: Sheet, additions: Additions, beside
         values = table.iloc[:, column - 1]
         kind = sheet.criterion if name in sheet.scales else name  # which decides how numbers are written
         for row, value in enumerate(values, 2):
-            if value is None or value != value or value is pd.NaT:  # missing: only that differs from itself
+            if is_missing(value):
                 continue
             cell = worksheet.cell(row, column)
             _set(cell, kind, value)
@@ -209,7 +210,7 @@ def _draw_blocks(worksheet: Worksheet, sheet: Sheet) -> None:
                 worksheet.cell(row, 1, metric)
                 values = block[metric] if metric in block else pd.Series(dtype=float)
                 for column, (value, level) in enumerate(zip(values, block["level_with_best"], strict=False), 2):
-                    if value != value:
+                    if is_missing(value):
                         continue
                     cell = worksheet.cell(row, column)
                     _set(cell, metric, value)
@@ -255,7 +256,7 @@ def _thumbnail(examples: str | None) -> Picture | None:
 
 
 def _set(cell: Cell, name: str, value: Any) -> None:
-    if value is None or value != value:
+    if is_missing(value):
         return
     if isinstance(value, bool) or type(value).__name__ == "bool":  # numpy's, too
         cell.value = bool(value)
@@ -288,7 +289,7 @@ def _number_format(name: str, value: Any) -> str:
 
 
 def _shown(name: str, value: Any) -> str:
-    if value is None or value != value:
+    if is_missing(value):
         return ""
     if isinstance(value, float):
         return f"{value:.3f}" if _number_format(name, value) != "General" else f"{value:g}"
