@@ -24,7 +24,7 @@ from lightning.pytorch import seed_everything
 
 from training_code import paths
 from training_code.backbones.layers import map_sizes
-from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Recipe
+from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Backbone, Recipe
 from training_code.backbones.weights import Weights, find_weights, load_backbone, random_weights
 from training_code.cache import TensorCache
 from training_code.data.datamodule import SampleDataModule, split_validation
@@ -237,9 +237,7 @@ class Experiment:
             dataset_fingerprint=self.dataset.fingerprint,
             weights_sha256=weights.sha256 if weights else None,
             files_sha256=entry.files(values),
-            backbone_precision=self.backbone_precision,
-            channels_last=self.channels_last,
-            backbone_runtime=self.backbone_runtime,
+            **self._backbone_options(backbone),
         )
         return PreparedRun(configuration, weights, identity)
 
@@ -289,6 +287,13 @@ class Experiment:
                 "backbone, which leaves them as they are where there is no backbone"
             )
         entry.check(arguments, self.image_size, images)
+
+    def _backbone_options(self, backbone: Backbone | None) -> dict[str, Any]:
+        """Return how the backbone computes; without one the defaults, so that what does nothing makes no other run."""
+        if backbone is None:
+            return {"backbone_precision": "float32", "channels_last": False, "backbone_runtime": "auto"}
+        names = ("backbone_precision", "channels_last", "backbone_runtime")
+        return {name: getattr(self, name) for name in names}
 
     def _note(self, run: Run | SkippedRun) -> Run | SkippedRun:
         self.runs.append(run)

@@ -266,7 +266,7 @@ class _Silent:
 
 def _template(sweep: Any, planner: Any, results: str | None) -> Any:
     """Return the job whose arguments are varied: a sweep file for a search selects exactly one."""
-    jobs = [job for entry in sweep.entries for job in planner.jobs_of(entry, sweep.path, results)]
+    jobs = list(planner.jobs_of(sweep, results))
     if len(jobs) != 1:
         raise InputError(
             f"{sweep.path} selects {len(jobs)} configurations; a search varies the arguments of exactly one: narrow "

@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> int:
 
     # These bring anomalib and torch.
     from training_code.sweep.estimate import Estimates
-    from training_code.sweep.plan import Planner, make_plan
+    from training_code.sweep.plan import Planner, left_out, make_plan
     from training_code.sweep.pools import make_pool
     from training_code.sweep.progress import GOOD, Progress, sweep_name
     from training_code.sweep.schedule import Rules, Scheduler
@@ -84,6 +84,8 @@ def main(arguments: list[str]) -> int:
 
     planner = Planner(options.rerun_stale)
     jobs = make_plan(sweep, planner, options.results)
+    for sentence in left_out(sweep):
+        print(sentence)
     estimates = Estimates(planner.all_records())
     if options.dry_run:
         _print_plan(jobs, estimates)

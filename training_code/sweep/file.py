@@ -24,6 +24,8 @@ class Entry:
     ----------
     parameters
         Of the notebook; a list stands for each of its members.
+    shared
+        Names of those that the file sets for all of its notebooks: one that a notebook does not have is left out there.
     select, exclude
         Arguments of the configurations with the values, or lists of them, to take or to leave out.
     vary
@@ -35,6 +37,7 @@ class Entry:
     select: dict[str, Any]
     exclude: dict[str, Any]
     vary: dict[str, Any]
+    shared: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def read_sweep(path: Path, _including: tuple[Path, ...] = ()) -> Sweep:
     shared = _mapping(path, "parameters", content.get("parameters") or {})
     search = content.get("search")
     entries = [
-        replace(entry, parameters=entry.parameters | shared)
+        replace(entry, parameters=entry.parameters | shared, shared=entry.shared + _added(shared, entry.parameters))
         for included in _included(path, content.get("include"), _including)
         for entry in included.entries
     ]
@@ -130,7 +133,12 @@ def _entry(path: Path, entry: Any, shared: Mapping[str, Any]) -> Entry:
     if not isinstance(entry.get("notebook"), str):
         raise InputError(f"{path}: every entry of notebooks needs a key notebook with the notebook's name")
     parameters, *others = (_mapping(path, key, entry.get(key) or {}) for key in ENTRY_KEYS[1:])
-    return Entry(entry["notebook"], {**shared, **parameters}, *others)
+    return Entry(entry["notebook"], {**shared, **parameters}, *others, _added(shared, parameters))
+
+
+def _added(shared: Mapping[str, Any], parameters: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the parameters of the file that an entry does not have itself."""
+    return tuple(name for name in shared if name not in parameters)
 
 
 def _resources(path: Path, content: Any) -> Resources:

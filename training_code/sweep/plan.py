@@ -80,10 +80,31 @@ def make_plan(sweep: Sweep, planner: "Planner", results: str | None = None) -> l
         Folder for the runs, in place of the notebooks' own.
     """
     jobs: dict[str, Job] = {}
-    for entry in sweep.entries:
-        for job in planner.jobs_of(entry, sweep.path, results):
-            jobs.setdefault(job.key, job)
+    for job in planner.jobs_of(sweep, results):
+        jobs.setdefault(job.key, job)
     return in_order(jobs.values())
+
+
+def left_out(sweep: Sweep) -> list[str]:
+    """Return a sentence for each parameter of the whole file that some of its notebooks do not have.
+
+    Raises
+    ------
+    InputError
+        If none of them has it.
+    """
+    without: dict[str, list[str]] = {}
+    known: dict[str, None] = {}  # in order
+    for entry in sweep.entries:
+        notebook = read_notebook(notebook_path(entry.notebook))
+        known |= dict.fromkeys(notebook.parameters)
+        for name in entry.shared:
+            if name not in notebook.parameters and notebook.name not in without.setdefault(name, []):
+                without[name].append(notebook.name)
+    for name in without:
+        if name not in known:
+            raise unknown(f"parameter in {sweep.path}", name, known)
+    return [f"{name} is no parameter of {choices(names)} and left out there" for name, names in without.items()]
 
 
 class Planner:
@@ -101,13 +122,18 @@ class Planner:
         self._records: dict[Path, dict[str, Record]] = {}
         self._alike: dict[Path, dict[str, Record]] = {}
 
-    def jobs_of(self, entry: Entry, path: Path, results: str | None = None) -> Iterator[Job]:
-        """Return the jobs of an entry of the sweep file ``path``."""
+    def jobs_of(self, sweep: Sweep, results: str | None = None) -> Iterator[Job]:
+        """Return the jobs of a sweep, entry after entry; a configuration that is selected twice comes twice."""
+        left_out(sweep)
+        for entry in sweep.entries:
+            yield from self._jobs_of_entry(entry, sweep.path, results)
+
+    def _jobs_of_entry(self, entry: Entry, path: Path, results: str | None) -> Iterator[Job]:
         notebook = read_notebook(notebook_path(entry.notebook))
-        given = {**entry.parameters} if results is None else {**entry.parameters, "results": results}
-        for name in given:
-            if name not in notebook.parameters:
-                raise unknown(f"parameter of {notebook.path.name}", name, notebook.parameters)
+        given = entry.parameters if results is None else {**entry.parameters, "results": results}
+        if strange := [name for name in given if name not in notebook.parameters and name not in entry.shared]:
+            raise unknown(f"parameter of {notebook.path.name}", strange[0], notebook.parameters)
+        given = {name: value for name, value in given.items() if name in notebook.parameters}
         cells = _select(notebook, entry.select, path)
         excluded = found = 0
         for parameters in products(given):

@@ -20,7 +20,13 @@ def test_a_sweep_includes_others_and_its_parameters_count_more(write):
     write("middle.yaml", include="base.yaml", notebooks=[], parameters={"seed": 2})
     sweep = read_sweep(write(include=["middle.yaml"], parameters={"image_size": 128}, timeout=5))
     assert [entry.parameters for entry in sweep.entries] == [{"seed": 2, "image_size": 128}, {"image_size": 128}]
-    assert sweep.timeout == 5
+    assert set(sweep.entries[0].shared) == {"seed", "image_size"} and sweep.timeout == 5
+
+
+def test_parameters_of_an_entry_count_more_than_those_of_the_file(write):
+    entry = {"notebook": "10_train_padim", "parameters": {"seed": 3}}
+    (entry,) = read_sweep(write(parameters={"seed": 1, "image_size": 64}, notebooks=[entry])).entries
+    assert entry.parameters == {"seed": 3, "image_size": 64} and entry.shared == ("image_size",)
 
 
 def test_files_that_include_each_other_are_refused(write):

@@ -10,7 +10,7 @@ from training_code.errors import InputError
 from training_code.records.environment import describe_environment
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import read_sweep
-from training_code.sweep.plan import Planner, make_plan, with_half_the_batch
+from training_code.sweep.plan import Planner, left_out, make_plan, with_half_the_batch
 from training_code.sweep.schedule import cheapest_first
 
 GOOD = str(paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb")
@@ -44,6 +44,22 @@ def test_lists_of_parameters_and_variations_multiply(plan):
     assert len({job.name for job in jobs}) == 3
 
 
+def test_a_parameter_of_the_whole_file_is_left_out_where_a_notebook_does_not_have_it(tmp_path, tiny_dataset):
+    path = tmp_path / "sweep.yaml"
+    shared = {"dataset": str(tiny_dataset), "train_batch_size": [4, 8], "backbone_precision": "bfloat16"}
+    names = ["12_train_cflow", "13_train_dsr", "14_train_draem"]
+    path.write_text(yaml.safe_dump({"parameters": shared, "notebooks": [{"notebook": name} for name in names]}))
+    sweep = read_sweep(path)
+    jobs = [job for job in make_plan(sweep, Planner(), str(tmp_path / "results")) if job.prepared]
+    found = [(job.cell.detector, job.prepared.identity.train_batch_size) for job in jobs]
+    assert sorted(found) == [("Cflow", 4), ("Cflow", 8), ("Draem", 8), ("Draem", 8), ("Dsr", 8), ("Dsr", 8)]
+    assert {job.cell.detector for job in jobs if "train_batch_size" in job.parameters} == {"Cflow"}
+    assert left_out(sweep) == [
+        "train_batch_size is no parameter of 13_train_dsr, 14_train_draem and left out there",
+        "backbone_precision is no parameter of 14_train_draem and left out there",
+    ]
+
+
 def test_a_run_that_is_selected_twice_is_one_job(plan):
     jobs = plan({"select": {"backbone": "efficientnet_lite0"}, "vary": {"n_features": [5]}})
     assert len(jobs) == 1
@@ -66,6 +82,7 @@ def test_a_list_argument_is_selected_as_a_whole(plan):
         ({"selct": {}}, {}, r"unknown key .* 'selct' \(did you mean 'select'\?\); valid: notebook, parameters"),
         ({"notebook": "99_train"}, {}, "there is no notebook .*99_train.ipynb; valid: .*10_train_padim"),
         ({"parameters": {"sed": 1}}, {}, "unknown parameter of good.ipynb 'sed'.*did you mean 'seed'"),
+        ({}, {"parameters": {"sed": 1}}, "unknown parameter in .*sweep.yaml 'sed'.*did you mean 'seed'"),
         ({"select": {"backbone": "resnet81"}}, {}, "backbone: .*resnet81.* matches no cell.*did you mean .resnet18"),
         ({"select": {"num_neighbors": 3}}, {}, "unknown argument to select in good.ipynb 'num_neighbors'"),
         ({"vary": {"n_feature": [3]}}, {}, "good.ipynb, cell 6: unknown argument of Padim 'n_feature'"),

@@ -1,0 +1,300 @@
+"""Every name in the parameters cell of every notebook changes something: a knob that does nothing is a fault.
+
+A training notebook is followed up to the call that hands detector and images to anomalib's engine; the other notebooks
+run up to the cell that shows the effect. Nothing is trained.
+"""
+
+import ast
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+from helpers.data import make_mvtec
+from helpers.results import make_run
+from torch import nn
+
+from inference_code import predictor
+from training_code import experiment as pipeline
+from training_code import paths, training
+from training_code.detectors.build import feature_extractor
+from training_code.errors import InputError
+from training_code.experiment import Experiment
+from training_code.files import sha256
+from training_code.records.record import RECORD
+from training_code.sweep.notebook import PARAMETERS_TAG, TrainingNotebook, read_notebook
+
+NOTEBOOKS = {path.stem: path for path in sorted(paths.NOTEBOOKS.glob("*.ipynb"))}
+EMBEDDED = (None, "efficientnet_lite0")
+
+IDENTITY, FOLDER, WORKERS, LOGS, SHARED = "identity", "folder", "workers", "logs", "shared features"
+#: Of the training notebooks, by name: a value that is not the default, and what it changes.
+TRAINING = {
+    "dataset": ("{other}", IDENTITY),
+    "image_size": (96, IDENTITY),
+    "seed": (7, IDENTITY),
+    "normalization": ("imagenet", IDENTITY),
+    "backbone_precision": ("bfloat16", IDENTITY),
+    "channels_last": (True, IDENTITY),
+    "backbone_runtime": ("torch", IDENTITY),
+    "feature_store": ("off", SHARED),
+    "validation_split": (0.3, IDENTITY),
+    "train_batch_size": (4, IDENTITY),
+    "eval_batch_size": (4, IDENTITY),
+    "num_workers": (1, WORKERS),
+    "tensorboard": ("off", LOGS),
+    "results": ("{elsewhere}", FOLDER),
+    "width": (0.5, IDENTITY),
+    "embedding_dim": (16, IDENTITY),
+    "num_embeddings": (64, IDENTITY),
+    "codebook_epochs": (2, IDENTITY),
+    "latent_dim": (8, IDENTITY),
+    "crop_size": (64, IDENTITY),
+    "stride": (16, IDENTITY),
+    "loss": ("mse", IDENTITY),
+    "grayscale": (False, IDENTITY),
+    "num_crops": (24, IDENTITY),
+    "square_size": (4, IDENTITY),
+    "num_squares": (3, IDENTITY),
+    "batch_size": (4, IDENTITY),
+    "lr": (5e-4, IDENTITY),
+    "max_epochs": (3, IDENTITY),
+}
+
+IMAGES, FILES, RUN, BATCHES, OVERLAYS = "images", "files", "run", "batches", "overlays"
+RUNS, BEST, WORKBOOK = "runs", "best configurations", "workbook"
+#: Of the other notebooks.
+OTHERS = {
+    "00_dataset_check": {"dataset": ("{other}", IMAGES)},
+    "20_inference": {
+        "run": ("padim-other", RUN),
+        "source": ("{other}/test/good", FILES),
+        "results": ("{elsewhere}", RUN),
+        "dataset": ("boards", RUN),
+        "criterion": ("pixel_AUROC", RUN),
+        "batch_size": (3, BATCHES),
+        "shown": (2, OVERLAYS),
+    },
+    "30_results": {
+        "results": ("{elsewhere}", RUNS),
+        "workbook": ("{tmp}/other.xlsx", WORKBOOK),
+        "criterion": ("pixel_AUROC", BEST),
+        "datasets": (["boards"], RUNS),
+        "seeds": ([1], RUNS),
+    },
+}
+#: What they are given in any case, in place of what lies in the repository.
+ELSEWHERE = {
+    "00_dataset_check": {"dataset": "{dataset}"},
+    "20_inference": {"source": "{dataset}/test", "results": "{tmp}/results"},
+    "30_results": {"workbook": "{tmp}/workbook.xlsx", "results": "{tmp}/results"},
+}
+
+
+def _parameters(name: str) -> dict[str, Any]:
+    """Return the names in the parameters cell of a notebook with their defaults."""
+    cells = nbformat.read(NOTEBOOKS[name], as_version=4).cells
+    (source,) = (cell.source for cell in cells if PARAMETERS_TAG in cell.metadata.get("tags", []))
+    found: dict[str, Any] = {}
+    exec(source, found)
+    return {name: value for name, value in found.items() if not name.startswith("__")}
+
+
+EVERY = [(name, parameter) for name in NOTEBOOKS for parameter in _parameters(name)]
+
+
+@dataclass
+class Given:
+    """Folders that the tests share, and what was already seen of notebooks with their defaults."""
+
+    tmp: Path
+    dataset: Path
+    seen: dict[Any, Any] = field(default_factory=dict)
+
+    def fill(self, value: Any) -> Any:
+        """Return ``value`` with the names of folders filled in."""
+        tmp = self.tmp
+        folders = {"tmp": tmp, "dataset": self.dataset, "other": tmp / "other", "elsewhere": tmp / "elsewhere"}
+        return value.format(**folders) if isinstance(value, str) else value
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory, tiny_dataset) -> Given:
+    """A second dataset of other images, and two folders of runs."""
+    tmp = tmp_path_factory.mktemp("given")
+    make_mvtec(tmp / "other", train=10, good=2)
+    checkpoint = tmp / "model.ckpt"
+    torch.save({"state_dict": {}}, checkpoint)
+    common = {"weights": {}, "checkpoint": {"sha256": sha256(checkpoint), "bytes": checkpoint.stat().st_size}}
+    for folder, run, features, seed, dataset, image, pixel in (
+        ("results", "padim-best", 20, 0, "textures", 0.9, 0.6),
+        ("results", "padim-again", 20, 1, "textures", 0.8, 0.6),
+        ("results", "padim-other", 10, 0, "textures", 0.7, 0.7),
+        ("results", "padim-boards", 20, 0, "boards", 0.6, 0.5),
+        ("elsewhere", "padim-elsewhere", 20, 0, "textures", 0.9, 0.6),
+    ):
+        arguments = {"backbone": "resnet18", "layers": ["layer1"], "n_features": features}
+        metrics = {"image_AUROC": image, "image_F1Score": 0.5, "pixel_AUROC": pixel, "pixel_F1Score": 0.5}
+        make_run(tmp / folder, run, seed=seed, dataset=dataset, arguments=arguments, metrics=metrics, **common)
+        shutil.copy(checkpoint, tmp / folder / "runs" / run)
+    return Given(tmp, tiny_dataset)
+
+
+@pytest.mark.parametrize(("name", "parameter"), EVERY, ids=[f"{name}-{parameter}" for name, parameter in EVERY])
+def test_a_parameter_changes_the_run_or_what_is_shown(name, parameter, given, monkeypatch):
+    table = OTHERS.get(name, TRAINING)
+    if parameter not in table:
+        pytest.fail(f"{parameter} of {name}: say what it changes, in the table of {Path(__file__).name}")
+    other, what = table[parameter]
+    other = given.fill(other)
+    assert other != _parameters(name)[parameter]
+    look = _look_at_training if table is TRAINING else _look_at_other
+    key = (name, what)
+    if key not in given.seen:
+        given.seen[key] = look(name, {}, what, given, monkeypatch)
+    before, after = given.seen[key], look(name, {parameter: other}, what, given, monkeypatch)
+    changed = any(before[shown] != after[shown] for shown in after)
+    assert changed, f"{parameter}={other!r} changes nothing of {name}: {what} stays {before}"
+
+
+def test_how_a_backbone_computes_makes_no_other_run_of_a_detector_without_one(given):
+    options = {"backbone_precision": "bfloat16", "channels_last": True, "backbone_runtime": "torch"}
+    first, second = (Experiment(given.dataset, image_size=128, **more) for more in ({}, options))
+    for detector, arguments in (("Draem", {}), ("Autoencoder", {"crop_size": 32, "stride": 32})):
+        assert first.prepare(detector, arguments).run_id == second.prepare(detector, arguments).run_id
+
+
+# Training notebooks
+
+
+class _HandedOverError(Exception):
+    """Ends a run where its training would begin, with what anomalib's engine was given."""
+
+
+class _Engine:
+    """Stands for anomalib's engine, and trains nothing."""
+
+    def __init__(self, logger: Any, **_: Any) -> None:
+        self.logger = logger
+
+    def fit(self, detector: nn.Module, loader: Any, validation: Any = None, **_: Any) -> None:
+        raise _HandedOverError(SimpleNamespace(logger=self.logger, detector=detector, loader=loader))
+
+
+def _look_at_training(name: str, changed: dict, what: str, given: Given, monkeypatch: pytest.MonkeyPatch) -> dict:
+    """Return by configuration that can run here what a parameter is said to change."""
+    notebook = read_notebook(NOTEBOOKS[name])
+    common = {"dataset": str(given.dataset), "results": str(given.tmp / "trained")}
+    parameters = notebook.parameters | common | changed
+    experiment = Experiment(**notebook.evaluate(notebook.experiment, parameters))
+    found: dict[int, object] = {}
+    for index, (detector, arguments) in enumerate(_configurations(notebook, parameters, alike=what != IDENTITY)):
+        try:
+            run_id = experiment.prepare(detector, arguments).run_id
+        except InputError:  # says enough itself; of the others one has to change
+            continue
+        if what == IDENTITY:
+            found[index] = run_id
+            continue
+        handed = _start(experiment, detector, arguments, monkeypatch)
+        written = list(given.tmp.glob(f"*/runs/{run_id}/{RECORD}"))
+        found[index] = written if what == FOLDER else HANDED[what](handed)
+        for record in written:
+            record.unlink()
+    assert found, f"all configurations of {name} refuse {changed}"
+    return found
+
+
+def _configurations(notebook: TrainingNotebook, parameters: dict, alike: bool) -> list[tuple[str, dict]]:
+    """Return the configurations whose weights are always there; of those that compute ``alike`` the first."""
+    found = [(cell.detector, notebook.evaluate(cell.arguments, parameters)) for cell in notebook.cells]
+    found = [(detector, arguments) for detector, arguments in found if arguments.get("backbone") in EMBEDDED]
+    first = {arguments.get("backbone"): (detector, arguments) for detector, arguments in reversed(found)}
+    return list(first.values()) if alike else found
+
+
+def _start(experiment: Experiment, detector: str, arguments: dict, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Run a configuration up to where anomalib's engine takes over; return what that is given."""
+    monkeypatch.setattr(training, "Engine", _Engine)
+    monkeypatch.setattr(pipeline, "provide_codebook", lambda *_: {})
+    with pytest.raises(_HandedOverError) as ended:
+        experiment.run(detector, rerun=True, **arguments)
+    return ended.value.args[0]
+
+
+def _features_kept(handed: SimpleNamespace) -> int:
+    """Return of how many images of a batch the features are looked up and kept."""
+    extractor = feature_extractor(handed.detector)
+    if extractor is None or extractor.store is None:
+        return 0
+    extractor.runtime = "torch"  # nothing is compiled for one batch
+    batch = next(iter(handed.loader))
+    extractor(handed.detector.pre_processor.transform(batch.image))
+    return extractor.store.hits + extractor.store.misses
+
+
+HANDED = {
+    WORKERS: lambda handed: handed.loader.num_workers,
+    LOGS: lambda handed: bool(handed.logger),
+    SHARED: _features_kept,
+}
+
+
+# The other notebooks
+
+
+class _Brightness(nn.Module):
+    """A detector that scores by brightness and keeps the sizes of its batches."""
+
+    device = torch.device("cpu")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+        self.pre_processor = SimpleNamespace(transform=lambda batch: batch)
+        self.model = self._score
+
+    def _score(self, batch: torch.Tensor) -> SimpleNamespace:
+        self.batches.append(len(batch))
+        maps = batch.mean(1)
+        return SimpleNamespace(pred_score=maps.mean((1, 2)), anomaly_map=maps)
+
+
+# Where the effect shows: what the cell holds that shows it, and what to look at of its names and of what it displays.
+SEEN = {
+    IMAGES: ("examine(", lambda names, shown: shown.data),
+    FILES: ("find_files(", lambda names, shown: names["files"]),
+    RUN: ("Predictor.load(", lambda names, shown: names["predictor"].record.run_id),
+    BATCHES: ("predictor.predict(", lambda names, shown: names["predictor"].detector.batches),
+    OVERLAYS: ("draw_overlays(", lambda names, shown: sum(bool(axis.get_title()) for axis in shown.axes)),
+    RUNS: ("choose_runs(", lambda names, shown: sorted(names["table"]["run_id"])),
+    BEST: ("summary(", lambda names, shown: shown.data["configuration"].tolist()),
+    WORKBOOK: ("write_workbook(", lambda names, shown: names["workbook"] if Path(names["workbook"]).exists() else None),
+}
+
+
+def _look_at_other(name: str, changed: dict, what: str, given: Given, monkeypatch: pytest.MonkeyPatch) -> dict:
+    """Run the cells of a notebook up to the one that shows the effect; return what is seen there, by its name."""
+    monkeypatch.setattr(predictor, "build_detector", lambda *_: _Brightness())
+    names: dict[str, Any] = {}
+    mark, look = SEEN[what]
+    for cell in nbformat.read(NOTEBOOKS[name], as_version=4).cells:
+        if cell.cell_type == "code":
+            shown = _execute(cell.source, names)
+            if PARAMETERS_TAG in cell.metadata.get("tags", []):
+                names |= {key: given.fill(value) for key, value in ELSEWHERE[name].items()} | changed
+            if mark in cell.source:
+                return {what: look(names, shown)}
+    raise AssertionError(f"no cell of {name} holds {mark}")
+
+
+def _execute(source: str, names: dict[str, Any]) -> object:
+    """Run the source of a cell; return the value of its last line, as a notebook shows it."""
+    tree = ast.parse("\n".join(line for line in source.splitlines() if not line.startswith("%")))
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "cell", "exec"), names)
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), names) if last else None
