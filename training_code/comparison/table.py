@@ -15,7 +15,7 @@ from training_code.records.record import CHECKPOINT, EXAMPLES, METRICS, NOTEBOOK
 MAIN_METRICS = ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score")
 #: Columns that are equal for runs that may be ranked together: same images, same size, thresholds found alike.
 PROTOCOL = ("dataset", "dataset_fingerprint", "image_height", "image_width", "validation_split")
-#: Columns that name files of a run, relative to the root of the repository.
+#: Columns that name files of a run, relative to `training_code.paths.HOME`.
 LINKS = ("notebook", "checkpoint", "examples")
 # What decides about a run's numbers beside its data and its seed.
 _SETTINGS = (
