@@ -1,23 +1,15 @@
 """What several test modules share."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers.data import make_mvtec
 
-from training_code import paths
+# First of all plugins: it must come before anything imports training_code.
+pytest_plugins = ["helpers.home"]
 
-REAL_DATA = Path(os.environ.get("ANOMALY_TEST_DATA", paths.ROOT.parent / "shared" / "data"))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory) -> Iterator[None]:
-    """Keep what is found out about images of the tests out of the repository."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(paths, "CACHE", tmp_path_factory.mktemp("cache"))
-        yield
+REAL_DATA = Path(os.environ.get("ANOMALY_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
 @pytest.fixture(scope="session")

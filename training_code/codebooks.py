@@ -41,7 +41,7 @@ def pretrain_codebook(
     Parameters
     ----------
     images
-        Folder with images at any depth; relative to the root of the repository.
+        Folder with images at any depth; relative to `training_code.paths.HOME`.
     name
         Name of the file in ``weights/``, without suffix: what `Dsr` takes as ``codebook`` is this name with ``.pckl``.
     image_size

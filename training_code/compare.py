@@ -19,7 +19,9 @@ def main(arguments: list[str]) -> int:
     """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m training_code.compare", description=__doc__)
     parser.add_argument(
-        "--results", default="results", help="folder with the runs, relative to the repository (default: results)"
+        "--results",
+        default="results",
+        help="folder with the runs, relative to the repository or what ANOMALY_HOME names (default: results)",
     )
     parser.add_argument(
         "--output", help="the workbook, or the file for --format (default: models_comparing.xlsx, or standard output)"
@@ -113,7 +115,7 @@ def _log_to_mlflow(runs: list[tuple[Path, "Record"]], uri: str, results: Path) -
     if not uri:
         folder.mkdir(parents=True, exist_ok=True)
     uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
-    logged, known = log_runs(runs, uri, folder / "artifacts" if uri.startswith("sqlite:") else None)
+    logged, known = log_runs(runs, uri, folder / "artifacts")
     print(f"{logged} runs logged to {uri}, {known} were there")
     return 0
 

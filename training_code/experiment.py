@@ -112,7 +112,7 @@ class Experiment:
     tensorboard
         ``"on"``: training in epochs is logged for TensorBoard, into the folder of the run; ``"off"``.
     results
-        Folder for the runs, relative to the root of the repository.
+        Folder for the runs, relative to `training_code.paths.HOME`: the repository, or what ``ANOMALY_HOME`` names.
 
     Raises
     ------

@@ -1,24 +1,34 @@
-"""Where things lie: every folder is anchored at the root of the repository, never at the working folder."""
+"""Where things lie: every folder is anchored at the repository or the home of its user's things, never elsewhere.
 
+The working folder plays no part: notebooks, kernels and workers have others.
+"""
+
+import os
 from pathlib import Path
 
+#: Environment variable that names another home; all processes that this one starts have it too.
+HOME_VARIABLE = "ANOMALY_HOME"
+
+#: The repository: code, notebooks, sweeps.
 ROOT = Path(__file__).resolve().parents[1]
-CACHE = ROOT / ".cache"
-DATA = ROOT / "data"
 NOTEBOOKS = ROOT / "notebooks"
-RESULTS = ROOT / "results"
 SWEEPS = ROOT / "sweeps"
-WEIGHTS = ROOT / "weights"
-WORKBOOK = ROOT / "models_comparing.xlsx"
+
+#: What the user brings and what runs write; a relative `HOME_VARIABLE` is meant from the repository.
+HOME = (ROOT / Path(os.environ.get(HOME_VARIABLE, "")).expanduser()).resolve()
+CACHE = HOME / ".cache"
+DATA = HOME / "data"
+RESULTS = HOME / "results"
+WEIGHTS = HOME / "weights"
+WORKBOOK = HOME / "models_comparing.xlsx"
 
 
 def from_root(path: str | Path) -> Path:
-    """Return ``path`` as an absolute path; a relative one is meant from the root of the repository."""
-    path = Path(path).expanduser()
-    return path if path.is_absolute() else ROOT / path
+    """Return ``path`` as an absolute path; a relative one, as of data or results, is meant from `HOME`."""
+    return HOME / Path(path).expanduser()
 
 
 def relative_to_root(path: str | Path) -> str:
-    """Return ``path`` as people read it: relative to the root of the repository where it lies below it."""
+    """Return ``path`` as people read it: relative to `HOME` where it lies below it."""
     path = Path(path)
-    return path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else str(path)
+    return path.relative_to(HOME).as_posix() if path.is_relative_to(HOME) else str(path)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from training_code import paths
+from training_code.paths import HOME_VARIABLE
 from training_code.records.record import read_record
 
 GOOD = paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb"
@@ -42,7 +43,7 @@ def _kill(token):
 
 @pytest.fixture
 def cluster(tmp_path):
-    """Two nodes; the second one works in a copy of the repository. Its address, environment, copy and token."""
+    """Two nodes, the second one at home in a copy of the repository. Its address, environment, copy and token."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -52,7 +53,7 @@ def cluster(tmp_path):
     tokens = [uuid.uuid4().hex for _ in range(2)]
     environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0", "HOME": str(tmp_path)}
     head = ("--head", "--port", str(port), "--include-dashboard", "false", "--temp-dir", f"/tmp/ray-{tokens[0][:8]}")
-    nodes = ((head, {}), (("--address", f"127.0.0.1:{port}"), {"PYTHONPATH": str(copy)}))
+    nodes = ((head, {}), (("--address", f"127.0.0.1:{port}"), {"PYTHONPATH": str(copy), HOME_VARIABLE: str(copy)}))
     try:
         subprocess.run([RAY, "get-auth-token", "--generate"], env=environment, check=True, capture_output=True)
         for token, (role, more) in zip(tokens, nodes, strict=True):
@@ -72,9 +73,9 @@ def cluster(tmp_path):
 
 def test_runs_come_back_from_another_machine_and_a_lost_one_costs_none(cluster, tmp_path, tiny_dataset):
     address, environment, copy, second = cluster
-    # Relative, so that each repository has a folder of its own.
-    relative = Path(".cache") / f"test-{uuid.uuid4().hex}"
-    results = paths.ROOT / relative
+    # Relative, so that each node has a folder of its own.
+    relative = Path(f"results-{uuid.uuid4().hex}")
+    results = paths.HOME / relative
     file = tmp_path / "sweep.yaml"
     command = [sys.executable, "-m", "training_code.sweep", str(file), "--results", str(relative)]
     command += ["--jobs", "2", "--address", address, "--gpus-per-job", "0"]

@@ -7,6 +7,7 @@ import shutil
 import nbformat
 import openpyxl
 import pytest
+from helpers.repository import project_files
 from helpers.results import make_results
 
 from training_code import paths
@@ -15,7 +16,7 @@ from training_code.notebooks.kernel import execute_notebook
 from training_code.records.record import read_records
 from training_code.sweep.notebook import read_notebook
 
-TRAINING = sorted(paths.NOTEBOOKS.glob("1?_train_*.ipynb"))
+TRAINING = project_files("notebooks/1?_train_*.ipynb")
 
 
 # What trains in epochs gets smaller images; networks that are trained from the start have parameters by which they are
@@ -93,7 +94,7 @@ def test_the_inference_notebook_shows_what_the_best_run_says_of_a_folder(tmp_pat
     assert len([item for item in outputs if "image/png" in item.get("data", {})]) == 2
 
 
-@pytest.mark.parametrize("path", sorted(paths.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", project_files("notebooks/*.ipynb"), ids=lambda path: path.stem)
 def test_every_notebook_stands_in_the_index(path):
     assert f"({path.name})" in (paths.NOTEBOOKS / "README.md").read_text()
 

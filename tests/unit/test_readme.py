@@ -54,6 +54,6 @@ def test_every_make_target_that_is_named_exists():
 def test_every_backbone_is_named_with_its_weight_file():
     from training_code.backbones.registry import BACKBONES
 
-    weights = (paths.WEIGHTS / "README.md").read_text()
+    weights = (paths.ROOT / "weights" / "README.md").read_text()
     for backbone in BACKBONES.values():
         assert f"`{backbone.name}`" in README and f"`{backbone.pretrained}`" in weights

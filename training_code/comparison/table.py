@@ -17,7 +17,7 @@ MAIN_METRICS = ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score")
 PROTOCOL = ("dataset", "dataset_fingerprint", "image_height", "image_width", "validation_split")
 #: Columns of what the experiment sets for all detectors, and that decides about a run's numbers.
 EXPERIMENT = ("train_batch_size", "eval_batch_size", "backbone_precision", "channels_last", "backbone_runtime")
-#: Columns that name files of a run, relative to the root of the repository.
+#: Columns that name files of a run, relative to `training_code.paths.HOME`.
 LINKS = ("notebook", "checkpoint", "examples")
 # What decides about a run's numbers beside its data and its seed.
 _SETTINGS = ("detector", "arguments", "normalization", "weights_sha256", "files_sha256", *EXPERIMENT)

@@ -9,6 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.db_types import DATABASE_ENGINES
 
 from training_code.errors import InputError
 from training_code.records.record import RECORD, SCORES, Record
@@ -20,7 +21,7 @@ _LONGEST, _MOST = 6000, 100
 _STATUS = {"ok": "FINISHED"}
 
 
-def log_runs(runs: Iterable[tuple[Path, Record]], uri: str, artifacts: Path | None = None) -> tuple[int, int]:
+def log_runs(runs: Iterable[tuple[Path, Record]], uri: str, artifacts: Path) -> tuple[int, int]:
     """Log runs to MLflow, each once: an experiment for each dataset, a run for each run.
 
     Parameters
@@ -30,7 +31,7 @@ def log_runs(runs: Iterable[tuple[Path, Record]], uri: str, artifacts: Path | No
     uri
         A tracking server, or a database: ``sqlite:///mlflow.db``.
     artifacts
-        Folder for copies of the records and scores, where the server does not say one.
+        Folder for copies of the records and scores where ``uri`` is a database; a server has a place of its own.
 
     Returns
     -------
@@ -52,7 +53,7 @@ def log_runs(runs: Iterable[tuple[Path, Record]], uri: str, artifacts: Path | No
         for folder, record in runs:
             name = record.dataset["name"]
             if name not in experiments:
-                experiments[name] = _experiment(client, name, artifacts)
+                experiments[name] = _experiment(client, name, artifacts if _is_database(uri) else None)
                 there[name] = _known(client, experiments[name])
             # A run that was made again is another one.
             if there[name].get(record.run_id) == record.finished:
@@ -63,6 +64,11 @@ def log_runs(runs: Iterable[tuple[Path, Record]], uri: str, artifacts: Path | No
     except (MlflowException, OSError) as error:
         raise InputError(f"MLflow at {uri}: {str(error).splitlines()[0]}") from error
     return logged, known
+
+
+def _is_database(uri: str) -> bool:
+    """Return whether MLflow, left alone, would write files into ``mlruns/`` of the working folder."""
+    return uri.partition(":")[0].partition("+")[0] in DATABASE_ENGINES
 
 
 def _experiment(client: MlflowClient, name: str, artifacts: Path | None) -> str:

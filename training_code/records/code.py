@@ -29,7 +29,8 @@ def code_hash() -> str:
         for file in [paths.ROOT / "training_code" / f"{name}.py", *(paths.ROOT / "training_code" / name).rglob("*.py")]
         if file.is_file()
     )
-    return digest({paths.relative_to_root(file): _meaning(file.read_text(encoding="utf-8")) for file in files})
+    sources = {file.relative_to(paths.ROOT).as_posix(): file.read_text(encoding="utf-8") for file in files}
+    return digest({name: _meaning(source) for name, source in sources.items()})
 
 
 def _meaning(source: str) -> str:

@@ -34,7 +34,9 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("file", type=Path, help="the sweep file, for instance sweeps/demo.yaml; or the word status")
     parser.add_argument(
-        "--results", help="folder for the runs, relative to the repository, in place of the one that the notebooks name"
+        "--results",
+        help="folder for the runs, in place of the one that the notebooks name; relative to the repository or to what "
+        "ANOMALY_HOME names",
     )
     parser.add_argument("--dry-run", action="store_true", help="print the plan and stop")
     parser.add_argument("--jobs", type=_at_least_1, metavar="N", help="jobs at the same time, through Ray (default: 1)")

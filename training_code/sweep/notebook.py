@@ -226,8 +226,8 @@ def _keywords(node: ast.Call, path: Path, first: str | None = None) -> dict[str,
 
 
 def notebook_path(name: str) -> Path:
-    """Return the path of a notebook given by its name in ``notebooks/`` or by its path."""
-    path = paths.from_root(name)
+    """Return the path of a notebook given by its name in ``notebooks/`` or by its path, relative to the repository."""
+    path = paths.ROOT / Path(name).expanduser()
     if path.suffix == ".ipynb" and path.is_file():
         return path
     return paths.NOTEBOOKS / Path(name).with_suffix(".ipynb").name

@@ -1,4 +1,6 @@
 import io
+from pathlib import Path
+from unittest.mock import MagicMock
 
 import numpy as np
 import pandas as pd
@@ -6,6 +8,7 @@ import pytest
 from helpers.results import make_results, make_run
 from mlflow import MlflowClient
 
+from training_code.comparison import tracking
 from training_code.comparison.export import export
 from training_code.comparison.sheets import Sheet, all_sheets, compare
 from training_code.comparison.table import runs_table
@@ -59,10 +62,12 @@ def test_unknown_sheets_and_formats_are_refused_with_the_valid_ones():
         export(SHEETS, "Best models", "xml")
 
 
-def test_mlflow_has_each_run_once_with_its_numbers(tmp_path):
+def test_mlflow_has_each_run_once_with_its_numbers(tmp_path, monkeypatch):
     make_run(tmp_path, "good", metrics={"image_AUROC": 0.75})
     make_run(tmp_path, "bad", status="failed", metrics={}, error="x")
     runs, uri = read_records(tmp_path)[0], f"sqlite:///{tmp_path / 'mlflow.db'}"
+    (tmp_path / "working").mkdir()
+    monkeypatch.chdir(tmp_path / "working")
     assert log_runs(runs, uri, tmp_path / "artifacts") == (2, 0)
     assert log_runs(runs, uri, tmp_path / "artifacts") == (0, 2)
     client = MlflowClient(tracking_uri=uri)
@@ -72,6 +77,7 @@ def test_mlflow_has_each_run_once_with_its_numbers(tmp_path):
     assert found["good"].data.params["n_features"] == "100" and found["bad"].info.status == "FAILED"
     names = {file.path for file in client.list_artifacts(found["good"].info.run_id)}
     assert names == {"run.json", "scores.csv"}
+    assert not any(Path().iterdir()), "nothing is written to the working folder"
 
 
 def test_an_mlflow_that_is_not_there_is_one_sentence(tmp_path):
@@ -79,4 +85,25 @@ def test_an_mlflow_that_is_not_there_is_one_sentence(tmp_path):
     (tmp_path / "file").touch()
     uri = f"sqlite:///{tmp_path / 'file' / 'mlflow.db'}"
     with pytest.raises(InputError, match=f"^MLflow at {uri}: "):
-        log_runs(read_records(tmp_path)[0], uri)
+        log_runs(read_records(tmp_path)[0], uri, tmp_path / "artifacts")
+
+
+@pytest.mark.parametrize(
+    ("uri", "database"),
+    [
+        ("sqlite:///a.db", True),
+        ("postgresql+psycopg2://host/db", True),
+        ("mysql://host/db", True),
+        ("https://host", False),
+        ("databricks", False),
+    ],
+)
+def test_files_for_mlflow_go_where_told_unless_a_server_has_a_place_for_them(tmp_path, monkeypatch, uri, database):
+    client = MagicMock()
+    client.get_experiment_by_name.return_value = None
+    client.search_runs.return_value.token = None
+    monkeypatch.setattr(tracking, "MlflowClient", lambda tracking_uri: client)
+    make_run(tmp_path, "good")
+    log_runs(read_records(tmp_path)[0], uri, tmp_path / "artifacts")
+    expected = (tmp_path / "artifacts" / "d").as_uri() if database else None
+    client.create_experiment.assert_called_once_with("d", artifact_location=expected)

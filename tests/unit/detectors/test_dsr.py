@@ -127,7 +127,7 @@ def test_nothing_is_downloaded_at_the_start_of_training(monkeypatch):
 @pytest.fixture
 def on_backbone(weights):
     configuration = configure("Dsr", SMALL | {"backbone": "efficientnet_lite0"})
-    found = find_weights(get_backbone("efficientnet_lite0"), paths.ROOT / "weights")
+    found = find_weights(get_backbone("efficientnet_lite0"), paths.HOME / "weights")
     torch.manual_seed(0)
     return build_detector(configuration, load_backbone(found), (64, 64), found.recipe.mean, found.recipe.std)
 

@@ -26,7 +26,7 @@ class Draem(AnomalibDraem):
     Parameters
     ----------
     anomaly_source_path
-        Folder with the images that anomalies are made of, at any depth; relative to the root of the repository. None
+        Folder with the images that anomalies are made of, at any depth; relative to `training_code.paths.HOME`. None
         for the photographs of textures that scikit-image carries.
     lr
         Learning rate of Adam.
