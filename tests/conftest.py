@@ -9,6 +9,8 @@ from helpers.data import make_mvtec
 
 from training_code import paths
 
+pytest_plugins = ["helpers.late_imports", "helpers.pace"]
+
 REAL_DATA = Path(os.environ.get("ANOMALY_TEST_DATA", paths.ROOT.parent / "shared" / "data"))
 
 

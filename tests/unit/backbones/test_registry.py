@@ -11,6 +11,7 @@ from training_code.errors import InputError
 from training_code.features.extractor import FeatureExtractor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_layers_have_the_channels_strides_and_order_that_the_registry_says(name):
     backbone = BACKBONES[name]

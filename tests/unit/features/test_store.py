@@ -76,6 +76,7 @@ def test_only_images_that_are_not_known_are_computed(network, images, tmp_path, 
     assert all(torch.allclose(found[layer], expected[layer], atol=1e-5) for layer in expected)
 
 
+@pytest.mark.slow
 def test_networks_that_differ_in_their_paddings_share_nothing(tmp_path):
     backbone = get_backbone("efficientnet_lite0")
     other = dataclasses.replace(backbone.recipe, architecture=backbone.architecture.removeprefix("tf_"))
