@@ -182,11 +182,15 @@ def pytest_collection() -> Iterator[None]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Import what the module of a test imports, before anything else is done for its first test."""
-    module = vars(item.getparent(pytest.Module).obj)
+    import_now(vars(item.getparent(pytest.Module).obj))
+    if hasattr(item, "callspec"):
+        now(item.callspec.params)
+    return (yield)
+
+
+def import_now(module: dict[str, Any]) -> None:
+    """Make the imports of a test module, given its globals, and replace the placeholders in them."""
     for find in module.pop("__late_imports__", ()):
         find()
     for name, value in list(module.items()):
         module[name] = now(value)
-    if hasattr(item, "callspec"):
-        now(item.callspec.params)
-    return (yield)
