@@ -139,6 +139,7 @@ def _halves(state):
             yield name, tensor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 def test_ports_of_darknets_cspdarknet53(tmp_path, sequential):
     torch.manual_seed(0)

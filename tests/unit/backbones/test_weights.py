@@ -282,6 +282,7 @@ def _itself():
     return content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [

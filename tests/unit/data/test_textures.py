@@ -21,6 +21,7 @@ def _bytes(root):
     return {path.relative_to(root): path.read_bytes() for path in root.rglob("*.png")}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(tmp_path):
     first = _bytes(_write(tmp_path / "a"))
     assert _bytes(_write(tmp_path / "b")) == first
@@ -58,6 +59,7 @@ def test_every_texture_is_tested():
     assert set(TEXTURES) == set(NAMES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("texture", NAMES)
 def test_training_images_come_from_the_left_half_of_a_photograph_and_test_images_from_the_right(tmp_path, texture):
     root = _write(tmp_path / "textures")

@@ -38,6 +38,7 @@ def _count(extractor, monkeypatch):
     return passes
 
 
+@pytest.mark.slow
 def test_one_pass_serves_every_choice_of_layers_and_every_batch(network, images, tmp_path, monkeypatch):
     plain = FeatureExtractor(network, get_backbone("resnet18"), ["layer1", "layer2", "layer3", "layer4"])(images)
     first, store = _extractor(network, tmp_path)
@@ -110,6 +111,7 @@ def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(network, im
     assert store.hits == 0 and store.mode == {"auto": "off", "on": "on"}[mode]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["image", "weights", "precision", "runtime", "size"])
 def test_whatever_the_features_depend_on_makes_a_miss(network, images, tmp_path, change):
     _extractor(network, tmp_path)[0](images)

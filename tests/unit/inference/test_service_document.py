@@ -12,6 +12,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from inference_code.service.app import create_app
 
+pytestmark = pytest.mark.slow
 KEY = "a-key-of-32-characters-0123456789"
 EXAMPLES = "/models/{model}/examples"
 PATHS = ["/predict", "/predict/batch", "/models", EXAMPLES, f"{EXAMPLES}/{{number}}"]
@@ -57,7 +58,6 @@ def test_images_are_put_in_the_place_of_what_is_made_up():
     assert {200, 422} <= statuses < {200, 400, 422, 429}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", PATHS)
 def test_no_request_makes_the_service_fail(path):
     # Not the decorator of schemathesis: that of a document needs the application while tests are collected, and that
