@@ -5,7 +5,7 @@ PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format notebooks sweep tensorboard compare report benchmark clean-cache environment
+.PHONY: help demo check test lint format notebooks sweep tensorboard compare report benchmark clean-cache environment
 
 help:  ## print what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ help:  ## print what each target does
 demo: environment  ## everything once: embedded data and weights, sweeps/demo.yaml, models_comparing.xlsx
 	$(RUN) -m training_code.sweep sweeps/demo.yaml
 	$(RUN) -m training_code.compare
+
+check: lint  ## lint, and the tests that need no training: under a minute on two cores
+	OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST) -q -m "not slow"
 
 test: environment  ## run the whole test suite
 	OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST)

@@ -7,7 +7,7 @@ import pytest
 from helpers.data import make_mvtec
 
 # First of all plugins: it must come before anything imports training_code.
-pytest_plugins = ["helpers.home"]
+pytest_plugins = ["helpers.home", "helpers.late_imports", "helpers.pace"]
 
 REAL_DATA = Path(os.environ.get("ANOMALY_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

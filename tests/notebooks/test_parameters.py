@@ -5,6 +5,7 @@ run up to the cell that shows the effect. Nothing is trained.
 """
 
 import ast
+import json
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,12 +16,13 @@ import nbformat
 import pytest
 import torch
 from helpers.data import make_mvtec
+from helpers.repository import project_files
 from helpers.results import make_run
 from torch import nn
 
 from inference_code import predictor
 from training_code import experiment as pipeline
-from training_code import paths, training
+from training_code import training
 from training_code.detectors.build import feature_extractor
 from training_code.errors import InputError
 from training_code.experiment import Experiment
@@ -28,7 +30,7 @@ from training_code.files import sha256
 from training_code.records.record import RECORD
 from training_code.sweep.notebook import PARAMETERS_TAG, TrainingNotebook, read_notebook
 
-NOTEBOOKS = {path.stem: path for path in sorted(paths.NOTEBOOKS.glob("*.ipynb"))}
+NOTEBOOKS = {path.stem: path for path in project_files("notebooks/*.ipynb")}
 EMBEDDED = (None, "efficientnet_lite0")
 
 IDENTITY, FOLDER, WORKERS, LOGS, SHARED = "identity", "folder", "workers", "logs", "shared features"
@@ -97,10 +99,10 @@ ELSEWHERE = {
 
 def _parameters(name: str) -> dict[str, Any]:
     """Return the names in the parameters cell of a notebook with their defaults."""
-    cells = nbformat.read(NOTEBOOKS[name], as_version=4).cells
-    (source,) = (cell.source for cell in cells if PARAMETERS_TAG in cell.metadata.get("tags", []))
+    cells = json.loads(NOTEBOOKS[name].read_text(encoding="utf-8"))["cells"]
+    (source,) = (cell["source"] for cell in cells if "parameters" in cell["metadata"].get("tags", []))
     found: dict[str, Any] = {}
-    exec(source, found)
+    exec("".join(source), found)
     return {name: value for name, value in found.items() if not name.startswith("__")}
 
 

@@ -79,6 +79,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     assert not cache.put(KEY, {"a": torch.zeros(3)}) and not _files(cache)
 
 
+@pytest.mark.slow
 def test_a_writer_that_is_killed_leaves_no_entry_and_its_remains_are_swept(tmp_path):
     script = (
         "import sys, time, torch, training_code.cache as c\n"

@@ -150,6 +150,7 @@ def hub(monkeypatch):
     return asked
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "pretrained", "architecture"),
     [

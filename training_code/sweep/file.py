@@ -132,8 +132,9 @@ def _entry(path: Path, entry: Any, shared: Mapping[str, Any]) -> Entry:
     entry = _mapping(path, "an entry of notebooks", entry, ENTRY_KEYS)
     if not isinstance(entry.get("notebook"), str):
         raise InputError(f"{path}: every entry of notebooks needs a key notebook with the notebook's name")
-    parameters, *others = (_mapping(path, key, entry.get(key) or {}) for key in ENTRY_KEYS[1:])
-    return Entry(entry["notebook"], {**shared, **parameters}, *others, _added(shared, parameters))
+    parameters, select, exclude, vary = (_mapping(path, key, entry.get(key) or {}) for key in ENTRY_KEYS[1:])
+    added = _added(shared, parameters)
+    return Entry(entry["notebook"], {**shared, **parameters}, select, exclude, vary, added)
 
 
 def _added(shared: Mapping[str, Any], parameters: Mapping[str, Any]) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ def test_a_network_whose_layers_have_no_module_is_refused():
         list_layers("hrnet_w18")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["samvit_base_patch16", "levit_128", "regnety_008", "maxvit_tiny_tf_224"])
 def test_channels_are_those_that_a_network_really_gives(name):
     backbone = get_backbone(name)

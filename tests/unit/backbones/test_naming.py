@@ -49,6 +49,7 @@ def _close(ours, theirs):
     return torch.allclose(ours, theirs, rtol=1e-3, atol=1e-4 * float(theirs.abs().max()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_timms_own_names(tmp_path, name):
     torch.manual_seed(0)
@@ -62,6 +63,7 @@ def test_timms_own_names(tmp_path, name):
         assert torch.equal(tensor, saved[tensor_name]), tensor_name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TORCHVISION)
 def test_torchvisions_names(tmp_path, name):
     backbone = get_backbone(name)
@@ -89,6 +91,7 @@ def test_torchvisions_names(tmp_path, name):
         assert _close(ours, theirs[layer]), layer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "wide_resnet50_2"])
 def test_torchvisions_resnets_are_named_as_timms(tmp_path, name):
     torch.manual_seed(0)
@@ -97,6 +100,7 @@ def test_torchvisions_resnets_are_named_as_timms(tmp_path, name):
     assert _contents(network.state_dict()) == _contents(saved)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "blocks"),
     # The blocks that PaDiM-EfficientNet takes, counted from 1.
@@ -135,6 +139,7 @@ def _halves(state):
             yield name, tensor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sequential", [False, True])
 def test_ports_of_darknets_cspdarknet53(tmp_path, sequential):
     torch.manual_seed(0)

@@ -11,6 +11,7 @@ from training_code.errors import InputError
 from training_code.features.extractor import FeatureExtractor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_layers_have_the_channels_strides_and_order_that_the_registry_says(name):
     backbone = BACKBONES[name]
@@ -25,6 +26,7 @@ def test_layers_have_the_channels_strides_and_order_that_the_registry_says(name)
     assert strides == sorted(strides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_normalization_applied_is_the_one_that_the_weights_were_trained_with(name):
     backbone = BACKBONES[name]

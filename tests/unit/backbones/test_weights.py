@@ -159,6 +159,7 @@ def test_a_truncated_safetensors_file_is_refused(tmp_path, resnet18_state):
         find_weights(RESNET18, tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet34", "vit_small_patch14_dinov2", "efficientnet_b2", "cspdarknet53"])
 def test_a_file_tells_by_its_tensors_what_it_is(name):
     with torch.device("meta"):
@@ -281,6 +282,7 @@ def _itself():
     return content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [

@@ -26,6 +26,7 @@ def test_both_sides_of_the_gaussian_see_the_same_features():
     assert theirs.shape == own.shape == (2, 1, 4, 4) and np.allclose(theirs, own, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_plain_anomalib_and_this_project_give_the_same_scores(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "CACHE", paths.CACHE)  # set by what is called
     folder = copy_images(str(make_mvtec(tmp_path / "data")), 8, tmp_path / "images")

@@ -16,33 +16,34 @@ from training_code.comparison.tracking import RUN_TAG, log_runs
 from training_code.errors import InputError
 from training_code.records.record import read_records
 
-TABLE = pd.DataFrame(
-    {"Model": ["Padim", "a|b & c_d"], "image_AUROC": [0.123456789, np.nan], "seeds": [3, 1], "layers": ["a, b", None]}
-)
-SHEETS = [Sheet("Best models", TABLE)]
+
+@pytest.fixture
+def sheets():
+    columns = {"image_AUROC": [0.123456789, np.nan], "seeds": [3, 1], "layers": ["a, b", None]}
+    return [Sheet("Best models", pd.DataFrame({"Model": ["Padim", "a|b & c_d"], **columns}))]
 
 
-def test_csv_holds_every_digit():
-    read = pd.read_csv(io.BytesIO(export(SHEETS, "Best models", "csv")))
+def test_csv_holds_every_digit(sheets):
+    read = pd.read_csv(io.BytesIO(export(sheets, "Best models", "csv")))
     assert read["image_AUROC"][0] == 0.123456789 and np.isnan(read["image_AUROC"][1])
     assert read["seeds"].tolist() == [3, 1]
 
 
-def test_parquet_holds_types():
-    read = pd.read_parquet(io.BytesIO(export(SHEETS, "Best models", "parquet")))
-    pd.testing.assert_frame_equal(read, TABLE, check_dtype=False)
+def test_parquet_holds_types(sheets):
+    read = pd.read_parquet(io.BytesIO(export(sheets, "Best models", "parquet")))
+    pd.testing.assert_frame_equal(read, sheets[0].table, check_dtype=False)
 
 
-def test_markdown_and_latex_are_rounded_and_escaped():
-    lines = export(SHEETS, "Best models", "markdown").decode().splitlines()
+def test_markdown_and_latex_are_rounded_and_escaped(sheets):
+    lines = export(sheets, "Best models", "markdown").decode().splitlines()
     assert [cell.strip() for cell in lines[0].strip("|").split("|")] == ["Model", "image_AUROC", "seeds", "layers"]
     assert [cell.strip() for cell in lines[2].strip("|").split("|")] == ["Padim", "0.123", "3", "a, b"]
     assert "a\\|b & c_d" in lines[3]
-    assert r"a|b \& c\_d &  & 1 &  \\" in export(SHEETS, "Best models", "latex").decode()
+    assert r"a|b \& c\_d &  & 1 &  \\" in export(sheets, "Best models", "latex").decode()
 
 
 @pytest.mark.parametrize("format", ["csv", "parquet", "markdown", "latex"])
-def test_every_sheet_can_be_exported(tmp_path, format):
+def test_every_sheet_can_be_exported(sheets, tmp_path, format):
     make_results(tmp_path, seeds=(0, 1))
     make_run(tmp_path, "bad", status="failed", metrics={}, times={}, error="x")
     runs, problems = read_records(tmp_path)
@@ -55,13 +56,14 @@ def test_every_sheet_can_be_exported(tmp_path, format):
             assert len(pd.read_parquet(io.BytesIO(content))) == len(sheet.table)
 
 
-def test_unknown_sheets_and_formats_are_refused_with_the_valid_ones():
+def test_unknown_sheets_and_formats_are_refused_with_the_valid_ones(sheets):
     with pytest.raises(InputError, match="unknown sheet 'Best'.*valid: Best models"):
-        export(SHEETS, "Best", "csv")
+        export(sheets, "Best", "csv")
     with pytest.raises(InputError, match="unknown format 'xml'.*valid: csv, parquet, markdown, latex"):
-        export(SHEETS, "Best models", "xml")
+        export(sheets, "Best models", "xml")
 
 
+@pytest.mark.slow
 def test_mlflow_has_each_run_once_with_its_numbers(tmp_path, monkeypatch):
     make_run(tmp_path, "good", metrics={"image_AUROC": 0.75})
     make_run(tmp_path, "bad", status="failed", metrics={}, error="x")

@@ -32,6 +32,7 @@ def _draw(figure):
     return figure
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error:constrained_layout")
 def test_every_picture_is_drawn(compared):
     table, best = compared.runs, compared.best

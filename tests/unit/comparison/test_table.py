@@ -9,19 +9,15 @@ from PIL import Image
 from training_code.comparison.table import runs_table
 from training_code.data.dataset import read_dataset
 
-PATCHCORE = dataclasses.replace(
-    IDENTITY,
-    detector="Patchcore",
-    arguments={"backbone": "resnet50", "layers": ["layer2", "layer3"], "num_neighbors": 3},
-)
-
 
 def _table(*records):
     return runs_table((Path("results/runs") / record.run_id, record) for record in records)
 
 
 def test_columns_are_the_union_of_all_arguments_and_numbers_are_numbers():
-    table = _table(make_record("a"), make_record("b", PATCHCORE))
+    arguments = {"backbone": "resnet50", "layers": ["layer2", "layer3"], "num_neighbors": 3}
+    patchcore = dataclasses.replace(IDENTITY, detector="Patchcore", arguments=arguments)
+    table = _table(make_record("a"), make_record("b", patchcore))
     assert list(table["run_id"]) == ["a", "b"]
     assert table["n_features"].tolist() == [10, None], "whole numbers stay whole beside missing ones"
     assert table["num_neighbors"].tolist() == [None, 3]

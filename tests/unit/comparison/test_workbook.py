@@ -14,19 +14,21 @@ from training_code.comparison.workbook import write_workbook
 from training_code.errors import InputError
 from training_code.records.record import read_records
 
-TABLE = pd.DataFrame(
-    {
-        "Model": ["Padim", "=1+1", "+1", "-1", "@x\x1b[31m"],
-        "image_AUROC": [0.123456789, np.nan, 1.0, 0.5, np.inf],
-        "checkpoint_bytes": np.array([1234567, 8, 9, 10, 11]),
-        "pretrained": [True, False, True, True, True],
-        "run_id": list("abcde"),
-    }
-)
+
+def _table():
+    return pd.DataFrame(
+        {
+            "Model": ["Padim", "=1+1", "+1", "-1", "@x\x1b[31m"],
+            "image_AUROC": [0.123456789, np.nan, 1.0, 0.5, np.inf],
+            "checkpoint_bytes": np.array([1234567, 8, 9, 10, 11]),
+            "pretrained": [True, False, True, True, True],
+            "run_id": list("abcde"),
+        }
+    )
 
 
-def _write(path, table=TABLE, name="All runs"):
-    write_workbook(path, [Sheet(name, table, key="run_id")])
+def _write(path, table=None, name="All runs"):
+    write_workbook(path, [Sheet(name, _table() if table is None else table, key="run_id")])
     return openpyxl.load_workbook(path)
 
 
@@ -68,7 +70,7 @@ def test_sheets_can_be_read_comfortably(tmp_path):
 
 
 def test_links_lead_from_the_workbook_to_the_files(tmp_path):
-    table = TABLE.assign(notebook=str(tmp_path / "results" / "a b" / "notebook.ipynb"))
+    table = _table().assign(notebook=str(tmp_path / "results" / "a b" / "notebook.ipynb"))
     sheet = _write(tmp_path / "books" / "w.xlsx", table)["All runs"]
     assert sheet["F2"].hyperlink.target == "../results/a%20b/notebook.ipynb"
 
@@ -97,7 +99,7 @@ def test_notes_stay_with_their_runs(tmp_path):
         workbook["All runs"].cell(4, notes, "ask again")
 
     _edit(path, write)
-    workbook = _write(path, TABLE.iloc[[3, 1, 0]])  # other rows in another order; run c is gone
+    workbook = _write(path, _table().iloc[[3, 1, 0]])  # other rows in another order; run c is gone
     rows = {row[4]: row[notes - 1] for row in workbook["All runs"].iter_rows(min_row=2, values_only=True)}
     assert rows == {"d": None, "b": "good on scratches", "a": None}
     kept = list(workbook["Kept notes"].iter_rows(min_row=2, values_only=True))
@@ -120,7 +122,7 @@ def test_columns_of_people_and_the_order_of_columns_stay(tmp_path):
         sheet.move_range("C1:C6", rows=0, cols=20)  # image_AUROC behind everything
 
     _edit(path, change)
-    sheet = _write(path, TABLE.assign(image_AUPR=0.5))["All runs"]
+    sheet = _write(path, _table().assign(image_AUPR=0.5))["All runs"]
     header = [cell.value for cell in sheet[1]]
     assert header[:2] == ["owner", "Model"] and sheet["A2"].value == "us"
     assert header.index("image_AUROC") > header.index("run_id") and "image_AUPR" in header

@@ -27,6 +27,7 @@ def test_counts_and_masks(boards):
     assert dataset.has_masks and dataset.notes == ()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_boards_and_another_seed_others(boards, tmp_path):
     write_boards(tmp_path / "again")
     write_boards(tmp_path / "other", seed=1)

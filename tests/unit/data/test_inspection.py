@@ -89,6 +89,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, *ima
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("image", "colour"),
     [

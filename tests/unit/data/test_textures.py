@@ -9,6 +9,8 @@ from training_code.data.dataset import read_dataset
 from training_code.data.demo import EMBEDDED
 from training_code.data.demo.textures import CROP, DEFECTS, ENLARGEMENT, TEXTURES, write_textures
 
+NAMES = ("brick", "gravel", "grass")
+
 
 def _write(root, **options):
     write_textures(root, **options)
@@ -19,6 +21,7 @@ def _bytes(root):
     return {path.relative_to(root): path.read_bytes() for path in root.rglob("*.png")}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_files_and_another_seed_others(tmp_path):
     first = _bytes(_write(tmp_path / "a"))
     assert _bytes(_write(tmp_path / "b")) == first
@@ -52,7 +55,12 @@ def test_counts_and_masks(tmp_path):
             assert 10 < np.count_nonzero(mask) < CROP * CROP / 4
 
 
-@pytest.mark.parametrize("texture", TEXTURES)
+def test_every_texture_is_tested():
+    assert set(TEXTURES) == set(NAMES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("texture", NAMES)
 def test_training_images_come_from_the_left_half_of_a_photograph_and_test_images_from_the_right(tmp_path, texture):
     root = _write(tmp_path / "textures")
     photo = ndimage.zoom(getattr(photographs, texture)().astype(float), ENLARGEMENT)

@@ -17,6 +17,10 @@ from training_code.detectors.configuration import configure
 from training_code.detectors.registry import DETECTORS
 from training_code.errors import InputError
 
+_VARIANTS = ("AE", "AEE", "DAE", "DAEE")
+_RESIDUALS = ("ssim", "l1", "l2")
+_LOSSES = ("ssim", "mse", "bce")
+
 
 def _detector(**arguments):
     torch.manual_seed(0)
@@ -47,7 +51,12 @@ def test_the_network_is_the_one_of_the_paper():
     assert encoder(torch.rand(2, 1, 128, 128)).shape == (2, 100, 1, 1)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_residual_and_loss_is_tested():
+    tested = [set(names) for names in (_VARIANTS, _RESIDUALS, _LOSSES)]
+    assert [set(names) for names in (VARIANTS, RESIDUALS, LOSSES)] == tested
+
+
+@pytest.mark.parametrize("variant", _VARIANTS)
 def test_reconstructions_are_images_of_the_same_size_and_extended_networks_are_deeper(variant):
     model = _detector(variant=variant).model
     made = model.reconstruct(torch.rand(2, 3, 40, 56))
@@ -56,7 +65,7 @@ def test_reconstructions_are_images_of_the_same_size_and_extended_networks_are_d
     assert convolutions == (17 if variant.endswith("EE") else 9)
 
 
-@pytest.mark.parametrize("residual", RESIDUALS)
+@pytest.mark.parametrize("residual", _RESIDUALS)
 def test_the_residual_is_0_where_nothing_differs_and_large_where_something_does(residual):
     images = torch.rand(1, 3, 48, 48)
     assert float(residual_map(images, images, residual).abs().max()) < 1e-5
@@ -94,7 +103,7 @@ def test_regularisers_are_what_their_definitions_say():
     assert estimate == pytest.approx(float(matrix.square().sum()), rel=0.1), "the derivative of a product is its matrix"
 
 
-@pytest.mark.parametrize(("loss", "regulariser"), list(itertools.product(LOSSES, ("l1", "kl", "contractive"))))
+@pytest.mark.parametrize(("loss", "regulariser"), list(itertools.product(_LOSSES, ("l1", "kl", "contractive"))))
 def test_every_loss_and_regulariser_can_be_trained(loss, regulariser):
     detector = _detector(loss=loss, **{regulariser: 0.1})
     crops = torch.rand(2, 3, 32, 32)

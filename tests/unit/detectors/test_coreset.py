@@ -18,25 +18,39 @@ def one_at_a_time(features, n_select, start):
     return selected
 
 
+INPUTS = (
+    "random",
+    "clustered",
+    "duplicated",
+    "constant",
+    "lattice",
+    "collinear",
+    "few",
+    "far from the origin",
+    "one far away",
+)
+
+
 def _inputs():
     generator = torch.Generator().manual_seed(0)
     centers = torch.randn(30, 8, generator=generator)
     line = torch.randn(3000, 1, generator=generator)
-    return {
-        "random": torch.randn(3000, 20, generator=generator),
-        "clustered": centers.repeat_interleave(100, 0) + 1e-3 * torch.randn(3000, 8, generator=generator),
-        "duplicated": torch.randint(0, 4, (3000, 4), generator=generator).float(),
-        "constant": torch.ones(1500, 5),
-        "lattice": torch.cartesian_prod(torch.arange(50.0), torch.arange(50.0)),
-        "collinear": torch.cat([line, 2 * line, line + 1e-6 * torch.randn(3000, 1, generator=generator)], 1),
-        "few": torch.randn(7, 3, generator=generator),
-        "far from the origin": 1e4 + torch.randn(3000, 20, generator=generator),
-        "one far away": torch.cat([torch.full((1, 6), 1e15), torch.randn(2000, 6, generator=generator)]),
-    }
+    inputs = (
+        torch.randn(3000, 20, generator=generator),
+        centers.repeat_interleave(100, 0) + 1e-3 * torch.randn(3000, 8, generator=generator),
+        torch.randint(0, 4, (3000, 4), generator=generator).float(),
+        torch.ones(1500, 5),
+        torch.cartesian_prod(torch.arange(50.0), torch.arange(50.0)),
+        torch.cat([line, 2 * line, line + 1e-6 * torch.randn(3000, 1, generator=generator)], 1),
+        torch.randn(7, 3, generator=generator),
+        1e4 + torch.randn(3000, 20, generator=generator),
+        torch.cat([torch.full((1, 6), 1e15), torch.randn(2000, 6, generator=generator)]),
+    )
+    return dict(zip(INPUTS, inputs, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("name", _inputs())
+@pytest.mark.parametrize("name", INPUTS)
 def test_the_selection_is_that_of_the_loop_index_for_index(name, dtype):
     features = _inputs()[name].to(dtype)
     count = min(600, len(features))
@@ -54,7 +68,7 @@ def test_products_in_low_precision_select_the_same():
     assert found == one_at_a_time(features, 300, 3)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif("not torch.cuda.is_available()", reason="needs a GPU")
 def test_a_gpu_selects_the_same():
     features = _inputs()["random"]
     assert torch.equal(k_center_greedy(features.cuda(), 400, 3), k_center_greedy(features, 400, 3))

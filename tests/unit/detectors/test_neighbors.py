@@ -6,25 +6,26 @@ import torch
 from training_code.detectors.patchcore import neighbors
 from training_code.detectors.patchcore.neighbors import nearest_neighbors
 
-GENERATOR = torch.Generator().manual_seed(0)
+INPUTS = ("random", "clustered", "duplicated", "constant", "collinear", "far from the origin")
 
 
 def _inputs():
     generator = torch.Generator().manual_seed(1)
     line = torch.randn(400, 1, generator=generator)
-    return {
-        "random": torch.randn(400, 12, generator=generator),
-        "clustered": torch.randn(8, 12, generator=generator).repeat_interleave(50, 0)
+    inputs = (
+        torch.randn(400, 12, generator=generator),
+        torch.randn(8, 12, generator=generator).repeat_interleave(50, 0)
         + 1e-3 * torch.randn(400, 12, generator=generator),
-        "duplicated": torch.randint(0, 3, (400, 4), generator=generator).float(),
-        "constant": torch.ones(400, 5),
-        "collinear": torch.cat([line, 2 * line, line + 1e-6 * torch.randn(400, 1, generator=generator)], 1),
-        "far from the origin": 1e4 + torch.randn(400, 12, generator=generator),
-    }
+        torch.randint(0, 3, (400, 4), generator=generator).float(),
+        torch.ones(400, 5),
+        torch.cat([line, 2 * line, line + 1e-6 * torch.randn(400, 1, generator=generator)], 1),
+        1e4 + torch.randn(400, 12, generator=generator),
+    )
+    return dict(zip(INPUTS, inputs, strict=True))
 
 
 @pytest.mark.parametrize("count", [1, 5])
-@pytest.mark.parametrize("name", _inputs())
+@pytest.mark.parametrize("name", INPUTS)
 def test_distances_are_those_in_float64(name, count, monkeypatch):
     monkeypatch.setattr(neighbors, "QUERIES", 64)
     monkeypatch.setattr(neighbors, "ROWS", 90)
@@ -42,7 +43,7 @@ def test_distances_are_those_in_float64(name, count, monkeypatch):
 
 
 def test_the_first_of_the_smallest_is_found():
-    values = torch.randint(0, 40, (50, 4 * neighbors._GROUP), generator=GENERATOR).float()
+    values = torch.randint(0, 40, (50, 4 * neighbors._GROUP), generator=torch.Generator().manual_seed(0)).float()
     for part in (values, values[:, :-1]):
         smallest, columns = neighbors._smallest(part, 1)
         assert torch.equal(smallest, part.amin(1, keepdim=True))
@@ -50,7 +51,7 @@ def test_the_first_of_the_smallest_is_found():
 
 
 def test_half_precision_is_computed_in_single():
-    bank = 100 * torch.randn(50, 300, generator=GENERATOR).half()
+    bank = 100 * torch.randn(50, 300, generator=torch.Generator().manual_seed(0)).half()
     distances, indices = nearest_neighbors(bank[:7], bank, 1)
     assert distances.dtype == torch.half and not distances.any()
     assert indices.flatten().tolist() == list(range(7))

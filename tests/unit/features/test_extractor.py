@@ -77,7 +77,7 @@ def test_mixed_precision_and_channels_last_change_the_features_a_little_and_not_
     assert torch.allclose(last(images)["layer2"], exact, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif("not torch.cuda.is_available()", reason="needs a GPU")
 @pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
 def test_features_on_a_gpu_are_the_same_each_time(precision):
     backbone = get_backbone("resnet50")

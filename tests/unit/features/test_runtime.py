@@ -13,8 +13,6 @@ from training_code.features import extractor as extractor_module
 from training_code.features import runtime
 from training_code.features.extractor import FeatureExtractor
 
-CPU = torch.device("cpu")
-
 
 def _extractor(name="resnet18", **options):
     backbone = get_backbone(name)
@@ -31,12 +29,13 @@ def _difference(found, expected):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "resnet18", "cspdarknet53", "vit_small_patch14_dinov2"])
 def test_features_are_torchs_to_a_hundred_thousandth_of_their_range(name):
     side = 70 if "vit" in name else 96
     images = torch.randn(3, 3, side, side)
     compiled = _extractor(name, runtime="openvino")
-    assert compiled.runtime_for(CPU) == "openvino"
+    assert compiled.runtime_for(torch.device("cpu")) == "openvino"
     found, expected = compiled(images), _extractor(name)(images)
     assert found.keys() == expected.keys() and all(found[layer].shape == expected[layer].shape for layer in found)
     assert _difference(found, expected) < 1e-5
@@ -78,7 +77,7 @@ def test_what_openvino_cannot_take_is_computed_by_torch_or_refused(monkeypatch):
     images = torch.randn(2, 3, 64, 64)
     fallen_back = _extractor(runtime="auto")
     assert _difference(fallen_back(images), _extractor()(images)) < 1e-5
-    assert fallen_back.describe(CPU)["runtime"] == "torch" and fallen_back.channels_last
+    assert fallen_back.describe(torch.device("cpu"))["runtime"] == "torch" and fallen_back.channels_last
     with pytest.raises(InputError, match="OpenVINO cannot take resnet18: no such operation; valid: auto, torch"):
         _extractor(runtime="openvino")(images)
 
@@ -96,6 +95,7 @@ def test_a_graph_that_is_exported_is_torchs():
     assert _difference(dict(zip(extractor.layers, traced(images), strict=True)), _extractor()(images)) < 1e-6
 
 
+@pytest.mark.slow
 def test_nothing_is_told_to_anybody(tmp_path):
     script = (
         "import sys, torch\n"
@@ -109,4 +109,4 @@ def test_nothing_is_told_to_anybody(tmp_path):
 
 
 def test_float16_has_no_path_in_openvino():
-    assert _extractor(precision="float16", runtime="auto").runtime_for(CPU) == "torch"
+    assert _extractor(precision="float16", runtime="auto").runtime_for(torch.device("cpu")) == "torch"

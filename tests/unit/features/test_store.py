@@ -38,6 +38,7 @@ def _count(extractor, monkeypatch):
     return passes
 
 
+@pytest.mark.slow
 def test_one_pass_serves_every_choice_of_layers_and_every_batch(network, images, tmp_path, monkeypatch):
     plain = FeatureExtractor(network, get_backbone("resnet18"), ["layer1", "layer2", "layer3", "layer4"])(images)
     first, store = _extractor(network, tmp_path)
@@ -76,6 +77,7 @@ def test_only_images_that_are_not_known_are_computed(network, images, tmp_path, 
     assert all(torch.allclose(found[layer], expected[layer], atol=1e-5) for layer in expected)
 
 
+@pytest.mark.slow
 def test_networks_that_differ_in_their_paddings_share_nothing(tmp_path):
     backbone = get_backbone("efficientnet_lite0")
     other = dataclasses.replace(backbone.recipe, architecture=backbone.architecture.removeprefix("tf_"))
@@ -109,6 +111,7 @@ def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(network, im
     assert store.hits == 0 and store.mode == {"auto": "off", "on": "on"}[mode]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["image", "weights", "precision", "runtime", "size"])
 def test_whatever_the_features_depend_on_makes_a_miss(network, images, tmp_path, change):
     _extractor(network, tmp_path)[0](images)

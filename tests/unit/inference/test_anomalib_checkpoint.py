@@ -28,6 +28,7 @@ def _made(name, arguments, size):
     return detector, make_record(identity=identity, weights=weights)
 
 
+@pytest.mark.slow
 # timm names the parts of networks that it takes features of in three ways: as they are, flattened, as a whole network.
 @pytest.mark.parametrize(
     ("name", "arguments", "size"),

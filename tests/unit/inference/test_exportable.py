@@ -41,13 +41,19 @@ def test_maps_are_blurred_as_before_also_where_they_are_not_square():
 @pytest.mark.parametrize("scale", [1.0, 100.0])  # from the second on the factor is kept in float64
 @pytest.mark.parametrize("images", [6, 60])
 def test_distances_of_padim_are_those_of_its_gaussians_in_float64(scale, images):
+    class Given(nn.Module):
+        """Features that are given in place of images."""
+
+        def forward(self, images):
+            return {"layer": images}
+
     generator = torch.Generator().manual_seed(0)
     features = scale * torch.randn(images, 20, 2, 2, generator=generator)
     model = Padim(pre_trained=False).model
     model.gaussian = FactorizedGaussian()
     model.gaussian.fit_batches([features])
     model.idx = torch.arange(20)
-    model.feature_extractor = _Given()
+    model.feature_extractor = Given()
     model.anomaly_map_generator.blur = nn.Identity()
     tested = scale * torch.randn(3, 20, 2, 2, generator=generator)
     flat = features.double().flatten(2)
@@ -57,10 +63,3 @@ def test_distances_of_padim_are_those_of_its_gaussians_in_float64(scale, images)
     expected = (away @ torch.linalg.inv(covariance) * away).sum(2).sqrt().T.reshape(3, 1, 2, 2)
     found = _Padim(model)(tested).anomaly_map
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=0)
-
-
-class _Given(nn.Module):
-    """Features that are given in place of images."""
-
-    def forward(self, images):
-        return {"layer": images}

@@ -1,22 +1,35 @@
 """What the OpenAPI document allows, and what it does not, never makes the service fail."""
 
+from functools import cache
+
 import numpy as np
+import pytest
 import schemathesis
 from helpers.serving import BrightnessPredictor, encode, spotted
 from hypothesis import HealthCheck, given, settings
+from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from inference_code.service.app import create_app
 
+pytestmark = pytest.mark.slow
 KEY = "a-key-of-32-characters-0123456789"
-APP = create_app([BrightnessPredictor(), BrightnessPredictor("brightness-1")], keys=[KEY])
-SCHEMA = schemathesis.openapi.from_asgi("/openapi.json", APP)
-IMAGES = [encode(spotted()), encode(np.zeros((1, 1), np.uint8)), encode(spotted(), "JPEG")[:-40], b"", b"<html>"]
+_SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+EXAMPLES = "/models/{model}/examples"
+PATHS = ["/predict", "/predict/batch", "/models", EXAMPLES, f"{EXAMPLES}/{{number}}"]
+PATHS += [f"{EXAMPLES}/{{number}}/thumbnail", "/health", "/ready", "/metrics"]
 
 
-@SCHEMA.hook
+@cache
+def _document():
+    app = create_app([BrightnessPredictor(), BrightnessPredictor("brightness-1")], keys=[KEY])
+    document = schemathesis.openapi.from_asgi("/openapi.json", app)
+    document.hook(map_body)
+    return document
+
+
 def map_body(_, body):
-    """Put images, whole ones and bad ones, in the place of the contents of files that are made up."""
+    """Put images, whole ones and bad ones, in the place of files that are made up; what is no file stays."""
     if isinstance(body, dict):
         body |= {"image": _image(body["image"])} if "image" in body else {}
         body |= {"images": [_image(entry) for entry in body["images"]]} if isinstance(body.get("images"), list) else {}
@@ -24,14 +37,20 @@ def map_body(_, body):
 
 
 def _image(made_up):
-    # What is no file, a number for instance, is there to be refused.
-    return IMAGES[len(made_up) % len(IMAGES)] if isinstance(made_up, str | bytes) else made_up
+    if not isinstance(made_up, str | bytes):
+        return made_up
+    images = [encode(spotted()), encode(np.zeros((1, 1), np.uint8)), encode(spotted(), "JPEG")[:-40], b"", b"<html>"]
+    return images[len(str(made_up)) % len(images)]
+
+
+def test_every_path_of_the_service_is_tested():
+    assert sorted(_document()) == sorted(PATHS)
 
 
 def test_images_are_put_in_the_place_of_what_is_made_up():
     statuses = set()
 
-    @given(case=SCHEMA["/predict"]["POST"].as_strategy())
+    @given(case=_document()["/predict"]["POST"].as_strategy())
     @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
     def predict(case):
         statuses.add(case.call(headers={"X-API-Key": KEY}).status_code)
@@ -40,9 +59,21 @@ def test_images_are_put_in_the_place_of_what_is_made_up():
     assert {200, 422} <= statuses < {200, 400, 422, 429}
 
 
-@SCHEMA.parametrize()
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_no_request_makes_the_service_fail(case):
+@pytest.mark.parametrize("path", PATHS)
+def test_no_request_makes_the_service_fail(path):
+    # Not the decorator of schemathesis: that of a document needs the application while tests are collected, and that
+    # of a fixture changes an attribute that items of pytest 9.2 do not have.
+    for made in get_all_tests(
+        schema=_document().include(path=path),
+        test_func=_call,
+        settings=_SETTINGS,
+        given_kwargs=None,
+    ):
+        _, run = made.ok()
+        run()
+
+
+def _call(case):
     response = case.call(headers={"X-API-Key": KEY})
     # What the document cannot say: whether bytes are an image.
     case.validate_response(response, excluded_checks=[positive_data_acceptance])

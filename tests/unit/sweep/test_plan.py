@@ -110,6 +110,7 @@ def test_a_file_that_is_not_there_or_no_yaml_is_named(tmp_path):
         read_sweep(tmp_path / "good.yaml")
 
 
+@pytest.mark.slow
 def test_the_demonstration_can_be_planned(tmp_path):
     jobs = make_plan(read_sweep(paths.SWEEPS / "demo.yaml"), Planner(), str(tmp_path))
     assert {job.cell.detector for job in jobs} == set(DETECTORS)

@@ -6,6 +6,8 @@ from training_code.data.dataset import read_dataset
 from training_code.data.masks.mask_augmentation import ANOMALIES, main, transform_pair, write_synthetic
 from training_code.errors import InputError, run_command
 
+KINDS = ("perlin", "cut_paste", "scratch")
+
 
 def _image(seed=0, shape=(64, 80)):
     return np.random.default_rng(seed).integers(60, 200, (*shape, 3), dtype=np.uint8)
@@ -31,7 +33,11 @@ def test_the_transform_is_drawn_from_the_generator_and_none_leaves_all_as_it_is(
     assert np.array_equal(same[0], image) and np.array_equal(same[1], mask)
 
 
-@pytest.mark.parametrize("name", ANOMALIES)
+def test_every_kind_of_anomaly_is_tested():
+    assert set(ANOMALIES) == set(KINDS)
+
+
+@pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("shape", [(64, 80), (33, 97), (256, 256)])
 def test_only_what_the_mask_marks_is_changed(name, shape):
     image, other = _image(0, shape), _image(1, shape)
