@@ -15,13 +15,12 @@ from typing import Any
 import nbformat
 import pytest
 import torch
+from helpers.brightness import Brightness
 from helpers.data import make_mvtec
 from helpers.repository import project_files
 from helpers.results import make_run
-from torch import nn
 
 from inference_code import predictor
-from training_code import experiment as pipeline
 from training_code import training
 from training_code.detectors.build import feature_extractor
 from training_code.errors import InputError
@@ -183,7 +182,7 @@ class _Engine:
     def __init__(self, logger: Any, **_: Any) -> None:
         self.logger = logger
 
-    def fit(self, detector: nn.Module, loader: Any, validation: Any = None, **_: Any) -> None:
+    def fit(self, detector: Any, loader: Any, validation: Any = None, **_: Any) -> None:
         raise _HandedOverError(SimpleNamespace(logger=self.logger, detector=detector, loader=loader))
 
 
@@ -222,7 +221,7 @@ def _configurations(notebook: TrainingNotebook, parameters: dict, alike: bool) -
 def _start(experiment: Experiment, detector: str, arguments: dict, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Run a configuration up to where anomalib's engine takes over; return what that is given."""
     monkeypatch.setattr(training, "Engine", _Engine)
-    monkeypatch.setattr(pipeline, "provide_codebook", lambda *_: {})
+    monkeypatch.setattr("training_code.codebooks.provide_codebook", lambda *_: {})
     with pytest.raises(_HandedOverError) as ended:
         experiment.run(detector, rerun=True, **arguments)
     return ended.value.args[0]
@@ -249,23 +248,6 @@ HANDED = {
 # The other notebooks
 
 
-class _Brightness(nn.Module):
-    """A detector that scores by brightness and keeps the sizes of its batches."""
-
-    device = torch.device("cpu")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.batches: list[int] = []
-        self.pre_processor = SimpleNamespace(transform=lambda batch: batch)
-        self.model = self._score
-
-    def _score(self, batch: torch.Tensor) -> SimpleNamespace:
-        self.batches.append(len(batch))
-        maps = batch.mean(1)
-        return SimpleNamespace(pred_score=maps.mean((1, 2)), anomaly_map=maps)
-
-
 # Where the effect shows: what the cell holds that shows it, and what to look at of its names and of what it displays.
 SEEN = {
     IMAGES: ("examine(", lambda names, shown: shown.data),
@@ -281,7 +263,7 @@ SEEN = {
 
 def _look_at_other(name: str, changed: dict, what: str, given: Given, monkeypatch: pytest.MonkeyPatch) -> dict:
     """Run the cells of a notebook up to the one that shows the effect; return what is seen there, by its name."""
-    monkeypatch.setattr(predictor, "build_detector", lambda *_: _Brightness())
+    monkeypatch.setattr(predictor, "build_detector", lambda *_: Brightness())
     names: dict[str, Any] = {}
     mark, look = SEEN[what]
     for cell in nbformat.read(NOTEBOOKS[name], as_version=4).cells:
