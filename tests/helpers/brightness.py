@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import torch
+from anomalib.pre_processing import PreProcessor
 from torch import nn
 
 
@@ -14,7 +15,7 @@ class Brightness(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.batches: list[int] = []
-        self.pre_processor = SimpleNamespace(transform=lambda batch: batch)
+        self.pre_processor = PreProcessor(nn.Identity())
         self.model = self._score
 
     def _score(self, batch: torch.Tensor) -> SimpleNamespace:
