@@ -79,7 +79,7 @@ def test_the_suite_passes_in_a_full_checkout_and_leaves_all_as_it_was(checkout, 
     before = _contents(tmp_path)
     assert len(list((checkout / "weights").glob("*.*t*"))) >= 12
     changed = {"ANOMALY_HOME": str(home), "PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1", **SETTINGS}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *PART]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *PART]
     command += ["--basetemp", str(tmp_path_factory.mktemp("apart"))]
     result = subprocess.run(command, cwd=checkout, env=os.environ | changed, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
