@@ -1,8 +1,8 @@
 """``python tests/end_to_end/time_sweep.py``: what a sweep costs beside its runs, in seconds.
 
 Measured are a sweep of 500 stored runs, with its plan to be made and with its plan known, and what papermill and a
-kernel cost for a job: a kernel that does nothing, one that imports what a training notebook imports, and a whole job,
-beside the same in this process.
+kernel, warm and fresh, cost for a job: a kernel that does nothing, one that imports what a training notebook imports,
+and a whole job, beside the same in this process.
 """
 
 import argparse
@@ -26,7 +26,8 @@ from helpers.data import make_mvtec  # noqa: E402
 from helpers.records import make_record  # noqa: E402
 
 from training_code.experiment import Experiment  # noqa: E402
-from training_code.notebooks.kernel import execute_notebook  # noqa: E402
+from training_code.notebooks import KERNELS  # noqa: E402
+from training_code.notebooks.kernel import KernelOptions, execute_notebook  # noqa: E402
 from training_code.records.code import code_hash  # noqa: E402
 from training_code.records.record import write_record  # noqa: E402
 from training_code.sweep.file import read_sweep  # noqa: E402
@@ -80,22 +81,28 @@ def time_kernels(dataset: Path, folder: Path, rounds: int) -> None:
     good = nbformat.read(GOOD, as_version=4)
     names = itertools.count()
 
-    def execute(cells: list[nbformat.NotebookNode], parameters: dict[str, str]) -> None:
+    def execute(start: str, cells: list[nbformat.NotebookNode], parameters: dict[str, str]) -> None:
         notebook = nbformat.v4.new_notebook(cells=cells, metadata=good.metadata)
-        execute_notebook(notebook, folder / "executed.ipynb", parameters, log=folder / "kernel.log")
+        kernel = KernelOptions(start, log=folder / "kernel.log")
+        execute_notebook(notebook, folder / "executed.ipynb", parameters, kernel=kernel)
 
-    def job() -> None:
+    def job(start: str) -> None:
         # The title, imports, parameters, the experiment, a heading and one configuration.
-        execute(good.cells[:6], {"dataset": str(dataset), "results": str(folder / f"runs-{next(names)}")})
+        execute(start, good.cells[:6], {"dataset": str(dataset), "results": str(folder / f"runs-{next(names)}")})
 
     def run() -> None:
         experiment = Experiment(dataset, image_size=64, seed=0, results=folder / f"runs-{next(names)}")
         experiment.run("Padim", backbone="efficientnet_lite0", layers=["blocks.2"], n_features=10)
 
-    print(f"a kernel that does nothing: {median_seconds(lambda: execute([], {}), rounds):.1f} s")
-    print(f"… that imports what a job does: {median_seconds(lambda: execute(good.cells[1:2], {}), rounds):.1f} s")
-    run()  # a warm cache for both
-    print(f"a job of one configuration: {median_seconds(job, rounds):.1f} s")
+    run()  # a warm cache for all
+    for start in KERNELS:
+        execute(start, [], {})  # the process that forks has imported
+        nothing = median_seconds(lambda start=start: execute(start, [], {}), rounds)
+        imports = median_seconds(lambda start=start: execute(start, good.cells[1:2], {}), rounds)
+        whole = median_seconds(lambda start=start: job(start), rounds)
+        print(f"a {start} kernel that does nothing: {nothing:.1f} s")
+        print(f"… that imports what a job does: {imports:.1f} s")
+        print(f"… a job of one configuration: {whole:.1f} s")
     print(f"the same configuration in this process: {median_seconds(run, rounds):.1f} s")
 
 
