@@ -92,7 +92,7 @@ def test_wrong_input_ends_with_2_and_one_line(runs, tmp_path, capsys):
         assert f"port {port} of 127.0.0.1 cannot be had" in said(run, "--port", port)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
 def test_the_page_shows_what_the_service_says(served, runs, tiny_dataset, tmp_path):
     _, client = served
     address = str(client.base_url)

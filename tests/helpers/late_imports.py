@@ -4,7 +4,8 @@ Importing anomalib takes as long as a third of the fast tests. While tests are c
 test modules give a placeholder; the real objects replace them before the first test of the module is set up. A
 placeholder that is used before (called, iterated, inherited from) makes its import at once, which is how tests
 are parametrized from a registry, unless that would bring in one of the `HEAVY` libraries: then it is an error.
-Fixtures must not be imported into test modules, since pytest looks for them while it collects.
+Two things it cannot see: fixtures that are imported into a test module, and the word ``is`` (`skipif(NAME is None)`
+never skips; `skipif(not NAME)` imports NAME and does).
 """
 
 import builtins
