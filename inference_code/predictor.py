@@ -23,8 +23,8 @@ from training_code.detectors.build import build_detector, image_transform
 from training_code.detectors.configuration import configure
 from training_code.errors import InputError, choices, unknown
 from training_code.evaluation.thresholds import Thresholds
-from training_code.features.extractor import PRECISIONS
 from training_code.files import sha256
+from training_code.protocol import PRECISIONS
 from training_code.records.record import CHECKPOINT, METRICS, Record, read_record, read_records
 
 BATCH_SIZE = 8

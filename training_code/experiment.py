@@ -9,12 +9,12 @@ import datetime
 import html
 import io
 import math
-import operator
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,17 +34,16 @@ from training_code.detectors.build import build_detector, feature_extractor, sto
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import load_object
-from training_code.errors import InputError, MissingWeightsError, choices, unknown
+from training_code.errors import InputError, MissingWeightsError
 from training_code.evaluation.curves import LEARNING_CURVES, draw_learning_curves
 from training_code.evaluation.examples import write_examples
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
 from training_code.evaluation.metrics import bootstrap_intervals, compute_by_defect_type, compute_metrics
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds, find_thresholds
-from training_code.features.extractor import PRECISIONS
-from training_code.features.runtime import COMPILED_PRECISIONS, RUNTIMES
-from training_code.features.store import MODES, FeatureStore
+from training_code.features.store import FeatureStore
 from training_code.files import sha256, write_text
+from training_code.protocol import read_options, whole
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment, git_commit
 from training_code.records.record import (
@@ -59,10 +58,6 @@ from training_code.records.record import (
 from training_code.records.run import Run, SkippedRun
 from training_code.records.store import RunStore
 from training_code.training import QuietEngine
-
-NORMALIZATIONS = ("backbone", "imagenet")
-#: Whether training in epochs is logged for TensorBoard.
-TENSORBOARD_MODES = ("on", "off")
 
 
 @dataclass(frozen=True)
@@ -86,33 +81,14 @@ class Experiment:
     ----------
     dataset
         Name of a folder in ``data/`` or a path; see `training_code.data.layout`.
-    image_size
-        Height and width in pixels that images are resized to; one number for squares.
     seed
         Covers everything: held-out images, random features, coresets, initial weights, order of the images.
-    normalization
-        ``"backbone"``: mean and deviation that the backbone was trained with. ``"imagenet"``: ImageNet's for every
-        backbone, as in anomalib's defaults.
-    validation_split
-        Part of the defect-free training images that is held out for finding thresholds; with 0 there is no
-        ``F1Score``.
-    backbone_precision
-        ``"float32"``; or mixed precision, ``"bfloat16"``, and ``"float16"`` on a GPU: faster, with features that differ
-        a little.
-    channels_last
-        Whether the backbone computes with the channels side by side in memory, which suits GPUs in mixed precision.
-    backbone_runtime
-        ``"auto"``: OpenVINO on a processor, torch on a GPU and for what OpenVINO cannot take; or one of the two.
-    feature_store
-        Whether features are kept on disk and shared with other configurations: ``"auto"`` where reading them is faster
-        than computing them, ``"on"``, ``"off"``. Decoded images and coresets are shared in any case.
-    train_batch_size, eval_batch_size, num_workers
-        As in anomalib. The number of workers has no influence on the numbers. Detectors that train in epochs may have a
-        ``batch_size`` of their own.
-    tensorboard
-        ``"on"``: training in epochs is logged for TensorBoard, into the folder of the run; ``"off"``.
     results
         Folder for the runs, relative to `training_code.paths.HOME`: the repository, or what ``ANOMALY_HOME`` names.
+    protocol, compute
+        Fields of `training_code.protocol.ExperimentProtocol` and of `training_code.protocol.ComputeOptions`.
+    **options
+        The same fields on their own: ``image_size=128``.
 
     Raises
     ------
@@ -124,53 +100,16 @@ class Experiment:
         self,
         dataset: str | Path,
         *,
-        image_size: int | tuple[int, int] = 256,
         seed: int = 42,
-        normalization: str = "backbone",
-        validation_split: float = 0.1,
-        backbone_precision: str = "float32",
-        channels_last: bool = False,
-        backbone_runtime: str = "auto",
-        feature_store: str = "auto",
-        train_batch_size: int = 32,
-        eval_batch_size: int = 32,
-        num_workers: int = 0,
-        tensorboard: str = "on",
         results: str | Path = "results",
+        protocol: Mapping[str, Any] = MappingProxyType({}),
+        compute: Mapping[str, Any] = MappingProxyType({}),
+        **options: Any,
     ) -> None:
-        self.image_size = _square(image_size)
-        self.seed = _whole("seed", seed, 0, 2**32 - 1)
-        if normalization not in NORMALIZATIONS:
-            raise unknown("normalization", normalization, NORMALIZATIONS)
-        self.normalization = normalization
-        if not isinstance(validation_split, int | float) or not 0 <= validation_split <= 0.5:
-            raise InputError(f"validation_split={validation_split!r} is out of range; valid: 0 to 0.5")
-        self.validation_split = float(validation_split)
-        if backbone_precision not in PRECISIONS:
-            raise unknown("backbone_precision", backbone_precision, PRECISIONS)
-        if backbone_precision == "float16" and not torch.cuda.is_available():
+        self.seed = whole("seed", seed, 0, 2**32 - 1)
+        self.protocol, self.compute = read_options(options, protocol, compute)
+        if self.compute.backbone_precision == "float16" and not torch.cuda.is_available():
             raise InputError("backbone_precision='float16' needs a GPU; valid without one: float32, bfloat16")
-        self.backbone_precision = backbone_precision
-        if not isinstance(channels_last, bool):
-            raise InputError(f"channels_last={channels_last!r} must be True or False")
-        self.channels_last = channels_last
-        if backbone_runtime not in RUNTIMES:
-            raise unknown("backbone_runtime", backbone_runtime, RUNTIMES)
-        if backbone_runtime == "openvino" and backbone_precision not in COMPILED_PRECISIONS:
-            raise InputError(
-                f"backbone_runtime='openvino' does not compute in {backbone_precision}; valid: "
-                f"{choices(COMPILED_PRECISIONS)}"
-            )
-        self.backbone_runtime = backbone_runtime
-        if feature_store not in MODES:
-            raise unknown("feature_store", feature_store, MODES)
-        self.feature_store = feature_store
-        self.train_batch_size = _whole("train_batch_size", train_batch_size, 1)
-        self.eval_batch_size = _whole("eval_batch_size", eval_batch_size, 1)
-        self.num_workers = _whole("num_workers", num_workers, 0)
-        if tensorboard not in TENSORBOARD_MODES:
-            raise unknown("tensorboard", tensorboard, TENSORBOARD_MODES)
-        self.tensorboard = tensorboard
         self.store = RunStore(paths.from_root(results))
         self.dataset: Dataset = read_dataset(dataset)
         self.runs: list[Run | SkippedRun] = []
@@ -223,17 +162,17 @@ class Experiment:
         if backbone is not None:
             weights = find_weights(backbone) if values["pre_trained"] else random_weights(backbone)
             mean, std = self._normalization(weights.recipe)
-            normalization = {"mode": self.normalization, "mean": mean, "std": std}
+            normalization = {"mode": self.protocol.normalization, "mean": mean, "std": std}
         self._check_fits(configuration)
         identity = Identity(
             detector=configuration.detector,
             arguments=values,
-            image_size=self.image_size,
+            image_size=self.protocol.image_size,
             normalization=normalization,
             seed=self.seed,
-            validation_split=self.validation_split,
-            train_batch_size=values.get("batch_size") or self.train_batch_size,
-            eval_batch_size=self.eval_batch_size,
+            validation_split=self.protocol.validation_split,
+            train_batch_size=values.get("batch_size") or self.compute.train_batch_size,
+            eval_batch_size=self.compute.eval_batch_size,
             dataset_fingerprint=self.dataset.fingerprint,
             weights_sha256=weights.sha256 if weights else None,
             files_sha256=entry.files(values),
@@ -261,46 +200,47 @@ class Experiment:
         return max(scored, key=lambda run: run.metrics["image_AUROC"], default=None)
 
     def _repr_html_(self) -> str:
-        protocol = (
-            f"images resized to {self.image_size[0]} × {self.image_size[1]}, seed {self.seed}, normalization "
-            f"{self.normalization}, {self.validation_split:.0%} of the training images held out for thresholds"
+        (height, width), protocol = self.protocol.image_size, self.protocol
+        text = (
+            f"images resized to {height} × {width}, seed {self.seed}, normalization {protocol.normalization}, "
+            f"{protocol.validation_split:.0%} of the training images held out for thresholds"
         )
-        return dataset_html(self.dataset) + f"<p>{html.escape(protocol)}</p>"
+        return dataset_html(self.dataset) + f"<p>{html.escape(text)}</p>"
 
     def _check_fits(self, configuration: Configuration) -> None:
         """Refuse what training would stop at: for want of patches, or of images, or with images of this size."""
-        images = len(split_validation(self.dataset.select("train"), self.validation_split, self.seed)[0])
+        images = len(split_validation(self.dataset.select("train"), self.protocol.validation_split, self.seed)[0])
         arguments, backbone = configuration.arguments, configuration.backbone
         if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
-            sizes = map_sizes(backbone.recipe, self.image_size)
+            sizes = map_sizes(backbone.recipe, self.protocol.image_size)
             patches = images * max(math.prod(sizes[layer]) for layer in configuration.layers)
             if patches * ratio < 1:
                 raise InputError(
                     f"coreset_sampling_ratio={ratio} selects nothing of {patches} patches of {images} images"
                 )
-        if arguments.get("patience") and not self.validation_split:
+        if arguments.get("patience") and not self.protocol.validation_split:
             raise InputError("patience needs validation images: with validation_split=0 there are none; valid: None")
         entry = get_detector(configuration.detector)
-        if not entry.normalizes and backbone is None and self.normalization == "imagenet":
+        if not entry.normalizes and backbone is None and self.protocol.normalization == "imagenet":
             raise InputError(
                 f"normalization='imagenet' is not for {entry.name}, which takes images with values from 0 to 1; valid: "
                 "backbone, which leaves them as they are where there is no backbone"
             )
-        entry.check(arguments, self.image_size, images)
+        entry.check(arguments, self.protocol.image_size, images)
 
     def _backbone_options(self, backbone: Backbone | None) -> dict[str, Any]:
         """Return how the backbone computes; without one the defaults, so that what does nothing makes no other run."""
         if backbone is None:
             return {"backbone_precision": "float32", "channels_last": False, "backbone_runtime": "auto"}
         names = ("backbone_precision", "channels_last", "backbone_runtime")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self.compute, name) for name in names}
 
     def _note(self, run: Run | SkippedRun) -> Run | SkippedRun:
         self.runs.append(run)
         return run
 
     def _normalization(self, recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return (recipe.mean, recipe.std) if self.normalization == "backbone" else (IMAGENET_MEAN, IMAGENET_STD)
+        return (recipe.mean, recipe.std) if self.protocol.normalization == "backbone" else (IMAGENET_MEAN, IMAGENET_STD)
 
     def _record(self, prepared: PreparedRun, started: str, **findings: Any) -> Record:
         weights = prepared.weights
@@ -361,15 +301,15 @@ class Experiment:
         reset_peak_memory()
         cache = TensorCache()
         # Detectors that reconstruct images take features of altered ones, which never come again.
-        store = FeatureStore(cache, self.feature_store) if entry.normalizes else None
+        store = FeatureStore(cache, self.compute.feature_store) if entry.normalizes else None
         datamodule = SampleDataModule(
             self.dataset,
-            self.image_size,
-            self.validation_split,
+            self.protocol.image_size,
+            self.protocol.validation_split,
             self.seed,
             prepared.identity.train_batch_size,
-            self.eval_batch_size,
-            self.num_workers,
+            self.compute.eval_batch_size,
+            self.compute.num_workers,
             cache,
         )
         seed_everything(self.seed, workers=True, verbose=False)
@@ -379,16 +319,16 @@ class Experiment:
         detector = build_detector(
             configuration,
             network,
-            self.image_size,
+            self.protocol.image_size,
             normalization.get("mean"),
             normalization.get("std"),
-            self.backbone_precision,
-            self.channels_last,
-            self.backbone_runtime,
+            self.compute.backbone_precision,
+            self.compute.channels_last,
+            self.compute.backbone_runtime,
             store,
         )
         unfinished = self.store.unfinished(prepared.run_id)
-        logs = folder / TENSORBOARD if self.tensorboard == "on" else None
+        logs = folder / TENSORBOARD if self.compute.tensorboard == "on" else None
         engine = QuietEngine(configuration, folder / CHECKPOINT, logs, unfinished, self.seed)
         training: dict[str, Any] = {}
         if entry.before_training is not None:
@@ -410,7 +350,7 @@ class Experiment:
         features = extractor.describe(engine.device) if extractor else {}
         stop_sharing(detector)
         note("evaluating")
-        times["latency"] = engine.latency(detector, self.image_size)
+        times["latency"] = engine.latency(detector, self.protocol.image_size)
         thresholds = find_thresholds(validation)
         with timed(times, "metrics"):
             findings = {
@@ -453,21 +393,3 @@ def _failure(error: Exception) -> Status:
 
 def _now() -> str:
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-
-
-def _square(image_size: int | tuple[int, int]) -> tuple[int, int]:
-    sides = tuple(image_size) if isinstance(image_size, tuple | list) else (image_size, image_size)
-    if len(sides) != 2:
-        raise InputError(f"image_size={image_size!r} must be one number, or height and width")
-    return _whole("image_size", sides[0], 32, 8192), _whole("image_size", sides[1], 32, 8192)
-
-
-def _whole(name: str, value: Any, low: int, high: float = math.inf) -> int:
-    """Return a whole number, also one of numpy's, if it is in range."""
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)
-    except TypeError:
-        number = None
-    if number is None or not low <= number <= high:
-        raise InputError(f"{name}={value!r} is out of range; valid: a whole number {low} to {high}")
-    return number

@@ -278,7 +278,7 @@ def _template(sweep: Any, planner: Any, results: str | None) -> Any:
 def _protocol(template: Any) -> list[Any]:
     """Return what trials have in common as plain data."""
     experiment = template.experiment
-    return [experiment.dataset.fingerprint, experiment.image_size, experiment.seed, str(template.parameters)]
+    return [experiment.dataset.fingerprint, experiment.protocol.image_size, experiment.seed, str(template.parameters)]
 
 
 def _sampler(search: Search) -> Any:

@@ -8,7 +8,7 @@ from training_code import paths
 
 ORDER = (
     ("paths", "errors", "files"),
-    ("cache",),
+    ("cache", "protocol"),
     ("data",),
     ("backbones",),
     ("features",),

@@ -9,6 +9,7 @@ import pandas as pd
 from training_code import paths
 from training_code.comparison.paper import reduced_settings
 from training_code.files import digest
+from training_code.protocol import ComputeOptions
 from training_code.records.record import CHECKPOINT, EXAMPLES, METRICS, NOTEBOOK, Record
 
 #: The metrics by which people choose, in the order of their table.
@@ -16,7 +17,7 @@ MAIN_METRICS = ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score")
 #: Columns that are equal for runs that may be ranked together: same images, same size, thresholds found alike.
 PROTOCOL = ("dataset", "dataset_fingerprint", "image_height", "image_width", "validation_split")
 #: Columns of what the experiment sets for all detectors, and that decides about a run's numbers.
-EXPERIMENT = ("train_batch_size", "eval_batch_size", "backbone_precision", "channels_last", "backbone_runtime")
+EXPERIMENT = ComputeOptions.deciding()
 #: Columns that name files of a run, relative to `training_code.paths.HOME`.
 LINKS = ("notebook", "checkpoint", "examples")
 # What decides about a run's numbers beside its data and its seed.
@@ -63,9 +64,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "normalization": identity["normalization"]["mode"],
         "normalization_mean": _cell(identity["normalization"].get("mean")),
         "normalization_std": _cell(identity["normalization"].get("std")),
-        "backbone_precision": identity["backbone_precision"],
-        "channels_last": identity["channels_last"],
-        "backbone_runtime": identity["backbone_runtime"],
+        **{name: identity[name] for name in EXPERIMENT},
         "seed": identity["seed"],
         **record.metrics,
         **{
@@ -85,8 +84,6 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "checkpoint_bytes": checkpoint.get("bytes"),
         "train_images": record.dataset["counts"].get("train/good"),
         "validation_split": identity["validation_split"],
-        "train_batch_size": identity["train_batch_size"],
-        "eval_batch_size": identity["eval_batch_size"],
         "pretrained": not record.untrained_backbone,
         "epochs": record.training.get("epochs"),
         "reduced": reduced_settings(record) or None,

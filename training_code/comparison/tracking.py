@@ -11,6 +11,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.db_types import DATABASE_ENGINES
 
+from training_code.comparison.table import EXPERIMENT
 from training_code.errors import InputError
 from training_code.records.record import RECORD, SCORES, Record
 
@@ -95,7 +96,7 @@ def _known(client: MlflowClient, experiment: str) -> dict[str, str | None]:
 def _log(client: MlflowClient, experiment: str, folder: Path, record: Record) -> None:
     identity = record.identity
     params = {**record.arguments, "image_size": "x".join(map(str, identity["image_size"])), "seed": identity["seed"]}
-    params |= {name: identity[name] for name in ("validation_split", "train_batch_size", "backbone_precision")}
+    params |= {"validation_split": identity["validation_split"], **{name: identity[name] for name in EXPERIMENT}}
     metrics = {**record.metrics, **{f"{name}_s": value for name, value in record.times.items()}}
     metrics |= {f"peak_memory_{name}_bytes": float(value) for name, value in record.memory.items()}
     tags = {

@@ -15,7 +15,6 @@ from training_code.backbones.registry import Backbone
 from training_code.cache import content_key
 from training_code.errors import InputError
 from training_code.features.runtime import (
-    COMPILED_PRECISIONS,
     CompiledNetwork,
     load_or_compile,
     openvino_version,
@@ -23,9 +22,8 @@ from training_code.features.runtime import (
 )
 from training_code.features.store import FeatureStore
 from training_code.files import digest
+from training_code.protocol import COMPILED_PRECISIONS
 
-#: How the backbone computes: float32, or mixed precision in which convolutions and products have 16 bits.
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 # Pixels of the image per position from which on detectors commonly use a layer; finer maps are large.
 _LEAST_STRIDE = 4
 
@@ -46,12 +44,12 @@ class FeatureExtractor(TimmFeatureExtractor):
     layers
         Names of the layers, in network order.
     precision
-        One of `PRECISIONS`; the features are float32 in any case.
+        One of `training_code.protocol.PRECISIONS`; the features are float32 in any case.
     channels_last
         Whether the network computes with the channels of a position side by side in memory.
     runtime
-        One of `RUNTIMES`. With ``"auto"``, and as a graph that is being exported, what OpenVINO cannot take is computed
-        by torch.
+        One of `training_code.protocol.RUNTIMES`. With ``"auto"``, and as a graph that is being exported, what OpenVINO
+        cannot take is computed by torch.
     store
         Where features are looked up and kept; without one they are computed each time.
     """
@@ -162,7 +160,7 @@ class FeatureExtractor(TimmFeatureExtractor):
                 return {layer: maps.to(inputs) for layer, maps in zip(layers, compiled(inputs), strict=True)}
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        dtype = PRECISIONS[self.precision]
+        dtype = None if self.precision == "float32" else getattr(torch, self.precision)
         mixed = nullcontext() if dtype is None else torch.autocast(inputs.device.type, dtype)
         with torch.no_grad(), _deterministic(), mixed:
             features = self._graph(layers).to(inputs.device, inputs.dtype)(inputs)

@@ -14,11 +14,7 @@ import torch
 from torch import nn
 
 from training_code.cache import TensorCache, cache_key
-
-#: On a processor OpenVINO where it can and on a GPU torch; or one of them everywhere.
-RUNTIMES = ("auto", "openvino", "torch")
-#: The precisions that it has, and their names there.
-COMPILED_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+from training_code.protocol import COMPILED_PRECISIONS
 
 
 class CompiledNetwork:

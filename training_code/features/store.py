@@ -8,9 +8,6 @@ import torch
 from training_code.cache import TensorCache, cache_key, content_key
 from training_code.files import digest
 
-#: Always; never; or where reading from disk is faster than computing, as measured on the first batch.
-MODES = ("auto", "on", "off")
-
 Compute = Callable[[torch.Tensor, Sequence[str]], dict[str, torch.Tensor]]
 
 
@@ -25,7 +22,7 @@ class FeatureStore:
     cache
         Where the features lie.
     mode
-        One of `MODES`.
+        One of `training_code.protocol.MODES`.
 
     Attributes
     ----------

@@ -86,7 +86,10 @@ def _median(values: dict[tuple, list[float]], job: Job) -> float | None:
         return None
     experiment = job.experiment
     for key in _likeness(
-        job.prepared.configuration.detector, job.arguments, experiment.image_size, experiment.dataset.fingerprint
+        job.prepared.configuration.detector,
+        job.arguments,
+        experiment.protocol.image_size,
+        experiment.dataset.fingerprint,
     ):
         if key in values:
             return statistics.median(values[key])

@@ -228,7 +228,7 @@ def in_order(jobs: Iterable[Job]) -> list[Job]:
     keyed = []
     for number, job in enumerate(jobs):
         ratio = job.arguments.get("coreset_sampling_ratio") or 0.0 if job.prepared else 0.0
-        data = id(job.experiment.dataset), job.experiment.image_size
+        data = id(job.experiment.dataset), job.experiment.protocol.image_size
         network = backbone_of(job)
         keyed.append((rank(*data), rank(*data, network), rank(*data, network, job.cell.detector), -ratio, number))
     return [jobs[key[-1]] for key in sorted(keyed)]
@@ -246,7 +246,7 @@ def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
     parameters = dict(job.parameters)
     for name in ("train_batch_size", "eval_batch_size"):
         if job.notebook.parameters.get(name) is not None:
-            parameters[name] = max(1, getattr(job.experiment, name) // 2)
+            parameters[name] = max(1, getattr(job.experiment.compute, name) // 2)
     arguments = job.varied
     epochs = get_detector(job.cell.detector).epochs
     if epochs is not None and epochs.batch_size is not None:

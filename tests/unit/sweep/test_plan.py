@@ -122,7 +122,7 @@ def test_the_sweeps_of_published_datasets_can_be_planned(name, tmp_path, monkeyp
     (tmp_path / name).symlink_to(tiny_dataset)
     monkeypatch.setattr(paths, "DATA", tmp_path)
     (job,) = make_plan(read_sweep(paths.SWEEPS / f"{name}.yaml"), Planner(), str(tmp_path / "results"))
-    assert job.cell.detector == "Padim" and job.experiment.image_size == (256, 256)
+    assert job.cell.detector == "Padim" and job.experiment.protocol.image_size == (256, 256)
 
 
 def test_what_is_excluded_is_left_out(plan):
@@ -160,11 +160,11 @@ def test_half_the_batch_size_is_another_run_where_it_can_be_set(plan):
     planner = Planner()
     (job, *_) = plan({"notebook": str(paths.ROOT / "tests" / "notebooks" / "tiny" / "batch.ipynb")})
     halved = with_half_the_batch(planner, job)
-    assert halved.run_id != job.run_id and halved.experiment.train_batch_size == 4
+    assert halved.run_id != job.run_id and halved.experiment.compute.train_batch_size == 4
     assert with_half_the_batch(planner, plan()[0]) is None
     for _ in range(2):
         halved = with_half_the_batch(planner, halved)
-    assert halved.experiment.train_batch_size == 1 and with_half_the_batch(planner, halved) is None
+    assert halved.experiment.compute.train_batch_size == 1 and with_half_the_batch(planner, halved) is None
 
 
 def test_runs_like_a_job_tell_what_it_will_take(plan):

@@ -1,0 +1,66 @@
+"""The conditions of a run: checked when they are given, and listed in one place."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from training_code import paths, protocol
+from training_code.errors import InputError
+from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"image_size": 16}, "image_size=16 is out of range; valid: a whole number 32 to 8192"),
+        ({"image_size": (1, 2, 3)}, "image_size=(1, 2, 3) must be one number, or height and width"),
+        ({"image_size": True}, "image_size=True is out of range"),
+        ({"validation_split": 0.6}, "validation_split=0.6 is out of range; valid: 0 to 0.5"),
+        ({"validation_split": False}, "validation_split=False is out of range"),
+        ({"normalization": "image_net"}, "unknown normalization 'image_net' (did you mean 'imagenet'?)"),
+        ({"channels_last": 1}, "channels_last=1 must be True or False"),
+        ({"backbone_precision": "half"}, "valid: float32, bfloat16, float16"),
+        ({"backbone_runtime": "openvino", "backbone_precision": "float16"}, "'openvino' does not compute in float16"),
+        ({"train_batch_size": 0}, "train_batch_size=0 is out of range; valid: a whole number 1 to inf"),
+        ({"imagesize": 64}, "unknown argument of Experiment 'imagesize' (did you mean 'image_size'?)"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_mistake_is_one_sentence_with_the_valid_choices(given, words):
+    with pytest.raises(InputError) as found:
+        read_options(given, {}, {})
+    assert words in str(found.value)
+
+
+def test_options_are_given_on_their_own_or_as_mappings_but_not_twice():
+    one = read_options({"image_size": 64, "num_workers": 2}, {}, {})
+    assert one == read_options({}, {"image_size": (64, 64)}, {"num_workers": 2})
+    with pytest.raises(InputError, match="image_size is given twice"):
+        read_options({"image_size": 64}, {"image_size": 64}, {})
+    with pytest.raises(InputError, match="unknown key of protocol 'num_workers'; valid: image_size"):
+        read_options({}, {"num_workers": 2}, {})
+    with pytest.raises(InputError, match="protocol=3 must be a mapping"):
+        read_options({}, 3, {})
+
+
+def test_options_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ExperimentProtocol().image_size = (64, 64)
+
+
+def test_a_new_option_is_one_field(monkeypatch):
+    added = ("tiling", int, protocol._option(0, protocol._at_least(0)))
+    larger = dataclasses.make_dataclass("ComputeOptions", [added], bases=(ComputeOptions,), frozen=True)
+    monkeypatch.setattr(protocol, "ComputeOptions", larger)
+    assert read_options({"tiling": 2}, {}, {})[1].tiling == 2
+    assert "tiling" in larger.deciding() and "num_workers" not in larger.deciding()
+    with pytest.raises(InputError, match="tiling=-1 is out of range"):
+        read_options({}, {}, {"tiling": -1})
+
+
+def test_the_conditions_are_known_without_the_libraries_that_compute():
+    code = "import sys, training_code.protocol; print('torch' in sys.modules, 'pandas' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.ROOT)
+    assert result.stdout.split() == ["False", "False"], result.stderr

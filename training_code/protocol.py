@@ -1,0 +1,206 @@
+"""Under which conditions numbers can be compared, and how they are computed: the one place that lists either.
+
+A new condition or option is one field here; records, tables and effects go over the fields.
+"""
+
+import dataclasses
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from training_code.errors import InputError, choices, unknown
+
+NORMALIZATIONS = ("backbone", "imagenet")
+#: How the backbone computes: float32, or mixed precision in which convolutions and products have 16 bits.
+PRECISIONS = ("float32", "bfloat16", "float16")
+#: On a processor OpenVINO where it can and on a GPU torch; or one of them everywhere.
+RUNTIMES = ("auto", "openvino", "torch")
+#: The precisions that OpenVINO has, and their names there.
+COMPILED_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+#: Whether features are kept on disk.
+MODES = ("auto", "on", "off")
+#: Whether training in epochs is logged for TensorBoard.
+TENSORBOARD_MODES = ("on", "off")
+
+
+def _option(default: Any, check: Callable[[str, Any], Any], decides: bool = True) -> Any:
+    """Return a field with its default, what checks a value and returns it as it is kept, and whether numbers differ."""
+    return field(default=default, metadata={"check": check, "decides": decides})
+
+
+def square(name: str, value: Any) -> tuple[int, int]:
+    """Return height and width; one number stands for a square."""
+    sides = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(sides) != 2:
+        raise InputError(f"{name}={value!r} must be one number, or height and width")
+    return whole(name, sides[0], 32, 8192), whole(name, sides[1], 32, 8192)
+
+
+def whole(name: str, value: object, low: int, high: float = math.inf) -> int:
+    """Return a whole number, also one of numpy's, if it is in range."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]  # its TypeError tells
+    except TypeError:
+        number = None
+    if number is None or not low <= number <= high:
+        raise InputError(f"{name}={value!r} is out of range; valid: a whole number {low} to {high}")
+    return number
+
+
+def _at_least(low: int) -> Callable[[str, Any], int]:
+    return lambda name, value: whole(name, value, low)
+
+
+def _one_of(valid: Sequence[str]) -> Callable[[str, Any], str]:
+    def check(name: str, value: Any) -> str:
+        if value not in valid:
+            raise unknown(name, value, valid)
+        return value
+
+    return check
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise InputError(f"{name}={value!r} must be True or False")
+    return value
+
+
+def _part(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 0.5:
+        raise InputError(f"{name}={value!r} is out of range; valid: 0 to 0.5")
+    return float(value)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """Options whose values are checked when they are made."""
+
+    def __post_init__(self) -> None:
+        for option in dataclasses.fields(self):
+            checked = option.metadata["check"](option.name, getattr(self, option.name))
+            object.__setattr__(self, option.name, checked)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all options."""
+        return tuple(option.name for option in dataclasses.fields(cls))
+
+
+@dataclass(frozen=True)
+class ExperimentProtocol(_Checked):
+    """Under which conditions numbers can be compared.
+
+    Attributes
+    ----------
+    image_size
+        Height and width in pixels that images are resized to; one number for squares.
+    normalization
+        ``"backbone"``: mean and deviation that the backbone was trained with. ``"imagenet"``: ImageNet's for every
+        backbone, as in anomalib's defaults.
+    validation_split
+        Part of the defect-free training images that is held out for finding thresholds; with 0 there is no
+        ``F1Score``.
+
+    Raises
+    ------
+    InputError
+        If a value is out of range; the message names the valid ones.
+
+    Examples
+    --------
+    >>> ExperimentProtocol(image_size=128).image_size
+    (128, 128)
+    """
+
+    image_size: tuple[int, int] = _option((256, 256), square)
+    normalization: str = _option("backbone", _one_of(NORMALIZATIONS))
+    validation_split: float = _option(0.1, _part)
+
+
+@dataclass(frozen=True)
+class ComputeOptions(_Checked):
+    """How numbers are computed, as far as it decides nothing or little about them.
+
+    Attributes
+    ----------
+    backbone_precision
+        ``"float32"``; or mixed precision, ``"bfloat16"``, and ``"float16"`` on a GPU: faster, with features that differ
+        a little.
+    channels_last
+        Whether the backbone computes with the channels side by side in memory, which suits GPUs in mixed precision.
+    backbone_runtime
+        ``"auto"``: OpenVINO on a processor, torch on a GPU and for what OpenVINO cannot take; or one of the two.
+    feature_store
+        Whether features are kept on disk and shared with other configurations: ``"auto"`` where reading them is faster
+        than computing them, ``"on"``, ``"off"``. Decoded images and coresets are shared in any case.
+    train_batch_size, eval_batch_size, num_workers
+        As in anomalib. The number of workers has no influence on the numbers. Detectors that train in epochs may have a
+        ``batch_size`` of their own.
+    tensorboard
+        ``"on"``: training in epochs is logged for TensorBoard, into the folder of the run; ``"off"``.
+
+    Raises
+    ------
+    InputError
+        If a value is not valid, or two do not fit each other; the message names the valid ones.
+    """
+
+    backbone_precision: str = _option("float32", _one_of(PRECISIONS))
+    channels_last: bool = _option(False, _flag)
+    backbone_runtime: str = _option("auto", _one_of(RUNTIMES))
+    feature_store: str = _option("auto", _one_of(MODES), decides=False)
+    train_batch_size: int = _option(32, _at_least(1))
+    eval_batch_size: int = _option(32, _at_least(1))
+    num_workers: int = _option(0, _at_least(0), decides=False)
+    tensorboard: str = _option("on", _one_of(TENSORBOARD_MODES), decides=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.backbone_runtime == "openvino" and self.backbone_precision not in COMPILED_PRECISIONS:
+            raise InputError(
+                f"backbone_runtime='openvino' does not compute in {self.backbone_precision}; valid: "
+                f"{choices(COMPILED_PRECISIONS)}"
+            )
+
+    @classmethod
+    def deciding(cls) -> tuple[str, ...]:
+        """Return the names of the options by which numbers may differ a little: they are part of a run's identity."""
+        return tuple(option.name for option in dataclasses.fields(cls) if option.metadata["decides"])
+
+
+def read_options(
+    given: Mapping[str, Any], protocol: Mapping[str, Any], compute: Mapping[str, Any]
+) -> tuple[ExperimentProtocol, ComputeOptions]:
+    """Return what an experiment was given, checked.
+
+    Parameters
+    ----------
+    given
+        Options of both kinds by name.
+    protocol, compute
+        More of them, of one kind each.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or given twice, or a value is not valid.
+    """
+    kinds = (("protocol", ExperimentProtocol, protocol), ("compute", ComputeOptions, compute))
+    for kind, cls, options in kinds:
+        if not isinstance(options, Mapping):
+            raise InputError(f"{kind}={options!r} must be a mapping of names to values; valid: {choices(cls.names())}")
+        for name in options:
+            if name not in cls.names():
+                raise unknown(f"key of {kind}", name, cls.names())
+            if name in given:
+                raise InputError(f"{name} is given twice: in {kind} and on its own")
+    valid = [name for _, cls, _ in kinds for name in cls.names()]
+    for name in given:
+        if name not in valid:
+            raise unknown("argument of Experiment", name, ["dataset", "seed", "results", "protocol", "compute", *valid])
+    values = {**given, **protocol, **compute}
+    of_protocol, of_compute = ({name: values[name] for name in cls.names() if name in values} for _, cls, _ in kinds)
+    return ExperimentProtocol(**of_protocol), ComputeOptions(**of_compute)
