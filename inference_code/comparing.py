@@ -14,9 +14,9 @@ from inference_code.exported import Graph
 from inference_code.images import Source, read_pixels
 from inference_code.predictor import Prediction, Predictor
 from training_code import paths
-from training_code.comparison.scores import read_scores
 from training_code.data.images import open_image
 from training_code.errors import InputError
+from training_code.records.scores import read_scores
 
 #: Images that are compared.
 IMAGES = 10

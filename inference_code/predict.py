@@ -96,8 +96,8 @@ def choose_thresholds(predictor: "Predictor", image: str | None, pixel: float | 
         If it is neither, or the run has no good test images.
     """
     from inference_code.postprocessing import quantile_threshold
-    from training_code.comparison.scores import read_scores
     from training_code.evaluation.thresholds import Thresholds
+    from training_code.records.scores import read_scores
 
     if pixel is not None and not math.isfinite(pixel):
         raise InputError(f"--pixel-threshold is {pixel}; valid: a number")

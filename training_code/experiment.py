@@ -1,77 +1,34 @@
 """`Experiment`: one dataset under one protocol, on which configurations are run.
 
-`Experiment.run` is the only place where the stages are composed: data, features, detector, evaluation, record.
+What a run does is in `training_code.pipeline`; here a run is looked up, locked, recorded and shown.
 """
 
-import csv
 import dataclasses
 import datetime
 import html
-import io
-import math
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch import seed_everything
 
-from training_code import paths
-from training_code.backbones.layers import map_sizes
-from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Backbone, Recipe
-from training_code.backbones.weights import Weights, find_weights, load_backbone, random_weights
-from training_code.cache import TensorCache
-from training_code.data.datamodule import SampleDataModule, split_validation
+from training_code import paths, pipeline
 from training_code.data.dataset import Dataset, read_dataset
 from training_code.data.pictures import dataset_html
-from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
-from training_code.detectors.configuration import Configuration, configure
-from training_code.detectors.registry import get_detector
-from training_code.detectors.spec import load_object
+from training_code.detectors.configuration import configure
 from training_code.errors import InputError, MissingWeightsError
-from training_code.evaluation.curves import LEARNING_CURVES, draw_learning_curves
-from training_code.evaluation.examples import write_examples
-from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
-from training_code.evaluation.metrics import bootstrap_intervals, compute_by_defect_type, compute_metrics
-from training_code.evaluation.predictions import Predictions
-from training_code.evaluation.thresholds import Thresholds, find_thresholds
-from training_code.features.store import FeatureStore
-from training_code.files import sha256, write_text
+from training_code.pipeline import Places
+from training_code.preparation import Conditions, PreparedRun, prepare
 from training_code.protocol import read_options, whole
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment, git_commit
-from training_code.records.record import (
-    CHECKPOINT,
-    EXAMPLES,
-    SCORES,
-    TENSORBOARD,
-    Identity,
-    Record,
-    Status,
-)
+from training_code.records.record import Record, Status
 from training_code.records.run import Run, SkippedRun
 from training_code.records.store import RunStore
-from training_code.training import QuietEngine
-
-
-@dataclass(frozen=True)
-class PreparedRun:
-    """A checked configuration with its weight file, and the identity of the run that it would be."""
-
-    configuration: Configuration
-    weights: Weights | None  # None for a detector without a backbone
-    identity: Identity
-
-    @property
-    def run_id(self) -> str:
-        """Stable name of the run."""
-        return self.identity.run_id
 
 
 class Experiment:
@@ -112,6 +69,7 @@ class Experiment:
             raise InputError("backbone_precision='float16' needs a GPU; valid without one: float32, bfloat16")
         self.store = RunStore(paths.from_root(results))
         self.dataset: Dataset = read_dataset(dataset)
+        self.conditions = Conditions(self.dataset, self.protocol, self.compute, self.seed)
         self.runs: list[Run | SkippedRun] = []
 
     def run(self, detector: type | str, *, rerun: bool = False, **arguments: Any) -> Run | SkippedRun:
@@ -155,30 +113,7 @@ class Experiment:
         InputError
             If the configuration is wrong; as `MissingWeightsError` if the weight file is absent.
         """
-        configuration = configure(detector, arguments)
-        entry, backbone, values = get_detector(configuration.detector), configuration.backbone, configuration.arguments
-        weights: Weights | None = None
-        normalization: dict[str, Any] = {"mode": "none"}
-        if backbone is not None:
-            weights = find_weights(backbone) if values["pre_trained"] else random_weights(backbone)
-            mean, std = self._normalization(weights.recipe)
-            normalization = {"mode": self.protocol.normalization, "mean": mean, "std": std}
-        self._check_fits(configuration)
-        identity = Identity(
-            detector=configuration.detector,
-            arguments=values,
-            image_size=self.protocol.image_size,
-            normalization=normalization,
-            seed=self.seed,
-            validation_split=self.protocol.validation_split,
-            train_batch_size=values.get("batch_size") or self.compute.train_batch_size,
-            eval_batch_size=self.compute.eval_batch_size,
-            dataset_fingerprint=self.dataset.fingerprint,
-            weights_sha256=weights.sha256 if weights else None,
-            files_sha256=entry.files(values),
-            **self._backbone_options(backbone),
-        )
-        return PreparedRun(configuration, weights, identity)
+        return prepare(self.conditions, detector, arguments)
 
     def table(self) -> pd.DataFrame:
         """Return the runs of this notebook so far, the best image AUROC first."""
@@ -207,40 +142,9 @@ class Experiment:
         )
         return dataset_html(self.dataset) + f"<p>{html.escape(text)}</p>"
 
-    def _check_fits(self, configuration: Configuration) -> None:
-        """Refuse what training would stop at: for want of patches, or of images, or with images of this size."""
-        images = len(split_validation(self.dataset.select("train"), self.protocol.validation_split, self.seed)[0])
-        arguments, backbone = configuration.arguments, configuration.backbone
-        if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
-            sizes = map_sizes(backbone.recipe, self.protocol.image_size)
-            patches = images * max(math.prod(sizes[layer]) for layer in configuration.layers)
-            if patches * ratio < 1:
-                raise InputError(
-                    f"coreset_sampling_ratio={ratio} selects nothing of {patches} patches of {images} images"
-                )
-        if arguments.get("patience") and not self.protocol.validation_split:
-            raise InputError("patience needs validation images: with validation_split=0 there are none; valid: None")
-        entry = get_detector(configuration.detector)
-        if not entry.normalizes and backbone is None and self.protocol.normalization == "imagenet":
-            raise InputError(
-                f"normalization='imagenet' is not for {entry.name}, which takes images with values from 0 to 1; valid: "
-                "backbone, which leaves them as they are where there is no backbone"
-            )
-        entry.check(arguments, self.protocol.image_size, images)
-
-    def _backbone_options(self, backbone: Backbone | None) -> dict[str, Any]:
-        """Return how the backbone computes; without one the defaults, so that what does nothing makes no other run."""
-        if backbone is None:
-            return {"backbone_precision": "float32", "channels_last": False, "backbone_runtime": "auto"}
-        names = ("backbone_precision", "channels_last", "backbone_runtime")
-        return {name: getattr(self.compute, name) for name in names}
-
     def _note(self, run: Run | SkippedRun) -> Run | SkippedRun:
         self.runs.append(run)
         return run
-
-    def _normalization(self, recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        return (recipe.mean, recipe.std) if self.protocol.normalization == "backbone" else (IMAGENET_MEAN, IMAGENET_STD)
 
     def _record(self, prepared: PreparedRun, started: str, **findings: Any) -> Record:
         weights = prepared.weights
@@ -282,7 +186,11 @@ class Experiment:
         started = _now()
         with self.store.staging(prepared.run_id) as staging:
             try:
-                record = self._record(prepared, started, status="ok", **self._stages(prepared, staging))
+                places = Places(
+                    staging, self.store.unfinished(prepared.run_id), partial(self.store.note_stage, prepared.run_id)
+                )
+                found = pipeline.run_stages(prepared, self.conditions, places)
+                record = self._record(prepared, started, status="ok", **found)
                 return Run(self.store.publish(staging, record), record)
             except Exception as error:
                 if isinstance(error, FloatingPointError):  # it would diverge again from where it was
@@ -290,101 +198,6 @@ class Experiment:
                 message = "".join(traceback.format_exception_only(error)).strip()
                 self.store.write_failure(self._record(prepared, started, status=_failure(error), error=message))
                 raise
-
-    def _stages(self, prepared: PreparedRun, folder: Path) -> dict[str, Any]:
-        """Train, predict and evaluate; write checkpoint, scores and pictures to ``folder``; return the findings."""
-        configuration, weights = prepared.configuration, prepared.weights
-        entry = get_detector(configuration.detector)
-        times: dict[str, float] = {}
-        note = partial(self.store.note_stage, prepared.run_id)
-        note("preparing")
-        reset_peak_memory()
-        cache = TensorCache()
-        # Detectors that reconstruct images take features of altered ones, which never come again.
-        store = FeatureStore(cache, self.compute.feature_store) if entry.normalizes else None
-        datamodule = SampleDataModule(
-            self.dataset,
-            self.protocol.image_size,
-            self.protocol.validation_split,
-            self.seed,
-            prepared.identity.train_batch_size,
-            self.compute.eval_batch_size,
-            self.compute.num_workers,
-            cache,
-        )
-        seed_everything(self.seed, workers=True, verbose=False)
-        network = load_backbone(weights) if weights else None
-        seed_everything(self.seed, workers=True, verbose=False)  # as if making the network had drawn nothing
-        normalization = prepared.identity.normalization
-        detector = build_detector(
-            configuration,
-            network,
-            self.protocol.image_size,
-            normalization.get("mean"),
-            normalization.get("std"),
-            self.compute.backbone_precision,
-            self.compute.channels_last,
-            self.compute.backbone_runtime,
-            store,
-        )
-        unfinished = self.store.unfinished(prepared.run_id)
-        logs = folder / TENSORBOARD if self.compute.tensorboard == "on" else None
-        engine = QuietEngine(configuration, folder / CHECKPOINT, logs, unfinished, self.seed)
-        training: dict[str, Any] = {}
-        if entry.before_training is not None:
-            note("codebook")
-            with timed(times, "codebook"):
-                prepare = load_object(entry.before_training)
-                training["codebook"] = prepare(detector, prepared.identity, datamodule.train_data)
-        note("training")
-        with timed(times, "fit"):
-            engine.fit(detector, datamodule)
-        times["fit"] += engine.resumed_seconds
-        note("testing")
-        validation = engine.predict(detector, datamodule.val_dataloader()) if datamodule.val_data else None
-        with timed(times, "test"):
-            test = engine.predict(detector, datamodule.test_dataloader())
-        if not all(np.isfinite(found.scores).all() for found in (test, validation) if found):
-            raise FloatingPointError(f"{configuration.detector} gives scores that are not finite: training diverged")
-        extractor = feature_extractor(detector)
-        features = extractor.describe(engine.device) if extractor else {}
-        stop_sharing(detector)
-        note("evaluating")
-        times["latency"] = engine.latency(detector, self.protocol.image_size)
-        thresholds = find_thresholds(validation)
-        with timed(times, "metrics"):
-            findings = {
-                "metrics": compute_metrics(test, thresholds),
-                "validation": compute_metrics(validation, thresholds) if validation else {},
-                "intervals": bootstrap_intervals(test),
-                "by_defect_type": compute_by_defect_type(test),
-            }
-        write_text(folder / SCORES, _scores_csv(test, thresholds, self.dataset.root))
-        write_examples(test, thresholds, folder / EXAMPLES)
-        training |= engine.training
-        if curves := training.get("curves"):
-            draw_learning_curves(curves, folder / EXAMPLES / LEARNING_CURVES)
-        checkpoint = folder / CHECKPOINT
-        return findings | {
-            "thresholds": {"image": thresholds.image, "pixel": thresholds.pixel},
-            "times": times,
-            "memory": peak_memory(),
-            "features": features,
-            "training": training,
-            "checkpoint": {"sha256": sha256(checkpoint), "bytes": checkpoint.stat().st_size},
-        }
-
-
-def _scores_csv(predictions: Predictions, thresholds: Thresholds, root: Path) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "defect_type", "label", "score", "prediction"])
-    for path, defect_type, label, score in zip(
-        predictions.paths, predictions.defect_types, predictions.labels, predictions.scores, strict=True
-    ):
-        prediction = "" if thresholds.image is None else int(score >= thresholds.image)
-        writer.writerow([path.relative_to(root).as_posix(), defect_type, int(label), repr(float(score)), prediction])
-    return text.getvalue()
 
 
 def _failure(error: Exception) -> Status:

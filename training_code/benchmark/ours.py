@@ -5,19 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import seed_everything
 
 from training_code import paths
-from training_code.backbones.weights import find_weights, load_backbone, random_weights
 from training_code.cache import TensorCache
-from training_code.data.datamodule import SampleDataModule
 from training_code.data.dataset import read_dataset
-from training_code.detectors.build import build_detector, stop_sharing
-from training_code.detectors.configuration import configure
+from training_code.detectors.build import stop_sharing
 from training_code.evaluation.measurement import peak_memory
 from training_code.experiment import Experiment
-from training_code.features.store import FeatureStore
-from training_code.training import QuietEngine
+from training_code.pipeline import Places, build, feature_store, fit, prepare_data
+from training_code.preparation import Conditions, prepare
+from training_code.protocol import ComputeOptions, ExperimentProtocol
 
 
 def run_ours(
@@ -36,27 +33,20 @@ def run_ours(
     nothing.
     """
     paths.CACHE = cache
-    size = (image_size, image_size)
-    configuration = configure(detector, arguments)
-    backbone = configuration.backbone
-    assert backbone is not None  # nothing else is measured
+    protocol = ExperimentProtocol(image_size=(image_size, image_size), validation_split=0)
+    conditions = Conditions(read_dataset(folder), protocol, ComputeOptions(tensorboard="off"), seed)
+    prepared = prepare(conditions, detector, arguments)
     tensors = TensorCache()
-    dataset = read_dataset(folder)
-    datamodule = SampleDataModule(dataset, size, 0, seed, cache=tensors)
-    weights = find_weights(backbone) if arguments.get("pre_trained", True) else random_weights(backbone)
-    seed_everything(seed, workers=True, verbose=False)
-    network = load_backbone(weights)
-    seed_everything(seed, workers=True, verbose=False)
-    recipe = weights.recipe
-    model = build_detector(configuration, network, size, recipe.mean, recipe.std, store=FeatureStore(tensors))
-    engine = QuietEngine(configuration, scratch / "model.ckpt")
+    data = prepare_data(conditions, prepared.identity.train_batch_size, tensors)
+    model = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, tensors))
     start = time.perf_counter()
-    engine.fit(model, datamodule)
+    trained = fit(model, prepared, conditions, data, Places(scratch))
     fitted = time.perf_counter()
     found = {}
     if test:
         stop_sharing(model)  # images that are predicted do not come again
-        predictions = engine.predict(model, SampleDataModule(dataset, size, 0, seed).test_dataloader())
+        unshared = prepare_data(conditions, prepared.identity.train_batch_size)
+        predictions = trained.engine.predict(model, unshared.test_dataloader())
         names = ("scores", "labels", "maps", "masks")
         found = {name: getattr(predictions, name) for name in names}
         found = {name: None if array is None else torch.from_numpy(array).flatten() for name, array in found.items()}

@@ -10,12 +10,12 @@ import pandas as pd
 
 from training_code import paths
 from training_code.comparison.naming import backbone_name, configuration_name, tell_apart
-from training_code.comparison.scores import Scores, read_scores
 from training_code.comparison.statistics import ALPHA, delong_test, holm
 from training_code.comparison.table import EXPERIMENT, MAIN_METRICS, PROTOCOL, protocol_name
 from training_code.comparison.values import is_missing
 from training_code.errors import unknown
 from training_code.records.record import METRICS
+from training_code.records.scores import Scores, read_scores
 
 #: The metric that decides where no other one is named, and the one whose differences DeLong's test judges.
 CRITERION = TESTED = "image_AUROC"

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from training_code.comparison.scores import Scores
 from training_code.comparison.statistics import OverDatasets
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL
 from training_code.comparison.values import rank_values, write_value
+from training_code.records.scores import Scores
 
 PALETTE = "colorblind"
 #: Datasets and protocols, or heat maps, that a picture shows at most.

@@ -9,9 +9,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from training_code import paths
-from training_code.comparison.scores import Scores, read_scores
 from training_code.comparison.table import PROTOCOL
 from training_code.data.images import shown_image
+from training_code.records.scores import Scores, read_scores
 
 #: Images of a kind that are shown for a dataset and protocol.
 MOST = 8

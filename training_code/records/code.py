@@ -16,7 +16,9 @@ DECIDING = (
     "epochs",
     "training",
     "codebooks",
-    "experiment",
+    "pipeline",
+    "preparation",
+    "protocol",
 )
 
 

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from training_code import paths
 from training_code.detectors.registry import get_detector
 from training_code.errors import InputError, MissingWeightsError, choices, suggestion, unknown
-from training_code.experiment import Experiment, PreparedRun
+from training_code.experiment import Experiment
 from training_code.files import digest
+from training_code.preparation import PreparedRun
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment
 from training_code.records.record import Record, read_records

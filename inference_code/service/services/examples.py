@@ -8,9 +8,9 @@ from pathlib import Path
 
 from inference_code.predictor import Predictor
 from training_code import paths
-from training_code.comparison.scores import Scores, read_scores
 from training_code.data.images import shown_image
 from training_code.errors import InputError
+from training_code.records.scores import Scores, read_scores
 
 _THUMBNAIL = 128
 # Pages ask for all thumbnails at once, of images that may be large.

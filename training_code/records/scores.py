@@ -1,12 +1,15 @@
-"""The scores of a run's test images, as it left them."""
+"""The scores of a run's test images: written by the run, read by whoever compares."""
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.evaluation.predictions import Predictions
+from training_code.files import write_text
 from training_code.records.record import SCORES
 
 _COLUMNS = ("path", "defect_type", "label", "score", "prediction")
@@ -25,6 +28,31 @@ class Scores:
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.paths)
+
+
+def write_scores(folder: Path, predictions: Predictions, threshold: float | None, root: Path) -> None:
+    """Write the scores of test images to the folder of a run, atomically.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    predictions
+        Of the test images.
+    threshold
+        Raw score from which on an image is called abnormal; None where none was found.
+    root
+        Of the dataset: paths are written relative to it.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for path, defect_type, label, score in zip(
+        predictions.paths, predictions.defect_types, predictions.labels, predictions.scores, strict=True
+    ):
+        called = "" if threshold is None else int(score >= threshold)
+        writer.writerow([path.relative_to(root).as_posix(), defect_type, int(label), repr(float(score)), called])
+    write_text(folder / SCORES, text.getvalue())
 
 
 def read_scores(folder: Path) -> Scores:

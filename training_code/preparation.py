@@ -1,0 +1,106 @@
+"""From a configuration to a prepared run: checked against images and weights, with the identity that it would have."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from training_code.backbones.layers import map_sizes
+from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Backbone, Recipe
+from training_code.backbones.weights import Weights, find_weights, random_weights
+from training_code.data.datamodule import split_validation
+from training_code.data.dataset import Dataset
+from training_code.detectors.configuration import Configuration, configure
+from training_code.detectors.registry import get_detector
+from training_code.errors import InputError
+from training_code.protocol import ComputeOptions, ExperimentProtocol
+from training_code.records.record import Identity
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What all runs of an experiment share."""
+
+    dataset: Dataset
+    protocol: ExperimentProtocol
+    compute: ComputeOptions
+    seed: int
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A checked configuration with its weight file, and the identity of the run that it would be."""
+
+    configuration: Configuration
+    weights: Weights | None  # None for a detector without a backbone
+    identity: Identity
+
+    @property
+    def run_id(self) -> str:
+        """Stable name of the run."""
+        return self.identity.run_id
+
+
+def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
+    """Check a configuration, find its weight file, and tell the identity of its run; nothing is computed.
+
+    Raises
+    ------
+    InputError
+        If the configuration is wrong; as `MissingWeightsError` if the weight file is absent.
+    """
+    configuration = configure(detector, arguments)
+    values, backbone, protocol = configuration.arguments, configuration.backbone, conditions.protocol
+    weights: Weights | None = None
+    normalization: dict[str, Any] = {"mode": "none"}
+    if backbone is not None:
+        weights = find_weights(backbone) if values["pre_trained"] else random_weights(backbone)
+        mean, std = _statistics(protocol.normalization, weights.recipe)
+        normalization = {"mode": protocol.normalization, "mean": mean, "std": std}
+    _check_fits(configuration, conditions)
+    identity = Identity(
+        detector=configuration.detector,
+        arguments=values,
+        image_size=protocol.image_size,
+        normalization=normalization,
+        seed=conditions.seed,
+        validation_split=protocol.validation_split,
+        train_batch_size=values.get("batch_size") or conditions.compute.train_batch_size,
+        eval_batch_size=conditions.compute.eval_batch_size,
+        dataset_fingerprint=conditions.dataset.fingerprint,
+        weights_sha256=weights.sha256 if weights else None,
+        files_sha256=get_detector(configuration.detector).files(values),
+        **_backbone_options(backbone, conditions.compute),
+    )
+    return PreparedRun(configuration, weights, identity)
+
+
+def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
+    """Refuse what training would stop at: for want of patches, or of images, or with images of this size."""
+    protocol = conditions.protocol
+    images = len(split_validation(conditions.dataset.select("train"), protocol.validation_split, conditions.seed)[0])
+    arguments, backbone = configuration.arguments, configuration.backbone
+    if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
+        sizes = map_sizes(backbone.recipe, protocol.image_size)
+        patches = images * max(math.prod(sizes[layer]) for layer in configuration.layers)
+        if patches * ratio < 1:
+            raise InputError(f"coreset_sampling_ratio={ratio} selects nothing of {patches} patches of {images} images")
+    if arguments.get("patience") and not protocol.validation_split:
+        raise InputError("patience needs validation images: with validation_split=0 there are none; valid: None")
+    spec = get_detector(configuration.detector)
+    if not spec.normalizes and backbone is None and protocol.normalization == "imagenet":
+        raise InputError(
+            f"normalization='imagenet' is not for {spec.name}, which takes images with values from 0 to 1; valid: "
+            "backbone, which leaves them as they are where there is no backbone"
+        )
+    spec.check(arguments, protocol.image_size, images)
+
+
+def _statistics(normalization: str, recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return (recipe.mean, recipe.std) if normalization == "backbone" else (IMAGENET_MEAN, IMAGENET_STD)
+
+
+def _backbone_options(backbone: Backbone | None, compute: ComputeOptions) -> dict[str, Any]:
+    """Return how the backbone computes; without one the defaults, so that what does nothing makes no other run."""
+    compute = ComputeOptions() if backbone is None else compute
+    return {name: getattr(compute, name) for name in ("backbone_precision", "channels_last", "backbone_runtime")}
