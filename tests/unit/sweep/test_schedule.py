@@ -20,13 +20,10 @@ from training_code.sweep.schedule import Rules, Scheduler
 RUN = "padim-resnet18-0123456789"
 
 
-class _OneCell(Scheduler):
-    """Runs a notebook of one cell for its job."""
-
-    def _work(self, jobs):
-        cell = new_code_cell("run()", metadata={RUN_KEY: RUN})
-        results = str(jobs[0].experiment.store.results)
-        return work.Work(nbformat.writes(new_notebook(cells=[cell])), (RUN,), {}, results)
+def _work(_, jobs):
+    """Return the work of a notebook of one cell."""
+    notebook = new_notebook(cells=[new_code_cell("run()", metadata={RUN_KEY: RUN})])
+    return work.Work(nbformat.writes(notebook), (RUN,), {}, str(jobs[0].experiment.store.results))
 
 
 @pytest.fixture
@@ -52,19 +49,12 @@ def settle(tmp_path, monkeypatch):
                 raise error
 
         monkeypatch.setattr(work, "execute_notebook", execute)
+        monkeypatch.setattr(Scheduler, "_work", _work)
         experiment = SimpleNamespace(store=store, record_failure=lambda _, status, text: write_failure(status, text))
-        job = SimpleNamespace(
-            name=RUN,
-            run_id=RUN,
-            key=RUN,
-            state="to run",
-            reason="",
-            rerun=False,
-            prepared=object(),
-            experiment=experiment,
-        )
+        job = SimpleNamespace(name=RUN, run_id=RUN, key=RUN, state="to run", rerun=False)
+        job.experiment, job.prepared = experiment, object()
         with Progress("sweep", 1, tmp_path) as progress:
-            outcomes = _OneCell([job], InProcess(Resources()), Rules(), None, Estimates(), progress).run()
+            outcomes = Scheduler([job], InProcess(Resources()), Rules(), None, Estimates(), progress).run()
         record = store.record(RUN)
         assert outcomes == {record.status: 1}
         return record.status, record.error
