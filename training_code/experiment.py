@@ -157,7 +157,7 @@ class Experiment:
                 "fingerprint": self.dataset.fingerprint,
                 "counts": self.dataset.counts,
                 "bits": self.dataset.bits,
-                "notes": list(self.dataset.notes),
+                "notes": [dataclasses.asdict(note) for note in self.dataset.notes],
             },
             weights={}
             if weights is None

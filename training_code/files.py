@@ -58,6 +58,15 @@ def _cached_sha256(path: Path, size: int, modified: int) -> str:  # size and mod
     return sha256(path)
 
 
+def stamp(path: Path) -> list[int] | None:
+    """Return size, time of change and inode of a file, None where there is none: another one after every writing."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ino]
+
+
 def digest(content: Any) -> str:
     """Return the SHA-256 of plain data: equal for equal content, whatever the order of the keys."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -103,7 +103,7 @@ def _report(destination: Path) -> int:
         for name, count in dataset.counts.items():
             print(f"{count:6d}  {name}")
         for note in dataset.notes:
-            print(f"        {note}")
+            print(f"        {note.message}")
         state = "is ready"
         if not is_usable(dataset):
             status, state = 1, "CANNOT BE USED yet (python -m training_code.check_data says why)"

@@ -156,7 +156,7 @@ def test_what_the_kernel_recorded_itself_is_kept(sweep):
 def test_out_of_memory_is_tried_again_with_half_the_batch_size(sweep):
     entries = [{"notebook": "batch.ipynb"}]
     status, output, results = sweep(entries)
-    assert status == 0 and "ok with half the batch size" in output and "1 jobs: 1 ok" in output, output
+    assert status == 0 and "ok, with half the batch size" in output and "1 jobs: 1 ok" in output, output
     records = {record.identity["train_batch_size"]: record for record in _records(results).values()}
     assert records[8].status == "out_of_memory" and records[8].retried_as == records[4].run_id
     assert records[4].status == "ok" and records[4].retry_of == records[8].run_id

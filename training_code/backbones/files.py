@@ -10,6 +10,7 @@ from training_code.files import sha256, write_json
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # What torch puts behind the names of the files that it downloads.
+_OLDER_SOURCE = re.compile(r".+, sha256 [0-9a-f]{64}, tensors named as by (.+)")
 _HASH = re.compile(r"-[0-9a-f]{8}$")
 
 
@@ -38,17 +39,25 @@ def list_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def read_origin(path: Path) -> dict[str, Any]:
-    """Return what is remembered of a file: ``sha256``, ``source``, ``added``; nothing if it was put there by hand."""
+    """Return what is remembered of a file: that of `write_origin`; nothing if it was put there by hand."""
     try:
         content = json.loads(_origin(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) and {"sha256", "source"} <= set(content) else {}
+    if not isinstance(content, dict) or not {"sha256", "source"} <= set(content):
+        return {}
+    # Before there was a naming, the sentence about the source alone told it.
+    found = _OLDER_SOURCE.fullmatch(str(content["source"]))
+    return {"naming": found[1] if found else None} | content
 
 
-def write_origin(path: Path, digest: str, source: str, added: str) -> None:
-    """Remember where a file came from, its fingerprint, and its size and time, by which a change is seen."""
-    write_json(_origin(path), {"sha256": digest, "source": source, "added": added, "stamp": _stamp(path)})
+def write_origin(path: Path, digest: str, source: str, naming: str | None, added: str) -> None:
+    """Remember where a file came from, its fingerprint, and its size and time, by which a change is seen.
+
+    ``naming`` says after whose names its network was recognized; None where the network was known.
+    """
+    content = {"sha256": digest, "source": source, "naming": naming, "added": added, "stamp": _stamp(path)}
+    write_json(_origin(path), content)
 
 
 def remove_file(path: Path) -> None:

@@ -110,7 +110,7 @@ def map_sizes(recipe: Recipe, image_size: tuple[int, int]) -> dict[str, tuple[in
     except Exception as error:  # the network decides how it objects
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else "its shapes do not fit"
         patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
-        if patch and "divisible" in reason:
+        if patch and "divisible" in reason:  # timm has no error of its own for this, and only the advice hangs on it
             reason += f"; choose a multiple, such as {-(-image_size[0] // patch[0]) * patch[0]}"
         raise InputError(
             f"{recipe.architecture} cannot take images of {image_size[0]} × {image_size[1]}: {reason}"

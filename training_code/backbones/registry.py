@@ -52,6 +52,7 @@ class Recipe:
         try:  # transformers that take images of other sizes than the one that they were trained with
             network = create(dynamic_img_size=True) if _is_transformer(self.architecture) else create()
         except TypeError as error:
+            # Python tells of an argument that timm's network does not take in the message alone.
             if "dynamic_img_size" not in str(error):
                 raise
             network = create()

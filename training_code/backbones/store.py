@@ -58,7 +58,7 @@ def add_weights(file: Path, name: str | None, folder: Path, replace: bool = Fals
     found = read_for(file, backbone)
     check_finite(found.state, file)
     source = f"{file.name}, sha256 {sha256(file)}, tensors named as by {found.naming}"
-    return _store(backbone, found, source, folder, replace)
+    return _store(backbone, found, source, folder, replace, naming=found.naming)
 
 
 def fetch_weights(name: str, folder: Path, replace: bool = False) -> Path:
@@ -108,7 +108,7 @@ def twin(path: Path) -> str | None:
     """Return timm's network with the same names and shapes as that of a stored file, which yet computes otherwise."""
     architecture = get_backbone(path.name.removesuffix(".safetensors")).architecture
     other = f"tf_{architecture}"
-    named_by_timm = read_origin(path).get("source", "").endswith("by timm")
+    named_by_timm = read_origin(path).get("naming") == "timm"
     return other if named_by_timm and not architecture.startswith("tf_") and timm.is_model(other) else None
 
 
@@ -136,7 +136,9 @@ def _check_free(backbone: Backbone, folder: Path, replace: bool) -> None:
         )
 
 
-def _store(backbone: Backbone, found: Translated, source: str, folder: Path, replace: bool) -> Path:
+def _store(
+    backbone: Backbone, found: Translated, source: str, folder: Path, replace: bool, *, naming: str | None = None
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{backbone.name}.safetensors"
     # Copies, since some files keep one tensor under two names, which safetensors refuses.
@@ -151,7 +153,8 @@ def _store(backbone: Backbone, found: Translated, source: str, folder: Path, rep
                 digest = sha256(temporary)
         except SafetensorError as error:
             raise InputError(f"{path} could not be written: {error}") from error
-        write_origin(path, digest, source, datetime.datetime.now().astimezone().isoformat(timespec="seconds"))
+        added = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        write_origin(path, digest, source, naming, added)
         for other in find_files(folder)[backbone.name]:
             if other != path:
                 remove_file(other)

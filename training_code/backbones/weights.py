@@ -151,6 +151,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     except InputError:
         raise
     except pickle.UnpicklingError as error:
+        # torch names what it refuses in its message alone; the file is refused whatever is found there.
         found = re.search(r"(?:GLOBAL|global|Global) (?:GLOBAL )?([\w.]+)", str(error))
         what = f"more than tensors ({found[1]})" if found else "more than tensors, or no weights at all"
         raise InputError(f"{path} holds {what}; reading that could run code, so the file is refused") from error

@@ -87,7 +87,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "pretrained": not record.untrained_backbone,
         "epochs": record.training.get("epochs"),
         "reduced": reduced_settings(record) or None,
-        "leak": next((note for note in record.dataset.get("notes", []) if "a leak" in note), None),
+        "leak": next((note["message"] for note in record.dataset.get("notes", []) if note["kind"] == "leak"), None),
         "weights": (record.weights.get("file") or "random") if record.weights else None,
         "weights_source": record.weights.get("source"),
         "weights_sha256": record.weights.get("sha256"),

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from training_code import paths
 from training_code.data.demo import EMBEDDED
+from training_code.data.findings import FileFinding, Finding, Kind
 from training_code.data.inspection import Facts, inspect_files
-from training_code.data.layout import NORMAL, Finding, Sample, find_samples
+from training_code.data.layout import NORMAL, Sample, find_samples
 from training_code.errors import InputError, choices
 
 # Part of the defect-free images that is held out for testing where a dataset brings none of its own.
@@ -36,7 +37,7 @@ class Dataset:
     root: Path
     samples: tuple[Sample, ...]
     facts: dict[Path, Facts] = field(repr=False)
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[FileFinding, ...] = ()
     held_out: int = 0  # defect-free images that were taken from the training images for testing
 
     def select(self, split: str) -> tuple[Sample, ...]:
@@ -61,28 +62,29 @@ class Dataset:
         return next(bits for bits in DEPTHS if max(deep, default=65535) < 2**bits)
 
     @property
-    def refused(self) -> tuple[Finding, ...]:
+    def refused(self) -> tuple[FileFinding, ...]:
         """Files that make the dataset unusable until they are mended or removed."""
         return tuple(finding for finding in self.findings if finding.treatment == "refused")
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What people should know who read numbers of this dataset, one sentence each."""
-        groups: dict[str, list[Finding]] = defaultdict(list)
+    def notes(self) -> tuple[Finding, ...]:
+        """What people should know who read numbers of this dataset; files of which the same is told share a note."""
+        groups: dict[tuple[Kind, str], list[FileFinding]] = defaultdict(list)
         for finding in self.findings:
-            groups[finding.what].append(finding)
+            groups[finding.kind, finding.what].append(finding)
         notes = []
         if self.held_out:
             total = self.held_out + len(self.select("train"))
-            notes.append(
+            message = (
                 f"no defect-free test images: {self.held_out} of {total} defect-free images are held out for testing"
             )
-        for findings in groups.values():
+            notes.append(Finding("held out", message))
+        for (kind, _), findings in groups.items():
             others = f" (and {len(findings) - 1} others)" if len(findings) > 1 else ""
-            notes.append(f"{self.sentence(findings[0])}{others}")
+            notes.append(Finding(kind, f"{self.sentence(findings[0])}{others}"))
         return tuple(notes)
 
-    def sentence(self, finding: Finding) -> str:
+    def sentence(self, finding: FileFinding) -> str:
         """Return a finding as a sentence."""
         other = f" ({self.relative(finding.other)})" if finding.other else ""
         return f"{self.relative(finding.path)} {finding.what}{other}"
@@ -193,51 +195,56 @@ def _hold_out(samples: list[Sample], facts: dict[Path, Facts]) -> tuple[list[Sam
     return kept + [Sample(sample.path, "test", NORMAL) for sample in chosen], len(moved)
 
 
-def _image_findings(dataset: Dataset) -> Iterable[Finding]:
+def _image_findings(dataset: Dataset) -> Iterable[FileFinding]:
     for sample in dataset.samples:
         facts = dataset.facts[sample.path]
         if facts.problem:
-            yield Finding(sample.path, facts.problem, "refused")
+            yield FileFinding(sample.path, "unreadable", facts.problem, "refused")
             continue
         if facts.bits == 16:
-            yield Finding(sample.path, f"has 16-bit grey-scale: white is {2**dataset.bits - 1}", "converted")
+            what = f"has 16-bit grey-scale: white is {2**dataset.bits - 1}"
+            yield FileFinding(sample.path, "conversion", what, "converted")
         elif facts.mode in _CONVERTED:
-            yield Finding(sample.path, _CONVERTED[facts.mode], "converted")
+            yield FileFinding(sample.path, "conversion", _CONVERTED[facts.mode], "converted")
         if facts.transparent:
-            yield Finding(sample.path, "has transparency: dropped", "converted")
+            yield FileFinding(sample.path, "conversion", "has transparency: dropped", "converted")
         if facts.rotated:
-            yield Finding(sample.path, "is turned upright as its EXIF data say", "converted")
+            yield FileFinding(sample.path, "conversion", "is turned upright as its EXIF data say", "converted")
         if facts.frames > 1:
-            yield Finding(sample.path, f"has {facts.frames} frames: the first is read", "converted")
+            what = f"has {facts.frames} frames: the first is read"
+            yield FileFinding(sample.path, "conversion", what, "converted")
 
 
-def _mask_findings(dataset: Dataset) -> Iterable[Finding]:
+def _mask_findings(dataset: Dataset) -> Iterable[FileFinding]:
     for sample in dataset.samples:
         if not sample.mask:
             if sample.abnormal and dataset.has_masks:
-                yield Finding(sample.path, "is abnormal and has no mask, but others have one", "refused")
+                what = "is abnormal and has no mask, but others have one"
+                yield FileFinding(sample.path, "image without mask", what, "refused")
             continue
         image, mask = dataset.facts[sample.path], dataset.facts[sample.mask]
         if mask.problem:
-            yield Finding(sample.mask, mask.problem, "refused")
+            yield FileFinding(sample.mask, "unreadable", mask.problem, "refused")
         elif not image.problem and (mask.width, mask.height) != (image.width, image.height):
             what = f"is {mask.width} × {mask.height} pixels, but its image {image.width} × {image.height}"
-            yield Finding(sample.mask, what, "refused")
+            yield FileFinding(sample.mask, "mask size", what, "refused")
         elif mask.greys > 2:
             what = "has more than two grey values, and every one above 0 would count as defect: save it with 0 and 255"
-            yield Finding(sample.mask, what, "refused")
+            yield FileFinding(sample.mask, "mask values", what, "refused")
         elif not mask.opaque:
-            yield Finding(sample.mask, "has transparent pixels: save the mask with 0 and 255 alone", "refused")
+            what = "has transparent pixels: save the mask with 0 and 255 alone"
+            yield FileFinding(sample.mask, "mask values", what, "refused")
         elif mask.lowest > 0 and mask.greys > 1:
             what = "marks every pixel: its lowest value is not 0; save it with 0 where there is no defect"
-            yield Finding(sample.mask, what, "refused")
+            yield FileFinding(sample.mask, "mask values", what, "refused")
         elif mask.lowest > 0:
-            yield Finding(sample.mask, "marks every pixel of its image", "kept")
+            yield FileFinding(sample.mask, "full mask", "marks every pixel of its image", "kept")
         elif not mask.marked:
-            yield Finding(sample.mask, "is an empty mask: its image counts as abnormal, its pixels as good", "kept")
+            what = "is an empty mask: its image counts as abnormal, its pixels as good"
+            yield FileFinding(sample.mask, "empty mask", what, "kept")
 
 
-def _duplicates(dataset: Dataset) -> Iterable[Finding]:
+def _duplicates(dataset: Dataset) -> Iterable[FileFinding]:
     """Find files with the same content; one for testing that is also trained on makes the numbers too good."""
     by_content: dict[str, list[Sample]] = defaultdict(list)
     for sample in dataset.samples:
@@ -247,9 +254,11 @@ def _duplicates(dataset: Dataset) -> Iterable[Finding]:
         yield from _same(dataset, samples)
 
 
-def _same(dataset: Dataset, samples: Sequence[Sample]) -> Iterable[Finding]:
+def _same(dataset: Dataset, samples: Sequence[Sample]) -> Iterable[FileFinding]:
     first = samples[0]  # training images come first
     for sample in samples[1:]:
-        leak = sample.split == "test" and first.split == "train"
-        meaning = "a training image: a leak" if leak else "another image"
-        yield Finding(sample.path, f"has the content of {meaning}", "kept", first.path)
+        if sample.split == "test" and first.split == "train":
+            what = "has the content of a training image: a leak"
+            yield FileFinding(sample.path, "leak", what, "kept", first.path)
+        else:
+            yield FileFinding(sample.path, "duplicate", "has the content of another image", "kept", first.path)

@@ -33,12 +33,26 @@ _READABLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK",
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 
 
+class ImageError(InputError):
+    """An image cannot be read.
+
+    Attributes
+    ----------
+    problem
+        What is wrong with it, as it follows the name of the file in a sentence.
+    """
+
+    def __init__(self, name: object, problem: str = "") -> None:
+        super().__init__(f"{name} {problem}".rstrip())
+        self.problem = problem  # may be left out, since other processes make errors anew from their message alone
+
+
 def open_image(file: Path | bytes) -> Image.Image:
     """Open an image file, given by its path or its content, of which only the header is read.
 
     Raises
     ------
-    InputError
+    ImageError
         If it is no image, larger than `MAX_PIXELS`, or of a kind that is refused.
     """
     name = _name(file)
@@ -46,22 +60,22 @@ def open_image(file: Path | bytes) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the size is checked below
             image = Image.open(_readable(file), formats=_FORMATS)
-    except InputError:
+    except ImageError:
         raise
     except Image.DecompressionBombError as error:
-        raise InputError(f"{name} is larger than 8192 × 8192 pixels, the largest image that is read") from error
+        raise ImageError(name, "is larger than 8192 × 8192 pixels, the largest image that is read") from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{name} is not an image that is read; valid: {', '.join(_FORMATS)}") from error
+        raise ImageError(name, f"is not an image that is read; valid: {', '.join(_FORMATS)}") from error
     except Exception as error:  # Pillow's decoders raise what they like on damaged headers
-        raise InputError(f"{name} is not an image that can be read ({_reason(error)})") from error
+        raise ImageError(name, f"is not an image that can be read ({_reason(error)})") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
-        raise InputError(f"{name} is {width} × {height} pixels; the largest image that is read is 8192 × 8192")
+        raise ImageError(name, f"is {width} × {height} pixels; the largest image that is read is 8192 × 8192")
     raw = _raw_mode(image)
     if image.mode not in _READABLE or (";16" in raw and image.mode not in DEEP_MODES):
         kind = raw if ";16" in raw else image.mode
-        raise InputError(
-            f"{name} has pixels of the kind {kind!r}, which is not read; save it as 8-bit RGB or grey-scale"
+        raise ImageError(
+            name, f"has pixels of the kind {kind!r}, which is not read; save it as 8-bit RGB or grey-scale"
         )
     return image
 
@@ -71,7 +85,7 @@ def decode_image(file: Path | bytes) -> Image.Image:
 
     Raises
     ------
-    InputError
+    ImageError
         If it cannot be read to its end.
     """
     image = open_image(file)
@@ -80,7 +94,7 @@ def decode_image(file: Path | bytes) -> Image.Image:
             image.load()
             return ImageOps.exif_transpose(image)
     except Exception as error:  # Pillow's decoders raise what they like on damaged data
-        raise InputError(f"{_name(file)} is damaged or cut short ({_reason(error)})") from error
+        raise ImageError(_name(file), f"is damaged or cut short ({_reason(error)})") from error
 
 
 def is_deep(image: Image.Image) -> bool:
@@ -106,7 +120,7 @@ def read_image(file: Path | bytes, bits: int = 16) -> NDArray[np.uint8] | NDArra
 
     Raises
     ------
-    InputError
+    ImageError
         If the file cannot be read.
     """
     image = decode_image(file)
@@ -139,7 +153,7 @@ def _readable(file: Path | bytes) -> Path | io.BytesIO:
     """Return what Pillow opens."""
     size = len(file) if isinstance(file, bytes) else _size_of_file(file)
     if not size:
-        raise InputError(f"{_name(file)} is empty: it has zero bytes")
+        raise ImageError(_name(file), "is empty: it has zero bytes")
     return io.BytesIO(file) if isinstance(file, bytes) else file
 
 

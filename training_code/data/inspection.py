@@ -13,8 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from training_code import paths
-from training_code.data.images import decode_image, grey_values, is_deep, open_image
-from training_code.errors import InputError
+from training_code.data.images import ImageError, decode_image, grey_values, is_deep, open_image
 from training_code.files import sha256, write_json
 
 #: Side of the thumbnails by which near duplicates are found, in pixels.
@@ -83,8 +82,8 @@ def inspect_file(path: Path) -> Facts:
             frames = getattr(header, "n_frames", 1)
             rotated = header.getexif().get(_ORIENTATION, 1) not in (0, 1)
         return _facts(image, sha256(path), frames, rotated, transparent)
-    except InputError as error:
-        problem = str(error).removeprefix(f"{path} ")
+    except ImageError as error:
+        problem = error.problem
     except Exception as error:  # what is odd about a file can show anywhere
         problem = (
             f"is not an image that can be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
@@ -96,7 +95,8 @@ def _facts(image: Image.Image, digest: str, frames: int, rotated: bool, transpar
     grey = grey_values(image)
     lowest, brightest = int(grey.min()), int(grey.max())
     if lowest < 0 or brightest > 65535:
-        raise InputError(f"has values from {lowest} to {brightest}; those that are read go from 0 to 65535")
+        problem = f"has values from {lowest} to {brightest}; those that are read go from 0 to 65535"
+        raise ImageError("the image", problem)
     # Masks have one or two values; more are not counted.
     above = grey > lowest
     two = bool((grey[above] == brightest).all())

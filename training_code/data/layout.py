@@ -17,10 +17,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import yaml
 
+from training_code.data.findings import FileFinding
 from training_code.data.images import SUFFIXES
 from training_code.data.walk import find_files, find_images, find_unreadable
 from training_code.errors import InputError, choices, unknown
@@ -35,8 +35,6 @@ MASK_DIRS = ("mask", "masks", "mask_dir", "ground_truth")
 #: Describes folders that lie anywhere; the keys are the arguments of anomalib's `Folder`.
 DESCRIPTION = "dataset.yaml"
 DESCRIPTION_KEYS = ("normal_dir", "abnormal_dir", "normal_test_dir", "mask_dir")
-
-Treatment = Literal["refused", "converted", "kept", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -54,17 +52,7 @@ class Sample:
         return self.defect_type != NORMAL
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something about a file that people should know, and what is done with the file."""
-
-    path: Path
-    what: str  # as it follows the name of the file in a sentence
-    treatment: Treatment
-    other: Path | None = None  # a file that it is about too
-
-
-def find_samples(root: Path) -> tuple[list[Sample], list[Finding]]:
+def find_samples(root: Path) -> tuple[list[Sample], list[FileFinding]]:
     """Return the images of a dataset folder with their masks, and what is odd about the names of its files.
 
     Raises
@@ -85,30 +73,35 @@ def find_samples(root: Path) -> tuple[list[Sample], list[Finding]]:
         if not found:
             raise InputError(f"{root} is empty: {expected}")
         raise InputError(f"{root} has no layout that can be read: {expected}; found {choices(found)}")
-    findings += [Finding(folder, "is a folder that cannot be read", "refused") for folder in find_unreadable(root)]
+    findings += [
+        FileFinding(folder, "unreadable", "is a folder that cannot be read", "refused")
+        for folder in find_unreadable(root)
+    ]
     return samples, findings + _odd_names(root, samples)
 
 
-def _read_mvtec(root: Path) -> tuple[list[Sample], list[Finding]]:
+def _read_mvtec(root: Path) -> tuple[list[Sample], list[FileFinding]]:
     folders = [folder for folder in (root / "train").iterdir() if folder.name.lower() in NORMAL_NAMES]
     train = [Sample(path, "train", NORMAL) for folder in folders for path in find_images(folder)]
     if not train:
         raise InputError(f"{root / 'train' / NORMAL} holds no images: the defect-free training images belong there")
     test: list[Sample] = []
     findings = [
-        Finding(path, f"lies in no folder; its place is test/{NORMAL} or test/<defect type>", "refused")
+        FileFinding(
+            path, "misplaced", f"lies in no folder; its place is test/{NORMAL} or test/<defect type>", "refused"
+        )
         for path in find_images(root / "test")
         if path.parent == root / "test"
     ]
     read = {sample.path for sample in train}
     findings += [
-        Finding(path, f"is not read: training images lie in train/{NORMAL}", "skipped")
+        FileFinding(path, "misplaced", f"is not read: training images lie in train/{NORMAL}", "skipped")
         for path in find_images(root / "train")
         if path not in read
     ]
     findings += _unread([root / "train", root / "test", root / "ground_truth"])
     findings += [
-        Finding(path, "is a mask without an image", "skipped")
+        FileFinding(path, "mask without image", "is a mask without an image", "skipped")
         for path in find_images(root / "ground_truth")
         if path.parent == root / "ground_truth"
     ]
@@ -124,13 +117,16 @@ def _read_mvtec(root: Path) -> tuple[list[Sample], list[Finding]]:
             findings += odd
     for folder in sorted(folder for folder in (root / "ground_truth").glob("*") if folder.is_dir()):
         if not (root / "test" / folder.name).is_dir():
-            findings += [Finding(path, "is a mask without an image", "skipped") for path in find_images(folder)]
+            findings += [
+                FileFinding(path, "mask without image", "is a mask without an image", "skipped")
+                for path in find_images(folder)
+            ]
     return train + test, findings
 
 
 def _read_plain(
     normal: Path, abnormal: Path | None, normal_test: Path | None, masks: Path | None
-) -> tuple[list[Sample], list[Finding]]:
+) -> tuple[list[Sample], list[FileFinding]]:
     samples = [Sample(path, "train", NORMAL) for path in find_images(normal)]
     if not samples:
         raise InputError(f"{normal} holds no images: the defect-free images belong there")
@@ -180,7 +176,9 @@ def check_apart(folders: Mapping[str, Path]) -> None:
             )
 
 
-def _pair_masks(images: list[Path], folder: Path, mask_folder: Path | None) -> tuple[dict[Path, Path], list[Finding]]:
+def _pair_masks(
+    images: list[Path], folder: Path, mask_folder: Path | None
+) -> tuple[dict[Path, Path], list[FileFinding]]:
     """Pair each image below ``folder`` with the mask of its name below ``mask_folder``."""
     available: dict[Path, list[Path]] = defaultdict(list)
     masks: list[Path] = []
@@ -197,28 +195,31 @@ def _pair_masks(images: list[Path], folder: Path, mask_folder: Path | None) -> t
         key = image.relative_to(folder).with_suffix("")
         found = available.get(key) or available.get(Path(key.name)) or []
         for other in found[1:]:
-            findings.append(Finding(other, f"is a second mask of {image.name}, beside {found[0].name}", "refused"))
+            what = f"is a second mask of {image.name}, beside {found[0].name}"
+            findings.append(FileFinding(other, "ambiguous mask", what, "refused"))
         if found:
             mask = found[0]
             if mask in owners:
                 what = f"is the mask of two images, {owners[mask].name} and {image.name}; give each its own"
-                findings.append(Finding(mask, what, "refused"))
+                findings.append(FileFinding(mask, "ambiguous mask", what, "refused"))
             pairs[image], owners[mask] = mask, image
     named = {finding.path for finding in findings}
     unused = sorted(set(masks) - set(pairs.values()) - named)
-    return pairs, findings + [Finding(mask, "is a mask without an image", "skipped") for mask in unused]
+    return pairs, findings + [
+        FileFinding(mask, "mask without image", "is a mask without an image", "skipped") for mask in unused
+    ]
 
 
-def _unread(folders: Iterable[Path]) -> list[Finding]:
+def _unread(folders: Iterable[Path]) -> list[FileFinding]:
     return [
-        Finding(path, f"is no image by its name; read are {choices(sorted(SUFFIXES))}", "skipped")
+        FileFinding(path, "no image", f"is no image by its name; read are {choices(sorted(SUFFIXES))}", "skipped")
         for folder in folders
         for path in sorted(find_files(folder))
         if path.suffix.lower() not in SUFFIXES
     ]
 
 
-def _odd_names(root: Path, samples: Iterable[Sample]) -> list[Finding]:
+def _odd_names(root: Path, samples: Iterable[Sample]) -> list[FileFinding]:
     findings = []
     alike: dict[str, list[Path]] = defaultdict(list)
     inside = root.resolve()
@@ -226,14 +227,14 @@ def _odd_names(root: Path, samples: Iterable[Sample]) -> list[Finding]:
         try:
             str(path).encode()
         except UnicodeEncodeError:
-            findings.append(Finding(path, "has a name that is not valid UTF-8; rename it", "refused"))
+            findings.append(FileFinding(path, "name", "has a name that is not valid UTF-8; rename it", "refused"))
         alike[str(path).lower()].append(path)
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
-            findings.append(Finding(path, "is a link to a file outside of the folder", "kept"))
+            findings.append(FileFinding(path, "link", "is a link to a file outside of the folder", "kept"))
     for paths in alike.values():
         for path in paths[1:]:
             what = f"differs from {paths[0].name} only in case; elsewhere the two may become one"
-            findings.append(Finding(path, what, "kept"))
+            findings.append(FileFinding(path, "name", what, "kept"))
     return findings
 
 

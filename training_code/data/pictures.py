@@ -22,7 +22,7 @@ MAX_TYPES = 8
 def dataset_html(dataset: Dataset) -> str:
     """Return name, counts, notes, fingerprint and thumbnails with mask outlines as HTML."""
     rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{count}</td></tr>" for name, count in dataset.counts.items())
-    notes = "".join(f"<li>{html.escape(note)}</li>" for note in dataset.notes)
+    notes = "".join(f"<li>{html.escape(note.message)}</li>" for note in dataset.notes)
     masks = "with pixel masks" if dataset.has_masks else "without pixel masks: pixel metrics are left blank"
     picture = base64.b64encode(_png(draw_samples(dataset))).decode()
     return (

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from training_code.data.dataset import LEAST_TRAINING, Dataset
+from training_code.data.findings import FileFinding, Kind
 from training_code.data.inspection import THUMBNAIL
-from training_code.data.layout import Finding, Sample
+from training_code.data.layout import Sample
 
 #: Grey values by which the thumbnails of near duplicates may differ: more than compressing an image again changes.
 NEAR = 1
@@ -76,13 +77,15 @@ def near_duplicates(dataset: Dataset) -> list[tuple[Sample, Sample]]:
     return pairs
 
 
-def all_findings(dataset: Dataset) -> list[Finding]:
+def all_findings(dataset: Dataset) -> list[FileFinding]:
     """Return the findings of a dataset and its near duplicates, what is refused first."""
     near = []
     for first, second in near_duplicates(dataset):
-        leak = first.split == "train" and second.split == "test"
-        what = "looks like a training image: a leak, if it shows the same part" if leak else "looks like another image"
-        near.append(Finding(second.path, what, "kept", first.path))
+        kind: Kind = "near duplicate"
+        what = "looks like another image"
+        if first.split == "train" and second.split == "test":
+            kind, what = "near leak", "looks like a training image: a leak, if it shows the same part"
+        near.append(FileFinding(second.path, kind, what, "kept", first.path))
     ranks = {"refused": 0, "converted": 1, "skipped": 2, "kept": 3}
     return sorted(chain(dataset.findings, near), key=lambda finding: ranks[finding.treatment])
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from training_code.files import digest, write_json
+from training_code.records.older import finding_of
 
 #: Changes when an old record can no longer be compared with a new one; part of every run's identity.
 SCHEMA_VERSION = 4
@@ -76,7 +77,7 @@ class Record:
     run_id: str
     status: Status
     identity: dict[str, Any]
-    dataset: dict[str, Any]  # name, folder, counts, bits, fingerprint, notes
+    dataset: dict[str, Any]  # name, folder, counts, bits, fingerprint, and notes with kind and message
     weights: dict[
         str, Any
     ]  # file, sha256, source, naming, pretrained, and the recipe of the network; empty without one
@@ -142,6 +143,8 @@ def read_record(folder: Path) -> Record | None:
         raise ValueError(f"{path} has schema version {found}, expected {SCHEMA_VERSION}")
     if damage := "; ".join(_damage(content)):
         raise ValueError(f"{path} is damaged: {damage}")
+    if notes := content["dataset"].get("notes"):
+        content["dataset"]["notes"] = [finding_of(note) for note in notes]
     names = {entry.name for entry in dataclasses.fields(Record)}
     return Record(**{name: value for name, value in content.items() if name in names})
 
@@ -184,8 +187,16 @@ def _damage(content: dict[str, Any]) -> Iterator[str]:
     ):
         if isinstance(content.get(name), dict) and (missing := keys - set(content[name])):
             yield f"{', '.join(sorted(missing))} missing in {name}"
+    dataset = content.get("dataset")
+    notes = dataset.get("notes", []) if isinstance(dataset, dict) else []
+    if not isinstance(notes, list) or not all(_is_finding(finding_of(note)) for note in notes):
+        yield f"dataset: notes is {notes!r}"
     for name in ("metrics", "times", "memory"):
         values = content.get(name)
         for key, value in values.items() if isinstance(values, dict) else ():
             if not isinstance(value, int | float):
                 yield f"{name}: {key} is {value!r}"
+
+
+def _is_finding(note: Any) -> bool:
+    return isinstance(note, dict) and all(isinstance(note.get(name), str) for name in ("kind", "message"))

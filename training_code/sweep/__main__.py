@@ -132,10 +132,10 @@ def _settled(jobs: list["Job"]) -> list["KnownJob"] | None:
     for job in jobs:
         state: str | None = job.state
         store = job.experiment.store
-        if state == "to run":
+        # A run whose result is that of another one, with half the batch size, has none of its own: not kept.
+        if state in ("to run", "stored"):
             state = "stored" if store.stored(job.run_id) else None
-        # A run that stands for another one, with half the batch size, is told by that one's record alone: not kept.
-        if state is None or (state == "stored" and job.reason):
+        if state is None:
             return None
         settled.append(KnownJob(job.name, str(store.results), state, job.reason))
     return settled

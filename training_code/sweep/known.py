@@ -15,7 +15,7 @@ from typing import Any
 
 from training_code import paths
 from training_code.data.layout import DESCRIPTION
-from training_code.files import digest, write_json
+from training_code.files import digest, stamp, write_json
 from training_code.records.record import RECORD
 from training_code.sweep.file import Sweep, products
 from training_code.sweep.notebook import notebook_path, read_notebook
@@ -55,7 +55,7 @@ class KnownPlan:
             kept = json.loads(self._file.read_text(encoding="utf-8")) if self._file else None
         except (OSError, ValueError):
             return None
-        if kept is None or any(_stamp(Path(file)) != content for file, content in kept["records"].items()):
+        if kept is None or any(stamp(Path(file)) != content for file, content in kept["records"].items()):
             return None
         return [KnownJob(**job) for job in kept["jobs"]]
 
@@ -64,7 +64,7 @@ class KnownPlan:
         if self._file is None:
             return
         files = [Path(job.results) / "runs" / job.name / RECORD for job in jobs]
-        records = {str(file): content for file in files if (content := _stamp(file))}
+        records = {str(file): content for file in files if (content := stamp(file))}
         try:
             write_json(self._file, {"jobs": [asdict(job) for job in jobs], "records": records})
         except OSError:  # a full disk: the next time it is planned again
@@ -106,12 +106,3 @@ def _files(folder: Path, suffix: str = "") -> Iterator[list[Any]]:
                 except OSError:
                     continue
                 yield [path, status.st_size, status.st_mtime_ns]
-
-
-def _stamp(file: Path) -> list[int] | None:
-    """Return size and time of change of a record, None where there is none: it is only ever replaced as a whole."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return [status.st_size, status.st_mtime_ns, status.st_ino]

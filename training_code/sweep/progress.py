@@ -43,7 +43,7 @@ class Listener(Protocol):
     def begin(self, names: Sequence[str]) -> None:
         """Note jobs that were begun."""
 
-    def end(self, name: str, outcome: str, text: str, seconds: float | None, left: float | None) -> None:
+    def end(self, name: str, outcome: str, details: str, seconds: float | None, left: float | None) -> None:
         """Note how a job ended, and how long those will take that were not begun yet."""
 
     def say(self, line: str) -> None:
@@ -115,15 +115,18 @@ class Progress:
             self.running[name] = time.time()
         self._write()
 
-    def end(self, name: str, outcome: str, text: str, seconds: float | None, left: float | None) -> None:
-        """Note how a job ended, and how long those will take that were not begun yet, one after the other."""
+    def end(self, name: str, outcome: str, details: str, seconds: float | None, left: float | None) -> None:
+        """Note how a job ended, and how long those will take that were not begun yet, one after the other.
+
+        ``details`` are told behind the outcome.
+        """
         self.running.pop(name, None)
         self.counts[outcome] += 1
+        words = ", ".join(filter(None, [outcome, details]))
         if outcome in _FAILURES:
-            self.failed[name] = text
+            self.failed[name] = words
         self.seconds_left = None if left is None else left / self.side_by_side
         done = sum(self.counts.values())
-        words = text if text.startswith(outcome) else ", ".join(filter(None, [outcome, text]))
         took = "" if seconds is None else f", {seconds:.0f} s"
         to_go = self.total - done
         ahead = f"; {to_go} to go, {duration(self.seconds_left)}" if seconds and to_go and self.seconds_left else ""

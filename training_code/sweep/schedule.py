@@ -178,7 +178,7 @@ class Scheduler:
             try:
                 self._ended(jobs[ended.run_id], ended)
             except Exception as error:  # a full disk for instance
-                self._end(jobs[ended.run_id], "failed", f"failed, {type(error).__name__}: {error}")
+                self._end(jobs[ended.run_id], "failed", f"{type(error).__name__}: {error}")
 
     def _ended(self, job: Job, ended: Ended) -> None:
         """Settle what became of a run."""
@@ -192,20 +192,14 @@ class Scheduler:
                 return
             self.estimates.learn(record, ended.seconds)
             self.progress.note_best(record)
-            self._end(job, "ok", ", ".join(["ok", *_shown(record)]), ended.seconds)
+            self._end(job, "ok", ", ".join(_shown(record)), ended.seconds)
             return
         if self._deadline is not None and ended.status == "timeout" and time.monotonic() >= self._deadline:
             self._end(job, "postponed", "stopped: time is up", ended.seconds)
             return
-        if (
-            record is not None
-            and record.status != "ok"
-            and ended.error
-            and record.error
-            and record.error in ended.error
-        ):
+        if ended.recorded and record is not None and record.status != "ok":
             # The kernel could record the failure itself, and knows more of it.
-            ended = dataclasses.replace(ended, status=record.status, error=record.error)
+            ended = dataclasses.replace(ended, status=record.status, error=record.error or ended.error)
         self._failed(job, ended)
 
     def _failed(self, job: Job, ended: Ended) -> None:
@@ -225,7 +219,7 @@ class Scheduler:
             self.progress.say(f"{job.name}: {status}, {error.splitlines()[0]}; try {self._tries[job.key] + 1}")
             self._waiting.appendleft([job])
             return
-        self._end(origin or job, status, f"{status}, {error.splitlines()[0]}", ended.seconds)
+        self._end(origin or job, status, error.splitlines()[0], ended.seconds)
         if self.rules.fail_fast:
             self._stop = True
 
@@ -242,7 +236,7 @@ class Scheduler:
         if failed := store.record(job.run_id):
             write_record(store.folder(job.run_id), dataclasses.replace(failed, retried_as=halved.run_id))
         self.progress.note_best(record)
-        self._end(job, "ok", f"ok with half the batch size, as {', '.join([halved.name, *_shown(record)])}")
+        self._end(job, "ok", f"with half the batch size, as {', '.join([halved.name, *_shown(record)])}")
 
     def _lost(self, jobs: list[Job], error: LostWorkerError) -> None:
         """Begin again with work whose worker is gone."""
@@ -267,10 +261,10 @@ class Scheduler:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._stop = True
 
-    def _end(self, job: Job, outcome: Outcome, text: str, seconds: float | None = None) -> None:
+    def _end(self, job: Job, outcome: Outcome, details: str, seconds: float | None = None) -> None:
         self.outcomes[outcome] += 1
         waiting = [each for bundle in self._waiting for each in bundle]
-        self.progress.end(job.name, outcome, text, seconds, self.estimates.total(waiting))
+        self.progress.end(job.name, outcome, details, seconds, self.estimates.total(waiting))
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:

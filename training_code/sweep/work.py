@@ -17,7 +17,7 @@ import nbformat
 import psutil
 
 from training_code import paths
-from training_code.files import atomic_path
+from training_code.files import atomic_path, stamp
 from training_code.notebooks import DEFAULT_KERNELS
 from training_code.notebooks.kernel import (
     KernelOptions,
@@ -70,12 +70,13 @@ class Work:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended: as its record says, or, where the kernel could not write one, with ``status`` and ``error``."""
+    """How a run ended: as its record says where the kernel wrote one, otherwise with ``status`` and ``error``."""
 
     run_id: str
     status: Status | None = None
     error: str = ""
     seconds: float = 0.0
+    recorded: bool = False  # whether a record of the run was written while the kernel was at work
     files: bytes | None = None  # the folder of the run, where the sweep does not see it
 
 
@@ -89,7 +90,7 @@ def do_work(work: Work) -> list[Ended]:
     remaining, ended = list(work.run_ids), []
     keep_leftovers(store)
     while remaining:
-        start = time.perf_counter()
+        start, before = time.perf_counter(), _stamps(store, remaining)
         notebook = nbformat.reads(work.notebook, as_version=4)
         notebook.cells = [cell for cell in notebook.cells if cell.metadata.get(RUN_KEY, remaining[0]) in remaining]
         executing = store.results / _EXECUTING / f"{remaining[0]}.{socket.gethostname()}.{os.getpid()}.ipynb"
@@ -108,14 +109,20 @@ def do_work(work: Work) -> list[Ended]:
         _keep_notebook(executing, store, [*done, *lost])
         _keep_log(log, store, lost)
         seconds = (time.perf_counter() - start) / len([*done, *lost])
-        ended += [Ended(run_id, seconds=seconds) for run_id in done]
+        after = _stamps(store, remaining)
+        recorded = {run_id for run_id in remaining if after[run_id] not in (None, before[run_id])}
+        ended += [Ended(run_id, seconds=seconds, recorded=run_id in recorded) for run_id in done]
         if lost:
             status, text = _status(failure), str(failure or "the notebook ended without a result")
-            ended += [Ended(run_id, status, text, seconds=seconds) for run_id in lost]
+            ended += [Ended(run_id, status, text, seconds, run_id in recorded) for run_id in lost]
         remaining = remaining[len(done) + len(lost) :]
     if work.mark is not None and not (store.results / work.mark).exists():
         ended = [replace(one, files=_pack(store.folder(one.run_id))) for one in ended]
     return ended
+
+
+def _stamps(store: RunStore, run_ids: Sequence[str]) -> dict[str, list[int] | None]:
+    return {run_id: stamp(store.folder(run_id) / RECORD) for run_id in run_ids}
 
 
 def unpack(files: bytes, store: RunStore, run_id: str) -> None:

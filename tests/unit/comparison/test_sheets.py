@@ -115,11 +115,11 @@ def test_datasets_and_seeds_can_be_chosen_and_wrong_ones_are_refused(tmp_path):
 
 
 def test_the_summary_marks_what_is_not_fair(tmp_path):
-    leaky = make_run(tmp_path, "x").dataset | {"notes": ["a.png has the content of a training image: a leak (b.png)"]}
+    make_run(tmp_path, "x")
     make_run(tmp_path, "a", "Cflow", dataset="e", metrics={"image_AUROC": 0.5})
     runs = read_records(tmp_path)[0]
     table = runs_table(runs)
-    table["leak"] = [leaky["notes"][0] if name == "x" else None for name in table["run_id"]]
+    table["leak"] = ["a.png has the content of a training image" if name == "x" else None for name in table["run_id"]]
     shown = summary(compare(table)).set_index("Model")
     assert shown.loc["Padim", "marks"] == "leak" and shown.loc["Cflow", "marks"] == "reduced"
     assert shown.loc["Padim", "level"] == "the best" and shown.loc["Cflow", "image_AUROC"] == "0.500"

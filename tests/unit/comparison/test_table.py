@@ -50,10 +50,26 @@ def test_a_leak_in_the_data_is_flagged(tmp_path):
     root = make_mvtec(tmp_path / "leaky")
     with Image.open(root / "train" / "good" / "000.png") as image:
         image.save(root / "test" / "good" / "again.png")
-    notes = list(read_dataset(root).notes)
-    leaky = make_record("a", dataset=make_record().dataset | {"notes": notes})
-    table = _table(leaky, make_record("b"))
+    table = _table(_record_of(root, "a"), make_record("b"))
     assert "again.png" in table["leak"][0] and pd.isna(table["leak"][1])
+
+
+def test_a_defect_type_called_leak_is_no_leak_in_the_data(tmp_path):
+    root = make_mvtec(tmp_path / "media")
+    for parent in ("test", "ground_truth"):
+        (root / parent / "square").rename(root / parent / "media leak")
+    (root / "test" / "media leak" / "with a leak.txt").write_text("no image")
+    mask = root / "ground_truth" / "media leak" / "000_mask.png"
+    Image.new("L", (48, 48)).save(mask)
+    record = _record_of(root, "a")
+    assert sum("a leak" in note["message"] for note in record.dataset["notes"]) == 2, "both are told"
+    assert pd.isna(_table(record)["leak"][0])
+
+
+def _record_of(root, run_id):
+    """Return the record of a run on the dataset in a folder, with its notes as plain data."""
+    notes = [dataclasses.asdict(note) for note in read_dataset(root).notes]
+    return make_record(run_id, dataset=make_record().dataset | {"notes": notes})
 
 
 def test_without_runs_the_table_is_empty_but_there():

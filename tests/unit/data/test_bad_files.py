@@ -37,7 +37,7 @@ def test_a_bad_image_is_found_and_treated_as_documented(tmp_path, name, make, wo
         assert "\n" not in str(error.value)
     else:
         dataset = read_dataset(root)
-        assert any(words in note for note in dataset.notes)
+        assert any(words in note.message for note in dataset.notes)
         _load_everything(dataset)
 
 
@@ -73,7 +73,7 @@ def test_names_that_differ_only_in_case_are_noted(tmp_path):
     save(root / "train" / "good" / "A.png", texture(np.random.default_rng(1)))
     save(root / "train" / "good" / "a.png", texture(np.random.default_rng(2)))
     (note,) = read_dataset(root).notes
-    assert "train/good/a.png differs from A.png only in case" in note
+    assert "train/good/a.png differs from A.png only in case" in note.message and note.kind == "name"
 
 
 def test_a_link_that_leads_back_to_a_folder_above_is_walked_once(tmp_path):
@@ -217,7 +217,8 @@ def test_a_test_image_that_is_also_trained_on_is_a_leak(tmp_path):
     content = (root / "train" / "good" / "003.png").read_bytes()
     (root / "test" / "good" / "copy.png").write_bytes(content)
     (note,) = read_dataset(root).notes
-    assert note == "test/good/copy.png has the content of a training image: a leak (train/good/003.png)"
+    assert note.kind == "leak"
+    assert note.message == "test/good/copy.png has the content of a training image: a leak (train/good/003.png)"
 
 
 KINDS = st.sampled_from(

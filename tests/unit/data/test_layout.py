@@ -6,6 +6,7 @@ from helpers.data import make_mvtec, save
 from PIL import Image
 
 from training_code.data.dataset import read_dataset
+from training_code.data.findings import Finding
 from training_code.errors import InputError
 
 GREY = np.full((48, 48), 100, np.uint8)
@@ -31,7 +32,7 @@ def test_masks_are_paired_by_name_when_the_first_image_of_a_type_is_gone(tmp_pat
         ("002", "002_mask"),
         ("003", "003_mask"),
     ]
-    assert dataset.notes == ("ground_truth/bar/000_mask.png is a mask without an image",)
+    assert dataset.notes == (Finding("mask without image", "ground_truth/bar/000_mask.png is a mask without an image"),)
 
 
 def test_plain_folders_hold_out_defect_free_images_for_testing(tmp_path):
@@ -43,7 +44,7 @@ def test_plain_folders_hold_out_defect_free_images_for_testing(tmp_path):
     dataset = read_dataset(tmp_path)
     assert dataset.counts == {"train/good": 8, "test/abnormal": 1, "test/good": 2}
     assert dataset.has_masks
-    assert "2 of 10" in dataset.notes[0]
+    assert "2 of 10" in dataset.notes[0].message
     assert read_dataset(tmp_path).samples == dataset.samples
 
 
@@ -102,7 +103,10 @@ def test_an_empty_mask_is_noted(tmp_path):
     root = make_mvtec(tmp_path / "d")
     save(root / "ground_truth" / "bar" / "001_mask.png", np.zeros((48, 48), np.uint8))
     assert read_dataset(root).notes == (
-        "ground_truth/bar/001_mask.png is an empty mask: its image counts as abnormal, its pixels as good",
+        Finding(
+            "empty mask",
+            "ground_truth/bar/001_mask.png is an empty mask: its image counts as abnormal, its pixels as good",
+        ),
     )
 
 

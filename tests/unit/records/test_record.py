@@ -72,6 +72,8 @@ def _changed(**changes):
         (_changed(metrics=None), "is damaged: metrics is None"),
         (_changed(status="done"), "is damaged: status 'done' is none of ok, failed"),
         (_changed(identity={"detector": "Padim"}), "is damaged: arguments, .* missing in identity"),
+        (_changed(dataset=make_record().dataset | {"notes": [7]}), r"is damaged: dataset: notes is \[7\]"),
+        (_changed(dataset=make_record().dataset | {"notes": None}), "is damaged: dataset: notes is None"),
         (_changed(dataset={"name": "d"}), "is damaged: counts, fingerprint, folder missing in dataset"),
     ],
 )
