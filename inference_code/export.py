@@ -66,6 +66,7 @@ def export_run(
         raise unknown("format", format, FORMATS)
     if not tolerance >= 0:
         raise InputError(f"tolerance={tolerance} is out of range; valid: 0 or more")
+    versions = {name: version(name) for name in FORMATS[format]}  # one that is missing is told before any computation
 
     # Only now, so that wrong arguments are answered at once: these bring anomalib and torch.
     from inference_code.anomalib_checkpoint import check_convertible
@@ -100,7 +101,7 @@ def export_run(
             "files": {path.name: sha256(path) for path in written},
             "difference": dataclasses.asdict(difference),
             "tolerance": tolerance,
-            "versions": {name: version(name) for name in FORMATS[format]},
+            "versions": versions,
             "record": {name: value for name, value in dataclasses.asdict(record).items() if name not in _LEFT_OUT},
         }
         # A file without its description counts as unfinished, so that a kill in between leaves nothing half new.

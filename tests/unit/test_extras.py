@@ -21,7 +21,6 @@ OWNERS = {
     "inference_code.exported": "export",
     "inference_code.serve": "serve",
     "inference_code.service": "serve",
-    "training_code.benchmark": "report",
     "training_code.compare": "report",
     "training_code.comparison": "report",
     "training_code.notebooks": "kernels",

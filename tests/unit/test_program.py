@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 
@@ -103,6 +104,20 @@ def test_the_service_without_its_packages_is_one_sentence(monkeypatch, capsys):
     assert cli.main(["serve", "best", "--port", "0"]) == 2
     assert capsys.readouterr().err == (
         'error: the service needs packages that are not installed: pip install "anomaly-detection-experiments[serve]"\n'
+    )
+
+
+def test_an_export_without_its_package_ends_before_the_run_is_loaded(monkeypatch, capsys):
+    def version(name):
+        if name == "onnx":
+            raise PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr("inference_code.export.version", version)
+    assert cli.main(["export", "no-such-run", "--format", "onnx"]) == 2
+    assert capsys.readouterr().err == (
+        "error: exported files need packages that are not installed: "
+        'pip install "anomaly-detection-experiments[export]"\n'
     )
 
 
