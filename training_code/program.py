@@ -43,7 +43,7 @@ def command_parser(module: str, description: str, epilog: str | None = None) -> 
     description
         What the command does; of a module's docstring, what stands behind its example of a call.
     """
-    description = re.sub(r"^``python -m [^`]*``: ", "", description)
+    description = re.sub(r"^``python -m [^`]*``: ", "", description).replace("``", "")
     return argparse.ArgumentParser(
         prog=_started_as or f"python -m {module}",
         description=f"{description[:1].upper()}{description[1:]}",

@@ -62,6 +62,7 @@ def test_help_calls_the_command_as_it_was_started(name, capsys):
     shown = capsys.readouterr().out
     assert ended.value.code == 0
     assert shown.startswith(f"usage: anomaly {name} ") and "python -m" not in shown.split("options:")[0]
+    assert "``" not in shown
 
 
 @pytest.mark.parametrize("name", ["sweep", "compare", "export"])
