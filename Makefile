@@ -8,7 +8,7 @@ RUN := $(VENV)/bin/python
 .PHONY: help demo check test lint format notebooks sweep tensorboard compare report benchmark clean-cache environment
 
 help:  ## print what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: environment  ## everything once: embedded data and weights, sweeps/demo.yaml, models_comparing.xlsx
 	$(RUN) -m training_code.sweep sweeps/demo.yaml
@@ -49,6 +49,9 @@ report: environment  ## the same, and one HTML file of tables and pictures (PDF 
 benchmark: environment  ## plain anomalib against this project, most of an hour; DATA= for other images than textures
 	$(RUN) -W ignore -m training_code.benchmark $(if $(DATA),--data $(DATA))
 
+environment.yml: pyproject.toml constraints.txt  ## write the file for conda anew after a change of a dependency
+	$(PYTHON) .ci/conda_environment.py > $@.new && mv $@.new $@
+
 clean-cache:  ## remove decoded images, features, coresets and compiled backbones; they are made again when needed
 	rm -rf .cache
 
@@ -63,5 +66,5 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	  echo "error: Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.11 …"; exit 1; }
 	@echo "installing into $(VENV): several gigabytes the first time, most of them torch"
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --disable-pip-version-check --editable ".[dev]" --constraint constraints.txt
+	$(RUN) -m pip install --disable-pip-version-check --editable ".[all,dev]" --constraint constraints.txt
 	@touch $@

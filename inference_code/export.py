@@ -4,7 +4,6 @@ A file for ONNX Runtime or OpenVINO holds the whole way from pixels to labels: s
 written is opened again and compared with the run before it is put in its place.
 """
 
-import argparse
 import dataclasses
 import os
 import shutil
@@ -15,11 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training_code.errors import InputError, choices, run_command, unknown
+from training_code.program import command_parser
 
 if TYPE_CHECKING:
     from inference_code.comparing import Difference
     from inference_code.predictor import Predictor
 
+#: The extra of ``pyproject.toml`` that this command needs.
+EXTRA = "export"
 #: The formats and the packages that write them.
 FORMATS = {"onnx": ("torch", "onnx"), "openvino": ("torch", "onnx", "openvino"), "anomalib": ("torch", "anomalib")}
 #: Largest difference of a score from that of the run, as a part of the range of scores, with which a file is kept
@@ -64,6 +66,7 @@ def export_run(
         raise unknown("format", format, FORMATS)
     if not tolerance >= 0:
         raise InputError(f"tolerance={tolerance} is out of range; valid: 0 or more")
+    versions = {name: version(name) for name in FORMATS[format]}  # one that is missing is told before any computation
 
     # Only now, so that wrong arguments are answered at once: these bring anomalib and torch.
     from inference_code.anomalib_checkpoint import check_convertible
@@ -98,7 +101,7 @@ def export_run(
             "files": {path.name: sha256(path) for path in written},
             "difference": dataclasses.asdict(difference),
             "tolerance": tolerance,
-            "versions": {name: version(name) for name in FORMATS[format]},
+            "versions": versions,
             "record": {name: value for name, value in dataclasses.asdict(record).items() if name not in _LEFT_OUT},
         }
         # A file without its description counts as unfinished, so that a kill in between leaves nothing half new.
@@ -186,7 +189,7 @@ def _open(path: Path, format: str, detector: str) -> Any:
 
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m inference_code.export", description=__doc__)
+    parser = command_parser("inference_code.export", __doc__)
     parser.add_argument("run", help="the id or folder of a run, or best")
     parser.add_argument("--format", required=True, help=f"one of {choices(FORMATS)}")
     parser.add_argument("--output", type=Path, help="folder for the files (default: exports/ in the folder of the run)")
@@ -208,4 +211,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, extra=EXTRA))

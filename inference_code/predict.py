@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from inference_code.arguments import add_run_options, load_predictor
 from training_code.errors import InputError, run_command
+from training_code.program import command_parser
 
 if TYPE_CHECKING:
     from inference_code.output import Output
@@ -142,10 +143,10 @@ def _summarise(predictor: "Predictor", source: "FrameSource", output: "Output", 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m inference_code.predict",
-        description=__doc__,
-        epilog="Exit status: 0 all predicted, 1 an image could not be read or a stream was lost, 2 wrong input.",
+    parser = command_parser(
+        "inference_code.predict",
+        __doc__,
+        "Exit status: 0 all predicted, 1 an image could not be read or a stream was lost, 2 wrong input.",
     )
     parser.add_argument("run", help="the id or folder of a run, or best")
     parser.add_argument(

@@ -11,7 +11,10 @@ from pathlib import Path
 from inference_code.arguments import add_run_options, load_predictor
 from inference_code.service.limits import Limits
 from training_code.errors import InputError, run_command
+from training_code.program import command_parser
 
+#: The extra of ``pyproject.toml`` that this command needs.
+EXTRA = "serve"
 # Shorter ones can be guessed.
 _SHORTEST_KEY = 16
 
@@ -129,10 +132,10 @@ def open_socket(host: str, port: int) -> socket.socket:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m inference_code.serve",
-        description=__doc__,
-        epilog="Exit status: 0 stopped, what was taken was answered; 1 it could not begin, or was stopped at once by a "
+    parser = command_parser(
+        "inference_code.serve",
+        __doc__,
+        "Exit status: 0 stopped, what was taken was answered; 1 it could not begin, or was stopped at once by a "
         "second signal; 2 wrong input. What clients send and get: /openapi.json.",
     )
     parser.add_argument(
@@ -164,4 +167,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, extra=EXTRA))

@@ -1,16 +1,16 @@
 """``python -m training_code.check_data PATH``: what is in a dataset folder, and what is wrong with it."""
 
-import argparse
 import sys
 
 from training_code.data.dataset import examine
 from training_code.data.report import is_usable, report
 from training_code.errors import run_command
+from training_code.program import command_parser
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status, 1 if the dataset cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m training_code.check_data", description=__doc__)
+    parser = command_parser("training_code.check_data", __doc__)
     parser.add_argument("path", metavar="PATH", help="a folder in data/ or a path")
     options = parser.parse_args(arguments)
     dataset = examine(options.path)

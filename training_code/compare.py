@@ -7,17 +7,20 @@ from typing import TYPE_CHECKING
 
 from training_code import paths
 from training_code.errors import InputError, run_command
+from training_code.program import command_parser
 
 if TYPE_CHECKING:
     from training_code.comparison.sheets import Comparison, Sheet
     from training_code.records.record import Record
 
+#: The extra of ``pyproject.toml`` that this command needs.
+EXTRA = "report"
 NOTEBOOK = "30_results.ipynb"
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m training_code.compare", description=__doc__)
+    parser = command_parser("training_code.compare", __doc__)
     parser.add_argument(
         "--results",
         default="results",
@@ -133,4 +136,4 @@ def _report(executed: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, extra=EXTRA))

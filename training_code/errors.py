@@ -7,6 +7,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 
+from training_code.program import missing_extra
+
 
 class InputError(ValueError):
     """Something that was given to the project is wrong; the message says what and what would be right."""
@@ -37,10 +39,15 @@ def unknown(kind: str, name: object, valid: Iterable[str]) -> InputError:
     return InputError(f"unknown {kind} {name!r}{suggestion(name, valid)}; valid: {choices(valid)}")
 
 
-def run_command(main: Callable[[list[str]], int], arguments: list[str] | None = None) -> int:
+def run_command(main: Callable[[list[str]], int], arguments: list[str] | None = None, extra: str | None = None) -> int:
     """Run a command's ``main`` and turn what people can mend into one line on standard error and exit status 2.
 
     ``--debug`` anywhere among the arguments shows the traceback as well.
+
+    Parameters
+    ----------
+    extra
+        The extra of ``pyproject.toml`` that the command needs: where a package of it is missing, the line says so.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
@@ -53,6 +60,13 @@ def run_command(main: Callable[[list[str]], int], arguments: list[str] | None = 
         if debug:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if (sentence := missing_extra(error, extra)) is None:
+            raise
+        if debug:
+            traceback.print_exc()
+        print(f"error: {sentence}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # whoever reads the output, head for instance, has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,6 +1,5 @@
 """``python -m training_code.prepare_data ADAPTER SRC DST``: bring a dataset into the layout that is read."""
 
-import argparse
 import shutil
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from training_code.data.dataset import examine
 from training_code.data.layout import DESCRIPTION, DESCRIPTION_KEYS, check_apart
 from training_code.data.report import is_usable
 from training_code.errors import InputError, run_command
+from training_code.program import command_parser
 
 #: Says that a folder was made by this command and may be replaced by it.
 MARKER = ".prepared"
@@ -21,7 +21,7 @@ MARKER = ".prepared"
 
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status, 1 if the dataset cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m training_code.prepare_data", description=__doc__)
+    parser = command_parser("training_code.prepare_data", __doc__)
     parser.add_argument("adapter", choices=sorted([*ADAPTERS, "folder"]), help="how the dataset is published")
     parser.add_argument("source", type=Path, metavar="SRC", help="its folder; never changed")
     parser.add_argument("destination", type=Path, metavar="DST", help="the new folder, for instance data/tiles")

@@ -4,7 +4,6 @@ The key ``search`` of a sweep file says over what. Every trial is a run like any
 what is compared is measured on images held out of training, never on the test set.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training_code.errors import InputError, run_command, unknown
+from training_code.program import command_parser
 
+#: The extra of ``pyproject.toml`` that this command needs.
+EXTRA = "search"
 SEARCH_KEYS = ("space", "objective", "direction", "sampler", "trials", "seed", "prune_after")
 RANGE_KEYS = ("low", "high", "step", "log")
 SAMPLERS = ("tpe", "random", "grid")
@@ -98,7 +100,7 @@ def _check_values(path: Path, name: str, values: Any) -> None:
 
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m training_code.search", description=__doc__)
+    parser = command_parser("training_code.search", __doc__)
     parser.add_argument("file", type=Path, help="a sweep file with a key search, for instance sweeps/search.yaml")
     parser.add_argument("--results", help="folder for the runs and the study, in place of the one the notebooks name")
     parser.add_argument("--trials", type=int, metavar="N", help="trials in all, in place of the file's")
@@ -313,4 +315,4 @@ def _counts(trial: Any) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, extra=EXTRA))

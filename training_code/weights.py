@@ -1,17 +1,17 @@
 """``python -m training_code.weights``: the weight files of the backbones, listed, added, checked, fetched."""
 
-import argparse
 import sys
 from pathlib import Path
 
 from training_code import paths
 from training_code.backbones.files import fingerprint, list_files
 from training_code.errors import InputError, run_command
+from training_code.program import command_parser
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m training_code.weights", description=__doc__)
+    parser = command_parser("training_code.weights", __doc__)
     parser.add_argument("--folder", type=Path, default=paths.WEIGHTS, help="where the files lie (default: weights/)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="every backbone with its file, size and SHA-256")

@@ -1,6 +1,7 @@
 """The files that describe the environment say the same, and the environment is the one they describe."""
 
 import re
+import runpy
 import tomllib
 from importlib.metadata import version
 
@@ -15,7 +16,8 @@ def _normalised(name):
 
 
 PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
-NEEDED = {_normalised(name) for name in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]}
+EXTRAS = PROJECT["optional-dependencies"]
+NEEDED = {_normalised(name) for name in sum(EXTRAS.values(), PROJECT["dependencies"])} - {PROJECT["name"]}
 CONSTRAINTS = (paths.ROOT / "constraints.txt").read_text()
 PINNED = {
     _normalised(line): line.split("==")[1] for line in CONSTRAINTS.splitlines() if line and not line.startswith("#")
@@ -26,6 +28,16 @@ CONDA = yaml.safe_load((paths.ROOT / "environment.yml").read_text())["dependenci
 def test_everything_that_is_needed_is_pinned_without_addresses():
     assert set(PINNED) >= NEEDED
     assert "://" not in CONSTRAINTS and " @ " not in CONSTRAINTS
+
+
+def test_the_file_for_conda_is_the_one_that_make_writes():
+    environment = runpy.run_path(str(paths.ROOT / ".ci" / "conda_environment.py"))["environment"]
+    assert environment(PROJECT, CONSTRAINTS) == (paths.ROOT / "environment.yml").read_text(), "make environment.yml"
+
+
+def test_make_installs_every_extra():
+    makefile = (paths.ROOT / "Makefile").read_text()
+    assert re.findall(r"--editable (\S+)", makefile) == ['".[all,dev]"']
 
 
 def test_conda_users_get_the_same_versions():

@@ -7,6 +7,7 @@ import pytest
 from training_code import paths
 
 ORDER = (
+    ("program",),
     ("paths", "errors", "files"),
     ("cache", "protocol"),
     ("data",),

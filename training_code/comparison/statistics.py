@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import scikit_posthocs
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -148,6 +147,9 @@ def compare_over_datasets(values: pd.DataFrame, test: str = "nemenyi") -> OverDa
 
 def _pairs(values: pd.DataFrame, test: str) -> pd.DataFrame:
     if test == "nemenyi":
+        # Only now: predictions by the best run pass through this module, and do without the packages of reports.
+        import scikit_posthocs
+
         pairs = scikit_posthocs.posthoc_nemenyi_friedman(values.to_numpy())
         return pd.DataFrame(pairs.to_numpy(), index=values.columns, columns=values.columns)
     if test != "wilcoxon-holm":

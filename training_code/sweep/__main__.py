@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from training_code.errors import InputError, run_command
 from training_code.notebooks import DEFAULT_KERNELS, KERNELS
+from training_code.program import command_parser
 
 if TYPE_CHECKING:
     from training_code.sweep.estimate import Estimates
     from training_code.sweep.known import KnownJob
     from training_code.sweep.plan import Job
 
+#: The extra of ``pyproject.toml`` that this command needs.
+EXTRA = "sweep"
 _STATUS = "status"
 # Free bytes that are left beyond the checkpoints of the jobs.
 _SPARE = 2**28
@@ -26,10 +29,10 @@ _SPARE = 2**28
 
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status: 0 if nothing is left to do, 1 if a job failed or was not begun."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training_code.sweep",
-        description="Run every configuration that a sweep file selects, each in a kernel of its own.",
-        epilog="Runs that are stored are not repeated: after a kill the same command goes on. Ctrl-C once begins no "
+    parser = command_parser(
+        "training_code.sweep",
+        "Run every configuration that a sweep file selects, each in a kernel of its own.",
+        "Runs that are stored are not repeated: after a kill the same command goes on. Ctrl-C once begins no "
         "new jobs, twice stops now.",
     )
     parser.add_argument("file", type=Path, help="the sweep file, for instance sweeps/demo.yaml; or the word status")
@@ -256,4 +259,4 @@ def _positive(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, extra=EXTRA))
