@@ -12,6 +12,7 @@ import builtins
 import functools
 import importlib.abc
 import operator
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,6 +60,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "__str__": str,
     "__format__": format,
     "__hash__": hash,
+    "__fspath__": os.fspath,
     "__eq__": operator.eq,
     "__lt__": operator.lt,
     "__gt__": operator.gt,

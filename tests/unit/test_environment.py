@@ -52,6 +52,7 @@ def test_the_tests_run_with_the_pinned_versions(name):
     assert version(name).split("+")[0] == PINNED[name]
 
 
+@pytest.mark.slow
 def test_torch_and_torchvision_fit_each_other():
     import torch
     import torchvision
