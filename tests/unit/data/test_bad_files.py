@@ -1,6 +1,7 @@
 """Every kind of bad file is found, named and treated as documented; what the check passes can be trained on."""
 
 import os
+import pickle
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from training_code.data.datamodule import SampleDataModule
 from training_code.data.dataset import examine, read_dataset
+from training_code.data.images import ImageError, decode_image
 from training_code.data.report import all_findings, is_usable, report
 from training_code.errors import InputError
 
@@ -39,6 +41,17 @@ def test_a_bad_image_is_found_and_treated_as_documented(tmp_path, name, make, wo
         dataset = read_dataset(root)
         assert any(words in note.message for note in dataset.notes)
         _load_everything(dataset)
+
+
+def test_why_an_image_cannot_be_read_is_told_by_other_processes_too(tmp_path):
+    (tmp_path / "x.png").touch()
+    with pytest.raises(ImageError) as caught:
+        decode_image(tmp_path / "x.png")
+    error = caught.value
+    sentence = f"{tmp_path / 'x.png'} is empty: it has zero bytes"
+    for copy in (pickle.loads(pickle.dumps(error)), type(error)(str(error))):  # Ray does the one, torch the other
+        assert str(copy) == sentence
+    assert error.problem == pickle.loads(pickle.dumps(error)).problem == "is empty: it has zero bytes"
 
 
 def test_all_of_them_at_once_are_one_report(tmp_path):
