@@ -176,6 +176,11 @@ def newest_code(models: pd.DataFrame) -> pd.DataFrame:
     return models[models["code"].isna()] if "code" in models else models
 
 
+def runs_of_newest_code(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that are of the newest state of the code of their detector, for means without a mark."""
+    return runs[_newest(runs.assign(finished=_moments(runs)), ["detector"])]
+
+
 def _moments(runs: pd.DataFrame) -> pd.Series:
     """Return when runs finished."""
     return pd.to_datetime(runs["finished"], utc=True, errors="coerce", format="ISO8601")
