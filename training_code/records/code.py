@@ -138,7 +138,7 @@ def _read(name: str, source: str) -> _Module:
             for node in ast.walk(statement):
                 if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
                     module.definitions.setdefault(node.id, []).append(statement)
-        elif not isinstance(statement, ast.Import | ast.ImportFrom | ast.Pass):
+        elif not isinstance(statement, ast.Import | ast.ImportFrom):
             module.others.append(statement)
     return module
 
@@ -152,10 +152,10 @@ def _file(root: Path, name: str) -> Path:
 class _WithoutWords(ast.NodeTransformer):
     """Takes out of a program what is only read by people: docstrings, and texts of several words."""
 
-    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         value = node.value
         if isinstance(value, ast.Constant) or (isinstance(value, ast.Call) and _says(value)):
-            return ast.Pass()
+            return None
         return self.generic_visit(node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
@@ -174,8 +174,8 @@ class _WithoutWords(ast.NodeTransformer):
             node.keywords = [keyword for keyword in node.keywords if keyword.arg not in _SHOWN]
         return self.generic_visit(node)
 
-    def visit_If(self, node: ast.If) -> ast.AST:
-        return ast.Pass() if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if ast.unparse(node.test) == "TYPE_CHECKING" else self.generic_visit(node)
 
 
 def _says(call: ast.Call) -> bool:

@@ -35,6 +35,8 @@ def changed_by(tmp_path):
         ("data/pictures.py", "def dataset_html(", "SIZE = 3\n\n\ndef dataset_html("),
         ("experiment.py", "is out of range; valid: 0 to 0.5", "must be between 0 and 0.5"),
         ("training.py", "going on after epoch", "training resumes after epoch"),
+        ("training.py", 'print(f"going on', 'print("one more message")\n            print(f"going on'),
+        ("training.py", "    state = self._unfinished", '    "Another docstring."\n        state = self._unfinished'),
         ("detectors/cflow/model.py", '"""', '"""Now it says more. '),
         ("data/datamodule.py", "has changed since the dataset was read", "is another file than it was"),
         ("data/layout.py", "is a second mask of", "is one mask too many of"),
