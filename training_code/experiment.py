@@ -171,7 +171,7 @@ class Experiment:
             },
             environment=describe_environment(),
             git_commit=git_commit(),
-            code_sha256=code_hash(),
+            code_sha256=code_hash(prepared.configuration.detector),
             started=started,
             finished=_now(),
             **findings,

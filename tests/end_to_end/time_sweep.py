@@ -62,7 +62,7 @@ def time_stored(dataset: Path, folder: Path, rounds: int) -> float:
     assert len(jobs) == STORED
     for job in jobs:
         record = make_record(job.run_id, job.prepared.identity)
-        write_record(results / "runs" / job.run_id, dataclasses.replace(record, code_sha256=code_hash()))
+        write_record(results / "runs" / job.run_id, dataclasses.replace(record, code_sha256=code_hash(record.detector)))
 
     def sweep() -> None:
         command = [sys.executable, "-m", "training_code.sweep", str(file), "--results", str(results)]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from training_code import paths
+from training_code.records.environment import PACKAGES, describe_environment
 
 
 def _normalised(name):
@@ -50,6 +51,13 @@ def test_conda_users_get_the_same_versions():
 @pytest.mark.parametrize("name", sorted(NEEDED))
 def test_the_tests_run_with_the_pinned_versions(name):
     assert version(name).split("+")[0] == PINNED[name]
+
+
+def test_a_record_has_the_versions_of_what_reads_and_changes_images(monkeypatch):
+    assert {"pillow", "opencv-python-headless", "kornia", "scipy", "scikit-image", "openvino"} <= set(PACKAGES)
+    monkeypatch.setattr("training_code.records.environment.PACKAGES", ("pillow", "not-installed-anywhere"))
+    packages = describe_environment.__wrapped__()["packages"]
+    assert packages == {"pillow": version("pillow")}, "what is not installed is left out"
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from training_code import paths
-from training_code.comparison.configurations import TESTED
+from training_code.comparison.configurations import OTHER_CODE, TESTED
 from training_code.comparison.ranks import over_datasets_sentence
 from training_code.comparison.statistics import ALPHA
 from training_code.comparison.values import is_missing
@@ -42,6 +42,13 @@ def about(
             "seeds",
             "Metrics of models are means over runs that differ in their seed alone; _sd is their sample deviation, "
             "blank with one seed. run_id names the run nearest to the mean.",
+        ),
+        (
+            "code",
+            "Runs of different states of the code that decides about their detector's numbers (code_sha256) are never "
+            f"averaged: they are rows of their own. Those that are not of the detector's newest state are marked "
+            f"{OTHER_CODE}, also in the name of the configuration; they do not count in By backbone, By dataset and "
+            "ranks over datasets. A sweep with --rerun-stale trains them again.",
         ),
         (
             "intervals",

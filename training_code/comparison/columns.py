@@ -44,6 +44,8 @@ _HELP = {
     r"notebook|checkpoint|examples": "Link to the file of the run, relative to this workbook.",
     r"predictions": "Most certain hits, misses and false alarms, each beside its anomaly map.",
     r"git_commit": "Commit of the code; +changes if files differed from it.",
+    r"code": "other code: not of the newest code of this detector, see About; otherwise blank.",
+    r"code_sha256": "State of the code that decides about the numbers of this detector: equal for equal code.",
     r"hardware|processor|gpu": "What the run ran on.",
     r"error": "Why the run did not end well.",
     r"images.*": "Number of test images.",

@@ -1,6 +1,8 @@
 """Runs that differ in their seed alone as one configuration, and the best of each detector.
 
 Configurations are compared within a protocol only: the same images at the same size, thresholds found in the same way.
+Runs of different states of the code are different rows, and those that are not of their detector's newest state are
+marked.
 """
 
 from typing import Any
@@ -19,8 +21,10 @@ from training_code.records.scores import Scores, read_scores
 
 #: The metric that decides where no other one is named, and the one whose differences DeLong's test judges.
 CRITERION = TESTED = "image_AUROC"
-#: Columns that lead to files, for those who draw; people have links.
-HIDDEN = ("folder", "dataset_folder", "examples")
+#: Columns for programs: what leads to files, where people have links, and the state of the code.
+HIDDEN = ("folder", "dataset_folder", "examples", "code_sha256")
+#: The mark of what was computed by a state of the code that is not the newest one of its detector.
+OTHER_CODE = "other code"
 # What a configuration takes from the run that stands for it.
 _OF_THE_RUN = (
     *("detector", *PROTOCOL, "backbone", "normalization", "reduced", "leak", "weights", "run_id"),
@@ -38,7 +42,7 @@ _COSTS = {
 
 
 def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame:
-    """Return a row for each configuration and protocol: means and deviations of the metrics over seeds, costs, a run.
+    """Return a row for each configuration, protocol and state of the code: means over seeds, deviations, costs, a run.
 
     Runs that did not end well, on weights that are not pretrained, or without the criterion take no part.
 
@@ -54,8 +58,9 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
     pandas.DataFrame
         ``<metric>`` is the mean over seeds, ``<metric>_sd`` the sample deviation, missing with one seed; ``seeds`` is
         their number. ``run_id`` is the run whose criterion is nearest to the mean; intervals are that run's. Costs are
-        medians over the runs, of memory and size the largest. Sorted by protocol, the best first; of level
-        ones the faster.
+        medians over the runs, of memory and size the largest. ``code`` is `OTHER_CODE` where the runs are not of the
+        newest state of the code that their detector has in the table, and missing otherwise. Sorted by protocol, the
+        best first; of level ones the faster.
 
     Raises
     ------
@@ -69,7 +74,8 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
         able = table[(table["status"] == "ok") & table["pretrained"] & table[criterion].notna()].reset_index(drop=True)
     if able.empty:
         return pd.DataFrame(columns=["Model", *MAIN_METRICS, *PROTOCOL, "run_id"])
-    number = able.groupby([*PROTOCOL, "configuration_key"], sort=False, dropna=False).ngroup()
+    by = [*PROTOCOL, "configuration_key", "code_sha256"]
+    number = able.groupby(by, sort=False, dropna=False).ngroup()
     nearest = (able[criterion] - able[criterion].groupby(number).transform("mean")).abs().groupby(number).idxmin()
     run = able.loc[nearest].set_axis(nearest.index)  # that stands for each configuration
     result = run[[name for name in _OF_THE_RUN if name in run]].rename(columns={"detector": "Model"})
@@ -83,6 +89,8 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
             result[name] = able[name].groupby(number).agg(how)
     result["hardware"] = run["gpu"].fillna(run["processor"]).fillna("unknown")
     result["protocol"] = _protocols(run)
+    result["finished"] = _moments(able).groupby(number).max()
+    result["code"] = [None if newest else OTHER_CODE for newest in _newest(result, ["Model"])]
     order = [*PROTOCOL, criterion, *(["latency_s"] if "latency_s" in result else []), "run_id"]
     result = result.sort_values(order, ascending=[name != criterion for name in order], ignore_index=True)
     result["configuration"] = _names(result, able)
@@ -93,15 +101,18 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
 def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame:
     """Return for each protocol and detector the configuration with the highest ``criterion``, in the form people read.
 
-    See `configurations`. Within a dataset and protocol the best detector comes first.
+    See `configurations`. Where a configuration was run again with other code, its newest runs alone take part. Within a
+    dataset and protocol the best detector comes first.
     """
     columns = ["Model", *MAIN_METRICS, "dataset", "backbone", "configuration", "seeds"]
     columns += [f"{name}_sd" for name in MAIN_METRICS] + [f"{criterion}_low", f"{criterion}_high"]
     columns += ["latency_s", "test_images_per_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
-    columns += ["reduced", "leak", "protocol", "normalization", "hardware", "run_id", "dataset_fingerprint"]
+    columns += ["code", "reduced", "leak", "protocol", "normalization", "hardware", "run_id", "dataset_fingerprint"]
     # The one that decides is there also if it is none of the main ones.
     columns[1:1] = [] if criterion in MAIN_METRICS else [criterion]
     found = configurations(table, criterion)
+    if len(found):
+        found = found[_newest(found, [*PROTOCOL, "configuration_key"])]
     best = found.drop_duplicates([*PROTOCOL, "Model"]) if len(found) else found
     kept = [*columns, *(name for name in (*PROTOCOL, *HIDDEN) if name in best and name not in columns)]
     return best.reindex(columns=kept).reset_index(drop=True)
@@ -160,6 +171,28 @@ def _p_value(first: Scores, second: Scores) -> float:
         return np.nan
 
 
+def newest_code(models: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that are not marked as `OTHER_CODE`, for tables in which the mark has no place."""
+    return models[models["code"].isna()] if "code" in models else models
+
+
+def runs_of_newest_code(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that are of the newest state of the code of their detector, for means without a mark."""
+    return runs[_newest(runs.assign(finished=_moments(runs)), ["detector"])]
+
+
+def _moments(runs: pd.DataFrame) -> pd.Series:
+    """Return when runs finished."""
+    return pd.to_datetime(runs["finished"], utc=True, errors="coerce", format="ISO8601")
+
+
+def _newest(rows: pd.DataFrame, by: list[str]) -> pd.Series:
+    """Return which rows are of the state of the code by which a run finished last among those that share ``by``."""
+    states = rows.assign(state=rows["code_sha256"].fillna(""))
+    in_order = states.sort_values(["finished", "state"], na_position="first")
+    return states["state"] == in_order.groupby(by, dropna=False)["state"].transform("last").reindex(rows.index)
+
+
 def _protocols(run: pd.DataFrame) -> pd.Series:
     """Return the name of each run's protocol, and of its data where a dataset has changed and kept its name."""
     values = zip(run["image_height"], run["image_width"], run["validation_split"], strict=True)
@@ -177,13 +210,17 @@ def _names(result: pd.DataFrame, able: pd.DataFrame) -> pd.Series:
         for row in able.set_index("run_id").loc[result["run_id"], settings].to_dict("records")
     ]
     names = pd.Series([_configuration_name(row) for row in rows], result.index)
-    for index in result.groupby([*PROTOCOL, "Model", "backbone"], sort=False, dropna=False).groups.values():
+    same = result.groupby([*PROTOCOL, "configuration_key"], sort=False, dropna=False).ngroup()
+    once = result[~same.duplicated()]  # states of the code share what their configuration is told by
+    for index in once.groupby([*PROTOCOL, "Model", "backbone"], sort=False, dropna=False).groups.values():
         if names[index].duplicated().any():
             names[index] = tell_apart([rows[place] for place in index], names[index].tolist())
             # Files that an argument names may have changed, and 1 is written as 1.0 is.
             alike = names[index].duplicated(keep=False)
             names[index] = names[index].where(~alike, names[index] + ", " + result.loc[index, "configuration_key"])
-    return names
+    names = same.map(dict(zip(same[once.index], names[once.index], strict=True)))
+    states = f"{OTHER_CODE} " + result["code_sha256"].fillna("unknown").str[:8]
+    return names.where(result["code"].isna(), (names + ", " + states).str.removeprefix(", "))
 
 
 def _configuration_name(row: dict[str, Any]) -> str:

@@ -34,8 +34,8 @@ def effects_of_arguments(runs: pd.DataFrame, criterion: str) -> pd.DataFrame:
     pandas.DataFrame
         A row for each dataset, detector, argument and value: the mean of the criterion, and the mean ``difference`` to
         the runs that have the ``reference`` in that place, over ``pairs`` of runs on the same seed that share
-        everything else. The reference, no value where some runs have none and the smallest value otherwise, has a row
-        of its own, without a difference.
+        everything else, the state of the code too. The reference, no value where some runs have none and the smallest
+        value otherwise, has a row of its own, without a difference.
     """
     rows: list[dict[str, Any]] = []
     if criterion in runs:
@@ -69,6 +69,7 @@ def _square(group: pd.DataFrame, argument: str, varied: dict[str, Ranked], crite
         brought.add("normalization")  # images for no backbone are not normalized: that comes with it
     others = [name for name in varied if name not in brought]
     shared = pd.DataFrame({name: varied[name].places for name in others}, group.index).assign(seed=group["seed"])
+    shared["code"] = group["code_sha256"].fillna("")  # a difference may come from the code as well
     frame = pd.DataFrame({"value": varied[argument].places, "criterion": group[criterion]}, group.index)
     frame["shared"] = shared.groupby(list(shared)).ngroup()
     return frame.pivot_table(index="shared", columns="value", values="criterion")

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from training_code.comparison.configurations import runs_of_newest_code
 from training_code.comparison.statistics import OverDatasets
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL
 from training_code.comparison.values import rank_values, write_value
@@ -244,7 +245,7 @@ def draw_critical_difference(found: OverDatasets) -> Figure:
 def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.DataFrame]]:
     if criterion not in runs or runs.empty:
         return
-    able = runs[(runs["status"] == "ok") & runs["pretrained"] & runs[criterion].notna()]
+    able = runs_of_newest_code(runs[(runs["status"] == "ok") & runs["pretrained"] & runs[criterion].notna()])
     arguments = able.columns[able.columns.get_loc("pretrained") + 1 : able.columns.get_loc("seed")]
     names = [
         name

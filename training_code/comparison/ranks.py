@@ -2,11 +2,14 @@
 
 import pandas as pd
 
+from training_code.comparison.configurations import newest_code
 from training_code.comparison.statistics import ALPHA, OverDatasets, compare_over_datasets
 
 
 def over_datasets(models: pd.DataFrame, criterion: str, test: str = "nemenyi") -> OverDatasets:
     """Rank detectors over datasets, each by the configuration with the best mean over them.
+
+    Runs that are not of the newest code of their detector take no part: ranks cannot show a mark.
 
     Raises
     ------
@@ -15,6 +18,7 @@ def over_datasets(models: pd.DataFrame, criterion: str, test: str = "nemenyi") -
     """
     if models.empty:
         raise ValueError("there are no models to compare")
+    models = newest_code(models)
     data = [models["dataset"], models["dataset_fingerprint"]]
     # One protocol of each dataset, the one with the most models: others on the same images would count them twice.
     usual = models["protocol"].groupby(data).transform(lambda protocols: protocols.mode()[0])

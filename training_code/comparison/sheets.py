@@ -10,7 +10,16 @@ import numpy as np
 import pandas as pd
 
 from training_code.comparison.about import about
-from training_code.comparison.configurations import CRITERION, HIDDEN, TESTED, best_models, configurations, mark_level
+from training_code.comparison.configurations import (
+    CRITERION,
+    HIDDEN,
+    OTHER_CODE,
+    TESTED,
+    best_models,
+    configurations,
+    mark_level,
+    newest_code,
+)
 from training_code.comparison.costs import speed_and_size
 from training_code.comparison.effects import effects_of_arguments
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL
@@ -109,7 +118,7 @@ def summary(comparison: Comparison) -> pd.DataFrame:
     table["level"] = [_level(*pair) for pair in zip(best["level_with_best"], best["p_against_best"], strict=True)]
     table["ms an image"] = ["" if pd.isna(seconds) else f"{1000 * seconds:.0f}" for seconds in best["latency_s"]]
     table["protocol"] = best["protocol"]
-    marks = {"reduced": best["reduced"].notna(), "leak": best["leak"].notna()}
+    marks = {OTHER_CODE: best["code"].notna(), "reduced": best["reduced"].notna(), "leak": best["leak"].notna()}
     table["marks"] = [", ".join(name for name in marks if marks[name][index]) for index in best.index]
     return table
 
@@ -167,8 +176,9 @@ def by_defect_type(runs: pd.DataFrame, best: pd.DataFrame) -> Sheet:
     rows: dict[tuple, dict[str, Any]] = {}
     types = [name.removeprefix("images ") for name in runs if str(name).startswith("images ")]
     for _, model in best.iterrows():
-        key = runs.loc[runs["run_id"] == model["run_id"], "configuration_key"].iloc[0]
-        chosen = (runs["configuration_key"] == key) & (runs["status"] == "ok")
+        run = runs.loc[runs["run_id"] == model["run_id"]].iloc[0]
+        chosen = (runs["configuration_key"] == run["configuration_key"]) & (runs["status"] == "ok")
+        chosen &= runs["code_sha256"].fillna("") == ("" if is_missing(run["code_sha256"]) else run["code_sha256"])
         chosen &= (runs[list(PROTOCOL)].astype(object) == model[list(PROTOCOL)].astype(object)).all(axis=1)
         for defect_type in types:
             for metric in (TESTED, "pixel_AUROC"):
@@ -209,6 +219,7 @@ def _blocks(models: pd.DataFrame, criterion: str) -> list[Sheet]:
 def _pivot(name: str, models: pd.DataFrame, index: list[str], column: str, criterion: str) -> Sheet:
     if models.empty:
         return Sheet(name, pd.DataFrame(columns=index))
+    models = newest_code(models)  # a cell has no place for a mark
     models = models.assign(
         backbone=models["backbone"].replace("", NONE), data=models["dataset"] + ", " + models["protocol"]
     )

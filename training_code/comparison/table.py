@@ -20,6 +20,8 @@ PROTOCOL = ("dataset", "dataset_fingerprint", "image_height", "image_width", "va
 EXPERIMENT = ComputeOptions.deciding()
 #: Columns that name files of a run, relative to `training_code.paths.HOME`.
 LINKS = ("notebook", "checkpoint", "examples")
+#: Hexadecimal digits by which states of the code are told apart.
+CODE_DIGITS = 12
 # What decides about a run's numbers beside its data and its seed.
 _SETTINGS = ("detector", "arguments", "normalization", "weights_sha256", "files_sha256", *EXPERIMENT)
 
@@ -102,6 +104,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "started": record.started,
         "finished": record.finished,
         "git_commit": record.git_commit,
+        "code_sha256": record.code_sha256 and record.code_sha256[:CODE_DIGITS],
         "processor": record.environment.get("processor"),
         "gpu": record.environment.get("gpu"),
         "versions": ", ".join(f"{name} {version}" for name, version in record.environment.get("packages", {}).items()),

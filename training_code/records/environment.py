@@ -3,13 +3,18 @@
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from training_code import paths
 
-PACKAGES = ("anomalib", "torch", "torchvision", "timm", "lightning", "numpy", "scikit-learn")
+#: Distributions that numbers depend on: those that compute, and those that read and change images.
+PACKAGES = (
+    *("anomalib", "torch", "torchvision", "timm", "lightning", "numpy", "scikit-learn", "openvino"),
+    *("pillow", "kornia", "scipy", "scikit-image", "opencv-python-headless"),
+)
 
 CODE = ("training_code", "inference_code", "pyproject.toml", "constraints.txt")
 
@@ -21,7 +26,7 @@ def describe_environment() -> dict[str, Any]:
 
     return {
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": _versions(),
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
@@ -35,6 +40,15 @@ def git_commit() -> str | None:
     """Return the commit of the code, with ``+changes`` if the packages differ from it; None outside of git."""
     commit = _git("rev-parse", "HEAD")
     return commit and commit + ("+changes" if _git("status", "--porcelain", "--", *CODE) else "")
+
+
+def _versions() -> dict[str, str]:
+    """Return the versions of those of `PACKAGES` that are installed."""
+    found = {}
+    for name in PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def _git(*arguments: str) -> str | None:

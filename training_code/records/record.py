@@ -96,7 +96,7 @@ class Record:
     checkpoint: dict[str, Any] = field(default_factory=dict)  # sha256, bytes
     environment: dict[str, Any] = field(default_factory=dict)
     git_commit: str | None = None
-    code_sha256: str | None = None  # of the code that decides about the numbers
+    code_sha256: str | None = None  # of the code that decides about the detector's numbers
     error: str | None = None
     retry_of: str | None = None  # the run that ran out of memory, of which this is one with half the batch size
     retried_as: str | None = None  # that run, in the record of the one that ran out of memory

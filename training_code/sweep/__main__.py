@@ -89,6 +89,7 @@ def main(arguments: list[str]) -> int:
 
     planner = Planner(options.rerun_stale)
     jobs = make_plan(sweep, planner, options.results)
+    known = KnownPlan(sweep, options.results)  # anew: embedded data and weights are made when they are first planned
     for sentence in left_out(sweep):
         print(sentence)
     estimates = Estimates(planner.all_records())

@@ -290,7 +290,7 @@ def _excluded(arguments: Mapping[str, Any], exclude: Mapping[str, Any], notebook
 
 def _code_changes(record: Record) -> list[str]:
     """Return what has changed of the code since a run, and of the libraries that compute."""
-    changes = ["code"] if record.code_sha256 not in (None, code_hash()) else []
+    changes = ["code"] if record.code_sha256 not in (None, code_hash(record.detector)) else []
     now = describe_environment()["packages"]
     then = record.environment.get("packages", {})
     return changes + [f"{name} {then[name]} to {now[name]}" for name in now if then.get(name, now[name]) != now[name]]

@@ -3,6 +3,7 @@ import torch
 
 from training_code.backbones.layers import list_layers, map_sizes, takes_intermediates
 from training_code.backbones.registry import get_backbone
+from training_code.detectors.registry import DETECTORS
 from training_code.errors import InputError
 from training_code.features.extractor import FeatureExtractor
 
@@ -49,7 +50,7 @@ def test_channels_are_those_that_a_network_really_gives(name):
     features = FeatureExtractor(network, backbone, layers[:1])(torch.zeros(1, 3, side, side))
     assert features[layers[0]].shape[1] == backbone.layers[0].channels
     for detector in ("Padim", "Patchcore", "Cflow"):
-        defaults = backbone.default_layers(detector)
+        defaults = backbone.default_layers(DETECTORS[detector].backbone)
         assert defaults == backbone.resolve_layers(defaults) and 1 <= len(defaults) <= 3
 
 

@@ -7,6 +7,7 @@ from torchvision.transforms.v2 import Normalize
 from training_code.backbones.registry import BACKBONES, HALF, IMAGENET_MEAN, IMAGENET_STD, get_backbone
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
+from training_code.detectors.registry import DETECTORS
 from training_code.errors import InputError
 from training_code.features.extractor import FeatureExtractor
 
@@ -122,7 +123,7 @@ def test_every_network_of_timm_can_be_named():
 def test_one_of_timms_weights_of_a_registered_network_can_be_named():
     backbone = get_backbone("resnet50.a1_in1k")
     assert backbone.n_features == 300
-    assert backbone.default_layers("Padim") == ["layer1", "layer2", "layer3"]
+    assert backbone.default_layers(DETECTORS["Padim"].backbone) == ["layer1", "layer2", "layer3"]
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,7 @@ def _run(draw) -> dict:
         "arguments": {"backbone": backbone} | {name: draw(st.sampled_from(MIXED)) for name in names},
         "seed": draw(st.integers(0, 2)),
         "dataset": draw(st.sampled_from("de")),
+        "code_sha256": draw(st.sampled_from((None, "a" * 64, "b" * 64))),
         "skill": draw(st.sampled_from((0.0, 3.0))),
         "identity": {
             "normalization": draw(st.sampled_from(({"mode": "none"}, {"mode": "imagenet", "mean": (0.0,), "std": ()}))),

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from helpers.results import DETECTORS, make_results, make_run
 
-from training_code.comparison.configurations import best_models, configurations, mark_level
+from training_code.comparison.configurations import OTHER_CODE, best_models, configurations, mark_level
 from training_code.comparison.statistics import delong_test
 from training_code.comparison.table import MAIN_METRICS, runs_table
 from training_code.errors import InputError
@@ -23,6 +23,53 @@ def test_a_configuration_is_the_mean_over_its_seeds(tmp_path):
     assert row["image_AUROC"] == pytest.approx(0.8) and row["image_AUROC_sd"] == pytest.approx(0.1)
     assert row["seeds"] == 3 and row["run_id"] == "r1", "the run nearest to the mean stands for it"
     assert row["latency_s"] == pytest.approx(0.02) and row["checkpoint_bytes"] == 10**6
+
+
+def _state(results, run_id, code, day, value, **changes):
+    """Write a run of a state of the code that finished on a day."""
+    finished = f"2026-01-{day:02d}T00:00:00+00:00"
+    make_run(
+        results, run_id, code_sha256=code and code * 64, finished=finished, metrics={"image_AUROC": value}, **changes
+    )
+
+
+def test_runs_of_different_states_of_the_code_are_never_averaged_and_the_older_ones_are_marked(tmp_path):
+    _state(tmp_path, "old-0", "a", 1, 0.9)
+    _state(tmp_path, "old-1", "a", 2, 0.7, seed=1)
+    _state(tmp_path, "new-0", "b", 3, 0.6)
+    found = configurations(_table(tmp_path))
+    assert found["image_AUROC"].tolist() == pytest.approx([0.8, 0.6]), "not 0.733, the mean of all three"
+    assert found["seeds"].tolist() == [2, 1] and found["code"].fillna("").tolist() == [OTHER_CODE, ""]
+    assert found["configuration"].tolist() == ["100 features, other code aaaaaaaa", "100 features"]
+    assert best_models(_table(tmp_path))["run_id"].tolist() == ["new-0"], "the older runs were made again"
+
+
+def test_the_newest_state_is_that_of_the_run_that_finished_last_in_whatever_time_zone(tmp_path):
+    _state(tmp_path, "a", "a", 3, 0.9)
+    _state(tmp_path, "b", "b", 2, 0.6)
+    make_run(tmp_path, "c", seed=1, code_sha256="b" * 64, finished="2026-01-02T23:30:00-02:00")
+    found = configurations(_table(tmp_path)).set_index("code_sha256")
+    assert found["code"].fillna("").to_dict() == {"a" * 12: OTHER_CODE, "b" * 12: ""}
+
+
+def test_what_was_never_run_again_stays_among_the_best_with_a_mark(tmp_path):
+    _state(tmp_path, "old", "a", 1, 0.9)
+    _state(tmp_path, "new", "b", 2, 0.6, arguments=DETECTORS["Padim"] | {"n_features": 200})
+    _state(tmp_path, "other", "c", 1, 0.5, detector="Patchcore")
+    best = best_models(_table(tmp_path)).set_index("Model")
+    assert best["run_id"].to_dict() == {"Padim": "old", "Patchcore": "other"}
+    assert best["code"].fillna("").to_dict() == {"Padim": OTHER_CODE, "Patchcore": ""}, (
+        "each detector has code of its own"
+    )
+
+
+@pytest.mark.parametrize("code", ["a", None])
+def test_records_that_share_a_hash_or_have_none_are_one_state(tmp_path, code):
+    for seed, detector in ((0, "Padim"), (1, "Padim"), (0, "Cflow")):
+        _state(tmp_path, f"{detector}-{seed}", code, 1 + seed, 0.8, seed=seed, detector=detector)
+    found = configurations(_table(tmp_path))
+    assert len(found) == 2 and found["code"].isna().all()
+    assert not found["configuration"].str.contains("code").any()
 
 
 def test_one_seed_has_no_deviation(tmp_path):

@@ -3,7 +3,7 @@ import io
 import matplotlib.figure
 import numpy as np
 import pytest
-from helpers.results import make_results, make_run
+from helpers.results import DETECTORS, make_results, make_run
 
 from training_code.comparison import figures
 from training_code.comparison.costs import speed_and_size
@@ -59,6 +59,17 @@ def test_the_roc_curve_is_that_of_the_scores(compared):
     first = compared.best.iloc[0]
     run = compared.runs.set_index("run_id").loc[first["run_id"]]
     assert np.trapezoid(y, x) == pytest.approx(run["image_AUROC"])
+
+
+def test_a_map_of_two_arguments_holds_no_mean_over_states_of_the_code(tmp_path):
+    for name, code, features, value in (("a", "a", 100, 0.9), ("b", "b", 100, 0.5), ("c", "b", 200, 0.6)):
+        finished = f"2026-01-0{1 + (code == 'b')}T00:00:00+00:00"
+        arguments = DETECTORS["Padim"] | {"n_features": features}
+        metrics = {"image_AUROC": value}
+        make_run(tmp_path, name, arguments=arguments, metrics=metrics, code_sha256=code * 64, finished=finished)
+    figure = figures.draw_hyper_parameters(_compared(tmp_path).runs, "image_AUROC")
+    numbers = [float(text.get_text()) for axis in figure.axes for text in axis.texts]
+    assert numbers == [0.5, 0.6], "0.7 would be a mean over two states"
 
 
 def test_without_runs_pictures_say_so(tmp_path):

@@ -53,6 +53,41 @@ def test_pivots_hold_the_means_of_the_configurations(tmp_path):
     assert by_type.loc[("hole", "image_AUROC"), "images"] == 7
 
 
+def test_no_sheet_mixes_states_of_the_code(tmp_path):
+    values = {"old": ("a", 1, 100, 0.9), "older": ("0", 1, 200, 0.95), "new": ("b", 2, 100, 0.6)}
+    for name, (code, day, features, value) in values.items():
+        make_run(
+            tmp_path,
+            name,
+            arguments=DETECTORS["Padim"] | {"n_features": features},
+            code_sha256=code * 64,
+            finished=f"2026-01-0{day}T00:00:00+00:00",
+            metrics={"image_AUROC": value},
+            by_defect_type={"hole": {"images": 7, "image_AUROC": value}},
+        )
+    tables = _tables(tmp_path)
+    assert tables["By backbone"]["ResNet18"].tolist() == [0.6] and tables["By dataset"].iloc[0, -1] == 0.6
+    (best,) = tables["Best models"].to_dict("records")
+    assert (best["run_id"], best["code"]) == ("older", "other code")
+    assert tables["By defect type"]["Padim"].tolist() == [0.95]
+    assert tables["Hyper-parameters"].empty, "runs of 100 and of 200 features have different code"
+    assert sorted(tables["Speed and size"]["configuration"]) == [
+        "100 features",
+        "100 features, other code aaaaaaaa",
+        "200 features, other code 00000000",
+    ]
+    assert summary(_compare(tmp_path))["marks"].tolist() == ["other code"]
+
+
+def test_ranks_over_datasets_go_by_the_newest_code_alone(tmp_path):
+    make_results(tmp_path, datasets=("a", "b", "c"), seeds=(0,))
+    models = _compare(tmp_path).models
+    assert set(over_datasets(models, "image_AUROC").ranks.index) == {"Padim", "Patchcore", "Cflow"}
+    older = models.assign(code=models["code"].where(models["Model"] != "Cflow", "other code"))
+    with pytest.raises(ValueError, match="here 3 and 2"):
+        over_datasets(older, "image_AUROC")
+
+
 def test_what_failed_and_what_could_not_be_read_is_listed(tmp_path):
     make_run(tmp_path, "good")
     make_run(tmp_path, "bad", status="timeout", metrics={}, error="a cell took longer than 20 s")

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from training_code.backbones.registry import get_backbone
+from training_code.detectors.registry import DETECTORS
 from training_code.errors import InputError
 from training_code.features import extractor as extractor_module
 from training_code.features import runtime
@@ -17,7 +18,7 @@ from training_code.features.extractor import FeatureExtractor
 def _extractor(name="resnet18", **options):
     backbone = get_backbone(name)
     torch.manual_seed(0)
-    layers = backbone.default_layers("Padim")
+    layers = backbone.default_layers(DETECTORS["Padim"].backbone)
     return FeatureExtractor(backbone.recipe.create(), backbone, layers, **options)
 
 

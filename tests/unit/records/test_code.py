@@ -1,0 +1,129 @@
+"""Which changes of the code make runs stale: those that decide about the numbers of their detector, and no others."""
+
+import shutil
+
+import pytest
+
+from training_code import paths
+from training_code.detectors.registry import DETECTORS
+from training_code.records.code import BESIDE, STAGES, code_hash, deciding_code, hash_of
+
+ALL = set(DETECTORS)
+
+
+@pytest.fixture
+def changed_by(tmp_path):
+    """Return a function that edits a copy of the package and tells of which detectors the hash becomes another one."""
+    shutil.copytree(paths.ROOT / "training_code", tmp_path / "training_code", ignore=shutil.ignore_patterns("*.pyc"))
+    assert hash_of("Padim", tmp_path) == code_hash("Padim"), "wherever the package lies"
+
+    def edit(module, old, new):
+        path = tmp_path / "training_code" / module
+        source = path.read_text(encoding="utf-8")
+        assert old in source
+        path.write_text(source.replace(old, new, 1), encoding="utf-8")
+        return {name for name in DETECTORS if hash_of(name, tmp_path) != code_hash(name)}
+
+    edit.folder = tmp_path / "training_code"
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("evaluation/curves.py", "figsize=(", "figsize=(1 + "),
+        ("data/pictures.py", "def dataset_html(", "SIZE = 3\n\n\ndef dataset_html("),
+        ("protocol.py", "is out of range; valid: 0 to 0.5", "must be between 0 and 0.5"),
+        ("experiment.py", "images resized to", "images made"),
+        ("pipeline.py", '"evaluating"', '"looking at it"'),
+        ("training.py", "going on after epoch", "training resumes after epoch"),
+        ("training.py", 'print(f"going on', 'print("one more message")\n            print(f"going on'),
+        ("training.py", "    state = self._unfinished", '    "Another docstring."\n        state = self._unfinished'),
+        ("detectors/cflow/model.py", '"""', '"""Now it says more. '),
+        ("data/datamodule.py", "has changed since the dataset was read", "is another file than it was"),
+        ("data/layout.py", "is a second mask of", "is one mask too many of"),
+        ("epochs.py", "# Images whose reconstruction is logged.", "# So many are logged."),
+        ("files.py", "os.fsync(file.fileno())", "os.fdatasync(file.fileno())"),
+        ("detectors/padim/spec.py", 'told_by=("n_features",)', 'told_by=("layers", "n_features")'),
+        ("detectors/spec.py", '"at least 0"', '"0 or more"'),
+        ("errors.py", "did you mean", "is it"),
+        ("comparison/costs.py", "best, front = -np.inf", "best, front = np.inf"),
+    ],
+    ids=lambda value: value if value.endswith(".py") else "",
+)
+def test_a_change_of_a_picture_a_message_or_a_table_makes_no_run_stale(changed_by, module, old, new):
+    assert changed_by(module, old, new) == set()
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("files.py", "return int(digest(list(parts))[:8], 16)", "return int(digest(list(parts))[:7], 16)"),
+        ("epochs.py", 'derived_seed(self.seed, "order", self.epoch)', "derived_seed(self.seed, self.epoch)"),
+        ("data/datamodule.py", "probability=1.0", "probability=0.5"),
+        ("data/dataset.py", "HOLD_OUT = 0.2", "HOLD_OUT = 0.3"),
+        ("evaluation/metrics.py", "return 2 * hits", "return hits"),
+        ("pipeline.py", "seed_everything(conditions.seed, workers=True, verbose=False)  # as", "pass  # as"),
+        ("training.py", '"mode": "min"', '"mode": "max"'),
+        ("backbones/weights.py", "def load_backbone(", "@torch.no_grad()\ndef load_backbone("),
+    ],
+    ids=lambda value: value if value.endswith(".py") else "",
+)
+def test_a_change_of_what_all_detectors_go_through_makes_all_runs_stale(changed_by, module, old, new):
+    assert changed_by(module, old, new) == ALL
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "detectors"),
+    [
+        ("detectors/cflow/model.py", "class Cflow(", "@staticmethod\nclass Cflow(", {"Cflow"}),
+        ("detectors/patchcore/coreset.py", "def shared_k_center_greedy(", "@cache\ndef shared_k_center_greedy(", None),
+        (
+            "detectors/smoothing.py",
+            "class BandedGaussianBlur2d(",
+            "@x\nclass BandedGaussianBlur2d(",
+            {"Padim", "Patchcore"},
+        ),
+        ("detectors/plain_images.py", "def scaled(", "@cache\ndef scaled(", {"Autoencoder", "Draem", "Dsr"}),
+        ("codebooks.py", "BATCH_SIZE = 8", "BATCH_SIZE = 4", {"Dsr"}),
+    ],
+    ids=lambda value: value if str(value).endswith(".py") else "",
+)
+def test_a_change_of_what_a_detector_uses_makes_its_runs_alone_stale(changed_by, module, old, new, detectors):
+    assert changed_by(module, old, new) == (detectors or {"Patchcore"})
+
+
+def test_a_new_module_counts_for_the_detector_that_imports_it(changed_by):
+    toy = changed_by.folder / "toy.py"
+    toy.write_text("def used():\n    return 1\n\n\ndef unused():\n    return 1\n")
+    model = "detectors/padim/model.py"
+    assert (
+        changed_by(model, "\nclass PadimModel(", "\nfrom training_code.toy import used\n\nclass PadimModel(") == set()
+    )
+    assert changed_by(model, "\nclass PadimModel(", "\nFACTOR = used()\n\nclass PadimModel(") == set(), "nobody asks"
+    assert changed_by(model, "\nclass PadimModel(", "\n@used\nclass PadimModel(") == {"Padim"}
+    with_toy = hash_of("Padim", changed_by.folder.parent)
+    toy.write_text("def used():\n    return 1\n\n\ndef unused():\n    return 2\n")
+    assert hash_of("Padim", changed_by.folder.parent) == with_toy
+    toy.write_text("def used():\n    return 2\n\n\ndef unused():\n    return 1\n")
+    assert hash_of("Padim", changed_by.folder.parent) != with_toy
+
+
+def test_the_hash_is_that_of_the_package_as_it_is():
+    assert {name: code_hash(name) for name in ALL} == {name: hash_of(name, paths.ROOT) for name in ALL}
+    assert len({code_hash(name) for name in ALL}) == len(ALL)
+
+
+@pytest.mark.parametrize("place", [*STAGES, *BESIDE])
+def test_what_is_named_by_hand_is_there(place):
+    module, _, name = place.partition(":")
+    path = paths.ROOT.joinpath(*module.split("."))
+    source = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+    assert name.rpartition(".")[2] in source.read_text(encoding="utf-8")
+
+
+def test_no_detector_counts_for_another_one():
+    for name, spec in DETECTORS.items():
+        own = spec.path.split(".model:")[0]
+        folders = {".".join(place.split(":")[0].split(".")[:3]) for place in deciding_code(name, paths.ROOT)}
+        assert {f for f in folders if (paths.ROOT / f.replace(".", "/")).is_dir() and ".detectors." in f} == {own}
