@@ -181,11 +181,14 @@ class Zygote:
         NoWarmKernelError
             If the process is gone, its imports failed, or it cannot be forked.
         """
+        message = json.dumps(order).encode()
+        if len(message) > MESSAGE:
+            raise NoWarmKernelError(f"the environment has {len(message)} bytes; valid: up to {MESSAGE}")
         with self._lock:
             self._wait_for_imports()
             ours, theirs = os.pipe2(os.O_CLOEXEC)
             try:
-                socket.send_fds(self._control, [json.dumps(order).encode()], [*streams, theirs])
+                socket.send_fds(self._control, [message], [*streams, theirs])
             except OSError as error:
                 os.close(ours)
                 raise NoWarmKernelError(f"the process that forks kernels is gone: {error}") from error

@@ -201,12 +201,14 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_every_sheet_and_export_can_be_made(tmp_path, case):
     CASES[case](tmp_path)
     _make_tables(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", sorted(set(CASES) - {"several seeds", "random weights", "nothing about the machine"}))
 def test_every_cell_of_the_results_notebook_runs(tmp_path, case):
     CASES[case](tmp_path)
@@ -247,6 +249,7 @@ def _run(draw) -> dict:
     return run | draw(st.sampled_from(changes)) | draw(st.sampled_from(more))
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None, derandomize=True, database=None)
 @given(st.lists(_run(), min_size=1, max_size=6))
 def test_any_records_can_be_compared(runs):

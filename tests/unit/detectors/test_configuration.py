@@ -116,6 +116,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_new_detector_is_its_folder(tmp_path):
     (tmp_path / "toy").mkdir()
     (tmp_path / "toy" / "__init__.py").touch()

@@ -20,6 +20,7 @@ from training_code.notebooks.kernel import (
     execute_notebook,
 )
 
+pytestmark = pytest.mark.slow
 PROBE = """
 import json, os, sys
 import matplotlib, torch
@@ -113,6 +114,12 @@ def test_where_nothing_can_be_forked_kernels_are_new_processes_and_that_is_said(
     assert "none can be forked" in (said := capsys.readouterr().err) and "no_such_module" in said
     run("")
     assert "none can be forked" not in capsys.readouterr().err
+
+
+def test_an_environment_that_is_too_large_to_hand_over_costs_only_the_fork(run, capsys):
+    large = {"LARGE": "x" * 100_000, "TOO": "x" * 100_000}
+    assert run("import os; print(len(os.environ['LARGE']))", environment=large) == "100000\n"
+    assert "valid: up to" in capsys.readouterr().err
 
 
 SCRIPT = """
