@@ -91,7 +91,7 @@ def test_a_failure_is_recorded_and_tried_again(experiment, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "stage", ["experiment.write_examples", "records.store.write_record", "records.store.RunStore.publish"]
+    "stage", ["pipeline.write_examples", "records.store.write_record", "records.store.RunStore.publish"]
 )
 def test_a_failing_rerun_leaves_the_good_result(experiment, monkeypatch, stage):
     run = experiment.run(Padim, **LITE0, n_features=10)
