@@ -61,6 +61,7 @@ def test_features_of_a_vit_are_those_of_anomalibs_extractor_bit_for_bit():
         assert ours[layer].shape == (2, 384, 5, 4) and torch.equal(ours[layer], theirs[layer])
 
 
+@pytest.mark.slow
 def test_mixed_precision_and_channels_last_change_the_features_a_little_and_not_their_dtype():
     backbone = get_backbone("resnet18")
     torch.manual_seed(0)
