@@ -3,6 +3,7 @@ VENV := .venv
 # Two test files at a time, those that take long first, on a core each.
 PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder
 RUN := $(VENV)/bin/python
+NOTEBOOKS_HAVE_NO_OUTPUTS = $(VENV)/bin/nbstripout --keep-id --verify notebooks/*.ipynb tests/notebooks/*/*.ipynb
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test lint format notebooks sweep tensorboard compare report benchmark clean-cache environment
@@ -14,8 +15,13 @@ demo: environment  ## everything once: embedded data and weights, sweeps/demo.ya
 	$(RUN) -m training_code.sweep sweeps/demo.yaml
 	$(RUN) -m training_code.compare
 
-check: lint  ## lint, and the tests that need no training: under a minute on two cores
-	OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST) -q -m "not slow"
+check: environment  ## lint, and the tests that need no training: under a minute on two cores
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(NOTEBOOKS_HAVE_NO_OUTPUTS)
+	@# The types beside the tests, which do not keep both cores busy.
+	@$(RUN) -m mypy training_code inference_code & types=$$!; \
+	  OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST) -q -m "not slow"; tests=$$?; wait $$types && exit $$tests
 
 test: environment  ## run the whole test suite
 	OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST)
@@ -24,7 +30,7 @@ lint: environment  ## check style and types, and that notebooks carry no outputs
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy training_code inference_code
-	$(VENV)/bin/nbstripout --keep-id --verify notebooks/*.ipynb tests/notebooks/*/*.ipynb
+	$(NOTEBOOKS_HAVE_NO_OUTPUTS)
 
 format: environment  ## bring code and notebooks into the style that lint checks
 	$(RUN) -m ruff check --fix .

@@ -1,7 +1,7 @@
 """A plugin of pytest that keeps the marker ``slow`` true: a test without it must not take more than 2 seconds.
 
-`make check` runs what is not slow. Tests in the folders of `TRAINING` train or start kernels and are slow for that.
-Elsewhere a test that takes longer fails until it is made faster or marked. Fixtures and imports do not count.
+`make check` runs what is not slow. Tests in the folders of `TRAINING` train, run networks or start kernels, and are
+slow for that. Elsewhere a test that takes longer fails until it is made faster or marked. Fixtures and imports do not count.
 """
 
 import os
@@ -13,7 +13,12 @@ import pytest
 
 LIMIT = 2.0  # seconds
 TESTS = Path(__file__).parents[1]
-TRAINING = (TESTS / "end_to_end", TESTS / "notebooks")
+TRAINING = (
+    TESTS / "end_to_end",
+    TESTS / "notebooks",
+    TESTS / "unit" / "detectors",
+    TESTS / "unit" / "features",
+)
 PRESSURE = Path("/proc/pressure/cpu")  # of Linux
 
 

@@ -14,6 +14,7 @@ from training_code.backbones.registry import BACKBONES, get_backbone
 from training_code.backbones.weights import find_weights, load_backbone
 from training_code.features.extractor import FeatureExtractor
 
+pytestmark = pytest.mark.slow  # networks are built and filled
 TORCHVISION = [name for name, backbone in BACKBONES.items() if backbone.torchvision]
 
 

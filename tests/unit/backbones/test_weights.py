@@ -18,6 +18,9 @@ from training_code.errors import InputError, MissingWeightsError
 RESNET18 = get_backbone("resnet18")
 
 
+pytestmark = pytest.mark.slow  # networks are built and filled
+
+
 @pytest.fixture(scope="module")
 def resnet18_state():
     torch.manual_seed(0)
