@@ -1,7 +1,8 @@
 """A plugin of pytest that keeps the marker ``slow`` true: a test without it must not take more than 2 seconds.
 
 `make check` runs what is not slow. Tests in the folders of `TRAINING` train, run networks or start kernels, and are
-slow for that. Elsewhere a test that takes longer fails until it is made faster or marked. Fixtures and imports do not count.
+slow for that. Elsewhere a test that takes longer fails until it is made faster or marked. Fixtures and imports do not
+count.
 """
 
 import os
