@@ -19,10 +19,10 @@ from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import image_transform
 from training_code.detectors.padim.gaussian import FactorizedGaussian
 from training_code.detectors.registry import DETECTORS, get_detector
-from training_code.errors import InputError, choices
 from training_code.evaluation.thresholds import Thresholds
+from training_code.foundation.errors import InputError, choices
 from training_code.records.record import Record
-from training_code.training import quiet
+from training_code.training.engine import quiet
 
 # Where anomalib's models keep their feature extractor.
 _EXTRACTORS = ("model.feature_extractor.", "model.encoder.")

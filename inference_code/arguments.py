@@ -3,7 +3,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 if TYPE_CHECKING:
     from inference_code.predictor import Predictor

@@ -3,8 +3,8 @@
 import importlib
 import sys
 
-from training_code.errors import run_command, unknown
-from training_code.program import DISTRIBUTION, started_as
+from training_code.foundation.errors import run_command, unknown
+from training_code.foundation.program import DISTRIBUTION, started_as
 
 #: Each command with its module, which is imported when it is called, and what it does.
 COMMANDS = {

@@ -13,9 +13,9 @@ from inference_code.exportable import OUTPUTS
 from inference_code.exported import Graph
 from inference_code.images import Source, read_pixels
 from inference_code.predictor import Prediction, Predictor
-from training_code import paths
 from training_code.data.images import open_image
-from training_code.errors import InputError
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError
 from training_code.records.scores import read_scores
 
 #: Images that are compared.
@@ -90,7 +90,7 @@ def compare(graph: Graph, wanted: Expected) -> Difference:
 
 def _images_of_dataset(predictor: Predictor, folder: Path) -> list[Path]:
     """Return test images of the run, of all its defect types where they are few; none where they are not all here."""
-    root = paths.from_root(predictor.record.dataset["folder"])
+    root = paths.from_home(predictor.record.dataset["folder"])
     try:
         names = read_scores(folder).paths
     except (OSError, ValueError):

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from inference_code.predictor import Failure, Prediction
 from inference_code.sources import Files, open_source
 from inference_code.visualization import overlay
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 _COLUMNS = 3
 

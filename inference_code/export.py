@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from training_code.errors import InputError, choices, run_command, unknown
-from training_code.program import command_parser
+from training_code.foundation.errors import InputError, choices, run_command, unknown
+from training_code.foundation.program import command_parser
 
 if TYPE_CHECKING:
     from inference_code.comparing import Difference
@@ -73,10 +73,10 @@ def export_run(
     from inference_code.comparing import compare, expected
     from inference_code.exported import EXPORTS, MODEL_FILES, SCHEMA_VERSION, description_path
     from inference_code.predictor import Predictor, find_run
-    from training_code import paths
-    from training_code.files import sha256, write_json
+    from training_code.foundation import paths
+    from training_code.foundation.files import sha256, write_json
 
-    folder = find_run(run, paths.from_root(results))
+    folder = find_run(run, paths.from_home(results))
     predictor = Predictor.load(folder, device="cpu")
     record = predictor.record
     if format == "anomalib":
@@ -159,7 +159,7 @@ def _write_onnx(model: Any, path: Path) -> None:
     import torch
 
     from inference_code.exportable import INPUT
-    from training_code.training import quiet
+    from training_code.training.engine import quiet
 
     # Of no size that the graph should hold on to.
     example = torch.rand(2, 3, model.image_size[0] + 7, model.image_size[1] + 19)

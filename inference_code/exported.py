@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from inference_code.exportable import INPUT, OUTPUTS
 from inference_code.images import Prepared
 from inference_code.predictor import Prediction, Predictor, find_run
-from training_code import paths
-from training_code.errors import InputError, choices, unknown
 from training_code.evaluation.thresholds import Thresholds
 from training_code.features.runtime import import_openvino
-from training_code.files import sha256
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, choices, unknown
+from training_code.foundation.files import sha256
 from training_code.records.record import RECORD, Record
 
 #: Folder of a run that its exports are written to.
@@ -95,7 +95,7 @@ class ExportedPredictor(Predictor):
         """
         if runtime not in MODEL_FILES:
             raise unknown("runtime", runtime, MODEL_FILES)
-        path = _find_export(run, runtime, paths.from_root(results), dataset, criterion)
+        path = _find_export(run, runtime, paths.from_home(results), dataset, criterion)
         description = read_description(path)
         if description["format"] != runtime:
             raise InputError(f"{path} is of the format {description['format']}, not {runtime}")
@@ -180,7 +180,7 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def _find_export(run: str | Path, runtime: str, results: Path, dataset: str | None, criterion: str | None) -> Path:
-    name, given = MODEL_FILES[runtime], paths.from_root(run)
+    name, given = MODEL_FILES[runtime], paths.from_home(run)
     if given.is_file():
         return given
     places = [given / name, given / EXPORTS / name]

@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from training_code.data.datamodule import resize_pixels
 from training_code.data.images import MAX_PIXELS, is_deep, read_image
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 #: What can be predicted: a file, the content of one, an image of Pillow, or pixels.
 Source = str | Path | bytes | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]

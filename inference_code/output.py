@@ -22,8 +22,8 @@ from inference_code.postprocessing import Region, find_abnormal, run_lengths
 from inference_code.predictor import Prediction
 from inference_code.sources import Frame
 from inference_code.visualization import overlay
-from training_code.errors import InputError
-from training_code.files import atomic_path
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import atomic_path
 
 TABLE, LINES = "predictions.csv", "predictions.jsonl"
 OVERLAYS, MASKS = "overlays", "masks"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 Item = TypeVar("Item")
 Made = TypeVar("Made")

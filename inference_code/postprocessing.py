@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 
 @dataclass(frozen=True)

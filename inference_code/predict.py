@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference_code.arguments import add_run_options, load_predictor
-from training_code.errors import InputError, run_command
-from training_code.program import command_parser
+from training_code.foundation.errors import InputError, run_command
+from training_code.foundation.program import command_parser
 
 if TYPE_CHECKING:
     from inference_code.output import Output

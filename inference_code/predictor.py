@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from inference_code.images import Prepared, Source, prepare
 from inference_code.pipeline import Batches
 from inference_code.postprocessing import make_mask, normalise, threshold_range
-from training_code import paths
 from training_code.backbones.registry import Recipe
 from training_code.comparison.configurations import CRITERION, best_models
 from training_code.comparison.table import runs_table
 from training_code.detectors.build import build_detector, image_transform
 from training_code.detectors.configuration import configure
-from training_code.errors import InputError, choices, unknown
 from training_code.evaluation.thresholds import Thresholds
-from training_code.files import sha256
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, choices, unknown
+from training_code.foundation.files import sha256
 from training_code.protocol import PRECISIONS
 from training_code.records.record import CHECKPOINT, METRICS, Record, read_record, read_records
 
@@ -137,7 +137,7 @@ class Predictor:
             is not there.
         """
         place = _device(device)
-        folder = find_run(run, paths.from_root(results), dataset, criterion)
+        folder = find_run(run, paths.from_home(results), dataset, criterion)
         record = _read_record(folder)
         precision = _precision(precision, record, place)
         checkpoint = folder / CHECKPOINT
@@ -236,7 +236,7 @@ def find_run(run: str | Path, results: Path, dataset: str | None = None, criteri
         return _find_best(results, dataset, criterion or CRITERION)
     if dataset is not None or criterion is not None:
         raise InputError(f"dataset and criterion choose among runs; valid with them: best, not {str(run)!r}")
-    for candidate in (results / "runs" / str(run), paths.from_root(run)):
+    for candidate in (results / "runs" / str(run), paths.from_home(run)):
         if candidate.is_dir():
             return candidate
     known = sorted(entry.name for entry in (results / "runs").glob("*/"))

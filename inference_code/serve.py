@@ -10,8 +10,8 @@ from pathlib import Path
 
 from inference_code.arguments import add_run_options, load_predictor
 from inference_code.service.limits import Limits
-from training_code.errors import InputError, run_command
-from training_code.program import command_parser
+from training_code.foundation.errors import InputError, run_command
+from training_code.foundation.program import command_parser
 
 #: The extra of ``pyproject.toml`` that this command needs.
 EXTRA = "serve"

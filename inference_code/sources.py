@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from training_code.data.images import SUFFIXES
 from training_code.data.walk import find_images, find_unreadable
-from training_code.errors import InputError, choices
+from training_code.foundation.errors import InputError, choices
 
 VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm", ".wmv"})
 SCHEMES = ("rtsp", "rtsps", "http", "https")

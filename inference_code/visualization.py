@@ -11,7 +11,7 @@ from PIL import Image
 
 from inference_code.postprocessing import resize_map
 from training_code.data.images import shown_image
-from training_code.evaluation.examples import OUTLINE
+from training_code.display.examples import OUTLINE
 
 OPACITY = 0.45
 

@@ -4,8 +4,8 @@ import sys
 
 from training_code.data.dataset import examine
 from training_code.data.report import is_usable, report
-from training_code.errors import run_command
-from training_code.program import command_parser
+from training_code.foundation.errors import run_command
+from training_code.foundation.program import command_parser
 
 
 def main(arguments: list[str]) -> int:

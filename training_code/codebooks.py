@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from training_code import paths
 from training_code.backbones.weights import find_weights, load_backbone
 from training_code.data.datamodule import SampleDataset, load_image
 from training_code.data.walk import find_images
@@ -23,8 +22,9 @@ from training_code.detectors.dsr.codebook import (
 )
 from training_code.detectors.dsr.model import Dsr
 from training_code.detectors.dsr.spec import PUBLISHED, check_dsr, find_codebook
-from training_code.errors import InputError
-from training_code.files import content_hash, digest, write_json
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import content_hash, digest, write_json
 from training_code.records.record import Identity
 
 #: Images in a batch of phase 1.
@@ -41,7 +41,7 @@ def pretrain_codebook(
     Parameters
     ----------
     images
-        Folder with images at any depth; relative to `training_code.paths.HOME`.
+        Folder with images at any depth; relative to `training_code.foundation.paths.HOME`.
     name
         Name of the file in ``weights/``, without suffix: what `Dsr` takes as ``codebook`` is this name with ``.pckl``.
     image_size
@@ -65,12 +65,12 @@ def pretrain_codebook(
     InputError
         If there are no images, too few of them for the codes, an argument is wrong, or the file is there already.
     """
-    folder, path = paths.from_root(images), paths.WEIGHTS / f"{name}{SUFFIX}"
+    folder, path = paths.from_home(images), paths.WEIGHTS / f"{name}{SUFFIX}"
     found = find_images(folder) if folder.is_dir() else []
     if not found:
         raise InputError(f"{folder} is no folder with images")
     if path.exists() and not replace:
-        raise InputError(f"{paths.relative_to_root(path)} is there already; valid: another name, or replace=True")
+        raise InputError(f"{paths.relative_to_home(path)} is there already; valid: another name, or replace=True")
     for argument in arguments:
         if argument not in _ARGUMENTS:
             raise InputError(f"{argument} has no part in phase 1; valid: {', '.join(_ARGUMENTS)}")
@@ -100,7 +100,7 @@ def provide_codebook(detector: Dsr, identity: Identity, train_data: SampleDatase
     if path is not None:
         detector.load_codebook(path)
         source = "published with anomalib" if path.name == PUBLISHED else "given"
-        return {"file": paths.relative_to_root(path), "sha256": content_hash(path), "source": source}
+        return {"file": paths.relative_to_home(path), "sha256": content_hash(path), "source": source}
     key = {name: identity.arguments[name] for name in _ARGUMENTS} | {
         name: getattr(identity, name)
         for name in (
@@ -129,7 +129,7 @@ def provide_codebook(detector: Dsr, identity: Identity, train_data: SampleDatase
     detector.load_codebook(path)
     achieved = json.loads(_beside(path).read_text(encoding="utf-8"))
     return achieved | {
-        "file": paths.relative_to_root(path),
+        "file": paths.relative_to_home(path),
         "sha256": content_hash(path),
         "source": "trained on the training images",
     }

@@ -5,13 +5,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training_code import paths
-from training_code.errors import InputError, run_command
-from training_code.program import command_parser
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, run_command
+from training_code.foundation.program import command_parser
 
 if TYPE_CHECKING:
-    from training_code.comparison.sheets import Comparison, Sheet
     from training_code.records.record import Record
+    from training_code.reporting.sheets import Comparison, Sheet
 
 #: The extra of ``pyproject.toml`` that this command needs.
 EXTRA = "report"
@@ -47,11 +47,11 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     # Only now, so that --help and wrong arguments are answered at once.
-    from training_code.comparison.sheets import all_sheets, choose_runs, compare
     from training_code.comparison.table import runs_table
     from training_code.records.record import read_records
+    from training_code.reporting.sheets import all_sheets, choose_runs, compare
 
-    results = paths.from_root(options.results)
+    results = paths.from_home(options.results)
     runs, problems = read_records(results)
     for problem in problems:
         print(f"not read: {problem}", file=sys.stderr)
@@ -64,14 +64,14 @@ def main(arguments: list[str]) -> int:
     if options.format is not None:
         return _export(all_sheets(comparison, results), options)
 
-    output = paths.from_root(options.output or paths.WORKBOOK)
+    output = paths.from_home(options.output or paths.WORKBOOK)
     executed = _execute(results, output, options)
     _print_best(comparison)
-    print(f"\nwritten: {paths.relative_to_root(output)} (all runs, every number)")
+    print(f"\nwritten: {paths.relative_to_home(output)} (all runs, every number)")
     if options.report:
         _report(executed)
-    print(f"look next: {paths.relative_to_root(executed)} (pictures)")
-    print(f"           {paths.relative_to_root(results / 'runs')}/<run_id>/ (executed notebook, scores, examples)")
+    print(f"look next: {paths.relative_to_home(executed)} (pictures)")
+    print(f"           {paths.relative_to_home(results / 'runs')}/<run_id>/ (executed notebook, scores, examples)")
     return 0
 
 
@@ -91,14 +91,14 @@ def _execute(results: Path, output: Path, options: argparse.Namespace) -> Path:
 
 
 def _print_best(comparison: "Comparison") -> None:
-    from training_code.comparison.sheets import summary
+    from training_code.reporting.sheets import summary
 
     print(f"best of each detector by {comparison.criterion}, out of {len(comparison.runs)} runs:")
     print(summary(comparison).to_string(index=False))
 
 
 def _export(sheets: list["Sheet"], options: argparse.Namespace) -> int:
-    from training_code.comparison.export import export, write_export
+    from training_code.reporting.export import export, write_export
 
     content = export(sheets, options.sheet, options.format)
     if options.output:
@@ -112,7 +112,7 @@ def _export(sheets: list["Sheet"], options: argparse.Namespace) -> int:
 
 
 def _log_to_mlflow(runs: list[tuple[Path, "Record"]], uri: str, results: Path) -> int:
-    from training_code.comparison.tracking import log_runs
+    from training_code.reporting.tracking import log_runs
 
     folder = results / "mlflow"
     if not uri:
@@ -124,13 +124,13 @@ def _log_to_mlflow(runs: list[tuple[Path, "Record"]], uri: str, results: Path) -
 
 
 def _report(executed: Path) -> None:
-    from training_code.comparison.report import write_html, write_pdf
+    from training_code.reporting.html import write_html, write_pdf
 
     page = executed.with_name("report.html")
     write_html(executed, page)
-    print(f"written: {paths.relative_to_root(page)} (one file, for people without this repository)")
+    print(f"written: {paths.relative_to_home(page)} (one file, for people without this repository)")
     if write_pdf(page, page.with_suffix(".pdf")):
-        print(f"written: {paths.relative_to_root(page.with_suffix('.pdf'))}")
+        print(f"written: {paths.relative_to_home(page.with_suffix('.pdf'))}")
     else:
         print("no PDF: neither Chromium nor Chrome is here")
 

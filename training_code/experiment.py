@@ -16,18 +16,19 @@ from typing import Any
 import pandas as pd
 import torch
 
-from training_code import paths, pipeline
+from training_code import pipeline
 from training_code.data.dataset import Dataset, read_dataset
-from training_code.data.pictures import dataset_html
 from training_code.detectors.configuration import configure
-from training_code.errors import InputError, MissingWeightsError
+from training_code.display.dataset import dataset_html
+from training_code.display.run import Run, SkippedRun
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, MissingWeightsError
 from training_code.pipeline import Places
 from training_code.preparation import Conditions, PreparedRun, prepare
 from training_code.protocol import read_options, whole
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment, git_commit
 from training_code.records.record import Record, Status
-from training_code.records.run import Run, SkippedRun
 from training_code.records.store import RunStore
 
 
@@ -41,7 +42,8 @@ class Experiment:
     seed
         Covers everything: held-out images, random features, coresets, initial weights, order of the images.
     results
-        Folder for the runs, relative to `training_code.paths.HOME`: the repository, or what ``ANOMALY_HOME`` names.
+        Folder for the runs, relative to `training_code.foundation.paths.HOME`: the repository, or what
+        ``ANOMALY_HOME`` names.
     protocol, compute
         Fields of `training_code.protocol.ExperimentProtocol` and of `training_code.protocol.ComputeOptions`.
     **options
@@ -67,7 +69,7 @@ class Experiment:
         self.protocol, self.compute = read_options(options, protocol, compute)
         if self.compute.backbone_precision == "float16" and not torch.cuda.is_available():
             raise InputError("backbone_precision='float16' needs a GPU; valid without one: float32, bfloat16")
-        self.store = RunStore(paths.from_root(results))
+        self.store = RunStore(paths.from_home(results))
         self.dataset: Dataset = read_dataset(dataset)
         self.conditions = Conditions(self.dataset, self.protocol, self.compute, self.seed)
         self.runs: list[Run | SkippedRun] = []
@@ -153,7 +155,7 @@ class Experiment:
             identity=prepared.identity.as_plain_data(),
             dataset={
                 "name": self.dataset.name,
-                "folder": paths.relative_to_root(self.dataset.root),
+                "folder": paths.relative_to_home(self.dataset.root),
                 "fingerprint": self.dataset.fingerprint,
                 "counts": self.dataset.counts,
                 "bits": self.dataset.bits,
@@ -162,7 +164,7 @@ class Experiment:
             weights={}
             if weights is None
             else {
-                "file": None if weights.path is None else paths.relative_to_root(weights.path),
+                "file": None if weights.path is None else paths.relative_to_home(weights.path),
                 "sha256": weights.sha256,
                 "source": weights.source,
                 "naming": weights.naming,

@@ -13,25 +13,25 @@ from anomalib.models.components import AnomalibModule
 from lightning.pytorch import seed_everything
 
 from training_code.backbones.weights import load_backbone
-from training_code.cache import TensorCache
 from training_code.data.datamodule import SampleDataModule
 from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
 from training_code.detectors.configuration import Configuration
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import load_object
-from training_code.evaluation.curves import LEARNING_CURVES, draw_learning_curves
-from training_code.evaluation.examples import write_examples
+from training_code.display.curves import LEARNING_CURVES, draw_learning_curves
+from training_code.display.examples import write_examples
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
 from training_code.evaluation.metrics import bootstrap_intervals, compute_by_defect_type, compute_metrics
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds, find_thresholds
 from training_code.features.store import FeatureStore
-from training_code.files import sha256
+from training_code.foundation.cache import TensorCache
+from training_code.foundation.files import sha256
 from training_code.preparation import Conditions, PreparedRun
 from training_code.protocol import ComputeOptions
 from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD
 from training_code.records.scores import write_scores
-from training_code.training import QuietEngine
+from training_code.training.engine import QuietEngine
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from training_code.data.datamodule import split_validation
 from training_code.data.dataset import Dataset
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.registry import get_detector
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.records.record import Identity
 

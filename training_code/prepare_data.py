@@ -12,8 +12,8 @@ from training_code.data.adapters import ADAPTERS, Target
 from training_code.data.dataset import examine
 from training_code.data.layout import DESCRIPTION, DESCRIPTION_KEYS, check_apart
 from training_code.data.report import is_usable
-from training_code.errors import InputError, run_command
-from training_code.program import command_parser
+from training_code.foundation.errors import InputError, run_command
+from training_code.foundation.program import command_parser
 
 #: Says that a folder was made by this command and may be replaced by it.
 MARKER = ".prepared"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from training_code.errors import InputError, choices, unknown
+from training_code.foundation.errors import InputError, choices, unknown
 
 NORMALIZATIONS = ("backbone", "imagenet")
 #: How the backbone computes: float32, or mixed precision in which convolutions and products have 16 bits.

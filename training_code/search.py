@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from training_code.errors import InputError, run_command, unknown
-from training_code.program import command_parser
+from training_code.foundation.errors import InputError, run_command, unknown
+from training_code.foundation.program import command_parser
 
 #: The extra of ``pyproject.toml`` that this command needs.
 EXTRA = "search"
@@ -109,7 +109,7 @@ def main(arguments: list[str]) -> int:
     import optuna
     from optuna.storages.journal import JournalFileBackend, JournalStorage
 
-    from training_code.files import digest
+    from training_code.foundation.files import digest
     from training_code.sweep.file import read_sweep
     from training_code.sweep.plan import Planner
     from training_code.sweep.progress import sweep_name

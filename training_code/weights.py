@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from training_code import paths
 from training_code.backbones.files import fingerprint, list_files
-from training_code.errors import InputError, run_command
-from training_code.program import command_parser
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, run_command
+from training_code.foundation.program import command_parser
 
 
 def main(arguments: list[str]) -> int:
@@ -55,7 +55,7 @@ def list_weights(folder: Path) -> int:
         for number, path in enumerate(found):
             state = "present " if number == 0 else "not used"
             size = path.stat().st_size / 2**20
-            print(f"{name:{width}}  {state}  {size:6.1f} MiB  {fingerprint(path)}  {paths.relative_to_root(path)}")
+            print(f"{name:{width}}  {state}  {size:6.1f} MiB  {fingerprint(path)}  {paths.relative_to_home(path)}")
     return 0
 
 
@@ -77,7 +77,7 @@ def check(folder: Path) -> int:
 
 
 def _say_stored(path: Path) -> None:
-    print(f"{paths.relative_to_root(path)}  {path.stat().st_size / 2**20:.1f} MiB  sha256 {fingerprint(path)}")
+    print(f"{paths.relative_to_home(path)}  {path.stat().st_size / 2**20:.1f} MiB  sha256 {fingerprint(path)}")
 
 
 def _say_twin(path: Path) -> None:

@@ -17,7 +17,7 @@ from inference_code.service.schemas import REFUSED
 from inference_code.service.services.measures import Measures
 from inference_code.service.services.models import Models
 from inference_code.service.services.prediction import BusyError, LateError, PredictionService
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 #: For which no key is needed: they tell nothing about images or models.
 OPEN_PATHS = frozenset({*page.FILES, "/health", "/ready", "/openapi.json"})

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, fields
 
 from training_code.data.images import MAX_PIXELS
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from helpers.data import make_mvtec
 from training_code.backbones.registry import BACKBONES
 from training_code.comparison.configurations import best_models
 from training_code.comparison.table import runs_table
-from training_code.errors import InputError
 from training_code.experiment import Experiment
+from training_code.foundation.errors import InputError
 
 DETECTORS = {
     "Padim": {"n_features": 10},

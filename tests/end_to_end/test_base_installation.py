@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 
 from packaging.requirements import Requirement
 
-from training_code import paths
-from training_code.program import normalized
+from training_code.foundation import paths
+from training_code.foundation.program import normalized
 
 SCRIPT = """
 import sys

@@ -14,8 +14,8 @@ import psutil
 import pytest
 import yaml
 
-from training_code import paths
-from training_code.paths import HOME_VARIABLE
+from training_code.foundation import paths
+from training_code.foundation.paths import HOME_VARIABLE
 from training_code.records.record import read_record
 
 GOOD = paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb"

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from helpers.results import make_demo, make_results, make_run
 
-from training_code import paths
+from training_code.foundation import paths
 
 
 def _compare(*options):

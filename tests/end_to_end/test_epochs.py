@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from training_code.comparison.table import runs_table
-from training_code.epochs import State
-from training_code.errors import InputError
 from training_code.experiment import Experiment
+from training_code.foundation.errors import InputError
+from training_code.training.callbacks import State
 
 CONFIGURATIONS = {
     "Autoencoder": {

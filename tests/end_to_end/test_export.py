@@ -21,10 +21,10 @@ from inference_code import export, predict
 from inference_code.exported import ExportedPredictor
 from inference_code.predictor import Failure, Predictor
 from inference_code.service.app import create_app
-from training_code import paths
 from training_code.detectors.registry import DETECTORS
-from training_code.errors import InputError, run_command
 from training_code.experiment import Experiment
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, run_command
 
 BACKBONE = {"backbone": "efficientnet_lite0", "layers": ["blocks.1", "blocks.2"]}
 CONFIGURATIONS = {

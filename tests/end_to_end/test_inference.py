@@ -12,8 +12,8 @@ from PIL import Image
 
 from inference_code.predictor import Failure, Prediction, Predictor
 from training_code.detectors.registry import DETECTORS
-from training_code.errors import InputError
 from training_code.experiment import Experiment
+from training_code.foundation.errors import InputError
 
 BACKBONE = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}
 DSR = {"max_epochs": 3, "width": 0.1, "embedding_dim": 8, "num_embeddings": 4, "codebook_epochs": 20}

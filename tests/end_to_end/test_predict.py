@@ -23,9 +23,9 @@ from PIL import Image
 
 from inference_code.predict import main
 from inference_code.predictor import Predictor
-from training_code import paths
-from training_code.errors import run_command
 from training_code.experiment import Experiment
+from training_code.foundation import paths
+from training_code.foundation.errors import run_command
 
 BACKBONE = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}
 

@@ -5,8 +5,8 @@ import io
 
 import yaml
 
-from training_code import paths
-from training_code.errors import run_command
+from training_code.foundation import paths
+from training_code.foundation.errors import run_command
 from training_code.records.record import read_records
 from training_code.search import main
 

@@ -16,8 +16,8 @@ from helpers.serving_process import serve
 from playwright.sync_api import expect
 
 from inference_code import serve as command
-from training_code.errors import run_command
 from training_code.experiment import Experiment
+from training_code.foundation.errors import run_command
 
 CONFIGURATIONS = {
     "Padim": {"backbone": "efficientnet_lite0", "layers": ["blocks.2"], "n_features": 10},

@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 import yaml
 
-from training_code import paths
-from training_code.comparison.sheets import all_sheets, compare
 from training_code.comparison.table import runs_table
-from training_code.comparison.workbook import write_workbook
-from training_code.errors import run_command
+from training_code.foundation import paths
+from training_code.foundation.errors import run_command
 from training_code.records.record import read_record, read_records, write_record
+from training_code.reporting.sheets import all_sheets, compare
+from training_code.reporting.workbook import write_workbook
 from training_code.sweep.__main__ import main
 
 TINY = paths.ROOT / "tests" / "notebooks" / "tiny"

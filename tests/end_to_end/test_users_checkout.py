@@ -16,12 +16,12 @@ from openpyxl.comments import Comment
 
 from training_code.backbones.registry import BACKBONES
 from training_code.backbones.store import add_weights
-from training_code.files import sha256
+from training_code.foundation.files import sha256
 
 # Tests that plan, list, train, write, start processes and a kernel. Those of missing weights need an empty folder.
 PART = (
     "tests/unit/sweep/test_plan.py",
-    "tests/unit/comparison/test_export.py",
+    "tests/unit/reporting/test_export.py",
     "tests/unit/test_weights.py::test_list_is_there_at_once_because_it_imports_no_deep_learning_library",
     "tests/end_to_end/test_experiment.py::test_a_missing_weight_file_is_skipped_with_the_way_to_get_it",
     "tests/end_to_end/test_experiment.py::test_without_masks_pixel_metrics_are_blank",

@@ -22,9 +22,9 @@ WORKBOOK, MEMORY, NOTEBOOK = 60, 10**9, 180
 _WRITE = """
 import resource, sys, time
 from pathlib import Path
-from training_code.comparison.sheets import all_sheets, compare
+from training_code.reporting.sheets import all_sheets, compare
 from training_code.comparison.table import runs_table
-from training_code.comparison.workbook import write_workbook
+from training_code.reporting.workbook import write_workbook
 from training_code.records.record import read_records
 start = time.perf_counter()
 results = Path(sys.argv[1])

@@ -1,7 +1,7 @@
 """A plugin of pytest: tests have folders and settings of their own; what the user has in the checkout plays no part.
 
-`training_code.paths` reads the variable that is set here when it is imported first, in this process and in all that
-tests start: commands, kernels, workers.
+`training_code.foundation.paths` reads the variable that is set here when it is imported first, in this process and in
+all that tests start: commands, kernels, workers.
 """
 
 import os
@@ -20,8 +20,8 @@ SETTINGS = re.compile(r"(?!ANOMALY_TEST_DATA$)(ANOMALY|HF|MLFLOW|RAY|TENSOR_CACH
 
 def pytest_configure(config: pytest.Config) -> None:
     """Set the variables, before any test module is imported."""
-    if "training_code.paths" in sys.modules:
-        raise pytest.UsageError("training_code.paths is imported before the tests have a home of their own")
+    if "training_code.foundation.paths" in sys.modules:
+        raise pytest.UsageError("training_code.foundation.paths is imported before the tests have a home of their own")
     for name in filter(SETTINGS.fullmatch, list(os.environ)):
         del os.environ[name]
     home = Path(tempfile.mkdtemp(prefix="anomaly-tests-"))

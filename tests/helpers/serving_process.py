@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from training_code import paths
+from training_code.foundation import paths
 
 
 @contextmanager

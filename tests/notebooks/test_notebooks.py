@@ -10,8 +10,8 @@ import pytest
 from helpers.repository import project_files
 from helpers.results import make_results
 
-from training_code import paths
 from training_code.experiment import Experiment
+from training_code.foundation import paths
 from training_code.notebooks.kernel import execute_notebook
 from training_code.records.record import read_records
 from training_code.sweep.notebook import read_notebook

@@ -21,13 +21,13 @@ from helpers.repository import project_files
 from helpers.results import make_run
 
 from inference_code import predictor
-from training_code import training
 from training_code.detectors.build import feature_extractor
-from training_code.errors import InputError
 from training_code.experiment import Experiment
-from training_code.files import sha256
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import sha256
 from training_code.records.record import RECORD
 from training_code.sweep.notebook import PARAMETERS_TAG, TrainingNotebook, read_notebook
+from training_code.training import engine as training
 
 NOTEBOOKS = {path.stem: path for path in project_files("notebooks/*.ipynb")}
 EMBEDDED = (None, "efficientnet_lite0")

@@ -6,9 +6,9 @@ import sys
 import pytest
 from helpers.data import make_mvtec
 
-from training_code import paths
 from training_code.check_data import main
-from training_code.errors import run_command
+from training_code.foundation import paths
+from training_code.foundation.errors import run_command
 
 
 def test_a_good_dataset_is_reported_with_status_0(tmp_path, capsys):

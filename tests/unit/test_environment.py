@@ -8,7 +8,7 @@ from importlib.metadata import version
 import pytest
 import yaml
 
-from training_code import paths
+from training_code.foundation import paths
 from training_code.records.environment import PACKAGES, describe_environment
 
 

@@ -10,8 +10,8 @@ from importlib.metadata import packages_distributions
 import pytest
 
 from inference_code.cli import COMMANDS
-from training_code import paths
-from training_code.program import DISTRIBUTION, EXTRAS, PACKAGES, normalized
+from training_code.foundation import paths
+from training_code.foundation.program import DISTRIBUTION, EXTRAS, PACKAGES, normalized
 
 PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
@@ -22,6 +22,7 @@ OWNERS = {
     "inference_code.serve": "serve",
     "inference_code.service": "serve",
     "training_code.compare": "report",
+    "training_code.reporting": "report",
     "training_code.comparison": "report",
     "training_code.notebooks": "kernels",
     "training_code.search": "search",

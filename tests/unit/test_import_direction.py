@@ -4,20 +4,19 @@ import ast
 
 import pytest
 
-from training_code import paths
+from training_code.foundation import paths
 
 ORDER = (
-    ("program",),
-    ("paths", "errors", "files"),
-    ("cache", "protocol"),
+    ("foundation",),
+    ("protocol",),
     ("data",),
     ("backbones",),
     ("features",),
     ("detectors",),
     ("evaluation",),
-    ("epochs",),
     ("training",),
     ("records",),
+    ("display",),
     ("preparation",),
     ("codebooks",),
     ("pipeline",),
@@ -25,6 +24,7 @@ ORDER = (
     ("benchmark",),
     ("notebooks",),
     ("sweep", "comparison"),
+    ("reporting",),
     ("compare", "prepare_data", "check_data", "search", "weights"),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

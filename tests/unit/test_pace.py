@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from helpers import late_imports, pace
 
-from training_code import paths
+from training_code.foundation import paths
 
 NUMBERS = itertools.count()  # each made-up library is imported once
 

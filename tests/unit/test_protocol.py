@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from training_code import paths, protocol
-from training_code.errors import InputError
+from training_code import protocol
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError
 from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options
 
 

@@ -7,9 +7,9 @@ import subprocess
 import pandas as pd
 import pytest
 
-from training_code import paths
 from training_code.comparison.table import MAIN_METRICS
 from training_code.detectors.registry import DETECTORS
+from training_code.foundation import paths
 
 PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md", "weights/README.md", "data/README.md"]
 PAGES += ["docs/performance.md", "docs/cluster.md", "docs/results.md", "docs/comparison.md", "docs/inference.md"]

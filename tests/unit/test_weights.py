@@ -10,12 +10,12 @@ import timm
 import torch
 from efficientnet_pytorch import EfficientNet
 
-from training_code import paths
 from training_code.backbones import store
 from training_code.backbones.registry import BACKBONES, get_backbone
 from training_code.backbones.weights import find_weights
-from training_code.errors import run_command
-from training_code.files import sha256
+from training_code.foundation import paths
+from training_code.foundation.errors import run_command
+from training_code.foundation.files import sha256
 from training_code.weights import main
 
 

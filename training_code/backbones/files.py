@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from training_code.backbones.registry import BACKBONES
-from training_code.files import sha256, write_json
+from training_code.foundation.files import sha256, write_json
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 # What torch puts behind the names of the files that it downloads.

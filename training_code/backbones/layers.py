@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Recipe
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 # A module with what timm gives its networks and torch does not declare: blocks, feature_info, pretrained_cfg.
 TimmNetwork: TypeAlias = Any

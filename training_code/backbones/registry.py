@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from training_code.errors import InputError, choices, suggestion, unknown
+from training_code.foundation.errors import InputError, choices, suggestion, unknown
 
 if TYPE_CHECKING:
     from torch import nn

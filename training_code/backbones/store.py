@@ -14,7 +14,6 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
-from training_code import paths
 from training_code.backbones.files import find_files, read_origin, remove_file, write_origin
 from training_code.backbones.naming import Translated
 from training_code.backbones.registry import Backbone, Recipe, get_backbone
@@ -28,8 +27,9 @@ from training_code.backbones.weights import (
     read_state_dict,
     recognise,
 )
-from training_code.errors import InputError
-from training_code.files import atomic_path, content_hash, sha256
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import atomic_path, content_hash, sha256
 
 _PATIENCE = 10  # seconds until a model hub counts as out of reach
 
@@ -131,7 +131,7 @@ def _check_free(backbone: Backbone, folder: Path, replace: bool) -> None:
     others = find_files(folder).get(backbone.name)
     if others and not replace:
         raise InputError(
-            f"{backbone.name} has the file {paths.relative_to_root(others[0])} already; --replace puts the new one in "
+            f"{backbone.name} has the file {paths.relative_to_home(others[0])} already; --replace puts the new one in "
             "its place"
         )
 

@@ -16,13 +16,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from training_code import paths
 from training_code.backbones.files import SUFFIXES, find_file, read_origin
 from training_code.backbones.layers import meta_network
 from training_code.backbones.naming import State, Translated, to_timm
 from training_code.backbones.registry import BACKBONES, Backbone, Recipe
-from training_code.errors import InputError, MissingWeightsError, choices
-from training_code.files import content_hash
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, MissingWeightsError, choices
+from training_code.foundation.files import content_hash
 
 _NESTED_UNDER = ("state_dict", "model", "model_state_dict", "model_ema")
 _PREFIXES = ("module.", "backbone.", "model.", "_orig_mod.")
@@ -73,7 +73,7 @@ def find_weights(backbone: Backbone, folder: Path | None = None) -> Weights:
         path = store_embedded(backbone, folder)
     if path is None:
         raise MissingWeightsError(
-            f"{backbone.name} has no weights: there is no {paths.relative_to_root(folder / backbone.name)}.safetensors "
+            f"{backbone.name} has no weights: there is no {paths.relative_to_home(folder / backbone.name)}.safetensors "
             f"(or {choices(SUFFIXES[1:])}); python -m training_code.weights fetch {backbone.name} brings them, "
             f"python -m training_code.weights add FILE --as {backbone.name} takes a file that you have"
         )

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
-from training_code import paths
 from training_code.benchmark import measurements
 from training_code.benchmark.report import draw_growth, table
-from training_code.errors import InputError, choices, run_command, unknown
-from training_code.files import write_json
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, choices, run_command, unknown
+from training_code.foundation.files import write_json
 from training_code.records.environment import describe_environment, git_commit
 
 
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
     if "growth" in chosen:
         draw_growth(rows["growth"], options.output.with_name(f"growth{device}.png"))
     print(table(rows))
-    print(f"stored in {paths.relative_to_root(options.output)}")
+    print(f"stored in {paths.relative_to_home(options.output)}")
     return 0
 
 

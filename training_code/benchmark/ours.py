@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from training_code import paths
-from training_code.cache import TensorCache
 from training_code.data.dataset import read_dataset
 from training_code.detectors.build import stop_sharing
 from training_code.evaluation.measurement import peak_memory
 from training_code.experiment import Experiment
+from training_code.foundation import paths
+from training_code.foundation.cache import TensorCache
 from training_code.pipeline import Places, build, feature_store, fit, prepare_data
 from training_code.preparation import Conditions, prepare
 from training_code.protocol import ComputeOptions, ExperimentProtocol

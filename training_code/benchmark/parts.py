@@ -12,13 +12,13 @@ import torch
 from anomalib.models.components import KCenterGreedy, MultiVariateGaussian, TimmFeatureExtractor
 from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 
-from training_code import paths
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.padim.gaussian import FactorizedGaussian
 from training_code.detectors.padim.spec import SPEC
 from training_code.detectors.patchcore.coreset import k_center_greedy
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory
 from training_code.features.extractor import FeatureExtractor
+from training_code.foundation import paths
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 

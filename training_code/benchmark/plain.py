@@ -17,7 +17,7 @@ from training_code.backbones.weights import find_weights, load_backbone, random_
 from training_code.benchmark.images import defect_types
 from training_code.data.layout import NORMAL
 from training_code.evaluation.measurement import peak_memory
-from training_code.training import quiet
+from training_code.training.engine import quiet
 
 
 def run_plain(

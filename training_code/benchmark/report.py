@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from training_code.files import atomic_path
+from training_code.foundation.files import atomic_path
 
 _AXES = {
     "images": "training images, PaDiM",

@@ -1,1 +1,1 @@
-"""The comparison: run records as tables, as a workbook, as pictures."""
+"""The comparison of runs as numbers: the table, configurations, statistics and effects."""

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training_code import paths
 from training_code.comparison.naming import backbone_name, configuration_name, tell_apart
 from training_code.comparison.statistics import ALPHA, delong_test, holm
 from training_code.comparison.table import EXPERIMENT, MAIN_METRICS, PROTOCOL, protocol_name
 from training_code.comparison.values import is_missing
-from training_code.errors import unknown
+from training_code.foundation import paths
+from training_code.foundation.errors import unknown
 from training_code.records.record import METRICS
 from training_code.records.scores import Scores, read_scores
 
@@ -142,7 +142,7 @@ def mark_level(models: pd.DataFrame, criterion: str = CRITERION) -> tuple[pd.Dat
 
     def scores(folder: str) -> Scores | None:
         try:
-            return read_scores(paths.from_root(folder))
+            return read_scores(paths.from_home(folder))
         except (OSError, ValueError) as error:
             problems.append(f"no test of {folder}: {error}")
             return None

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from training_code import paths
 from training_code.comparison.paper import reduced_settings
-from training_code.files import digest
+from training_code.foundation import paths
+from training_code.foundation.files import digest
 from training_code.protocol import ComputeOptions
 from training_code.records.record import CHECKPOINT, EXAMPLES, METRICS, NOTEBOOK, Record
 
@@ -18,7 +18,7 @@ MAIN_METRICS = ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score")
 PROTOCOL = ("dataset", "dataset_fingerprint", "image_height", "image_width", "validation_split")
 #: Columns of what the experiment sets for all detectors, and that decides about a run's numbers.
 EXPERIMENT = ComputeOptions.deciding()
-#: Columns that name files of a run, relative to `training_code.paths.HOME`.
+#: Columns that name files of a run, relative to `training_code.foundation.paths.HOME`.
 LINKS = ("notebook", "checkpoint", "examples")
 #: Hexadecimal digits by which states of the code are told apart.
 CODE_DIGITS = 12
@@ -97,7 +97,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "configuration_key": digest([identity[name] for name in _SETTINGS])[:10],
         "dataset_folder": record.dataset["folder"],
         "run_id": record.run_id,
-        "folder": paths.relative_to_root(folder),
+        "folder": paths.relative_to_home(folder),
         "notebook": _link(folder / NOTEBOOK),
         "checkpoint": _link(folder / CHECKPOINT),
         "examples": _link(folder / EXAMPLES),
@@ -129,4 +129,4 @@ def _throughput(record: Record) -> float | None:
 
 
 def _link(path: Path) -> str | None:
-    return paths.relative_to_root(path) if path.exists() else None
+    return paths.relative_to_home(path) if path.exists() else None

@@ -22,13 +22,13 @@ from torchvision.transforms.v2 import Resize
 from torchvision.transforms.v2.functional import resize, to_dtype
 from torchvision.tv_tensors import Mask
 
-from training_code.cache import TensorCache, cache_key
 from training_code.data.dataset import Dataset
 from training_code.data.images import decode_image, grey_values, read_image
 from training_code.data.inspection import Facts
 from training_code.data.layout import Sample
-from training_code.errors import InputError
-from training_code.files import sha256
+from training_code.foundation.cache import TensorCache, cache_key
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import sha256
 
 
 class SampleDataset(AnomalibDataset):

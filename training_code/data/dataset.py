@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from training_code import paths
 from training_code.data.demo import EMBEDDED
 from training_code.data.findings import FileFinding, Finding, Kind
 from training_code.data.inspection import Facts, inspect_files
 from training_code.data.layout import NORMAL, Sample, find_samples
-from training_code.errors import InputError, choices
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, choices
 
 # Part of the defect-free images that is held out for testing where a dataset brings none of its own.
 HOLD_OUT = 0.2
@@ -172,7 +172,7 @@ def locate(dataset: str | Path) -> Path:
         raise InputError("no dataset is given: it is the name of a folder in data/ or a path")
     if name in EMBEDDED:
         return EMBEDDED[name](paths.DATA / name)
-    for root in (paths.DATA / name, paths.from_root(name)):
+    for root in (paths.DATA / name, paths.from_home(name)):
         if root.is_dir():
             return root
     below = sorted(entry.name for entry in paths.DATA.iterdir() if entry.is_dir()) if paths.DATA.is_dir() else []

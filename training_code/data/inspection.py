@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from training_code import paths
 from training_code.data.images import ImageError, decode_image, grey_values, is_deep, open_image
-from training_code.files import sha256, write_json
+from training_code.foundation import paths
+from training_code.foundation.files import sha256, write_json
 
 #: Side of the thumbnails by which near duplicates are found, in pixels.
 THUMBNAIL = 16

@@ -23,7 +23,7 @@ import yaml
 from training_code.data.findings import FileFinding
 from training_code.data.images import SUFFIXES
 from training_code.data.walk import find_files, find_images, find_unreadable
-from training_code.errors import InputError, choices, unknown
+from training_code.foundation.errors import InputError, choices, unknown
 
 NORMAL = "good"
 # Names, in small letters, of a folder of defect-free images in the MVTec layout.

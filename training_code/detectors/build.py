@@ -8,12 +8,12 @@ from anomalib.pre_processing import PreProcessor
 from torch import nn
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
-from training_code.cache import TensorCache
 from training_code.detectors.anomalib_seams import extracting_with
 from training_code.detectors.configuration import TRAINING, Configuration
 from training_code.detectors.registry import get_detector
 from training_code.features.extractor import FeatureExtractor
 from training_code.features.store import FeatureStore
+from training_code.foundation.cache import TensorCache
 
 
 def build_detector(

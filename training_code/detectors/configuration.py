@@ -13,7 +13,7 @@ import numpy as np
 from training_code.backbones.registry import Backbone, get_backbone
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import DetectorSpec
-from training_code.errors import InputError, choices, unknown
+from training_code.foundation.errors import InputError, choices, unknown
 
 #: Arguments of training, for detectors that train in epochs: how many at most, after how many without progress to stop,
 #: and images in a batch, None for the experiment's ``train_batch_size``.

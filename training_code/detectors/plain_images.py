@@ -6,7 +6,7 @@ from kornia.losses import FocalLoss
 from torch import Tensor, nn
 from torchvision.transforms.v2 import Normalize
 
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 
 def refuse_normalization(detector: str, pre_processor: nn.Module | None) -> None:

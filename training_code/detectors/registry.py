@@ -5,7 +5,7 @@ import pkgutil
 
 from training_code import detectors
 from training_code.detectors.spec import DetectorSpec
-from training_code.errors import unknown
+from training_code.foundation.errors import unknown
 
 
 def _find() -> dict[str, DetectorSpec]:

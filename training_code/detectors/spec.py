@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 if TYPE_CHECKING:
     from anomalib.models.components import AnomalibModule

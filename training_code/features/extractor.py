@@ -12,8 +12,6 @@ from torch import nn
 
 from training_code.backbones.layers import take_intermediates, takes_intermediates
 from training_code.backbones.registry import Backbone
-from training_code.cache import content_key
-from training_code.errors import InputError
 from training_code.features.runtime import (
     CompiledNetwork,
     load_or_compile,
@@ -21,7 +19,9 @@ from training_code.features.runtime import (
     processor,
 )
 from training_code.features.store import FeatureStore
-from training_code.files import digest
+from training_code.foundation.cache import content_key
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import digest
 from training_code.protocol import COMPILED_PRECISIONS
 
 # Pixels of the image per position from which on detectors commonly use a layer; finer maps are large.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from training_code.cache import TensorCache, cache_key
+from training_code.foundation.cache import TensorCache, cache_key
 from training_code.protocol import COMPILED_PRECISIONS
 
 

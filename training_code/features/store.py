@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from training_code.cache import TensorCache, cache_key, content_key
-from training_code.files import digest
+from training_code.foundation.cache import TensorCache, cache_key, content_key
+from training_code.foundation.files import digest
 
 Compute = Callable[[torch.Tensor, Sequence[str]], dict[str, torch.Tensor]]
 

@@ -23,7 +23,7 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from traitlets.config import Config
 
-from training_code import paths
+from training_code.foundation import paths
 from training_code.notebooks import DEFAULT_KERNELS
 from training_code.notebooks.warm import WarmProcess, kernel_environment, warm_spec
 

@@ -22,7 +22,7 @@ from jupyter_client.connect import KernelConnectionInfo
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
-from training_code import paths
+from training_code.foundation import paths
 
 #: Bytes of a message to the process that forks; an environment is a few kilobytes.
 MESSAGE = 2**17

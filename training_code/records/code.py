@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 
-from training_code import paths
 from training_code.detectors.registry import get_detector
-from training_code.files import digest
+from training_code.foundation import paths
+from training_code.foundation.files import digest
 
 #: Where a run begins, ``module:definition``; whatever these use by name is found from there.
 STAGES = (
@@ -18,20 +18,18 @@ STAGES = (
 )
 #: Modules and definitions that decide about no number, whoever uses them.
 BESIDE = (
-    "training_code.paths",  # where files lie
-    "training_code.errors",  # what is said about mistakes
-    "training_code.cache",  # saves time: what it returns is checked by its hash
+    "training_code.foundation.paths",  # where files lie
+    "training_code.foundation.errors",  # what is said about mistakes
+    "training_code.foundation.cache",  # saves time: what it returns is checked by its hash
+    "training_code.foundation.files:atomic_path",
     "training_code.records",  # what is kept of a run
+    "training_code.display",  # what is drawn
     "training_code.data.demo",  # data have a fingerprint of their own in the identity
-    "training_code.backbones.store",  # and so have weight files
-    "training_code.data.pictures",
     "training_code.data.report",
-    "training_code.evaluation.curves",
-    "training_code.evaluation.examples",
+    "training_code.backbones.store",  # weight files have one, too
     "training_code.evaluation.measurement",  # seconds and bytes
-    "training_code.epochs:TensorBoardExtras",
-    "training_code.epochs:EpochProgress",
-    "training_code.files:atomic_path",
+    "training_code.training.callbacks:TensorBoardExtras",
+    "training_code.training.callbacks:EpochProgress",
     # What people are told about the files of a dataset; what is refused never becomes a run.
     "training_code.data.dataset:_image_findings",
     "training_code.data.dataset:_mask_findings",

@@ -8,7 +8,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from training_code import paths
+from training_code.foundation import paths
 
 #: Distributions that numbers depend on: those that compute, and those that read and change images.
 PACKAGES = (

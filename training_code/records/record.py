@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from training_code.files import digest, write_json
+from training_code.foundation.files import digest, write_json
 from training_code.records.older import finding_of
 
 #: Changes when an old record can no longer be compared with a new one; part of every run's identity.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_code.evaluation.predictions import Predictions
-from training_code.files import write_text
+from training_code.foundation.files import write_text
 from training_code.records.record import SCORES
 
 _COLUMNS = ("path", "defect_type", "label", "score", "prediction")

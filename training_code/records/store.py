@@ -12,8 +12,8 @@ from typing import Any
 
 from filelock import SoftFileLease, Timeout
 
-from training_code.errors import InputError
-from training_code.files import write_json
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import write_json
 from training_code.records.record import (
     CHECKPOINT,
     EXAMPLES,

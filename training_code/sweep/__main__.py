@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training_code.errors import InputError, run_command
+from training_code.foundation.errors import InputError, run_command
+from training_code.foundation.program import command_parser
 from training_code.notebooks import DEFAULT_KERNELS, KERNELS
-from training_code.program import command_parser
 
 if TYPE_CHECKING:
     from training_code.sweep.estimate import Estimates
@@ -226,11 +226,11 @@ def _free(results: Path) -> int:
 def _show_status(results: str | None) -> int:
     from rich.console import Console
 
-    from training_code import paths
+    from training_code.foundation import paths
     from training_code.records.store import RunStore
     from training_code.sweep.progress import screen, states
 
-    folder = paths.from_root(results or "results")
+    folder = paths.from_home(results or "results")
     found = states(folder)
     if not found:
         raise InputError(f"no sweep has been run on {folder}; --results names another folder")

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from training_code.errors import InputError, choices, unknown
+from training_code.foundation.errors import InputError, choices, unknown
 
 ENTRY_KEYS = ("notebook", "parameters", "select", "exclude", "vary")
 RESOURCE_KEYS = ("cpus", "gpus", "memory")

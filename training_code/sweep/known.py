@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from training_code import paths
 from training_code.data.layout import DESCRIPTION
-from training_code.files import digest, stamp, write_json
+from training_code.foundation import paths
+from training_code.foundation.files import digest, stamp, write_json
 from training_code.records.record import RECORD
 from training_code.sweep.file import Sweep, products
 from training_code.sweep.notebook import notebook_path, read_notebook
@@ -84,7 +84,7 @@ def _key(sweep: Sweep, results: str | None) -> str | None:
         for parameters in products(entry.parameters):
             given = {**notebook.parameters, **parameters}
             dataset = str(notebook.evaluate(notebook.experiment, given).get("dataset"))
-            for folder in {paths.DATA / dataset, paths.from_root(dataset)}:
+            for folder in {paths.DATA / dataset, paths.from_home(dataset)}:
                 if (folder / DESCRIPTION).exists():  # its images lie elsewhere
                     return None
                 parts.append([str(folder), *_files(folder)])

@@ -15,8 +15,8 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.corpus.words import generate_corpus_id
 
-from training_code import paths
-from training_code.errors import InputError, choices
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, choices
 
 PARAMETERS_TAG = "parameters"
 #: In the metadata of a cell: the run that it makes.

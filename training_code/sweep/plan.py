@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from training_code import paths
 from training_code.detectors.registry import get_detector
-from training_code.errors import InputError, MissingWeightsError, choices, suggestion, unknown
 from training_code.experiment import Experiment
-from training_code.files import digest
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, MissingWeightsError, choices, suggestion, unknown
+from training_code.foundation.files import digest
 from training_code.preparation import PreparedRun
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment
@@ -200,7 +200,7 @@ class Planner:
             changes = _code_changes(record)
             return ("stale", f"changed since: {choices(changes)}") if changes else ("stored", "")
         now = prepared.identity.as_plain_data()
-        folder = paths.relative_to_root(experiment.dataset.root)
+        folder = paths.relative_to_home(experiment.dataset.root)
         older = self._alike[results].get(_apart_from_contents(now, folder))
         if older is not None:
             changes = [what for name, what in _CONTENTS.items() if older.identity.get(name) != now[name]]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 from training_code.sweep.file import Resources
 from training_code.sweep.work import Ended, Work, do_work
 

@@ -21,7 +21,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from training_code.files import write_json
+from training_code.foundation.files import write_json
 from training_code.records.record import Record
 from training_code.records.store import RunStore
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import nbformat
 
-from training_code.errors import InputError
-from training_code.files import write_text
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import write_text
 from training_code.notebooks import DEFAULT_KERNELS
 from training_code.records.record import Record, write_record
 from training_code.sweep.estimate import Estimates

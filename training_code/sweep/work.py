@@ -16,8 +16,8 @@ from typing import Any
 import nbformat
 import psutil
 
-from training_code import paths
-from training_code.files import atomic_path, stamp
+from training_code.foundation import paths
+from training_code.foundation.files import atomic_path, stamp
 from training_code.notebooks import DEFAULT_KERNELS
 from training_code.notebooks.kernel import (
     KernelOptions,
@@ -85,7 +85,7 @@ def do_work(work: Work) -> list[Ended]:
 
     The executed notebook, as far as it got, is kept with each run.
     """
-    store = RunStore(paths.from_root(work.results))
+    store = RunStore(paths.from_home(work.results))
     environment = {} if work.threads is None else dict.fromkeys(THREADS, str(work.threads))
     remaining, ended = list(work.run_ids), []
     keep_leftovers(store)

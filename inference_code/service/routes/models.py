@@ -9,7 +9,7 @@ from fastapi import APIRouter, HTTPException, Path, Request, Response
 from inference_code.service.schemas import Error, ExampleAnswer, ModelAnswer
 from inference_code.service.services.examples import Example, read_example, thumbnail
 from inference_code.service.services.models import Model
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 router = APIRouter(prefix="/models", tags=["models"])
 

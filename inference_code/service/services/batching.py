@@ -15,7 +15,7 @@ from inference_code.images import Prepared
 from inference_code.pipeline import Batches
 from inference_code.predictor import Prediction, Predictor
 from training_code.data.images import open_image
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 _LOG = logging.getLogger(__name__)
 # Part of the newest measurement in the mean time of an image.

@@ -7,9 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from inference_code.predictor import Predictor
-from training_code import paths
 from training_code.data.images import shown_image
-from training_code.errors import InputError
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError
 from training_code.records.scores import Scores, read_scores
 
 _THUMBNAIL = 128
@@ -31,7 +31,7 @@ def find_examples(predictor: Predictor, count: int = 8) -> list[Example]:
     Of each type there are about as many, from a low score to a high one. None where the dataset is not on this machine,
     or the run's scores are not.
     """
-    folder = paths.from_root(predictor.record.dataset.get("folder", ""))
+    folder = paths.from_home(predictor.record.dataset.get("folder", ""))
     try:
         scores = read_scores(predictor.folder)
     except (OSError, ValueError):

@@ -10,7 +10,7 @@ from inference_code.service.limits import Limits
 from inference_code.service.services.batching import Batcher
 from inference_code.service.services.examples import Example, find_examples
 from inference_code.service.services.measures import Measures
-from training_code.errors import InputError, unknown
+from training_code.foundation.errors import InputError, unknown
 
 
 @dataclass(frozen=True)

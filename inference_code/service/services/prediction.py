@@ -22,8 +22,8 @@ from inference_code.service.schemas import ImageAnswer, ImageError, Options, Reg
 from inference_code.service.services.measures import Measures
 from inference_code.service.services.models import Model, Models
 from inference_code.visualization import overlay
-from training_code.errors import InputError
 from training_code.evaluation.thresholds import Thresholds
+from training_code.foundation.errors import InputError
 
 # Pixels of the longer side of the picture that is returned of an image.
 _SHOWN = 1024

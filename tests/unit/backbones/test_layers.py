@@ -4,8 +4,8 @@ import torch
 from training_code.backbones.layers import list_layers, map_sizes, takes_intermediates
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.registry import DETECTORS
-from training_code.errors import InputError
 from training_code.features.extractor import FeatureExtractor
+from training_code.foundation.errors import InputError
 
 
 @pytest.mark.parametrize(

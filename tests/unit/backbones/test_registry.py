@@ -8,8 +8,8 @@ from training_code.backbones.registry import BACKBONES, HALF, IMAGENET_MEAN, IMA
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
 from training_code.detectors.registry import DETECTORS
-from training_code.errors import InputError
 from training_code.features.extractor import FeatureExtractor
+from training_code.foundation.errors import InputError
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import center_crop, normalize, resize
 from training_code.backbones.registry import get_backbone
 from training_code.backbones.store import add_weights
 from training_code.backbones.weights import find_weights, load_backbone, random_weights, read_state_dict, recognise
-from training_code.errors import InputError, MissingWeightsError
+from training_code.foundation.errors import InputError, MissingWeightsError
 
 RESNET18 = get_backbone("resnet18")
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from helpers.data import make_mvtec
 
-from training_code import paths
 from training_code.benchmark import __main__ as command
 from training_code.benchmark import measurements, ours, parts, plain
 from training_code.benchmark.images import copy_images, make_images
 from training_code.benchmark.report import draw_growth, table
 from training_code.data.dataset import read_dataset
 from training_code.detectors.configuration import configure
-from training_code.errors import InputError, run_command
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, run_command
 
 
 def test_both_sides_of_the_coreset_start_at_the_same_point():

@@ -15,15 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from training_code import paths
 from training_code.comparison.configurations import configurations
 from training_code.comparison.effects import effects_of_arguments
-from training_code.comparison.export import FORMATS, export
-from training_code.comparison.figures import draw_hyper_parameters
-from training_code.comparison.sheets import all_sheets, compare, summary
 from training_code.comparison.table import PROTOCOL, runs_table
-from training_code.comparison.workbook import write_workbook
+from training_code.foundation import paths
 from training_code.records.record import read_records
+from training_code.reporting.export import FORMATS, export
+from training_code.reporting.figures import draw_hyper_parameters
+from training_code.reporting.sheets import all_sheets, compare, summary
+from training_code.reporting.workbook import write_workbook
 
 MIXED = (None, True, False, 1, 2, 1.5, 1e-7, "AE", "none", "", ["layer1"], ["layer1", "layer2"], [])
 DSR = {"layers": None, "max_epochs": 5}

@@ -8,7 +8,7 @@ from PIL import Image
 from training_code.data.adapters.copying import split_good
 from training_code.data.adapters.deeppcb import main_type, read_boxes
 from training_code.data.dataset import read_dataset
-from training_code.errors import InputError, run_command
+from training_code.foundation.errors import InputError, run_command
 from training_code.prepare_data import main, prepare
 
 GENERATOR = np.random.default_rng(5)

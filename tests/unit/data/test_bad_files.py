@@ -15,7 +15,7 @@ from training_code.data.datamodule import SampleDataModule
 from training_code.data.dataset import examine, read_dataset
 from training_code.data.images import ImageError, decode_image
 from training_code.data.report import all_findings, is_usable, report
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 
 def _load_everything(dataset):

@@ -4,10 +4,10 @@ import torch
 from helpers.data import make_mvtec
 from PIL import Image
 
-from training_code.cache import TensorCache
 from training_code.data.datamodule import SampleDataModule, ValidationDataset, split_validation
 from training_code.data.dataset import read_dataset
-from training_code.errors import InputError
+from training_code.foundation.cache import TensorCache
+from training_code.foundation.errors import InputError
 
 
 @pytest.fixture

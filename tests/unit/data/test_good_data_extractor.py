@@ -5,7 +5,7 @@ import pytest
 from helpers.data import make_mvtec
 
 from training_code.data.good_data_extractor import main
-from training_code.errors import run_command
+from training_code.foundation.errors import run_command
 
 
 def test_what_matches_is_copied_with_its_hierarchy_times_and_a_suffix(tmp_path, capsys):

@@ -11,12 +11,12 @@ from helpers.data import make_mvtec, save, texture
 from PIL import Image
 from torchvision.transforms.v2 import Resize
 
-from training_code import paths
 from training_code.data import inspection
 from training_code.data.datamodule import load_image
 from training_code.data.dataset import examine, read_dataset
 from training_code.data.images import read_image
 from training_code.data.report import areas_table, defect_areas, near_duplicates
+from training_code.foundation import paths
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from PIL import Image
 
 from training_code.data.dataset import read_dataset
 from training_code.data.findings import Finding
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 GREY = np.full((48, 48), 100, np.uint8)
 

@@ -15,7 +15,7 @@ from training_code.detectors.autoencoder.model import (
 from training_code.detectors.autoencoder.spec import LOSSES, RESIDUALS, VARIANTS
 from training_code.detectors.configuration import configure
 from training_code.detectors.registry import DETECTORS
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 _VARIANTS = ("AE", "AEE", "DAE", "DAEE")
 _RESIDUALS = ("ssim", "l1", "l2")

@@ -16,7 +16,7 @@ from training_code.detectors.dsr.codebook import (
     train_codebook,
 )
 from training_code.detectors.dsr.model import DsrModel as OurDsrModel
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 
 def _model(num_embeddings=16):

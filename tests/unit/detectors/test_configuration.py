@@ -10,11 +10,11 @@ import anomalib.models
 import numpy as np
 import pytest
 
-from training_code import paths
 from training_code.detectors import Cflow, Padim, Patchcore
 from training_code.detectors.configuration import configure
 from training_code.detectors.registry import DETECTORS
-from training_code.errors import InputError
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError
 
 ANOMALIBS = ("Padim", "Patchcore", "Cflow", "Dsr", "Draem")
 NAMES = (*ANOMALIBS, "Autoencoder")

@@ -2,9 +2,9 @@ import pytest
 import torch
 from anomalib.models.components import KCenterGreedy
 
-from training_code.cache import TensorCache
 from training_code.detectors.patchcore import coreset
 from training_code.detectors.patchcore.coreset import k_center_greedy, shared_k_center_greedy
+from training_code.foundation.cache import TensorCache
 
 
 def one_at_a_time(features, n_select, start):

@@ -9,7 +9,7 @@ from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 from training_code.detectors import Draem
 from training_code.detectors.draem.spec import anomaly_sources, check_draem, files_of_draem
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 PARTS = {"post_processor": False, "evaluator": False, "visualizer": False}
 

@@ -6,7 +6,6 @@ from anomalib.models.image.dsr.torch_model import DsrModel
 from anomalib.pre_processing import PreProcessor
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
-from training_code import paths
 from training_code.backbones.registry import get_backbone
 from training_code.backbones.weights import find_weights, load_backbone
 from training_code.codebooks import pretrain_codebook
@@ -15,7 +14,8 @@ from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
 from training_code.detectors.dsr.codebook import read_codebook
 from training_code.detectors.dsr.spec import PUBLISHED, check_dsr, epochs_of_phases, files_of_dsr, find_codebook
-from training_code.errors import InputError
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError
 
 SMALL = {"width": 0.1, "embedding_dim": 8, "num_embeddings": 16, "codebook_epochs": 1}
 PARTS = {"post_processor": False, "evaluator": False, "visualizer": False}

@@ -7,11 +7,11 @@ import torch
 from anomalib.models.components import SparseRandomProjection
 
 from training_code.backbones.registry import get_backbone
-from training_code.cache import TensorCache
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
 from training_code.detectors.patchcore import model as patchcore
 from training_code.features.store import FeatureStore
+from training_code.foundation.cache import TensorCache
 
 SIZE = (64, 64)
 MEAN, STD = (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)

@@ -9,10 +9,10 @@ from torch import nn
 
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.registry import DETECTORS
-from training_code.errors import InputError
 from training_code.features import extractor as extractor_module
 from training_code.features import runtime
 from training_code.features.extractor import FeatureExtractor
+from training_code.foundation.errors import InputError
 
 
 def _extractor(name="resnet18", **options):

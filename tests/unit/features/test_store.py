@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from training_code.backbones.registry import get_backbone
-from training_code.cache import TensorCache
 from training_code.features import store as store_module
 from training_code.features.extractor import FeatureExtractor
 from training_code.features.store import FeatureStore
+from training_code.foundation.cache import TensorCache
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from inference_code.anomalib_checkpoint import check_convertible, open_checkpoin
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
-from training_code.errors import InputError
 from training_code.evaluation.thresholds import Thresholds
+from training_code.foundation.errors import InputError
 
 
 def _made(name, arguments, size):

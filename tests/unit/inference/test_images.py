@@ -10,7 +10,7 @@ from PIL import Image
 from inference_code.images import prepare
 from training_code.data.datamodule import load_image, resize_pixels
 from training_code.data.images import read_image, shown_image
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 GOOD = [entry for entry in IMAGES if entry[3] == "converted"]
 BAD = [entry for entry in IMAGES if entry[3] == "refused" and entry[0] != "negative.tif"]

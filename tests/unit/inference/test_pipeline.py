@@ -6,7 +6,7 @@ import time
 import pytest
 
 from inference_code.pipeline import Batches
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 
 def _slow_first(item):

@@ -18,8 +18,8 @@ from inference_code.postprocessing import (
     threshold_range,
 )
 from inference_code.visualization import overlay
-from training_code.errors import InputError
-from training_code.evaluation.examples import OUTLINE
+from training_code.display.examples import OUTLINE
+from training_code.foundation.errors import InputError
 
 
 def test_normalising_by_the_values_themselves_and_by_a_range():

@@ -21,8 +21,8 @@ from inference_code.service.limits import Limits
 from inference_code.service.routes.page import FILES, STATIC
 from inference_code.service.services.batching import Batcher
 from inference_code.service.services.examples import find_examples
-from training_code.errors import InputError
 from training_code.evaluation.thresholds import Thresholds
+from training_code.foundation.errors import InputError
 
 KEY = "a-key-of-32-characters-0123456789"
 

@@ -12,7 +12,7 @@ from helpers.data import save
 from PIL import Image
 
 from inference_code.sources import Files, Video, WatchedFolder, open_source, without_password
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 GREY = np.full((8, 8), 100, np.uint8)
 

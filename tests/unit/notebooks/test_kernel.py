@@ -10,7 +10,7 @@ import nbformat
 import psutil
 import pytest
 
-from training_code import paths
+from training_code.foundation import paths
 from training_code.notebooks import KERNELS, warm
 from training_code.notebooks.kernel import (
     KernelOptions,

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from training_code import paths
 from training_code.detectors.registry import DETECTORS
+from training_code.foundation import paths
 from training_code.records.code import BESIDE, STAGES, code_hash, deciding_code, hash_of
 
 ALL = set(DETECTORS)
@@ -31,22 +31,26 @@ def changed_by(tmp_path):
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        ("evaluation/curves.py", "figsize=(", "figsize=(1 + "),
-        ("data/pictures.py", "def dataset_html(", "SIZE = 3\n\n\ndef dataset_html("),
+        ("display/curves.py", "figsize=(", "figsize=(1 + "),
+        ("display/dataset.py", "def dataset_html(", "SIZE = 3\n\n\ndef dataset_html("),
         ("protocol.py", "is out of range; valid: 0 to 0.5", "must be between 0 and 0.5"),
         ("experiment.py", "images resized to", "images made"),
         ("pipeline.py", '"evaluating"', '"looking at it"'),
-        ("training.py", "going on after epoch", "training resumes after epoch"),
-        ("training.py", 'print(f"going on', 'print("one more message")\n            print(f"going on'),
-        ("training.py", "    state = self._unfinished", '    "Another docstring."\n        state = self._unfinished'),
+        ("training/engine.py", "going on after epoch", "training resumes after epoch"),
+        ("training/engine.py", 'print(f"going on', 'print("one more message")\n            print(f"going on'),
+        (
+            "training/engine.py",
+            "    state = self._unfinished",
+            '    "Another docstring."\n        state = self._unfinished',
+        ),
         ("detectors/cflow/model.py", '"""', '"""Now it says more. '),
         ("data/datamodule.py", "has changed since the dataset was read", "is another file than it was"),
         ("data/layout.py", "is a second mask of", "is one mask too many of"),
-        ("epochs.py", "# Images whose reconstruction is logged.", "# So many are logged."),
-        ("files.py", "os.fsync(file.fileno())", "os.fdatasync(file.fileno())"),
+        ("training/callbacks.py", "# Images whose reconstruction is logged.", "# So many are logged."),
+        ("foundation/files.py", "os.fsync(file.fileno())", "os.fdatasync(file.fileno())"),
         ("detectors/padim/spec.py", 'told_by=("n_features",)', 'told_by=("layers", "n_features")'),
         ("detectors/spec.py", '"at least 0"', '"0 or more"'),
-        ("errors.py", "did you mean", "is it"),
+        ("foundation/errors.py", "did you mean", "is it"),
         ("comparison/costs.py", "best, front = -np.inf", "best, front = np.inf"),
     ],
     ids=lambda value: value if value.endswith(".py") else "",
@@ -58,13 +62,17 @@ def test_a_change_of_a_picture_a_message_or_a_table_makes_no_run_stale(changed_b
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        ("files.py", "return int(digest(list(parts))[:8], 16)", "return int(digest(list(parts))[:7], 16)"),
-        ("epochs.py", 'derived_seed(self.seed, "order", self.epoch)', "derived_seed(self.seed, self.epoch)"),
+        ("foundation/files.py", "return int(digest(list(parts))[:8], 16)", "return int(digest(list(parts))[:7], 16)"),
+        (
+            "training/callbacks.py",
+            'derived_seed(self.seed, "order", self.epoch)',
+            "derived_seed(self.seed, self.epoch)",
+        ),
         ("data/datamodule.py", "probability=1.0", "probability=0.5"),
         ("data/dataset.py", "HOLD_OUT = 0.2", "HOLD_OUT = 0.3"),
         ("evaluation/metrics.py", "return 2 * hits", "return hits"),
         ("pipeline.py", "seed_everything(conditions.seed, workers=True, verbose=False)  # as", "pass  # as"),
-        ("training.py", '"mode": "min"', '"mode": "max"'),
+        ("training/engine.py", '"mode": "min"', '"mode": "max"'),
         ("backbones/weights.py", "def load_backbone(", "@torch.no_grad()\ndef load_backbone("),
     ],
     ids=lambda value: value if value.endswith(".py") else "",

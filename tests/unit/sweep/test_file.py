@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 from training_code.sweep.file import Resources, read_sweep
 
 

@@ -3,7 +3,7 @@ import shutil
 import pytest
 import yaml
 
-from training_code import paths
+from training_code.foundation import paths
 from training_code.sweep.file import read_sweep
 from training_code.sweep.known import KnownJob, KnownPlan
 

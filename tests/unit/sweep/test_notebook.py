@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 from training_code.sweep.notebook import Part, cut_out, part_of, read_notebook
 
 PARAMETERS = 'dataset: str = "textures"  # a folder\nratio: float = 0.1'

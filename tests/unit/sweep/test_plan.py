@@ -4,9 +4,9 @@ import pytest
 import yaml
 from helpers.records import make_record
 
-from training_code import paths
 from training_code.detectors.registry import DETECTORS
-from training_code.errors import InputError
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError
 from training_code.records.environment import describe_environment
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import read_sweep

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training_code.data.images import decode_image
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 #: Part of the defect-free images that is held out for testing where a dataset has none for that.
 HOLD_OUT = 0.25

@@ -12,7 +12,7 @@ import numpy as np
 from training_code.data.adapters.copying import Target, split_good
 from training_code.data.images import open_image
 from training_code.data.layout import NORMAL
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 #: Types in the order of their published numbers, from 1.
 DEFECT_TYPES = ("open", "short", "mousebite", "spur", "copper", "pin-hole")

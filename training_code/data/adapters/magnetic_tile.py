@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training_code.data.adapters.copying import Target, read_mask, split_good
 from training_code.data.layout import NORMAL
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 TRAIN = 100  # defect-free images for training, the others are for testing
 #: Grey value from which on a pixel of a published mask is part of the defect.

@@ -22,7 +22,7 @@ from training_code.data.adapters.copying import Target, read_mask, split_good
 from training_code.data.images import open_image
 from training_code.data.layout import NORMAL
 from training_code.data.walk import find_images
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 
 def prepare_miic(source: Path, target: Target) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training_code.data.adapters.copying import Target, read_mask
 from training_code.data.layout import find_samples
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 
 def prepare_mvtec(source: Path, target: Target) -> None:

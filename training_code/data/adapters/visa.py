@@ -9,7 +9,7 @@ from pathlib import Path
 
 from training_code.data.adapters.copying import Target, read_mask
 from training_code.data.layout import NORMAL
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 SPLIT = Path("split_csv") / "1cls.csv"
 COLUMNS = ("object", "split", "label", "image", "mask")

@@ -24,8 +24,8 @@ from tqdm import tqdm
 from training_code.data.dataset import LEAST_TRAINING, read_dataset
 from training_code.data.images import read_image
 from training_code.data.layout import NORMAL
-from training_code.errors import InputError, run_command, unknown
-from training_code.files import atomic_path
+from training_code.foundation.errors import InputError, run_command, unknown
+from training_code.foundation.files import atomic_path
 
 Pixels = NDArray[np.uint8]  # (height, width, 3)
 Marked = NDArray[np.bool_]  # (height, width), True where the anomaly is

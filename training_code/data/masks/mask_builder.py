@@ -16,8 +16,8 @@ from PIL import Image
 from training_code.data.images import decode_image
 from training_code.data.layout import check_apart
 from training_code.data.walk import find_images
-from training_code.errors import InputError, run_command, unknown
-from training_code.files import atomic_path
+from training_code.foundation.errors import InputError, run_command, unknown
+from training_code.foundation.files import atomic_path
 
 Colour = tuple[int, int, int]  # 0 to 255
 

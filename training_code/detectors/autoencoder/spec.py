@@ -12,7 +12,7 @@ from training_code.detectors.spec import (
     Epochs,
     one_of,
 )
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 VARIANTS = ("AE", "AEE", "DAE", "DAEE")
 LOSSES = ("ssim", "mse", "bce")

@@ -26,8 +26,8 @@ class Draem(AnomalibDraem):
     Parameters
     ----------
     anomaly_source_path
-        Folder with the images that anomalies are made of, at any depth; relative to `training_code.paths.HOME`. None
-        for the photographs of textures that scikit-image carries.
+        Folder with the images that anomalies are made of, at any depth; relative to
+        `training_code.foundation.paths.HOME`. None for the photographs of textures that scikit-image carries.
     lr
         Learning rate of Adam.
     width

@@ -5,7 +5,6 @@ from typing import Any
 
 from skimage.data import data_dir
 
-from training_code import paths
 from training_code.data.walk import find_images
 from training_code.detectors.spec import (
     AT_LEAST_0,
@@ -16,8 +15,9 @@ from training_code.detectors.spec import (
     PlainForm,
     check_image_size,
 )
-from training_code.errors import InputError, choices
-from training_code.files import content_hash, digest
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, choices
+from training_code.foundation.files import content_hash, digest
 
 #: The photographs of scikit-image that anomalies are made of where no folder is given.
 TEXTURES = ("brick", "grass", "gravel")
@@ -35,7 +35,7 @@ def anomaly_sources(folder: str | None) -> list[Path]:
     """
     if folder is None:
         return [Path(data_dir, f"{name}.png") for name in TEXTURES]
-    path = paths.from_root(folder)
+    path = paths.from_home(folder)
     found = [image for image in find_images(path) if image.suffix.lower() in _READ] if path.is_dir() else []
     if not found:
         raise InputError(

@@ -16,8 +16,8 @@ from anomalib.models.image.dsr.torch_model import DiscreteLatentModel, Residual,
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from training_code.errors import InputError
-from training_code.files import atomic_path, derived_seed
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import atomic_path, derived_seed
 
 SUFFIX = ".pckl"
 #: How slowly codes follow their vectors, and the weight of the vectors' distance from their codes in the loss: both of

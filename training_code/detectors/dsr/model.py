@@ -22,12 +22,12 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from torch import nn
 
-from training_code import paths
 from training_code.detectors.anomalib_seams import derived, feature_extractor, rebound
 from training_code.detectors.dsr.codebook import Quantizer, TrainableResidual, check_codebook, read_codebook
 from training_code.detectors.dsr.spec import epochs_of_phases
 from training_code.detectors.plain_images import EvenFocalLoss, refuse_normalization, scaled
-from training_code.errors import InputError
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError
 
 # The paper's numbers of channels, which anomalib's model has as defaults.
 _HIDDENS, _RESIDUAL_HIDDENS, _BASE_WIDTH = 128, 64, 64

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from training_code import paths
 from training_code.detectors.spec import (
     AT_LEAST_0,
     AT_LEAST_1,
@@ -16,8 +15,9 @@ from training_code.detectors.spec import (
     PlainForm,
     check_image_size,
 )
-from training_code.errors import InputError
-from training_code.files import content_hash
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import content_hash
 
 #: The file that anomalib publishes, trained on ImageNet; it is used where it lies in ``weights/`` and fits.
 PUBLISHED = "vq_model_pretrained_128_4096.pckl"
@@ -60,7 +60,7 @@ def find_codebook(arguments: dict[str, Any]) -> Path | None:
     if arguments["codebook"] is not None:
         path = paths.WEIGHTS / arguments["codebook"]
         if not path.is_file():
-            raise InputError(f"codebook={arguments['codebook']!r}: there is no file {paths.relative_to_root(path)}")
+            raise InputError(f"codebook={arguments['codebook']!r}: there is no file {paths.relative_to_home(path)}")
         return path
     published = paths.WEIGHTS / PUBLISHED
     sizes = arguments["embedding_dim"], arguments["num_embeddings"], arguments["width"]

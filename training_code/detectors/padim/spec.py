@@ -4,7 +4,7 @@ from typing import Any
 
 from training_code.backbones.registry import Backbone
 from training_code.detectors.spec import AT_LEAST_1, Argument, BackboneUse, DetectorSpec, PlainForm
-from training_code.errors import InputError
+from training_code.foundation.errors import InputError
 
 
 def complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:

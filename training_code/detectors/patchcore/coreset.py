@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import torch
 from tqdm import tqdm
 
-from training_code.cache import TensorCache, cache_key, content_key
+from training_code.foundation.cache import TensorCache, cache_key, content_key
 
 #: Points among which selection goes on before all points are looked at again.
 CANDIDATES = 512

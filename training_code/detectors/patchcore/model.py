@@ -12,11 +12,11 @@ from anomalib.models.image.patchcore.torch_model import PatchcoreModel as Anomal
 from anomalib.visualization import Visualizer
 from torch import nn
 
-from training_code.cache import TensorCache, cache_key, content_key
 from training_code.detectors.anomalib_seams import derived, feature_extractor, rebound
 from training_code.detectors.patchcore.coreset import shared_k_center_greedy
 from training_code.detectors.patchcore.neighbors import nearest_neighbors
 from training_code.detectors.smoothing import BandedGaussianBlur2d
+from training_code.foundation.cache import TensorCache, cache_key, content_key
 
 # Distortion of distances that anomalib allows its projection.
 _DISTORTION = 0.9

@@ -4,7 +4,7 @@ from helpers.data import make_mvtec
 
 from training_code.data.dataset import read_dataset
 from training_code.data.masks.mask_augmentation import ANOMALIES, main, transform_pair, write_synthetic
-from training_code.errors import InputError, run_command
+from training_code.foundation.errors import InputError, run_command
 
 KINDS = ("perlin", "cut_paste", "scratch")
 

@@ -7,7 +7,7 @@ from helpers.data import save
 from PIL import Image
 
 from training_code.data.masks.mask_builder import binary_mask, build_masks, main, read_label_colours
-from training_code.errors import run_command
+from training_code.foundation.errors import run_command
 
 # As Unity's Perception package writes them, version 0.x, and as SOLO datasets have them.
 PERCEPTION = {

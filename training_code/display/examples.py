@@ -1,0 +1,107 @@
+"""Pictures of predictions: most certain hits, misses and false alarms of a run."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps, get_data_path
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from training_code.data.images import shown_image
+from training_code.evaluation.predictions import Predictions
+from training_code.evaluation.thresholds import Thresholds
+from training_code.foundation.files import atomic_path
+
+PER_KIND = 4
+OVERVIEW = "overview.png"
+# Pixels: longest side of an image and of a map, height of the words above them, space between them.
+TILE, CAPTION, GAP = 176, 16, 6
+OUTLINE = (0, 229, 255)
+
+
+def choose_examples(predictions: Predictions, thresholds: Thresholds) -> dict[str, list[int]]:
+    """Return the indices of telling images by kind, the most telling first, at most `PER_KIND` each.
+
+    With a threshold the kinds are ``hit``, ``miss`` and ``false_alarm``. Without one nothing is called abnormal: then
+    they are the abnormal images of the highest and of the lowest score, and the normal ones of the highest.
+    """
+    falling = np.argsort(-predictions.scores, kind="stable")
+    abnormal = [int(index) for index in falling if predictions.labels[index]]
+    normal = [int(index) for index in falling if not predictions.labels[index]]
+    if thresholds.image is None:
+        kinds = {"highest_abnormal": abnormal, "lowest_abnormal": abnormal[::-1], "highest_normal": normal}
+    else:
+        called = predictions.scores >= thresholds.image
+        kinds = {
+            "hit": [index for index in abnormal if called[index]],
+            "miss": [index for index in reversed(abnormal) if not called[index]],
+            "false_alarm": [index for index in normal if called[index]],
+        }
+    return {kind: indices[:PER_KIND] for kind, indices in kinds.items()}
+
+
+def write_examples(predictions: Predictions, thresholds: Thresholds, folder: Path) -> None:
+    """Write one picture for each example and `OVERVIEW` with all of them to ``folder``.
+
+    An example is the image with the outline of its true mask, and its anomaly map beside it; all maps share one colour
+    scale, from the median to the maximum over all images.
+    """
+    low, high = float(np.median(predictions.maps)), float(predictions.maps.max())
+    rows = []
+    for kind, indices in choose_examples(predictions, thresholds).items():
+        row = [_draw_example(predictions, index, kind, low, high) for index in indices]
+        for number, example in enumerate(row, 1):
+            save_picture(example, folder / f"{kind}_{number}.png")
+        rows += [row] if row else []
+    save_picture(_in_rows(rows), folder / OVERVIEW)
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Write a picture as PNG, atomically."""
+    with atomic_path(path) as temporary:
+        picture.save(temporary, compress_level=3)
+
+
+def _draw_example(predictions: Predictions, index: int, kind: str, low: float, high: float) -> Image.Image:
+    anomaly_map = predictions.maps[index]
+    height, width = anomaly_map.shape
+    scale = TILE / max(height, width)
+    size = round(width * scale), round(height * scale)
+    photo = np.array(shown_image(predictions.paths[index]).resize(size, Image.Resampling.BILINEAR))
+    if predictions.masks is not None and predictions.masks[index].any():
+        mask = np.asarray(Image.fromarray(predictions.masks[index]).resize(size, Image.Resampling.NEAREST))
+        photo[ndimage.binary_dilation(mask) ^ ndimage.binary_erosion(mask)] = OUTLINE
+    heat = colormaps["inferno"]((anomaly_map - low) / max(high - low, 1e-12), bytes=True)[..., :3]
+    picture = Image.new("RGB", (2 * size[0] + GAP, size[1] + CAPTION), "white")
+    picture.paste(Image.fromarray(photo), (0, CAPTION))
+    picture.paste(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR), (size[0] + GAP, CAPTION))
+    words = f"{kind.replace('_', ' ')}: {predictions.defect_types[index]}"
+    draw = ImageDraw.Draw(picture)
+    for left, text in ((0, words), (size[0] + GAP, f"score {predictions.scores[index]:.4g}")):
+        while text and draw.textlength(text, _font()) > size[0]:
+            text = text.removesuffix("…")[:-1] + "…" if len(text) > 1 else ""
+        draw.text((left, 1), text, "black", _font())
+    return picture
+
+
+def _in_rows(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Return one picture with the rows below each other; an empty one says that there are no examples."""
+    if not rows:
+        empty = Image.new("RGB", (2 * TILE, 2 * CAPTION), "white")
+        ImageDraw.Draw(empty).text((GAP, 1), "no examples", "black", _font())
+        return empty
+    widths, heights = zip(*[picture.size for row in rows for picture in row], strict=True)
+    step = max(widths) + 3 * GAP, max(heights) + GAP
+    columns = max(map(len, rows))
+    whole = Image.new("RGB", (columns * step[0] - 3 * GAP, len(rows) * step[1] - GAP), "white")
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            whole.paste(picture, (x * step[0], y * step[1]))
+    return whole
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(f"{get_data_path()}/fonts/ttf/DejaVuSans.ttf", 11)

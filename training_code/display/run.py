@@ -1,0 +1,102 @@
+"""A run as a notebook shows it."""
+
+import base64
+import html
+from dataclasses import dataclass
+from pathlib import Path
+
+from training_code.display.curves import LEARNING_CURVES
+from training_code.display.examples import OVERVIEW
+from training_code.records.record import EXAMPLES, METRICS, Record
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its record and its folder."""
+
+    folder: Path
+    record: Record
+    stored: bool = False  # whether it was found, not trained now
+
+    @property
+    def run_id(self) -> str:
+        """Stable name of the run."""
+        return self.record.run_id
+
+    @property
+    def status(self) -> str:
+        """``ok``, or what went wrong."""
+        return self.record.status
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Metrics that could be computed, by name, in the order in which they are shown."""
+        metrics = self.record.metrics
+        return {name: metrics[name] for name in METRICS if name in metrics}
+
+    def __repr__(self) -> str:
+        """Return one line: status and metrics."""
+        metrics = ", ".join(f"{name} {value:.3f}" for name, value in self.metrics.items())
+        return f"<Run {self.run_id}: {self.status}{', ' + metrics if metrics else ''}>"
+
+    def _repr_html_(self) -> str:
+        origin = "stored result" if self.stored else "trained now"
+        arguments = ", ".join(f"{name}={value!r}" for name, value in self.record.arguments.items())
+        untrained = "; <b>the backbone's weights are random</b>" if self.record.untrained_backbone else ""
+        parts = [
+            f"<p><b>{html.escape(self.run_id)}</b> ({origin}{untrained})<br>",
+            f"<code>{html.escape(self.record.detector)}({html.escape(arguments)})</code></p>",
+            _table(self._metric_cells()),
+            _table({name.replace("_", " "): text for name, text in self._cost_cells().items()}),
+        ]
+        parts += [f"<p><b>{html.escape(warning)}</b></p>" for warning in self.record.training.get("warnings", [])]
+        for name, words in ((OVERVIEW, "predictions"), (LEARNING_CURVES, "learning curves")):
+            picture = self.folder / EXAMPLES / name
+            if picture.is_file():
+                data = base64.b64encode(picture.read_bytes()).decode()
+                parts.append(f'<img alt="{words}" style="max-width:100%" src="data:image/png;base64,{data}">')
+        return "".join(parts)
+
+    def _metric_cells(self) -> dict[str, str]:
+        cells = {}
+        for name, value in self.metrics.items():
+            interval = self.record.intervals.get(name)
+            cells[name] = f"{value:.3f}" + (
+                f" <small>[{interval[0]:.3f}, {interval[1]:.3f}]</small>" if interval else ""
+            )
+        return cells
+
+    def _cost_cells(self) -> dict[str, str]:
+        times = self.record.times
+        cells: dict[str, str] = {name: f"{times[name]:.1f} s" for name in ("fit", "test") if name in times}
+        if "latency" in times:
+            cells["latency"] = f"{1000 * times['latency']:.1f} ms an image"
+        if "host" in self.record.memory:
+            cells["peak_memory"] = f"{self.record.memory['host'] / 2**30:.2f} GiB"
+        if "bytes" in self.record.checkpoint:
+            cells["checkpoint"] = f"{self.record.checkpoint['bytes'] / 2**20:.1f} MiB"
+        return cells
+
+
+@dataclass(frozen=True)
+class SkippedRun:
+    """What `Experiment.run` returns for a configuration that cannot run here, and why."""
+
+    configuration: str
+    reason: str
+    status: str = "skipped"
+
+    def __repr__(self) -> str:
+        """Return one line: what was skipped and why."""
+        return f"<skipped: {self.reason}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p><b>skipped</b>: {html.escape(self.reason)}<br><code>{html.escape(self.configuration)}</code></p>"
+
+
+def _table(cells: dict[str, str]) -> str:
+    if not cells:
+        return ""
+    names = "".join(f"<th>{name}</th>" for name in cells)
+    values = "".join(f"<td>{value}</td>" for value in cells.values())
+    return f"<table><tr>{names}</tr><tr>{values}</tr></table>"

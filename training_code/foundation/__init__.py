@@ -1,0 +1,1 @@
+"""What everything stands on: paths, errors, files that are written whole, and the cache."""

@@ -1,0 +1,34 @@
+"""Where things lie: every folder is anchored at the repository or the home of its user's things, never elsewhere.
+
+The working folder plays no part: notebooks, kernels and workers have others.
+"""
+
+import os
+from pathlib import Path
+
+#: Environment variable that names another home; all processes that this one starts have it too.
+HOME_VARIABLE = "ANOMALY_HOME"
+
+#: The repository: code, notebooks, sweeps.
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOKS = ROOT / "notebooks"
+SWEEPS = ROOT / "sweeps"
+
+#: What the user brings and what runs write; a relative `HOME_VARIABLE` is meant from the repository.
+HOME = (ROOT / Path(os.environ.get(HOME_VARIABLE, "")).expanduser()).resolve()
+CACHE = HOME / ".cache"
+DATA = HOME / "data"
+RESULTS = HOME / "results"
+WEIGHTS = HOME / "weights"
+WORKBOOK = HOME / "models_comparing.xlsx"
+
+
+def from_home(path: str | Path) -> Path:
+    """Return ``path`` as an absolute path; a relative one, as of data or results, is meant from `HOME`."""
+    return HOME / Path(path).expanduser()
+
+
+def relative_to_home(path: str | Path) -> str:
+    """Return ``path`` as people read it: relative to `HOME` where it lies below it."""
+    path = Path(path)
+    return path.relative_to(HOME).as_posix() if path.is_relative_to(HOME) else str(path)

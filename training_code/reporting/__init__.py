@@ -1,0 +1,1 @@
+"""The comparison for people: workbook, charts, figures, pages and other formats."""

@@ -1,0 +1,81 @@
+"""What the workbook was made from, how, and what its words mean."""
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from training_code.comparison.configurations import OTHER_CODE, TESTED
+from training_code.comparison.ranks import over_datasets_sentence
+from training_code.comparison.statistics import ALPHA
+from training_code.comparison.values import is_missing
+from training_code.evaluation.metrics import BOOTSTRAP_SAMPLES, CONFIDENCE
+from training_code.foundation import paths
+from training_code.records.environment import git_commit
+
+
+def about(
+    runs: pd.DataFrame, models: pd.DataFrame, problems: Sequence[str], criterion: str, results: Path
+) -> pd.DataFrame:
+    """Return what the workbook was made from, how, and what its words mean."""
+    counts = ", ".join(f"{count} {status}" for status, count in runs["status"].value_counts().items())
+    rows = [
+        ("made", datetime.datetime.now().astimezone().isoformat(timespec="seconds")),
+        ("runs", f"{len(runs)} in {paths.relative_to_home(results)}: {counts or 'none'}"),
+        ("not read", f"{len(problems)}, see Failed" if problems else "0"),
+        ("criterion", f"{criterion}, mean over seeds, on the test set"),
+        ("git commit", git_commit() or "no git repository"),
+        ("versions of the runs", "; ".join(_distinct(runs, "versions")) or "unknown"),
+        ("hardware of the runs", "; ".join(_distinct(runs, "processor", "gpu")) or "unknown"),
+        (
+            "protocol",
+            "Runs are ranked together only on the same images (fingerprint) at the same size, with thresholds found in "
+            "the same way. Random weights are not ranked.",
+        ),
+        (
+            "thresholds",
+            "F1Score: at a threshold found on held-out defect-free images and synthetic anomalies in them, never on "
+            "the test set. F1Max: at the best threshold for the test set, an oracle that no user has.",
+        ),
+        (
+            "seeds",
+            "Metrics of models are means over runs that differ in their seed alone; _sd is their sample deviation, "
+            "blank with one seed. run_id names the run nearest to the mean.",
+        ),
+        (
+            "code",
+            "Runs of different states of the code that decides about their detector's numbers (code_sha256) are never "
+            f"averaged: they are rows of their own. Those that are not of the detector's newest state are marked "
+            f"{OTHER_CODE}, also in the name of the configuration; they do not count in By backbone, By dataset and "
+            "ranks over datasets. A sweep with --rerun-stale trains them again.",
+        ),
+        (
+            "intervals",
+            f"_low and _high: {CONFIDENCE:.0%} percentile intervals of {BOOTSTRAP_SAMPLES} bootstrap samples of the "
+            "test images of that run.",
+        ),
+        (
+            "level with the best",
+            f"DeLong's test of {TESTED} on the same test images, p adjusted by Holm for the number of models in the "
+            f"table: TRUE where p is at least {ALPHA}. The best was chosen on the same images, so differences are "
+            "flattered. Only told where the criterion is that metric.",
+        ),
+        ("over datasets", over_datasets_sentence(models, criterion)),
+        ("reduced", "Settings below the paper's, for a processor: such a model is not what its detector can do."),
+        ("leak", "A test image is also a training image: the metrics of that dataset are too good."),
+        ("latency_s", "Seconds for one image from the resized image to its map, nothing shared; see hardware."),
+        ("fastest, least memory, smallest", "TRUE where no model of the same protocol is better at no higher cost."),
+        (
+            "notes",
+            "Columns that you add, a column notes for instance, their order, and sheets of your own are kept when this "
+            "file is made again.",
+        ),
+    ]
+    return pd.DataFrame(rows, columns=["what", "value"])
+
+
+def _distinct(runs: pd.DataFrame, *columns: str) -> list[str]:
+    """Return what occurs in columns, together."""
+    found = runs.reindex(columns=list(columns)).drop_duplicates().itertuples(index=False)
+    return sorted({" with ".join(value for value in row if value and not is_missing(value)) for row in found} - {""})

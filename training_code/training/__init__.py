@@ -1,0 +1,1 @@
+"""Training: anomalib's engine for one run, and what runs beside the epochs."""
