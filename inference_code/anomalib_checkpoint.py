@@ -50,10 +50,10 @@ def check_convertible(record: Record) -> None:
             )
     if not record.weights:
         return
-    if record.weights["recipe"]["options"]:
+    if record.weights.recipe.options:
         raise InputError(
             f"the weights of {arguments['backbone']} need a variant of the network that anomalib does not build: "
-            f"{record.weights['recipe']['options']}; valid for this run: onnx, openvino"
+            f"{record.weights.recipe.options}; valid for this run: onnx, openvino"
         )
     listed = [layer.name for layer in get_backbone(arguments["backbone"]).layers if layer.listed]
     if strange := [layer for layer in arguments["layers"] if layer not in listed]:
@@ -77,7 +77,7 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
         if name in inspect.signature(cls).parameters
     }
     if record.weights:
-        arguments |= {"backbone": record.weights["recipe"]["architecture"], "pre_trained": False}
+        arguments |= {"backbone": record.weights.recipe.architecture, "pre_trained": False}
     if cls is models.Draem:
         arguments["dtd_dir"] = data_dir  # a small folder that is there
     assert detector.pre_processor is not None

@@ -53,12 +53,12 @@ class Expected:
 def expected(predictor: Predictor, folder: Path) -> Expected:
     """Return what the run in ``folder`` says about images of its dataset, or made up ones where that is not here."""
     images: Sequence[Source] = _images_of_dataset(predictor, folder)
-    source = f"images of {predictor.record.dataset['name']}" if images else "made up images"
+    source = f"images of {predictor.record.dataset.name}" if images else "made up images"
     images = images or _made_up(predictor.image_size)
     prepared = [predictor.prepare(image) for image in images]
     return Expected(
         source,
-        [_pixels(image, predictor.record.dataset.get("bits", 16)) for image in images],
+        [_pixels(image, predictor.record.dataset.bits) for image in images],
         torch.stack([image.tensor for image in prepared]).numpy(),
         predictor.infer(prepared),
         [predictor.infer([image])[0] for image in prepared],
@@ -90,7 +90,7 @@ def compare(graph: Graph, wanted: Expected) -> Difference:
 
 def _images_of_dataset(predictor: Predictor, folder: Path) -> list[Path]:
     """Return test images of the run, of all its defect types where they are few; none where they are not all here."""
-    root = paths.from_home(predictor.record.dataset["folder"])
+    root = paths.from_home(predictor.record.dataset.folder)
     try:
         names = read_scores(folder).paths
     except (OSError, ValueError):

@@ -97,7 +97,7 @@ def export_run(
             "run_id": record.run_id,
             "thresholds": dataclasses.asdict(predictor.thresholds),
             "image_size": predictor.image_size,
-            "bits": record.dataset.get("bits", 16),
+            "bits": record.dataset.bits,
             "files": {path.name: sha256(path) for path in written},
             "difference": dataclasses.asdict(difference),
             "tolerance": tolerance,
@@ -117,7 +117,7 @@ def export_run(
 def _refuse_different(predictor: "Predictor", format: str, difference: "Difference", tolerance: float) -> None:
     if difference.score <= tolerance and not difference.labels:
         return
-    precision = predictor.record.identity["backbone_precision"]
+    precision = predictor.record.options.backbone_precision
     why = "" if precision == "float32" else f" (the run computed in {precision}, the file computes in float32)"
     raise InputError(
         f"{predictor.record.run_id} is not exported to {format}: on {difference.images} {difference.source} its scores "

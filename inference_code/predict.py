@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     predictor = load_predictor(options.run, options)
     predictor.thresholds = choose_thresholds(predictor, options.threshold, options.pixel_threshold)
     drawing = Drawing(not options.no_pictures, options.dilate, options.min_area)
-    output = Output(options.output, drawing, predictor.record.dataset.get("bits", 16))
+    output = Output(options.output, drawing, predictor.record.dataset.bits)
     start = time.monotonic()
     with output:
         dropped = follow(predictor, source, output, options.batch_size, options.max_latency)

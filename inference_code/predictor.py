@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from inference_code.images import Prepared, Source, prepare
 from inference_code.pipeline import Batches
 from inference_code.postprocessing import make_mask, normalise, threshold_range
-from training_code.backbones.registry import Recipe
 from training_code.comparison.configurations import CRITERION, best_models
 from training_code.comparison.table import runs_table
 from training_code.detectors.build import build_detector, image_transform
@@ -101,7 +100,7 @@ class Predictor:
         self.record = record
         self.folder = folder
         self.thresholds = Thresholds(record.thresholds.get("image"), record.thresholds.get("pixel"))
-        self.image_size: tuple[int, int] = tuple(record.identity["image_size"])
+        self.image_size: tuple[int, int] = record.identity.protocol.image_size
 
     @classmethod
     def load(
@@ -143,21 +142,22 @@ class Predictor:
         checkpoint = folder / CHECKPOINT
         if not checkpoint.is_file():
             raise InputError(f"{checkpoint} is missing")
-        if not trust_changed and sha256(checkpoint) != record.checkpoint.get("sha256"):
+        written = record.checkpoint and record.checkpoint.sha256
+        if not trust_changed and sha256(checkpoint) != written:
             raise InputError(
                 f"{checkpoint} is not the file that its run wrote; trust_changed (--trust-changed) loads it nonetheless"
             )
         state = _load_tensors(checkpoint)
-        identity = record.identity
+        identity, options = record.identity, record.options
         detector = build_detector(
             configure(record.detector, record.arguments),
-            Recipe.from_plain_data(record.weights["recipe"]).create() if record.weights else None,
-            tuple(identity["image_size"]),
-            identity["normalization"].get("mean"),
-            identity["normalization"].get("std"),
+            record.weights.recipe.create() if record.weights else None,
+            identity.protocol.image_size,
+            identity.mean,
+            identity.std,
             precision,
-            identity["channels_last"],
-            identity["backbone_runtime"],
+            options.channels_last,
+            options.backbone_runtime,
         )
         try:
             detector.load_state_dict(state)
@@ -196,7 +196,7 @@ class Predictor:
         InputError
             If it cannot be read.
         """
-        return prepare(image, self.image_size, self.record.dataset.get("bits", 16))
+        return prepare(image, self.image_size, self.record.dataset.bits)
 
     def infer(self, images: Sequence[Prepared]) -> list[Prediction]:
         """Predict prepared images in one batch; ``index`` is the place in it, ``path`` is None."""
@@ -287,7 +287,7 @@ def _device(device: str) -> torch.device:
 
 
 def _precision(precision: str | None, record: Record, device: torch.device) -> str:
-    own = record.identity["backbone_precision"]
+    own = record.options.backbone_precision
     if not record.weights:
         if precision not in (None, own):
             raise InputError(f"precision={precision!r} is for backbones; valid for {record.detector}: {own}")

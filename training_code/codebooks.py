@@ -101,14 +101,11 @@ def provide_codebook(detector: Dsr, identity: Identity, train_data: SampleDatase
         detector.load_codebook(path)
         source = "published with anomalib" if path.name == PUBLISHED else "given"
         return {"file": paths.relative_to_home(path), "sha256": content_hash(path), "source": source}
-    key = {name: identity.arguments[name] for name in _ARGUMENTS} | {
-        name: getattr(identity, name)
-        for name in (
-            "dataset_fingerprint", "validation_split", "seed", "image_size", "normalization", "weights_sha256",
-            "backbone_precision", "channels_last", "backbone_runtime",
-        )
-    }  # fmt: skip
-    path = paths.CACHE / "codebooks" / f"{digest(key)[:16]}{SUFFIX}"
+    # All that training on these images depends on; other arguments of the detector play no part in phase 1.
+    key = dataclasses.replace(
+        identity, arguments={name: identity.arguments[name] for name in _ARGUMENTS}, files_sha256={}
+    )
+    path = paths.CACHE / "codebooks" / f"{digest(dataclasses.asdict(key))[:16]}{SUFFIX}"
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def image(index: int) -> torch.Tensor:

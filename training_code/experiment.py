@@ -28,7 +28,7 @@ from training_code.preparation import Conditions, PreparedRun, prepare
 from training_code.protocol import read_options, whole
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment, git_commit
-from training_code.records.record import Record, Status
+from training_code.records.record import DatasetUsed, Note, Record, Status, WeightsUsed
 from training_code.records.store import RunStore
 
 
@@ -102,7 +102,7 @@ class Experiment:
             return self._note(SkippedRun(str(configure(detector, arguments)), str(error)))
         with self.store.locked(prepared.run_id):
             if not rerun and (record := self.store.stored(prepared.run_id)):
-                return self._note(Run(self.store.folder(prepared.run_id), record, stored=True))
+                return self._note(Run(self.store.find(prepared.run_id), record, stored=True))
             if rerun:
                 self.store.forget_unfinished(prepared.run_id)
             return self._note(self._train(prepared))
@@ -152,25 +152,26 @@ class Experiment:
         weights = prepared.weights
         return Record(
             run_id=prepared.run_id,
-            identity=prepared.identity.as_plain_data(),
-            dataset={
-                "name": self.dataset.name,
-                "folder": paths.relative_to_home(self.dataset.root),
-                "fingerprint": self.dataset.fingerprint,
-                "counts": self.dataset.counts,
-                "bits": self.dataset.bits,
-                "notes": [dataclasses.asdict(note) for note in self.dataset.notes],
-            },
-            weights={}
+            identity=prepared.identity,
+            compute=dataclasses.asdict(self.compute),
+            dataset=DatasetUsed(
+                self.dataset.name,
+                paths.relative_to_home(self.dataset.root),
+                self.dataset.fingerprint,
+                self.dataset.counts,
+                self.dataset.bits,
+                tuple(Note(note.kind, note.message) for note in self.dataset.notes),
+            ),
+            weights=None
             if weights is None
-            else {
-                "file": None if weights.path is None else paths.relative_to_home(weights.path),
-                "sha256": weights.sha256,
-                "source": weights.source,
-                "naming": weights.naming,
-                "pretrained": weights.pretrained,
-                "recipe": dataclasses.asdict(weights.recipe),
-            },
+            else WeightsUsed(
+                None if weights.path is None else paths.relative_to_home(weights.path),
+                weights.sha256,
+                weights.source,
+                weights.naming,
+                weights.pretrained,
+                weights.recipe,
+            ),
             environment=describe_environment(),
             git_commit=git_commit(),
             code_sha256=code_hash(prepared.configuration.detector),

@@ -29,7 +29,7 @@ from training_code.foundation.cache import TensorCache
 from training_code.foundation.files import sha256
 from training_code.preparation import Conditions, PreparedRun
 from training_code.protocol import ComputeOptions
-from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD
+from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD, CheckpointFile
 from training_code.records.scores import write_scores
 from training_code.training.engine import QuietEngine
 
@@ -96,7 +96,7 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     places.note("preparing")
     reset_peak_memory()
     cache = TensorCache()
-    data = prepare_data(conditions, prepared.identity.train_batch_size, cache)
+    data = prepare_data(conditions, prepared.batch_size, cache)
     detector = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, cache))
     trained = fit(detector, prepared, conditions, data, places)
     places.note("testing")
@@ -107,14 +107,19 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     return write(trained, predicted, findings, places.folder, conditions.dataset.root, latency)
 
 
-def prepare_data(conditions: Conditions, train_batch_size: int, cache: TensorCache | None = None) -> SampleDataModule:
-    """Return the images of the dataset, divided for training, thresholds and testing."""
+def prepare_data(
+    conditions: Conditions, batch_size: int | None = None, cache: TensorCache | None = None
+) -> SampleDataModule:
+    """Return the images of the dataset, divided for training, thresholds and testing.
+
+    Training has batches of ``batch_size`` images, None for the experiment's ``train_batch_size``.
+    """
     return SampleDataModule(
         conditions.dataset,
         conditions.protocol.image_size,
         conditions.protocol.validation_split,
         conditions.seed,
-        train_batch_size,
+        batch_size or conditions.compute.train_batch_size,
         conditions.compute.eval_batch_size,
         conditions.compute.num_workers,
         cache,
@@ -131,13 +136,13 @@ def build(prepared: PreparedRun, conditions: Conditions, store: FeatureStore | N
     seed_everything(conditions.seed, workers=True, verbose=False)
     network = load_backbone(prepared.weights) if prepared.weights else None
     seed_everything(conditions.seed, workers=True, verbose=False)  # as if making the network had drawn nothing
-    normalization, compute = prepared.identity.normalization, conditions.compute
+    identity, compute = prepared.identity, conditions.compute
     return build_detector(
         prepared.configuration,
         network,
         conditions.protocol.image_size,
-        normalization.get("mean"),
-        normalization.get("std"),
+        identity.mean,
+        identity.std,
         compute.backbone_precision,
         compute.channels_last,
         compute.backbone_runtime,
@@ -222,5 +227,5 @@ def write(
         "memory": peak_memory(),
         "features": predicted.features,
         "training": trained.training,
-        "checkpoint": {"sha256": sha256(checkpoint), "bytes": checkpoint.stat().st_size},
+        "checkpoint": CheckpointFile(sha256(checkpoint), checkpoint.stat().st_size),
     }

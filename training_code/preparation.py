@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from training_code.backbones.layers import map_sizes
-from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Backbone, Recipe
+from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Recipe
 from training_code.backbones.weights import Weights, find_weights, random_weights
 from training_code.data.datamodule import split_validation
 from training_code.data.dataset import Dataset
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.registry import get_detector
 from training_code.foundation.errors import InputError
+from training_code.foundation.hardware import has_gpu
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.records.record import Identity
 
@@ -25,6 +26,7 @@ class Conditions:
     protocol: ExperimentProtocol
     compute: ComputeOptions
     seed: int
+    gpu: bool = field(default_factory=has_gpu)  # whether the runs are computed on one
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class PreparedRun:
         """Stable name of the run."""
         return self.identity.run_id
 
+    @property
+    def batch_size(self) -> int | None:
+        """Images in a batch of training in epochs; None for a detector that fits in one pass."""
+        return self.configuration.arguments.get("batch_size")
+
 
 def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
     """Check a configuration, find its weight file, and tell the identity of its run; nothing is computed.
@@ -50,27 +57,28 @@ def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str
         If the configuration is wrong; as `MissingWeightsError` if the weight file is absent.
     """
     configuration = configure(detector, arguments)
-    values, backbone, protocol = configuration.arguments, configuration.backbone, conditions.protocol
+    protocol, compute = conditions.protocol, conditions.compute
+    if "batch_size" in configuration.arguments:
+        batch_size = configuration.arguments["batch_size"] or compute.train_batch_size
+        configuration = replace(configuration, arguments=configuration.arguments | {"batch_size": batch_size})
+    values, backbone = configuration.arguments, configuration.backbone
     weights: Weights | None = None
-    normalization: dict[str, Any] = {"mode": "none"}
+    mean = std = None
     if backbone is not None:
         weights = find_weights(backbone) if values["pre_trained"] else random_weights(backbone)
         mean, std = _statistics(protocol.normalization, weights.recipe)
-        normalization = {"mode": protocol.normalization, "mean": mean, "std": std}
     _check_fits(configuration, conditions)
     identity = Identity(
         detector=configuration.detector,
         arguments=values,
-        image_size=protocol.image_size,
-        normalization=normalization,
         seed=conditions.seed,
-        validation_split=protocol.validation_split,
-        train_batch_size=values.get("batch_size") or conditions.compute.train_batch_size,
-        eval_batch_size=conditions.compute.eval_batch_size,
+        protocol=protocol,
+        compute=compute.deciding_about(backbone is not None, conditions.gpu),
+        mean=mean,
+        std=std,
         dataset_fingerprint=conditions.dataset.fingerprint,
         weights_sha256=weights.sha256 if weights else None,
         files_sha256=get_detector(configuration.detector).files(values),
-        **_backbone_options(backbone, conditions.compute),
     )
     return PreparedRun(configuration, weights, identity)
 
@@ -98,9 +106,3 @@ def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
 
 def _statistics(normalization: str, recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ...]]:
     return (recipe.mean, recipe.std) if normalization == "backbone" else (IMAGENET_MEAN, IMAGENET_STD)
-
-
-def _backbone_options(backbone: Backbone | None, compute: ComputeOptions) -> dict[str, Any]:
-    """Return how the backbone computes; without one the defaults, so that what does nothing makes no other run."""
-    compute = ComputeOptions() if backbone is None else compute
-    return {name: getattr(compute, name) for name in ("backbone_precision", "channels_last", "backbone_runtime")}

@@ -25,9 +25,13 @@ MODES = ("auto", "on", "off")
 TENSORBOARD_MODES = ("on", "off")
 
 
-def _option(default: Any, check: Callable[[str, Any], Any], decides: bool = True) -> Any:
-    """Return a field with its default, what checks a value and returns it as it is kept, and whether numbers differ."""
-    return field(default=default, metadata={"check": check, "decides": decides})
+def _option(default: Any, check: Callable[[str, Any], Any], **told: Any) -> Any:
+    """Return a field with its default, what checks a value and returns it as it is kept, and what else is told of it.
+
+    ``columns``: the columns of tables that hold its members; ``ranked_together``: whether runs of different values are
+    ranked together; ``of_a_backbone``: whether it decides about the features of a backbone.
+    """
+    return field(default=default, metadata={"check": check, **told})
 
 
 def square(name: str, value: Any) -> tuple[int, int]:
@@ -115,9 +119,34 @@ class ExperimentProtocol(_Checked):
     (128, 128)
     """
 
-    image_size: tuple[int, int] = _option((256, 256), square)
-    normalization: str = _option("backbone", _one_of(NORMALIZATIONS))
+    image_size: tuple[int, int] = _option((256, 256), square, columns=("image_height", "image_width"))
+    normalization: str = _option("backbone", _one_of(NORMALIZATIONS), ranked_together=True)
     validation_split: float = _option(0.1, _part)
+
+    @classmethod
+    def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:
+        """Return the columns that tables have for these conditions.
+
+        Parameters
+        ----------
+        ranked_together
+            Those of whose values runs are ranked together, or are not; None for all.
+        """
+        chosen = [
+            entry
+            for entry in dataclasses.fields(cls)
+            if ranked_together in (None, entry.metadata.get("ranked_together", False))
+        ]
+        return tuple(name for entry in chosen for name in entry.metadata.get("columns", (entry.name,)))
+
+    def row(self) -> dict[str, Any]:
+        """Return the values by column, see `columns`."""
+        found: dict[str, Any] = {}
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            columns = entry.metadata.get("columns")
+            found |= dict(zip(columns, value, strict=True)) if columns else {entry.name: value}
+        return found
 
 
 @dataclass(frozen=True)
@@ -137,8 +166,8 @@ class ComputeOptions(_Checked):
         Whether features are kept on disk and shared with other configurations: ``"auto"`` where reading them is faster
         than computing them, ``"on"``, ``"off"``. Decoded images and coresets are shared in any case.
     train_batch_size, eval_batch_size, num_workers
-        As in anomalib. The number of workers has no influence on the numbers. Detectors that train in epochs may have a
-        ``batch_size`` of their own.
+        As in anomalib; none has an influence on the numbers, but for ``train_batch_size`` of detectors that train in
+        epochs and have no ``batch_size`` of their own.
     tensorboard
         ``"on"``: training in epochs is logged for TensorBoard, into the folder of the run; ``"off"``.
 
@@ -148,14 +177,14 @@ class ComputeOptions(_Checked):
         If a value is not valid, or two do not fit each other; the message names the valid ones.
     """
 
-    backbone_precision: str = _option("float32", _one_of(PRECISIONS))
-    channels_last: bool = _option(False, _flag)
-    backbone_runtime: str = _option("auto", _one_of(RUNTIMES))
-    feature_store: str = _option("auto", _one_of(MODES), decides=False)
+    backbone_precision: str = _option("float32", _one_of(PRECISIONS), of_a_backbone=True)
+    channels_last: bool = _option(False, _flag, of_a_backbone=True)
+    backbone_runtime: str = _option("auto", _one_of(RUNTIMES), of_a_backbone=True)
+    feature_store: str = _option("auto", _one_of(MODES))
     train_batch_size: int = _option(32, _at_least(1))
     eval_batch_size: int = _option(32, _at_least(1))
-    num_workers: int = _option(0, _at_least(0), decides=False)
-    tensorboard: str = _option("on", _one_of(TENSORBOARD_MODES), decides=False)
+    num_workers: int = _option(0, _at_least(0))
+    tensorboard: str = _option("on", _one_of(TENSORBOARD_MODES))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -165,10 +194,39 @@ class ComputeOptions(_Checked):
                 f"{choices(COMPILED_PRECISIONS)}"
             )
 
+    def deciding_about(self, backbone: bool, gpu: bool) -> dict[str, Any]:
+        """Return the options that decide about numbers, as they come to apply: they are part of a run's identity.
+
+        Batch sizes are not among them. What is computed image by image does not depend on them, and a detector that
+        trains in epochs has its ``batch_size`` among its arguments.
+
+        Parameters
+        ----------
+        backbone
+            Whether the detector has one; without one none of them decides anything.
+        gpu
+            Whether there is a GPU. ``backbone_runtime="auto"`` becomes ``"torch"`` on one; on a processor it becomes
+            ``"openvino"``, which stands for OpenVINO wherever it can take the network, without ``channels_last``, which
+            OpenVINO does not know.
+        """
+        if not backbone:
+            return {}
+        found = {
+            entry.name: getattr(self, entry.name)
+            for entry in dataclasses.fields(self)
+            if entry.metadata.get("of_a_backbone")
+        }
+        if self.backbone_runtime == "auto":
+            compiled = not gpu and self.backbone_precision in COMPILED_PRECISIONS
+            found["backbone_runtime"] = "openvino" if compiled else "torch"
+        if found["backbone_runtime"] == "openvino":
+            del found["channels_last"]
+        return found
+
     @classmethod
-    def deciding(cls) -> tuple[str, ...]:
-        """Return the names of the options by which numbers may differ a little: they are part of a run's identity."""
-        return tuple(option.name for option in dataclasses.fields(cls) if option.metadata["decides"])
+    def of_a_backbone(cls) -> tuple[str, ...]:
+        """Return the names of the options that decide about the features of a backbone."""
+        return tuple(entry.name for entry in dataclasses.fields(cls) if entry.metadata.get("of_a_backbone"))
 
 
 def read_options(

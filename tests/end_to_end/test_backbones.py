@@ -30,7 +30,7 @@ def test_every_detector_runs_on_every_backbone(folder, tmp_path, backbone, detec
     scores = [line.split(",")[3] for line in (run.folder / "scores.csv").read_text().splitlines()[1:]]
     assert len(scores) == len(set(scores)) == 4  # each image has a score of its own
     assert experiment.best() is None and not experiment.table()["pretrained"].any()
-    assert run.record.weights["pretrained"] is False and run.record.weights["sha256"] is None
+    assert run.record.weights.pretrained is False and run.record.weights.sha256 is None
     assert "the backbone's weights are random" in run._repr_html_()
     table = runs_table([(run.folder, run.record)])
     assert table.loc[0, ["pretrained", "weights"]].tolist() == [False, "random"]
@@ -40,10 +40,11 @@ def test_every_detector_runs_on_every_backbone(folder, tmp_path, backbone, detec
 @pytest.mark.parametrize("options", [{"backbone_precision": "bfloat16"}, {"channels_last": True}])
 def test_precision_and_memory_format_are_part_of_the_run(folder, tmp_path, options):
     configuration = {"backbone": "resnet18", "pre_trained": False, "n_features": 10}
-    plain = Experiment(folder, image_size=64, results=tmp_path).run("Padim", **configuration)
+    options = {"backbone_runtime": "torch"} | options
+    plain = Experiment(folder, image_size=64, results=tmp_path, backbone_runtime="torch").run("Padim", **configuration)
     other = Experiment(folder, image_size=64, results=tmp_path, **options).run("Padim", **configuration)
     assert other.run_id != plain.run_id
-    assert {name: other.record.identity[name] for name in options} == options
+    assert {name: other.record.identity.compute[name] for name in options} == options
 
 
 @pytest.mark.parametrize(

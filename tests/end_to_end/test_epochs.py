@@ -91,8 +91,8 @@ def test_training_that_diverged_is_a_failure_and_begins_anew(tiny_dataset, tmp_p
 def test_the_workbook_tells_reduced_settings_and_detectors_without_backbone(tiny_dataset, tmp_path):
     experiment = Experiment(tiny_dataset, image_size=64, results=tmp_path)
     run = experiment.run("Draem", **CONFIGURATIONS["Draem"])
-    assert run.run_id.startswith("draem-") and run.record.identity["normalization"] == {"mode": "none"}
-    assert run.record.identity["train_batch_size"] == 6
+    assert run.run_id.startswith("draem-") and run.record.identity.mean is None
+    assert run.record.arguments["batch_size"] == 6
     (row,) = runs_table([(run.folder, run.record)]).to_dict("records")
     assert row["reduced"] == "max_epochs 3 of 700, width 0.05 of 1" and row["epochs"] == 3 and row["width"] == 0.05
     assert row["backbone"] is None and row["pretrained"] and experiment.best() == run

@@ -171,7 +171,7 @@ def test_normalization_is_the_backbones_own_or_imagenets_for_all(tmp_path, tiny_
         run = experiment.run(Padim, **LITE0, n_features=10)
         saved = torch.load(run.folder / "model.ckpt", weights_only=True)["anomalib_pre_processor_config"]
         assert str(mean) in str(saved)
-        assert list(run.record.identity["normalization"]["mean"]) == mean
+        assert list(run.record.identity.mean) == mean
         scores[mode] = _scores(run)
     assert not np.allclose(scores["backbone"], scores["imagenet"], rtol=1e-3)
 

@@ -157,11 +157,10 @@ def test_out_of_memory_is_tried_again_with_half_the_batch_size(sweep):
     entries = [{"notebook": "batch.ipynb"}]
     status, output, results = sweep(entries)
     assert status == 0 and "ok, with half the batch size" in output and "1 jobs: 1 ok" in output, output
-    records = {record.identity["train_batch_size"]: record for record in _records(results).values()}
-    assert records[8].status == "out_of_memory" and records[8].retried_as == records[4].run_id
-    assert records[4].status == "ok" and records[4].retry_of == records[8].run_id
+    ((_, record),) = _records(results).items()
+    assert record.status == "ok" and record.compute["train_batch_size"] == 4, "PaDiM's numbers do not depend on it"
     status, output, _ = sweep(entries)
-    assert status == 0 and "1 jobs: 1 stored" in output and f"as {records[4].run_id}" in output
+    assert status == 0 and "1 jobs: 1 stored" in output
 
 
 def test_runs_of_other_code_or_data_are_told_and_trained_again_when_asked(sweep, tmp_path, tiny_dataset):

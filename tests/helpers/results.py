@@ -1,7 +1,6 @@
 """Folders of finished runs, made without training."""
 
 import csv
-import dataclasses
 import io
 import itertools
 from collections.abc import Sequence
@@ -10,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from helpers.records import IDENTITY, make_record
+from helpers.records import make_dataset, make_identity, make_record
 from training_code.evaluation.ranking import rank
-from training_code.records.record import Record, write_record
+from training_code.records.record import CheckpointFile, Record, write_record
 
 DETECTORS = {
     "Padim": {"backbone": "resnet18", "layers": ["layer1"], "n_features": 100},
@@ -58,9 +57,11 @@ def make_run(
     ``types`` are the folders of the test images; without defective images there are no metrics, as in a real run.
     """
     arguments = changes.pop("arguments", None) or DETECTORS[detector]
-    identity = dataclasses.replace(
-        IDENTITY, detector=detector, arguments=arguments, seed=seed, **changes.pop("identity", {})
-    )
+    of_identity = {"dataset_fingerprint": f"fingerprint of {dataset}"} | changes.pop("identity", {})
+    if arguments.get("backbone") is None:
+        of_identity = {"compute": {}, "mean": None, "std": None, "weights_sha256": None} | of_identity
+        changes = {"weights": None} | changes
+    identity = make_identity(detector=detector, arguments=arguments, seed=seed, **of_identity)
     generator = np.random.default_rng([seed, int(1000 * skill), *map(ord, run_id)])
     names = np.array([types[number % len(types)] for number in range(images)])
     labels = names != "good"
@@ -88,15 +89,9 @@ def make_run(
             "thresholds": {"image": float(skill) / 2, "pixel": 0.5},
             "times": {"fit": 3.0, "test": 0.5, "latency": 0.02 + 0.01 * _DETECTORS.index(detector)},
             "memory": {"host": 10**9},
-            "checkpoint": {"sha256": "c" * 64, "bytes": 10**6},
+            "checkpoint": CheckpointFile("c" * 64, 10**6),
             "environment": {"processor": "a processor"},
-            "dataset": {
-                "name": dataset,
-                "folder": f"data/{dataset}",
-                "counts": {"train/good": 4, "test/good": 7},
-                "fingerprint": f"fingerprint of {dataset}",
-                "notes": [],
-            },
+            "dataset": make_dataset(dataset, counts={"train/good": 4, "test/good": 7}),
         }
         | changes,
     )
@@ -128,9 +123,6 @@ def make_demo(results: Path, seeds: Sequence[int] = (0,), runs: Sequence = DEMO,
     """Write runs of `DEMO` for each seed."""
     records = []
     for (number, (detector, arguments)), seed in itertools.product(enumerate(runs), seeds):
-        run_id, skill, identity = f"{detector.lower()}-{number}-{seed}", 1 + number / 4, {}
-        if arguments.get("backbone") is None:
-            identity = {"normalization": {"mode": "none"}, "weights_sha256": None}
-        changed = {"arguments": arguments, "identity": identity} | changes
-        records.append(make_run(results, run_id, detector, seed, skill, **changed))
+        run_id, skill = f"{detector.lower()}-{number}-{seed}", 1 + number / 4
+        records.append(make_run(results, run_id, detector, seed, skill, **{"arguments": arguments} | changes))
     return records

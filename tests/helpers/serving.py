@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from helpers.records import make_dataset, make_identity, make_record
 from inference_code.predictor import Prediction, Predictor
 from training_code.evaluation.thresholds import Thresholds
-from training_code.records.record import Record
 
 
 class BrightnessPredictor(Predictor):
@@ -20,9 +20,8 @@ class BrightnessPredictor(Predictor):
     """
 
     def __init__(self, run_id: str = "brightness-0", folder: Path = Path("nowhere")) -> None:
-        identity = {"detector": "Padim", "arguments": {"backbone": "resnet18"}, "image_size": (16, 16)}
-        dataset = {"name": "made_up", "folder": "nowhere", "bits": 16}
-        self.record = Record(run_id, "ok", identity, dataset, {}, "", "", metrics={"image_AUROC": 0.75})
+        identity = make_identity(arguments={"backbone": "resnet18"})
+        self.record = make_record(run_id, identity, dataset=make_dataset("made_up", folder="nowhere"))
         self.folder = folder
         self.thresholds = Thresholds(0.5, 0.5)
         self.image_size = (16, 16)

@@ -25,7 +25,7 @@ from training_code.detectors.build import feature_extractor
 from training_code.experiment import Experiment
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
-from training_code.records.record import RECORD
+from training_code.records.record import RECORD, CheckpointFile
 from training_code.sweep.notebook import PARAMETERS_TAG, TrainingNotebook, read_notebook
 from training_code.training import engine as training
 
@@ -130,7 +130,7 @@ def given(tmp_path_factory, tiny_dataset) -> Given:
     make_mvtec(tmp / "other", train=10, good=2)
     checkpoint = tmp / "model.ckpt"
     torch.save({"state_dict": {}}, checkpoint)
-    common = {"weights": {}, "checkpoint": {"sha256": sha256(checkpoint), "bytes": checkpoint.stat().st_size}}
+    common = {"weights": None, "checkpoint": CheckpointFile(sha256(checkpoint), checkpoint.stat().st_size)}
     for folder, run, features, seed, dataset, image, pixel in (
         ("results", "padim-best", 20, 0, "textures", 0.9, 0.6),
         ("results", "padim-again", 20, 1, "textures", 0.8, 0.6),

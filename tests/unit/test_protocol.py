@@ -1,6 +1,7 @@
 """The conditions of a run: checked when they are given, and listed in one place."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -52,13 +53,78 @@ def test_options_cannot_be_changed():
 
 
 def test_a_new_option_is_one_field(monkeypatch):
-    added = ("tiling", int, protocol._option(0, protocol._at_least(0)))
+    added = ("tiling", int, protocol._option(0, protocol._at_least(0), of_a_backbone=True))
     larger = dataclasses.make_dataclass("ComputeOptions", [added], bases=(ComputeOptions,), frozen=True)
     monkeypatch.setattr(protocol, "ComputeOptions", larger)
     assert read_options({"tiling": 2}, {}, {})[1].tiling == 2
-    assert "tiling" in larger.deciding() and "num_workers" not in larger.deciding()
+    assert larger(tiling=2).deciding_about(backbone=True, gpu=False)["tiling"] == 2
     with pytest.raises(InputError, match="tiling=-1 is out of range"):
         read_options({}, {}, {"tiling": -1})
+
+
+# Runs before anything else is imported: whatever goes over the fields goes over this one, too.
+ANOTHER_FIELD = """
+import dataclasses, sys
+from pathlib import Path
+from training_code import protocol
+field = ("tiling", int, protocol._option(1, protocol._at_least(1)))
+protocol.ExperimentProtocol = dataclasses.make_dataclass(
+    "ExperimentProtocol", [field], bases=(protocol.ExperimentProtocol,), frozen=True
+)
+from helpers.results import make_run
+from training_code.comparison.effects import effects_of_arguments
+from training_code.comparison.table import runs_table
+from training_code.records.record import read_records
+from training_code.reporting.sheets import all_sheets, compare
+results = Path(sys.argv[1])
+ids = {
+    make_run(results, f"r{tiles}", identity={"tiling": tiles}, metrics={"image_AUROC": tiles / 4}).identity.run_id
+    for tiles in (1, 2)
+}
+runs, problems = read_records(results)
+assert len(ids) == 2 and not problems, "it is part of the identity, and is read again"
+table = runs_table(runs)
+assert table["tiling"].tolist() == [1, 2]
+found = compare(table, problems, "image_AUROC")
+sheets = {sheet.name: sheet.table for sheet in all_sheets(found, results)}
+assert "tiling" in sheets["All runs"]
+protocols = sheets["Best models"]["protocol"].tolist()
+assert len(protocols) == 2 and "tiling 2" in " ".join(protocols), "never ranked together"
+effect = effects_of_arguments(table, "image_AUROC").set_index("value").loc[2]
+assert (effect["argument"], effect["difference"]) == ("tiling", 0.25)
+"""
+
+
+def test_a_new_condition_is_one_field_and_appears_in_identity_workbook_and_effects(tmp_path):
+    environment = os.environ | {"PYTHONPATH": f"{paths.ROOT}{os.pathsep}{paths.ROOT / 'tests'}"}
+    command = [sys.executable, "-c", ANOTHER_FIELD, tmp_path]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=paths.ROOT, env=environment)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "backbone", "gpu", "expected"),
+    [
+        ({}, False, False, {}),
+        ({"channels_last": True, "backbone_precision": "bfloat16"}, False, True, {}),
+        ({}, True, False, {"backbone_precision": "float32", "backbone_runtime": "openvino"}),
+        (
+            {"backbone_runtime": "openvino"},
+            True,
+            True,
+            {"backbone_precision": "float32", "backbone_runtime": "openvino"},
+        ),
+        ({}, True, True, {"backbone_precision": "float32", "channels_last": False, "backbone_runtime": "torch"}),
+        (
+            {"backbone_precision": "float16", "channels_last": True, "eval_batch_size": 3, "train_batch_size": 5},
+            True,
+            False,
+            {"backbone_precision": "float16", "channels_last": True, "backbone_runtime": "torch"},
+        ),
+    ],
+)
+def test_only_what_is_used_decides_about_a_run(given, backbone, gpu, expected):
+    assert ComputeOptions(**given).deciding_about(backbone, gpu) == expected
 
 
 def test_the_conditions_are_known_without_the_libraries_that_compute():

@@ -37,7 +37,7 @@ def run_ours(
     conditions = Conditions(read_dataset(folder), protocol, ComputeOptions(tensorboard="off"), seed)
     prepared = prepare(conditions, detector, arguments)
     tensors = TensorCache()
-    data = prepare_data(conditions, prepared.identity.train_batch_size, tensors)
+    data = prepare_data(conditions, prepared.batch_size, tensors)
     model = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, tensors))
     start = time.perf_counter()
     trained = fit(model, prepared, conditions, data, Places(scratch))
@@ -45,7 +45,7 @@ def run_ours(
     found = {}
     if test:
         stop_sharing(model)  # images that are predicted do not come again
-        unshared = prepare_data(conditions, prepared.identity.train_batch_size)
+        unshared = prepare_data(conditions, prepared.batch_size)
         predictions = trained.engine.predict(model, unshared.test_dataloader())
         names = ("scores", "labels", "maps", "masks")
         found = {name: getattr(predictions, name) for name in names}

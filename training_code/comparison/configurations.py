@@ -12,7 +12,7 @@ import pandas as pd
 
 from training_code.comparison.naming import backbone_name, configuration_name, tell_apart
 from training_code.comparison.statistics import ALPHA, delong_test, holm
-from training_code.comparison.table import EXPERIMENT, MAIN_METRICS, PROTOCOL, protocol_name
+from training_code.comparison.table import EXPERIMENT, MAIN_METRICS, PROTOCOL, arguments_of, protocol_name
 from training_code.comparison.values import is_missing
 from training_code.foundation import paths
 from training_code.foundation.errors import unknown
@@ -195,16 +195,15 @@ def _newest(rows: pd.DataFrame, by: list[str]) -> pd.Series:
 
 def _protocols(run: pd.DataFrame) -> pd.Series:
     """Return the name of each run's protocol, and of its data where a dataset has changed and kept its name."""
-    values = zip(run["image_height"], run["image_width"], run["validation_split"], strict=True)
-    names = pd.Series([protocol_name(*each) for each in values], run.index)
+    names = pd.Series([protocol_name(row) for row in run[list(PROTOCOL)].to_dict("records")], run.index)
     several = run.groupby("dataset")["dataset_fingerprint"].transform("nunique") > 1
     return names.where(~several, names + ", data " + run["dataset_fingerprint"].str[:8])
 
 
 def _names(result: pd.DataFrame, able: pd.DataFrame) -> pd.Series:
     """Return for each configuration a name that no other one of its protocol, detector and backbone has."""
-    settings = [name for name in able.columns[: able.columns.get_loc("seed")] if name not in ("status", "dataset")]
-    settings += [*EXPERIMENT, "normalization_mean", "normalization_std", "weights_sha256"]
+    settings = ["detector", "pretrained", *arguments_of(able), *PROTOCOL[2:], *EXPERIMENT]
+    settings += ["normalization_mean", "normalization_std", "weights_sha256"]
     rows = [
         {name: value for name, value in row.items() if not is_missing(value)}
         for row in able.set_index("run_id").loc[result["run_id"], settings].to_dict("records")

@@ -5,18 +5,19 @@ from typing import Any
 
 import pandas as pd
 
-from training_code.comparison.table import EXPERIMENT, PROTOCOL
+from training_code.comparison.table import EXPERIMENT, PROTOCOL, arguments_of
 from training_code.comparison.values import NONE, Ranked, is_missing, plain, rank_values
 
 #: Columns of the table that `effects_of_arguments` returns, with the criterion in place of ``criterion``.
 COLUMNS = ("dataset", "Model", "argument", "value", "reference", "pairs", "criterion", "difference", "difference_sd")
+_STATISTICS = ("normalization_mean", "normalization_std")
 # A backbone brings layers, weights and statistics of its own, and normalization brings statistics.
 _BROUGHT = {
-    "backbone": {"layers", "normalization_mean", "normalization_std"},
-    "normalization": {"normalization_mean", "normalization_std"},
+    "backbone": {"layers", *_STATISTICS},
+    "normalization": {*_STATISTICS},
     "image_height": {"image_width"},
 }
-_NOT_ARGUMENTS = {"normalization_mean", "normalization_std", "image_width"}
+_NOT_ARGUMENTS = {*_STATISTICS, "image_width"}
 
 
 def effects_of_arguments(runs: pd.DataFrame, criterion: str) -> pd.DataFrame:
@@ -53,8 +54,7 @@ def effects_of_arguments(runs: pd.DataFrame, criterion: str) -> pd.DataFrame:
 
 def _varied(group: pd.DataFrame) -> dict[str, Ranked]:
     """Return the values of the columns in which runs of a detector differ and that decide about their numbers."""
-    arguments = group.columns[group.columns.get_loc("pretrained") + 1 : group.columns.get_loc("seed")]
-    names = dict.fromkeys([*arguments, "backbone", *PROTOCOL[2:], *EXPERIMENT])
+    names = dict.fromkeys([*arguments_of(group), *PROTOCOL[2:], *EXPERIMENT, *_STATISTICS])
     ranked = {name: rank_values(group[name]) for name in names}
     return {name: values for name, values in ranked.items() if len(values.distinct) > 1}
 
@@ -65,8 +65,9 @@ def _square(group: pd.DataFrame, argument: str, varied: dict[str, Ranked], crite
     Columns are the places of the values in their order.
     """
     brought = {argument, *_BROUGHT.get(argument, ())}
-    if argument == "backbone" and group.loc[group["backbone"].notna(), "normalization"].nunique() == 1:
-        brought.add("normalization")  # images for no backbone are not normalized: that comes with it
+    if argument == "backbone":  # how it is computed comes with it: without one images are not normalized, for instance
+        on_one = group[group["backbone"].notna()]
+        brought |= {name for name in EXPERIMENT if on_one[name].nunique() == 1}
     others = [name for name in varied if name not in brought]
     shared = pd.DataFrame({name: varied[name].places for name in others}, group.index).assign(seed=group["seed"])
     shared["code"] = group["code_sha256"].fillna("")  # a difference may come from the code as well

@@ -1,6 +1,7 @@
 """Run records as a table: every run in a row, everything that its record holds in columns."""
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,19 @@ import pandas as pd
 from training_code.comparison.paper import reduced_settings
 from training_code.foundation import paths
 from training_code.foundation.files import digest
-from training_code.protocol import ComputeOptions
-from training_code.records.record import CHECKPOINT, EXAMPLES, METRICS, NOTEBOOK, Record
+from training_code.protocol import ComputeOptions, ExperimentProtocol
+from training_code.records.record import CHECKPOINT, EXAMPLES, METRICS, NOTEBOOK, Identity, Record
 
 #: The metrics by which people choose, in the order of their table.
 MAIN_METRICS = ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score")
-#: Columns that are equal for runs that may be ranked together: same images, same size, thresholds found alike.
-PROTOCOL = ("dataset", "dataset_fingerprint", "image_height", "image_width", "validation_split")
-#: Columns of what the experiment sets for all detectors, and that decides about a run's numbers.
-EXPERIMENT = ComputeOptions.deciding()
+#: Columns that are equal for runs that may be ranked together: same images under the same conditions.
+PROTOCOL = ("dataset", "dataset_fingerprint", *ExperimentProtocol.columns(ranked_together=False))
+#: Columns of what else the experiment sets for all detectors, and that decides about a run's numbers.
+EXPERIMENT = (*ExperimentProtocol.columns(ranked_together=True), *ComputeOptions.of_a_backbone())
 #: Columns that name files of a run, relative to `training_code.foundation.paths.HOME`.
 LINKS = ("notebook", "checkpoint", "examples")
 #: Hexadecimal digits by which states of the code are told apart.
 CODE_DIGITS = 12
-# What decides about a run's numbers beside its data and its seed.
-_SETTINGS = ("detector", "arguments", "normalization", "weights_sha256", "files_sha256", *EXPERIMENT)
 
 
 def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
@@ -42,32 +41,36 @@ def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
         table[name] = pd.Series([_cell(record.arguments.get(name)) for record in records], dtype=object)
     first = ["status", "dataset", "detector", "backbone", "pretrained"]
     first += [name for name in arguments if name != "backbone"]
-    first += ["image_height", "image_width", "normalization", "seed"]
+    first += [*ExperimentProtocol.columns(), "seed"]
     metrics = [name for name in METRICS if name in table]
     metrics = [column for name in metrics for column in (name, f"{name}_low", f"{name}_high") if column in table]
     ordered = first + metrics + [name for name in table if name not in {*first, *metrics}]
     sort_by = ["dataset", "detector", "backbone", "run_id"]
-    return table[ordered].sort_values(sort_by, ignore_index=True)
+    table = table[ordered].sort_values(sort_by, ignore_index=True)
+    table.attrs["arguments"] = ["backbone", *(name for name in arguments if name != "backbone")]
+    return table
 
 
 def _row(folder: Path, record: Record) -> dict[str, Any]:
-    identity, checkpoint, memory = record.identity, record.checkpoint, record.memory
-    height, width = identity["image_size"]
+    identity, weights = record.identity, record.weights
+    conditions = identity.protocol.row()
+    if weights is None:
+        conditions["normalization"] = "none"  # whatever the protocol says: it is the backbone's
     # Whether the weights are pretrained has a column of its own, which also knows of files that never were.
     arguments = {name: _cell(value) for name, value in record.arguments.items() if name != "pre_trained"}
     arguments.setdefault("backbone", None)
     return {
         "status": record.status,
-        "dataset": record.dataset["name"],
+        "dataset": record.dataset.name,
         "detector": record.detector,
         "arguments": arguments,
-        "image_height": height,
-        "image_width": width,
-        "normalization": identity["normalization"]["mode"],
-        "normalization_mean": _cell(identity["normalization"].get("mean")),
-        "normalization_std": _cell(identity["normalization"].get("std")),
-        **{name: identity[name] for name in EXPERIMENT},
-        "seed": identity["seed"],
+        **conditions,
+        "normalization_mean": _cell(identity.mean),
+        "normalization_std": _cell(identity.std),
+        **record.compute,
+        **dict.fromkeys(ComputeOptions.of_a_backbone()),
+        **identity.compute,
+        "seed": identity.seed,
         **record.metrics,
         **{
             f"{name}_{end}": value
@@ -82,20 +85,19 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         **{f"{name}_threshold": value for name, value in record.thresholds.items()},
         **{f"{name}_s": seconds for name, seconds in record.times.items()},
         "test_images_per_s": _throughput(record),
-        **{f"peak_memory_{name}_bytes": size for name, size in memory.items()},
-        "checkpoint_bytes": checkpoint.get("bytes"),
-        "train_images": record.dataset["counts"].get("train/good"),
-        "validation_split": identity["validation_split"],
+        **{f"peak_memory_{name}_bytes": size for name, size in record.memory.items()},
+        "checkpoint_bytes": record.checkpoint and record.checkpoint.bytes,
+        "train_images": record.dataset.counts.get("train/good"),
         "pretrained": not record.untrained_backbone,
         "epochs": record.training.get("epochs"),
         "reduced": reduced_settings(record) or None,
-        "leak": next((note["message"] for note in record.dataset.get("notes", []) if note["kind"] == "leak"), None),
-        "weights": (record.weights.get("file") or "random") if record.weights else None,
-        "weights_source": record.weights.get("source"),
-        "weights_sha256": record.weights.get("sha256"),
-        "dataset_fingerprint": record.dataset["fingerprint"],
-        "configuration_key": digest([identity[name] for name in _SETTINGS])[:10],
-        "dataset_folder": record.dataset["folder"],
+        "leak": next((note.message for note in record.dataset.notes if note.kind == "leak"), None),
+        "weights": weights and (weights.file or "random"),
+        "weights_source": weights and weights.source,
+        "weights_sha256": weights and weights.sha256,
+        "dataset_fingerprint": record.dataset.fingerprint,
+        "configuration_key": digest(_settings(identity))[:10],
+        "dataset_folder": record.dataset.folder,
         "run_id": record.run_id,
         "folder": paths.relative_to_home(folder),
         "notebook": _link(folder / NOTEBOOK),
@@ -112,10 +114,31 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
     }
 
 
-def protocol_name(height: int, width: int, validation_split: float) -> str:
-    """Return the protocol of a run as people read it, without its dataset."""
-    found = f"thresholds from {validation_split:.0%} held out" if validation_split else "no thresholds"
-    return f"{height} × {width}, {found}"
+def arguments_of(table: pd.DataFrame) -> list[str]:
+    """Return the columns of `runs_table` that hold arguments of detectors, in their order, the backbone first."""
+    return table.attrs["arguments"]
+
+
+def _settings(identity: Identity) -> dict[str, Any]:
+    """Return what runs share that differ in their data and their seed alone, and may be ranked together."""
+    settings = dataclasses.asdict(identity)
+    together = {name: getattr(identity.protocol, name) for name in ExperimentProtocol.columns(ranked_together=True)}
+    return settings | {"protocol": together, "dataset_fingerprint": "", "seed": 0}
+
+
+def protocol_name(row: Mapping[str, Any]) -> str:
+    """Return the protocol of a run as people read it, without its dataset.
+
+    Parameters
+    ----------
+    row
+        Values of the columns of `training_code.protocol.ExperimentProtocol`.
+    """
+    split = row["validation_split"]
+    found = f"thresholds from {split:.0%} held out" if split else "no thresholds"
+    told = ("image_height", "image_width", "validation_split")
+    others = [f"{name} {row[name]}" for name in ExperimentProtocol.columns(ranked_together=False) if name not in told]
+    return ", ".join([f"{row['image_height']} × {row['image_width']}", found, *others])
 
 
 def _cell(value: Any) -> Any:
@@ -124,7 +147,7 @@ def _cell(value: Any) -> Any:
 
 
 def _throughput(record: Record) -> float | None:
-    images = sum(count for name, count in record.dataset["counts"].items() if name.startswith("test/"))
+    images = sum(count for name, count in record.dataset.counts.items() if name.startswith("test/"))
     return images / record.times["test"] if record.times.get("test") else None
 
 

@@ -73,8 +73,8 @@ class Run:
             cells["latency"] = f"{1000 * times['latency']:.1f} ms an image"
         if "host" in self.record.memory:
             cells["peak_memory"] = f"{self.record.memory['host'] / 2**30:.2f} GiB"
-        if "bytes" in self.record.checkpoint:
-            cells["checkpoint"] = f"{self.record.checkpoint['bytes'] / 2**20:.1f} MiB"
+        if self.record.checkpoint:
+            cells["checkpoint"] = f"{self.record.checkpoint.bytes / 2**20:.1f} MiB"
         return cells
 
 

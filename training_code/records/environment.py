@@ -6,9 +6,9 @@ import subprocess
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from training_code.foundation import paths
+from training_code.records.record import Environment
 
 #: Distributions that numbers depend on: those that compute, and those that read and change images.
 PACKAGES = (
@@ -20,8 +20,8 @@ CODE = ("training_code", "inference_code", "pyproject.toml", "constraints.txt")
 
 
 @cache
-def describe_environment() -> dict[str, Any]:
-    """Return versions and hardware as plain data."""
+def describe_environment() -> Environment:
+    """Return versions and hardware."""
     import torch  # here, so that whoever only wants the commit does not wait for it
 
     return {

@@ -1,4 +1,4 @@
-"""What records held otherwise before, brought into the form of today when they are read.
+"""Records of older schemas, brought into today's form when they are read.
 
 Only here the words of a sentence decide anything: older records have nothing else.
 """
@@ -6,13 +6,73 @@ Only here the words of a sentence decide anything: older records have nothing el
 import re
 from typing import Any
 
+from training_code.protocol import ComputeOptions
+
+#: The schemas that can still be read.
+OLDER = (4,)
 #: The kind of a finding that was kept as a sentence alone and is no leak.
 UNKNOWN = "unknown"
 # The whole sentence, as it was written about the first of the files of which it was true, and the number of the others.
 _LEAK = re.compile(r".+ has the content of a training image: a leak \(.+\)(?: \(and [0-9]+ others\))?")
 
 
-def finding_of(note: Any) -> Any:
+def upgraded(content: dict[str, Any]) -> dict[str, Any]:
+    """Return a record of schema 4 in today's form.
+
+    Its identity held what has no influence on the numbers: options of a backbone that is not there, batch sizes of
+    what is computed image by image. It did not say which runtime ``auto`` had come to; the record does elsewhere.
+
+    Raises
+    ------
+    ValueError
+        If the record is not as it was written; the message says what is missing.
+    """
+    try:
+        return content | _upgraded(content["identity"], content)
+    except KeyError as error:
+        raise ValueError(f"{error.args[0]} missing") from error
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"not as it was written: {error}") from error
+
+
+def _upgraded(identity: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    arguments, normalization = dict(identity["arguments"]), identity["normalization"]
+    if "batch_size" in arguments:
+        arguments["batch_size"] = identity["train_batch_size"]
+    mode = normalization["mode"]
+    compute = {name: identity[name] for name in (*_OF_A_BACKBONE, "train_batch_size", "eval_batch_size")}
+    asked = ComputeOptions(**{name: compute[name] for name in _OF_A_BACKBONE})
+    gpu = content.get("environment", {}).get("gpu") is not None
+    dataset = dict(content["dataset"])
+    dataset["notes"] = [_finding(note) for note in dataset.get("notes", [])]
+    return {
+        "identity": {
+            "detector": identity["detector"],
+            "arguments": arguments,
+            "seed": identity["seed"],
+            "protocol": {
+                "image_size": identity["image_size"],
+                "normalization": "backbone" if mode == "none" else mode,
+                "validation_split": identity["validation_split"],
+            },
+            "compute": asked.deciding_about(bool(content["weights"]), gpu),
+            "mean": normalization.get("mean"),
+            "std": normalization.get("std"),
+            "dataset_fingerprint": identity["dataset_fingerprint"],
+            "weights_sha256": identity["weights_sha256"],
+            "files_sha256": identity["files_sha256"],
+        },
+        "compute": compute,
+        "dataset": dataset,
+        "weights": None if content["weights"] == {} else content["weights"],
+        "checkpoint": content.get("checkpoint") or None,
+    }
+
+
+_OF_A_BACKBONE = ("backbone_precision", "channels_last", "backbone_runtime")
+
+
+def _finding(note: Any) -> Any:
     """Return a note about a dataset as the plain data of a finding; what is no sentence stays as it is."""
     if not isinstance(note, str):
         return note

@@ -1,17 +1,24 @@
 """The run record: its schema, and reading and writing it."""
 
 import dataclasses
+import datetime
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from training_code.foundation.files import digest, write_json
-from training_code.records.older import finding_of
+import pydantic_core
+from pydantic import AfterValidator, ConfigDict, FiniteFloat, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
-#: Changes when an old record can no longer be compared with a new one; part of every run's identity.
-SCHEMA_VERSION = 4
+from training_code.backbones.registry import Recipe
+from training_code.foundation.files import digest, stamp, write_json
+from training_code.protocol import ComputeOptions, ExperimentProtocol
+from training_code.records.older import OLDER, upgraded
+
+#: Changes when records hold something in another form; `training_code.records.older` reads the former ones.
+SCHEMA_VERSION = 5
 RECORD = "run.json"
 CHECKPOINT = "model.ckpt"
 SCORES = "scores.csv"
@@ -36,25 +43,51 @@ METRICS = (
 Status = Literal["ok", "failed", "timeout", "out_of_memory"]
 
 
+def _moment(text: str) -> str:
+    datetime.datetime.fromisoformat(text)  # its ValueError tells
+    return text
+
+
+Moment = Annotated[str, AfterValidator(_moment)]  # ISO 8601 with time zone
+
+
 @dataclass(frozen=True)
 class Identity:
-    """Everything that decides about a run's numbers; equal identities are the same run."""
+    """Everything that decides about a run's numbers, and nothing else; equal identities are the same run.
+
+    Attributes
+    ----------
+    detector
+        Name of the detector.
+    arguments
+        All arguments that it runs with.
+    seed
+        Of everything that is drawn at random.
+    protocol
+        Under which conditions its numbers can be compared.
+    compute
+        How it is computed, as far as that decides about this detector's numbers; see
+        `training_code.protocol.ComputeOptions.deciding_about`.
+    mean, std
+        By which images are normalized, for each channel; None without a backbone.
+    dataset_fingerprint
+        Hash of all images and masks.
+    weights_sha256
+        Of the backbone's weight file; None for random weights, and without a backbone.
+    files_sha256
+        Of files that arguments name, by argument.
+    """
 
     detector: str
     arguments: dict[str, Any]
-    image_size: tuple[int, int]
-    normalization: dict[str, Any]
     seed: int
-    validation_split: float
-    train_batch_size: int
-    eval_batch_size: int
+    protocol: ExperimentProtocol
+    compute: dict[str, Any]
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
     dataset_fingerprint: str
-    weights_sha256: str | None  # None for random weights, and without a backbone
-    files_sha256: dict[str, str]  # of files that arguments name, by argument
-    backbone_precision: str
-    channels_last: bool
-    backbone_runtime: str
-    schema_version: int = SCHEMA_VERSION
+    weights_sha256: str | None
+    files_sha256: dict[str, str]
 
     @property
     def run_id(self) -> str:
@@ -62,12 +95,85 @@ class Identity:
 
         A detector without a backbone has its variant in that place, or nothing.
         """
-        middle = self.arguments.get("backbone") or self.arguments.get("variant", "").lower()
-        return "-".join(filter(None, [self.detector.lower(), middle, digest(self.as_plain_data())[:10]]))
+        middle = self.arguments.get("backbone") or str(self.arguments.get("variant", "")).lower()
+        content = dataclasses.asdict(self) | {"schema_version": SCHEMA_VERSION}
+        return "-".join(filter(None, [self.detector.lower(), middle, digest(content)[:10]]))
 
-    def as_plain_data(self) -> dict[str, Any]:
-        """Return the identity as the record holds it."""
-        return dataclasses.asdict(self)
+
+@dataclass(frozen=True)
+class Note:
+    """A `training_code.data.findings.Finding` as it was kept; the kind may be one that this version does not know."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class DatasetUsed:
+    """The dataset of a run."""
+
+    name: str
+    folder: str  # relative to the home where it lies below it
+    fingerprint: str
+    counts: dict[str, int]  # images by ``split/defect_type``
+    bits: int = 16  # of white in 16-bit grey-scale images
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class WeightsUsed:
+    """The weight file of a run's backbone."""
+
+    file: str | None  # relative to the home where it lies below it; None for random weights
+    sha256: str | None
+    source: str
+    naming: str
+    pretrained: bool
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class CheckpointFile:
+    """The checkpoint of a run."""
+
+    sha256: str
+    bytes: int
+
+
+class Environment(TypedDict, total=False):
+    """What a run ran on; see `training_code.records.environment`."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # as pydantic reads the options of a TypedDict
+
+    python: str
+    packages: dict[str, str]
+    system: str
+    processor: str
+    cores: int | None
+    threads: int
+    gpu: str | None
+
+
+class Features(TypedDict, total=False):
+    """How features were had; what the feature store did is ``store``."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    runtime: str
+    version: str
+    precision: str
+    store: dict[str, Any]
+
+
+class Training(TypedDict, total=False):
+    """What is kept of training in epochs."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    epochs: int
+    curves: dict[str, list[float | None]]
+    warnings: list[str]
+    codebook: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -76,25 +182,24 @@ class Record:
 
     run_id: str
     status: Status
-    identity: dict[str, Any]
-    dataset: dict[str, Any]  # name, folder, counts, bits, fingerprint, and notes with kind and message
-    weights: dict[
-        str, Any
-    ]  # file, sha256, source, naming, pretrained, and the recipe of the network; empty without one
-    started: str  # ISO 8601 with time zone
-    finished: str
-    metrics: dict[str, float] = field(default_factory=dict)
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    by_defect_type: dict[str, dict[str, float]] = field(default_factory=dict)
-    thresholds: dict[str, float | None] = field(default_factory=dict)
-    times: dict[str, float] = field(default_factory=dict)  # seconds
+    identity: Identity
+    compute: dict[str, Any]  # all of `training_code.protocol.ComputeOptions`, as they were given
+    dataset: DatasetUsed
+    weights: WeightsUsed | None  # None for a detector without a backbone
+    started: Moment
+    finished: Moment
+    metrics: dict[str, FiniteFloat] = field(default_factory=dict)
+    intervals: dict[str, tuple[FiniteFloat, FiniteFloat]] = field(default_factory=dict)
+    by_defect_type: dict[str, dict[str, FiniteFloat]] = field(default_factory=dict)
+    thresholds: dict[str, FiniteFloat | None] = field(default_factory=dict)
+    times: dict[str, FiniteFloat] = field(default_factory=dict)  # seconds
     memory: dict[str, int] = field(default_factory=dict)  # peak, bytes
-    features: dict[str, Any] = field(default_factory=dict)  # runtime, precision, and what the feature store did
-    training: dict[str, Any] = field(default_factory=dict)  # epochs, curves, warnings, codebook
+    features: Features = field(default_factory=Features)
+    training: Training = field(default_factory=Training)
     # of the images held out of training, as they are and with synthetic anomalies: what a search may look at
-    validation: dict[str, float] = field(default_factory=dict)
-    checkpoint: dict[str, Any] = field(default_factory=dict)  # sha256, bytes
-    environment: dict[str, Any] = field(default_factory=dict)
+    validation: dict[str, FiniteFloat] = field(default_factory=dict)
+    checkpoint: CheckpointFile | None = None
+    environment: Environment = field(default_factory=Environment)
     git_commit: str | None = None
     code_sha256: str | None = None  # of the code that decides about the detector's numbers
     error: str | None = None
@@ -105,17 +210,27 @@ class Record:
     @property
     def detector(self) -> str:
         """Name of the detector."""
-        return self.identity["detector"]
+        return self.identity.detector
 
     @property
     def arguments(self) -> dict[str, Any]:
         """All arguments that the detector ran with."""
-        return self.identity["arguments"]
+        return self.identity.arguments
+
+    @property
+    def options(self) -> ComputeOptions:
+        """How the run was computed; what its record does not say is as it is by default."""
+        return ComputeOptions(**{name: self.compute[name] for name in ComputeOptions.names() if name in self.compute})
 
     @property
     def untrained_backbone(self) -> bool:
         """Whether there is a backbone and its weights are random or were never trained."""
-        return not self.weights.get("pretrained", True)
+        return self.weights is not None and not self.weights.pretrained
+
+
+_RECORD = TypeAdapter(Record)
+# Faults of one record that are told; a damaged file may have hundreds.
+_TOLD = 3
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -124,7 +239,7 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def read_record(folder: Path) -> Record | None:
-    """Return the record in ``folder``, None where the run is unfinished.
+    """Return the record in ``folder``, None where the run is unfinished; one of an older schema in today's form.
 
     Raises
     ------
@@ -132,29 +247,44 @@ def read_record(folder: Path) -> Record | None:
         If the file is damaged or of another schema; the message says so.
     """
     path = folder / RECORD
+    found = stamp(path)
+    return None if found is None else _read(path, *found)
+
+
+@lru_cache(4096)
+def _read(path: Path, *found: int) -> Record | None:  # the stamp is part of the key: a file is read once in a process
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
+        content = pydantic_core.from_json(text)
     except FileNotFoundError:
         return None
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
-    if not isinstance(content, dict) or content.get("schema_version") != SCHEMA_VERSION:
-        found = content.get("schema_version") if isinstance(content, dict) else None
-        raise ValueError(f"{path} has schema version {found}, expected {SCHEMA_VERSION}")
-    if damage := "; ".join(_damage(content)):
-        raise ValueError(f"{path} is damaged: {damage}")
-    if notes := content["dataset"].get("notes"):
-        content["dataset"]["notes"] = [finding_of(note) for note in notes]
-    names = {entry.name for entry in dataclasses.fields(Record)}
-    return Record(**{name: value for name, value in content.items() if name in names})
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version not in (*OLDER, SCHEMA_VERSION):
+        known = ", ".join(map(str, (*OLDER, SCHEMA_VERSION)))
+        raise ValueError(f"{path} has schema version {version}; known: {known}")
+    try:
+        if version in OLDER:
+            text = json.dumps(upgraded(content)).encode()
+        return _RECORD.validate_json(text, strict=True)
+    except ValidationError as error:
+        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        more = [f"{len(faults) - _TOLD} others"] if len(faults) > _TOLD else []
+        raise ValueError(f"{path} is damaged: {'; '.join([*faults[:_TOLD], *more])}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
 
 
 def read_records(results: Path) -> tuple[list[tuple[Path, Record]], list[str]]:
-    """Return the folder and record of each finished run below ``results``, and what could not be read.
+    """Return the folder and record of each run below ``results``, and sentences about folders that are left out.
 
-    A folder without a record, of a run that was killed for instance, is among what could not be read.
+    Left out are those without a record, of a run that was killed for instance, those whose record cannot be read, and
+    all but one of those that hold the same run of the same code, under the names that it had in several versions: the
+    newest that ended well is kept.
     """
-    found, problems = [], []
+    found: dict[tuple[str, str | None], tuple[Path, Record]] = {}
+    problems = []
     for folder in sorted((results / "runs").glob("[!.]*/")):
         try:
             record = read_record(folder)
@@ -163,40 +293,16 @@ def read_records(results: Path) -> tuple[list[tuple[Path, Record]], list[str]]:
             continue
         if record is None:
             problems.append(f"{folder} has no {RECORD}: its run is unfinished")
-        else:
-            found.append((folder, record))
-    return found, problems
-
-
-def _damage(content: dict[str, Any]) -> Iterator[str]:
-    """Say what of a record is not as `write_record` wrote it."""
-    for entry in dataclasses.fields(Record):
-        value = content.get(entry.name, entry)
-        if value is entry:
-            if entry.default is entry.default_factory is dataclasses.MISSING:
-                yield f"{entry.name} missing"
             continue
-        plain = entry.type if entry.type in (str, int) else dict if "dict" in str(entry.type) else object
-        if not isinstance(value, plain):
-            yield f"{entry.name} is {value!r}"
-    if content.get("status") not in get_args(Status):
-        yield f"status {content.get('status')!r} is none of {', '.join(get_args(Status))}"
-    for name, keys in (
-        ("identity", {entry.name for entry in dataclasses.fields(Identity)}),
-        ("dataset", {"name", "folder", "counts", "fingerprint"}),
-    ):
-        if isinstance(content.get(name), dict) and (missing := keys - set(content[name])):
-            yield f"{', '.join(sorted(missing))} missing in {name}"
-    dataset = content.get("dataset")
-    notes = dataset.get("notes", []) if isinstance(dataset, dict) else []
-    if not isinstance(notes, list) or not all(_is_finding(finding_of(note)) for note in notes):
-        yield f"dataset: notes is {notes!r}"
-    for name in ("metrics", "times", "memory"):
-        values = content.get(name)
-        for key, value in values.items() if isinstance(values, dict) else ():
-            if not isinstance(value, int | float):
-                yield f"{name}: {key} is {value!r}"
+        same = record.identity.run_id, record.code_sha256
+        kept, left = (folder, record), found.get(same)
+        if left and _worth(left[1]) > _worth(record):
+            kept, left = left, kept
+        found[same] = kept
+        if left:
+            problems.append(f"{left[0]} is the same run as {kept[0].name}, which is shown in its place")
+    return list(found.values()), problems
 
 
-def _is_finding(note: Any) -> bool:
-    return isinstance(note, dict) and all(isinstance(note.get(name), str) for name in ("kind", "message"))
+def _worth(record: Record) -> tuple[bool, float]:
+    return record.status == "ok", datetime.datetime.fromisoformat(record.finished).timestamp()

@@ -23,6 +23,7 @@ from training_code.records.record import (
     TENSORBOARD,
     Record,
     read_record,
+    read_records,
     write_record,
 )
 
@@ -47,6 +48,20 @@ class RunStore:
         """Return the folder of a run, which need not exist."""
         return self.results / "runs" / run_id
 
+    def find(self, run_id: str) -> Path:
+        """Return the folder with the record of a run, which need not exist.
+
+        A run that was stored when runs were named otherwise lies under its former name.
+        """
+        own = self.folder(run_id)
+        return own if (own / RECORD).exists() else self._renamed().get(run_id, own)
+
+    def _renamed(self) -> dict[str, Path]:
+        """Return the folders of runs that have another name today, by that name."""
+        runs, _ = read_records(self.results)
+        runs.sort(key=lambda run: run[1].status == "ok")  # of several the last one stays
+        return {name: folder for folder, record in runs if (name := record.identity.run_id) != folder.name}
+
     def unfinished(self, run_id: str) -> Path:
         """Return the folder in which training in epochs keeps what it goes on with after a kill; it need not exist."""
         return self.results / "unfinished" / run_id
@@ -58,7 +73,7 @@ class RunStore:
     def record(self, run_id: str) -> Record | None:
         """Return the record of a run, however it ended; None where there is none or it is damaged."""
         try:
-            return read_record(self.folder(run_id))
+            return read_record(self.find(run_id))
         except ValueError:
             return None
 

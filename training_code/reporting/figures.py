@@ -17,8 +17,9 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from training_code.comparison.configurations import runs_of_newest_code
 from training_code.comparison.statistics import OverDatasets
-from training_code.comparison.table import MAIN_METRICS, PROTOCOL
+from training_code.comparison.table import MAIN_METRICS, PROTOCOL, arguments_of
 from training_code.comparison.values import rank_values, write_value
+from training_code.protocol import ExperimentProtocol
 from training_code.records.scores import Scores
 
 PALETTE = "colorblind"
@@ -246,12 +247,7 @@ def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.Dat
     if criterion not in runs or runs.empty:
         return
     able = runs_of_newest_code(runs[(runs["status"] == "ok") & runs["pretrained"] & runs[criterion].notna()])
-    arguments = able.columns[able.columns.get_loc("pretrained") + 1 : able.columns.get_loc("seed")]
-    names = [
-        name
-        for name in ["backbone", *arguments]
-        if name not in ("normalization_mean", "normalization_std", "image_width")
-    ]
+    names = [*arguments_of(able), *(name for name in ExperimentProtocol.columns() if name != "image_width")]
     for (dataset, _, detector), group in able.groupby(["dataset", "dataset_fingerprint", "detector"]):
         ranked = {name: rank_values(group[name]) for name in dict.fromkeys([*names, "seed"])}
         counts = {name: len(ranked[name].distinct) for name in dict.fromkeys(names)}

@@ -138,7 +138,7 @@ def _with_deviation(value: float, deviation: float) -> str:
 def all_sheets(comparison: Comparison, results: Path) -> list[Sheet]:
     """Return the sheets of the workbook in their order."""
     runs, models, best, criterion = comparison.runs, comparison.models, comparison.best, comparison.criterion
-    shown = best.drop(columns=[*HIDDEN, "image_height", "image_width", "validation_split"], errors="ignore")
+    shown = best.drop(columns=[*HIDDEN, *PROTOCOL[2:]], errors="ignore")
     shown = shown.dropna(axis="columns", how="all")
     shown = shown.reindex(columns=list(dict.fromkeys(["Model", *MAIN_METRICS, *shown.columns])))
     sheets = [

@@ -1,5 +1,6 @@
 """Runs in MLflow, for teams who look there."""
 
+import dataclasses
 import datetime
 import logging
 import os
@@ -11,7 +12,6 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.db_types import DATABASE_ENGINES
 
-from training_code.comparison.table import EXPERIMENT
 from training_code.foundation.errors import InputError
 from training_code.records.record import RECORD, SCORES, Record
 
@@ -52,7 +52,7 @@ def log_runs(runs: Iterable[tuple[Path, Record]], uri: str, artifacts: Path) -> 
         experiments: dict[str, str] = {}
         there: dict[str, dict[str, str | None]] = {}
         for folder, record in runs:
-            name = record.dataset["name"]
+            name = record.dataset.name
             if name not in experiments:
                 experiments[name] = _experiment(client, name, artifacts if _is_database(uri) else None)
                 there[name] = _known(client, experiments[name])
@@ -95,15 +95,18 @@ def _known(client: MlflowClient, experiment: str) -> dict[str, str | None]:
 
 def _log(client: MlflowClient, experiment: str, folder: Path, record: Record) -> None:
     identity = record.identity
-    params = {**record.arguments, "image_size": "x".join(map(str, identity["image_size"])), "seed": identity["seed"]}
-    params |= {"validation_split": identity["validation_split"], **{name: identity[name] for name in EXPERIMENT}}
+    params = {**record.arguments, "seed": identity.seed, **record.compute, **identity.compute}
+    params |= {
+        name: "x".join(map(str, value)) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(identity.protocol).items()
+    }
     metrics = {**record.metrics, **{f"{name}_s": value for name, value in record.times.items()}}
     metrics |= {f"peak_memory_{name}_bytes": float(value) for name, value in record.memory.items()}
     tags = {
         RUN_TAG: record.run_id,
         "finished": record.finished,
         "detector": record.detector,
-        "dataset_fingerprint": record.dataset["fingerprint"],
+        "dataset_fingerprint": record.dataset.fingerprint,
         "status": record.status,
         "git_commit": record.git_commit,
         "error": record.error,

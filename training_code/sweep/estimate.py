@@ -3,7 +3,7 @@
 import datetime
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from training_code.records.environment import describe_environment
@@ -27,27 +27,27 @@ class Estimates:
         self._seconds: dict[tuple, list[float]] = defaultdict(list)
         self._bytes: dict[tuple, list[float]] = defaultdict(list)
         self._memory: dict[tuple, list[float]] = defaultdict(list)
-        self._here = describe_environment()
+        self._here: Mapping[str, Any] = describe_environment()
         for record in records:
             if record.status == "ok":
                 self.learn(record)
 
     def learn(self, record: Record, seconds: float | None = None) -> None:
         """Take a run into account, and how long its job took, its kernel included, where that is known."""
-        here = all(record.environment.get(name) == self._here[name] for name in _HARDWARE)
+        there: Mapping[str, Any] = record.environment
+        here = all(there.get(name) == self._here[name] for name in _HARDWARE)
         if seconds is None:
             began, ended = (datetime.datetime.fromisoformat(text) for text in (record.started, record.finished))
             seconds = (ended - began).total_seconds()
         identity = record.identity
-        for key in _likeness(
-            record.detector, record.arguments, tuple(identity["image_size"]), identity["dataset_fingerprint"]
-        ):
+        size, fingerprint = identity.protocol.image_size, identity.dataset_fingerprint
+        for key in _likeness(record.detector, record.arguments, size, fingerprint):
             if here:
                 self._seconds[key].append(seconds)
                 if "host" in record.memory:
                     self._memory[key].append(record.memory["host"])
-            if "bytes" in record.checkpoint:
-                self._bytes[key].append(record.checkpoint["bytes"])
+            if record.checkpoint:
+                self._bytes[key].append(record.checkpoint.bytes)
 
     def seconds(self, job: Job) -> float | None:
         """Return how long a job will take; None where nothing like it was run."""

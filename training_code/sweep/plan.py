@@ -1,12 +1,12 @@
 """The plan of a sweep: one job for each configuration, set of parameters and variation that the sweep file selects."""
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from training_code.detectors.registry import get_detector
 from training_code.experiment import Experiment
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, MissingWeightsError, choices, suggestion, unknown
@@ -14,7 +14,7 @@ from training_code.foundation.files import digest
 from training_code.preparation import PreparedRun
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment
-from training_code.records.record import Record, read_records
+from training_code.records.record import Identity, Record, read_records
 from training_code.sweep.file import Entry, Sweep, products
 from training_code.sweep.notebook import (
     ConfigurationCell,
@@ -178,10 +178,12 @@ class Planner:
         """Return the runs in a results folder as they were when it was first asked for, by run id."""
         if results not in self._records:
             found = [record for _, record in read_records(results)[0]]
-            self._records[results] = {record.run_id: record for record in found}
+            # Also by the name that they would have today, where an older version stored them.
+            by_identity = {record.identity.run_id: record for record in found}
+            self._records[results] = {record.run_id: record for record in found} | by_identity
             good = (record for record in found if record.status == "ok")
             self._alike[results] = {
-                _apart_from_contents(record.identity, record.dataset["folder"]): record for record in good
+                _apart_from_contents(record.identity, record.dataset.folder): record for record in good
             }
         return self._records[results]
 
@@ -199,11 +201,11 @@ class Planner:
         if record and record.status == "ok":
             changes = _code_changes(record)
             return ("stale", f"changed since: {choices(changes)}") if changes else ("stored", "")
-        now = prepared.identity.as_plain_data()
+        now = prepared.identity
         folder = paths.relative_to_home(experiment.dataset.root)
         older = self._alike[results].get(_apart_from_contents(now, folder))
         if older is not None:
-            changes = [what for name, what in _CONTENTS.items() if older.identity.get(name) != now[name]]
+            changes = [what for name, what in _CONTENTS.items() if getattr(older.identity, name) != getattr(now, name)]
             return "stale", f"changed since {older.run_id}: {choices(changes)}"
         return "to run", ""
 
@@ -243,18 +245,21 @@ def backbone_of(job: Job) -> str | None:
 
 
 def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
-    """Return the job with half its batch size, None where that is 1 or the notebook does not let it be set."""
+    """Return the job with half its batch size, None where that is 1 or the notebook does not let it be set.
+
+    It is the same run where the batch size has no influence on the numbers.
+    """
     parameters = dict(job.parameters)
     for name in ("train_batch_size", "eval_batch_size"):
         if job.notebook.parameters.get(name) is not None:
             parameters[name] = max(1, getattr(job.experiment.compute, name) // 2)
     arguments = job.varied
-    epochs = get_detector(job.cell.detector).epochs
-    if epochs is not None and epochs.batch_size is not None:
+    if "batch_size" in job.arguments:
         given = job.notebook.evaluate(job.cell.arguments, {**job.notebook.parameters, **parameters})
         arguments = (job.varied or given) | {"batch_size": max(1, job.arguments["batch_size"] // 2)}
     halved = planner.job(job.notebook, job.cell, parameters, arguments)
-    return None if halved.key == job.key else replace(halved, state="to run")
+    same = halved.experiment.compute == job.experiment.compute and halved.arguments == job.arguments
+    return None if same else replace(halved, state="to run")
 
 
 def _select(notebook: TrainingNotebook, select: Mapping[str, Any], path: Path) -> list[ConfigurationCell]:
@@ -296,6 +301,7 @@ def _code_changes(record: Record) -> list[str]:
     return changes + [f"{name} {then[name]} to {now[name]}" for name in now if then.get(name, now[name]) != now[name]]
 
 
-def _apart_from_contents(identity: Mapping[str, Any], folder: str) -> str:
+def _apart_from_contents(identity: Identity, folder: str) -> str:
     """Return what a run has in common with one on other content of the same files."""
-    return digest([folder, {name: value for name, value in identity.items() if name not in _CONTENTS}])
+    parts = dataclasses.asdict(identity).items()
+    return digest([folder, {name: value for name, value in parts if name not in _CONTENTS}])

@@ -210,7 +210,7 @@ class Scheduler:
             job.experiment.record_failure(job.prepared, status, error)
         origin = self._halved.pop(job.key, None)
         if status == "out_of_memory" and origin is None and (halved := self._halve(job)):
-            self.progress.say(f"{job.name}: out of memory, tried again with half the batch size as {halved.name}")
+            self.progress.say(f"{job.name}: out of memory, tried again with half the batch size{_renamed(job, halved)}")
             self._halved[halved.key] = job
             self._waiting.appendleft([halved])
             return
@@ -230,13 +230,14 @@ class Scheduler:
             return None
 
     def _retried(self, job: Job, halved: Job, record: Record) -> None:
-        """Note in the records of both runs that one stands for the other."""
+        """Note in the records of both runs that one stands for the other, where the batch size makes another run."""
         store = job.experiment.store
-        write_record(store.folder(halved.run_id), dataclasses.replace(record, retry_of=job.run_id))
-        if failed := store.record(job.run_id):
-            write_record(store.folder(job.run_id), dataclasses.replace(failed, retried_as=halved.run_id))
+        if halved.run_id != job.run_id:
+            write_record(store.folder(halved.run_id), dataclasses.replace(record, retry_of=job.run_id))
+            if failed := store.record(job.run_id):
+                write_record(store.folder(job.run_id), dataclasses.replace(failed, retried_as=halved.run_id))
         self.progress.note_best(record)
-        self._end(job, "ok", f"with half the batch size, as {', '.join([halved.name, *_shown(record)])}")
+        self._end(job, "ok", ", ".join([f"with half the batch size{_renamed(job, halved)}", *_shown(record)]))
 
     def _lost(self, jobs: list[Job], error: LostWorkerError) -> None:
         """Begin again with work whose worker is gone."""
@@ -313,3 +314,8 @@ def cheapest_first(jobs: Sequence[Job], estimates: Estimates) -> list[Job]:
 
 def _shown(record: Record) -> list[str]:
     return [f"{name} {record.metrics[name]:.3f}" for name in ("image_AUROC", "pixel_AUROC") if name in record.metrics]
+
+
+def _renamed(job: Job, halved: Job) -> str:
+    """Return under which name a run is tried again, nothing where it keeps its own."""
+    return "" if halved.run_id == job.run_id else f" as {halved.name}"

@@ -52,7 +52,7 @@ def _describe(model: Model) -> ModelAnswer:
         model=model.name,
         detector=record.detector,
         backbone=record.arguments.get("backbone"),
-        dataset=record.dataset["name"],
+        dataset=record.dataset.name,
         image_size=predictor.image_size,
         runtime=predictor.runtime,
         threshold=predictor.thresholds.image,

@@ -31,7 +31,7 @@ def find_examples(predictor: Predictor, count: int = 8) -> list[Example]:
     Of each type there are about as many, from a low score to a high one. None where the dataset is not on this machine,
     or the run's scores are not.
     """
-    folder = paths.from_home(predictor.record.dataset.get("folder", ""))
+    folder = paths.from_home(predictor.record.dataset.folder)
     try:
         scores = read_scores(predictor.folder)
     except (OSError, ValueError):

@@ -115,7 +115,7 @@ class PredictionService:
         if isinstance(found, BaseException):
             raise found
         loop = asyncio.get_running_loop()
-        bits = model.predictor.record.dataset.get("bits", 16)
+        bits = model.predictor.record.dataset.bits
         answer = await loop.run_in_executor(self._pool, make_answer, image, found, options, bits)
         self._measures.image(model.name, answer.abnormal)
         return answer

@@ -10,6 +10,7 @@ import nbformat
 import openpyxl
 import pandas as pd
 import pytest
+from helpers.records import RANDOM
 from helpers.results import DEMO, DETECTORS, make_demo, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,17 +34,12 @@ NO_MASKS = {
     "metrics": {"image_AUROC": 0.75, "image_F1Score": 0.5},
     "by_defect_type": {"hole": {"images": 7, "image_AUROC": 0.75}},
 }
-RANDOM = {"weights": {"file": "", "sha256": "r", "source": "random", "pretrained": False}}
 
 
 def _dsr(results: Path, backbones=(None, "efficientnet_lite0")) -> None:
     for number, backbone in enumerate(backbones):
         arguments = DSR | {"backbone": backbone, "layers": ["block2"] if backbone else None}
-        mode = {"mode": "backbone", "mean": (0.5,) * 3, "std": (0.5,) * 3} if backbone else {"mode": "none"}
-        metrics = {"image_AUROC": 0.6 + number / 10}
-        make_run(
-            results, f"dsr-{number}", "Dsr", arguments=arguments, identity={"normalization": mode}, metrics=metrics
-        )
+        make_run(results, f"dsr-{number}", "Dsr", arguments=arguments, metrics={"image_AUROC": 0.6 + number / 10})
 
 
 def _mixed(results: Path) -> None:
@@ -70,7 +66,7 @@ def test_a_detector_with_and_without_a_backbone_can_be_compared(tmp_path):
 
 def test_the_effect_of_a_backbone_is_not_mixed_with_that_of_the_normalization(tmp_path):
     for backbone, mode in ((None, "none"), ("resnet18", "backbone"), ("resnet50", "imagenet")):
-        identity = {"normalization": {"mode": mode}}
+        identity = {} if backbone is None else {"normalization": mode}
         make_run(tmp_path, f"dsr-{mode}", "Dsr", arguments=DSR | {"backbone": backbone}, identity=identity)
     assert effects_of_arguments(_table(tmp_path), "image_AUROC").empty, "which of the two made the difference?"
 
@@ -96,8 +92,8 @@ def test_equal_looking_values_of_different_types_are_different_settings(tmp_path
         ("channels_last", (False, True)),
         ("backbone_precision", ("float32", "bfloat16")),
         ("backbone_runtime", ("openvino", "torch")),
-        ("train_batch_size", (32, 16)),
-        ("eval_batch_size", (32, 16)),
+        ("normalization", ("backbone", "imagenet")),
+        ("validation_split", (0.1, 0.2)),
     ],
 )
 def test_the_effect_of_an_argument_is_not_mixed_with_that_of_a_setting_of_the_experiment(tmp_path, name, values):
@@ -112,7 +108,7 @@ def test_configurations_that_differ_in_a_setting_of_the_experiment_have_differen
     for number, value in enumerate({"channels_last": (False, True)}.get(name, ("float32", "bfloat16"))):
         identity = {name: value}
         if name == "normalization_mean":
-            identity = {"normalization": {"mode": "backbone", "mean": (number, 0, 0), "std": (1, 1, 1)}}
+            identity = {"mean": (float(number), 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
         make_run(tmp_path, f"r{number}", identity=identity)
     names = configurations(_table(tmp_path))["configuration"]
     assert len(set(names)) == 2 and all(name in each for each in names)
@@ -172,7 +168,7 @@ CASES = {
     "no runs": lambda results: None,
     "all failed": lambda results: make_demo(results, status="failed", metrics={}, times={}, error="x"),
     "detectors without a backbone": lambda results: [
-        make_run(results, f"r{number}", detector, arguments=arguments, weights={})
+        make_run(results, f"r{number}", detector, arguments=arguments, weights=None)
         for number, (detector, arguments) in enumerate(DEMO)
         if arguments.get("backbone") is None
     ],
@@ -230,7 +226,8 @@ def _run(draw) -> dict:
         "code_sha256": draw(st.sampled_from((None, "a" * 64, "b" * 64))),
         "skill": draw(st.sampled_from((0.0, 3.0))),
         "identity": {
-            "normalization": draw(st.sampled_from(({"mode": "none"}, {"mode": "imagenet", "mean": (0.0,), "std": ()}))),
+            "normalization": draw(st.sampled_from(("backbone", "imagenet"))),
+            "mean": draw(st.sampled_from((None, (0.0,)))),
             "channels_last": draw(st.booleans()),
             "image_size": draw(st.sampled_from(((64, 64), (64, 32)))),
             "validation_split": draw(st.sampled_from((0.0, 0.1))),
@@ -245,7 +242,7 @@ def _run(draw) -> dict:
         RANDOM,
         {"environment": {}},
     )
-    more = ({}, {"times": {}}, {"thresholds": {"image": None}}, {"memory": {}, "checkpoint": {}})
+    more = ({}, {"times": {}}, {"thresholds": {"image": None}}, {"memory": {}, "checkpoint": None})
     return run | draw(st.sampled_from(changes)) | draw(st.sampled_from(more))
 
 

@@ -3,11 +3,12 @@ from pathlib import Path
 
 import pandas as pd
 from helpers.data import make_mvtec
-from helpers.records import IDENTITY, make_record
+from helpers.records import IDENTITY, make_dataset, make_record
 from PIL import Image
 
 from training_code.comparison.table import runs_table
 from training_code.data.dataset import read_dataset
+from training_code.records.record import Note
 
 
 def _table(*records):
@@ -62,14 +63,14 @@ def test_a_defect_type_called_leak_is_no_leak_in_the_data(tmp_path):
     mask = root / "ground_truth" / "media leak" / "000_mask.png"
     Image.new("L", (48, 48)).save(mask)
     record = _record_of(root, "a")
-    assert sum("a leak" in note["message"] for note in record.dataset["notes"]) == 2, "both are told"
+    assert sum("a leak" in note.message for note in record.dataset.notes) == 2, "both are told"
     assert pd.isna(_table(record)["leak"][0])
 
 
 def _record_of(root, run_id):
-    """Return the record of a run on the dataset in a folder, with its notes as plain data."""
-    notes = [dataclasses.asdict(note) for note in read_dataset(root).notes]
-    return make_record(run_id, dataset=make_record().dataset | {"notes": notes})
+    """Return the record of a run on the dataset in a folder, with its notes."""
+    notes = tuple(Note(note.kind, note.message) for note in read_dataset(root).notes)
+    return make_record(run_id, dataset=make_dataset(notes=notes))
 
 
 def test_without_runs_the_table_is_empty_but_there():

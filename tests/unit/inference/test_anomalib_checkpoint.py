@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from helpers.records import IDENTITY, make_record
+from helpers.records import WEIGHTS, make_identity, make_record
 
 from inference_code.anomalib_checkpoint import check_convertible, open_checkpoint, to_anomalib, write_checkpoint
 from training_code.backbones.registry import get_backbone
@@ -23,8 +23,8 @@ def _made(name, arguments, size):
     normalization = (recipe.mean, recipe.std) if recipe else (None, None)
     network = recipe.create() if recipe else None
     detector = build_detector(configuration, network, size, *normalization, backbone_runtime="torch").eval()
-    identity = dataclasses.replace(IDENTITY, detector=name, arguments=configuration.arguments, image_size=size)
-    weights = {"recipe": dataclasses.asdict(recipe)} if recipe else {}
+    identity = make_identity(detector=name, arguments=configuration.arguments, image_size=size)
+    weights = dataclasses.replace(WEIGHTS, recipe=recipe) if recipe else None
     return detector, make_record(identity=identity, weights=weights)
 
 
@@ -78,13 +78,14 @@ def test_anomalib_gives_the_same_scores_and_labels(name, arguments, size, tmp_pa
 )
 def test_what_anomalib_cannot_hold_is_refused_with_the_reason(name, arguments, words):
     configuration = configure(name, arguments)
-    identity = dataclasses.replace(IDENTITY, detector=name, arguments=configuration.arguments)
-    weights = {"recipe": {"options": ()}} if configuration.backbone else {}
+    identity = make_identity(detector=name, arguments=configuration.arguments)
+    weights = WEIGHTS if configuration.backbone else None
     with pytest.raises(InputError, match=words):
         check_convertible(make_record(identity=identity, weights=weights))
 
 
 def test_weights_that_need_a_variant_of_the_network_are_refused():
-    weights = {"recipe": {"options": [["norm_eps", 0.001]]}}
+    recipe = dataclasses.replace(WEIGHTS.recipe, options=(("norm_eps", 0.001),))
+    weights = dataclasses.replace(WEIGHTS, recipe=recipe)
     with pytest.raises(InputError, match="need a variant of the network that anomalib does not build: .*norm_eps"):
         check_convertible(make_record(weights=weights))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from helpers.bad_files import IMAGES
+from helpers.records import make_dataset, make_record
 from helpers.serving import BrightnessPredictor, encode, spotted
 from PIL import Image
 
@@ -412,7 +413,7 @@ def test_examples_are_images_of_the_run_and_nothing_else_is_read(tmp_path):
             lines.append(f"{name}/{number}.png,{name},{int(name != 'good')},{number / 10},0")
     (run / "scores.csv").write_text("\n".join(lines) + "\n")
     predictor = BrightnessPredictor(folder=run)
-    predictor.record.dataset["folder"] = str(dataset)
+    predictor.record = make_record("brightness-0", dataset=make_dataset(folder=str(dataset)))
     chosen = [f"{example.defect_type}/{example.path.name}" for example in find_examples(predictor, 6)]
     assert chosen == ["good/1.png", "good/3.png", "hole/0.png", "scratch/0.png", "scratch/2.png"]
     with _client([predictor]) as client:
@@ -428,7 +429,7 @@ def test_examples_are_images_of_the_run_and_nothing_else_is_read(tmp_path):
         (dataset / "good" / "0.png").unlink()
         gone = client.get(f"{place}/0")
         assert gone.status_code == 404 and str(tmp_path) not in gone.text
-    predictor.record.dataset["folder"] = str(tmp_path / "nowhere")
+    predictor.record = make_record("brightness-0", dataset=make_dataset(folder=str(tmp_path / "nowhere")))
     assert find_examples(predictor) == []
 
 

@@ -2,7 +2,7 @@ import dataclasses
 import json
 
 import pytest
-from helpers.records import IDENTITY, make_record
+from helpers.records import IDENTITY, make_identity, make_record
 
 from training_code.records.record import RECORD, SCHEMA_VERSION, read_record, read_records, write_record
 
@@ -22,24 +22,23 @@ def test_run_id_is_readable_and_stable():
         {"arguments": IDENTITY.arguments | {"n_features": 11}},
         {"dataset_fingerprint": "e" * 64},
         {"weights_sha256": "b" * 64},
-        {"normalization": {"mode": "imagenet", "mean": (0.4,) * 3, "std": (0.5,) * 3}},
+        {"normalization": "imagenet"},
+        {"mean": (0.4,) * 3},
         {"validation_split": 0.2},
         {"weights_sha256": None},
         {"backbone_precision": "bfloat16"},
         {"channels_last": True},
-        {"schema_version": SCHEMA_VERSION + 1},
     ],
     ids=lambda change: next(iter(change)),
 )
 def test_whatever_decides_about_the_numbers_makes_another_run(change):
-    assert dataclasses.replace(IDENTITY, **change).run_id != IDENTITY.run_id
+    assert make_identity(**change).run_id != IDENTITY.run_id
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
-    record = make_record(intervals={"image_AUROC": [0.7, 0.8]}, error=None)
+    record = make_record(intervals={"image_AUROC": (0.7, 0.8)}, error=None, training={"epochs": 3, "mood": "good"})
     write_record(tmp_path, record)
-    read = read_record(tmp_path)
-    assert json.dumps(dataclasses.asdict(read)) == json.dumps(dataclasses.asdict(record))
+    assert read_record(tmp_path) == record
     assert [path.name for path in tmp_path.iterdir()] == [RECORD]
 
 
@@ -55,8 +54,18 @@ def test_a_folder_without_record_is_unfinished(tmp_path):
     assert read_record(tmp_path) is None
 
 
+def test_a_record_that_was_written_again_is_read_again(tmp_path):
+    for value in (0.5, 0.6):
+        write_record(tmp_path, make_record(metrics={"image_AUROC": value}))
+        assert read_record(tmp_path).metrics == {"image_AUROC": value}
+
+
+def _content():
+    return json.loads(json.dumps(dataclasses.asdict(make_record())))
+
+
 def _changed(**changes):
-    return json.dumps(dataclasses.asdict(make_record()) | changes)
+    return json.dumps(_content() | changes)
 
 
 @pytest.mark.parametrize(
@@ -64,18 +73,27 @@ def _changed(**changes):
     [
         ('{"run_id": "x", "sta', "is damaged"),
         ("", "is damaged"),
-        ("[1, 2]", "schema version None, expected"),
-        ('{"schema_version": 99}', "schema version 99, expected"),
-        (f'{{"schema_version": {SCHEMA_VERSION}, "run_id": "x"}}', "is damaged: .*status"),
+        ("[1, 2]", "schema version None; known: 4, 5"),
+        ('{"schema_version": 99}', "schema version 99; known: 4, 5"),
+        ('{"schema_version": [4]}', r"schema version \[4\]; known: 4, 5"),
+        (f'{{"schema_version": {SCHEMA_VERSION}, "run_id": "x"}}', "is damaged: status: Field required; .* others"),
         ("\xff", "is damaged"),
-        (_changed(metrics={"image_AUROC": "high"}), "is damaged: metrics: image_AUROC is 'high'"),
-        (_changed(metrics=None), "is damaged: metrics is None"),
-        (_changed(status="done"), "is damaged: status 'done' is none of ok, failed"),
-        (_changed(identity={"detector": "Padim"}), "is damaged: arguments, .* missing in identity"),
-        (_changed(dataset=make_record().dataset | {"notes": [7]}), r"is damaged: dataset: notes is \[7\]"),
-        (_changed(dataset=make_record().dataset | {"notes": None}), "is damaged: dataset: notes is None"),
-        (_changed(dataset={"name": "d"}), "is damaged: counts, fingerprint, folder missing in dataset"),
+        (_changed(metrics={"image_AUROC": "high"}), "is damaged: metrics.image_AUROC: .* valid number"),
+        (_changed(metrics={"image_AUROC": True}), "is damaged: metrics.image_AUROC: .* valid number"),
+        (_changed(metrics=None), "is damaged: metrics: .* object"),
+        (_changed(status="done"), "is damaged: status: .*'ok', 'failed'"),
+        (_changed(identity={"detector": "Padim"}), "is damaged: identity.arguments: Field required"),
+        (
+            _changed(identity=_content()["identity"] | {"protocol": {"image_size": [1, 2]}}),
+            "image_size=1 is out of range",
+        ),
+        (_changed(dataset=_content()["dataset"] | {"notes": [7]}), "is damaged: dataset.notes.0: "),
+        (_changed(dataset=_content()["dataset"] | {"notes": None}), "is damaged: dataset.notes: "),
+        (_changed(dataset={"name": "d"}), "is damaged: dataset.folder: Field required"),
+        (_changed(finished="yesterday"), "is damaged: finished: .*yesterday"),
+        (_changed(error=None)[:-1] + ', "training": ' + "[" * 100_000 + "]" * 100_000 + "}", "is damaged: recursion"),
     ],
+    ids=lambda text: text[:40],
 )
 def test_damaged_and_foreign_records_are_reported_and_the_others_read(tmp_path, text, words):
     good, bad = tmp_path / "runs" / "good", tmp_path / "runs" / "bad"
@@ -92,6 +110,20 @@ def test_damaged_and_foreign_records_are_reported_and_the_others_read(tmp_path, 
 
 
 def test_fields_of_a_later_version_are_passed_over(tmp_path):
-    content = dataclasses.asdict(make_record()) | {"mood": "good"}
-    (tmp_path / RECORD).write_text(json.dumps(content))
+    (tmp_path / RECORD).write_text(_changed(mood="good"))
     assert read_record(tmp_path).run_id == "padim-resnet18-0123456789"
+
+
+def test_of_several_folders_with_one_run_of_one_code_the_newest_that_ended_well_is_shown_and_the_others_are_named(
+    tmp_path,
+):
+    (tmp_path / "runs" / "other").mkdir(parents=True)
+    write_record(tmp_path / "runs" / "other", make_record("other", code_sha256="c"))
+    moments = {"old": "2026-01-01T00:00:00+00:00", "new": "2026-01-02T00:00:00+02:00", "failed": "2026-01-03T00:00:00"}
+    for name, finished in moments.items():
+        folder = tmp_path / "runs" / name
+        folder.mkdir(parents=True)
+        write_record(folder, make_record(name, finished=finished, status="failed" if name == "failed" else "ok"))
+    runs, problems = read_records(tmp_path)
+    assert {record.run_id for _, record in runs} == {"new", "other"}
+    assert sorted(text.split(" is the same run as ")[0].split("/")[-1] for text in problems) == ["failed", "old"]

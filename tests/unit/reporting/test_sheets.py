@@ -90,7 +90,7 @@ def test_ranks_over_datasets_go_by_the_newest_code_alone(tmp_path):
 
 def test_what_failed_and_what_could_not_be_read_is_listed(tmp_path):
     make_run(tmp_path, "good")
-    make_run(tmp_path, "bad", status="timeout", metrics={}, error="a cell took longer than 20 s")
+    make_run(tmp_path, "bad", seed=1, status="timeout", metrics={}, error="a cell took longer than 20 s")
     (tmp_path / "runs" / "half").mkdir()
     (tmp_path / "runs" / "old").mkdir()
     (tmp_path / "runs" / "old" / "run.json").write_text('{"schema_version": 1}')
