@@ -28,6 +28,7 @@ from training_code.preparation import Conditions, PreparedRun, prepare
 from training_code.protocol import read_options, whole
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment, git_commit
+from training_code.records.leases import LostLeaseError
 from training_code.records.record import DatasetUsed, Note, Record, Status, WeightsUsed
 from training_code.records.store import RunStore
 
@@ -195,6 +196,8 @@ class Experiment:
                 found = pipeline.run_stages(prepared, self.conditions, places)
                 record = self._record(prepared, started, status="ok", **found)
                 return Run(self.store.publish(staging, record), record)
+            except LostLeaseError:
+                raise
             except Exception as error:
                 if isinstance(error, FloatingPointError):  # it would diverge again from where it was
                     self.store.forget_unfinished(prepared.run_id)

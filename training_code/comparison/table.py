@@ -67,9 +67,8 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         **conditions,
         "normalization_mean": _cell(identity.mean),
         "normalization_std": _cell(identity.std),
-        **record.compute,
-        **dict.fromkeys(ComputeOptions.of_a_backbone()),
-        **identity.compute,
+        **{name: _cell(record.compute.get(name)) for name in ComputeOptions.names()},
+        **{name: _cell(identity.compute.get(name)) for name in ComputeOptions.of_a_backbone()},
         "seed": identity.seed,
         **record.metrics,
         **{
@@ -142,7 +141,9 @@ def protocol_name(row: Mapping[str, Any]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    """Return a value as a cell holds it: lists become readable text."""
+    """Return a value as a cell holds it: lists and mappings become readable text."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {member}" for name, member in value.items())
     return ", ".join(str(member) for member in value) if isinstance(value, list | tuple) else value
 
 

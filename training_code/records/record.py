@@ -1,5 +1,6 @@
 """The run record: its schema, and reading and writing it."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
@@ -20,6 +21,8 @@ from training_code.records.older import OLDER, upgraded
 #: Changes when records hold something in another form; `training_code.records.older` reads the former ones.
 SCHEMA_VERSION = 5
 RECORD = "run.json"
+#: End of the name of a folder that is being replaced: ``.<run_id>.replaced``.
+REPLACED = "replaced"
 CHECKPOINT = "model.ckpt"
 SCORES = "scores.csv"
 NOTEBOOK = "notebook.ipynb"
@@ -95,7 +98,7 @@ class Identity:
 
         A detector without a backbone has its variant in that place, or nothing.
         """
-        middle = self.arguments.get("backbone") or str(self.arguments.get("variant", "")).lower()
+        middle = str(self.arguments.get("backbone") or self.arguments.get("variant", "")).lower()
         content = dataclasses.asdict(self) | {"schema_version": SCHEMA_VERSION}
         return "-".join(filter(None, [self.detector.lower(), middle, digest(content)[:10]]))
 
@@ -255,7 +258,7 @@ def read_record(folder: Path) -> Record | None:
 def _read(path: Path, *found: int) -> Record | None:  # the stamp is part of the key: a file is read once in a process
     try:
         text = path.read_bytes()
-        content = pydantic_core.from_json(text)
+        content = pydantic_core.from_json(text, allow_inf_nan=False)  # as it is written
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -267,7 +270,9 @@ def _read(path: Path, *found: int) -> Record | None:  # the stamp is part of the
     try:
         if version in OLDER:
             text = json.dumps(upgraded(content)).encode()
-        return _RECORD.validate_json(text, strict=True)
+        record = _RECORD.validate_json(text, strict=True)
+        _ = record.identity.run_id  # refuses arguments that are no plain data, for instance a number beyond all floats
+        return record
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         more = [f"{len(faults) - _TOLD} others"] if len(faults) > _TOLD else []
@@ -283,6 +288,7 @@ def read_records(results: Path) -> tuple[list[tuple[Path, Record]], list[str]]:
     all but one of those that hold the same run of the same code, under the names that it had in several versions: the
     newest that ended well is kept.
     """
+    restore_replaced(results / "runs")
     found: dict[tuple[str, str | None], tuple[Path, Record]] = {}
     problems = []
     for folder in sorted((results / "runs").glob("[!.]*/")):
@@ -302,6 +308,15 @@ def read_records(results: Path) -> tuple[list[tuple[Path, Record]], list[str]]:
         if left:
             problems.append(f"{left[0]} is the same run as {kept[0].name}, which is shown in its place")
     return list(found.values()), problems
+
+
+def restore_replaced(runs: Path) -> None:
+    """Give runs their older folder back whose new one was not in its place yet when its process was killed."""
+    for replaced in runs.glob(f".*.{REPLACED}"):
+        folder = replaced.with_name(replaced.name[1:].removesuffix(f".{REPLACED}"))
+        if not folder.exists():
+            with contextlib.suppress(OSError):  # somebody else does it, or it cannot be written to
+                replaced.rename(folder)
 
 
 def _worth(record: Record) -> tuple[bool, float]:

@@ -1,39 +1,43 @@
 """The runs in a results folder: found, locked, published whole."""
 
 import contextlib
+import errno
 import json
 import os
+import secrets
 import shutil
 import socket
-import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import SoftFileLease, Timeout
-
-from training_code.foundation.errors import InputError
 from training_code.foundation.files import write_json
+from training_code.records.leases import Leases
 from training_code.records.record import (
     CHECKPOINT,
     EXAMPLES,
+    KERNEL_LOG,
     NOTEBOOK,
     RECORD,
+    REPLACED,
     SCORES,
     TENSORBOARD,
     Record,
     read_record,
     read_records,
+    restore_replaced,
     write_record,
 )
 
-#: Seconds without a heartbeat after which the lock of a run is taken over from another machine. On the same machine the
-#: lock of a process that is gone is taken over at once.
-LEASE = 60.0
+# What a run writes into its folder; whatever else lies there was put there by somebody and stays.
+_OF_A_RUN = {RECORD, CHECKPOINT, SCORES, EXAMPLES, TENSORBOARD, NOTEBOOK, KERNEL_LOG}
+# Seconds after which a temporary file belongs to nobody: they are written in moments.
+_ABANDONED = 3600.0
 
 
 class RunStore:
-    """The runs in a results folder, safe for several processes at once.
+    """The runs in a results folder, safe for several processes at once, on several machines.
 
     Parameters
     ----------
@@ -43,6 +47,7 @@ class RunStore:
 
     def __init__(self, results: Path) -> None:
         self.results = results
+        self._leases = Leases(results / "locks")
 
     def folder(self, run_id: str) -> Path:
         """Return the folder of a run, which need not exist."""
@@ -86,29 +91,24 @@ class RunStore:
     def locked(self, run_id: str) -> Iterator[None]:
         """Hold the lock of a run, so that two processes never train the same one at once.
 
-        The lock of a process that was killed is taken over, see `LEASE`.
+        The lock of a process that was killed is taken over, see `training_code.records.leases`.
         """
-        lock = self._lock(run_id)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(f"{run_id} is being trained by another process; waiting for its result")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            self._stage_path(run_id).unlink(missing_ok=True)
-            lock.release()
+        with self._leases.held(run_id):
+            try:
+                yield
+            finally:
+                self._stage_path(run_id).unlink(missing_ok=True)
 
     def is_locked(self, run_id: str) -> bool:
         """Return whether another process is at a run."""
-        lock = self._lock(run_id)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
+        if not self._leases.acquire(run_id):
             return True
-        lock.release()
+        self._leases.release(run_id)
         return False
+
+    def holder(self, run_id: str) -> str:
+        """Return which process is at a run, in words."""
+        return self._leases.holder(run_id)
 
     def note_stage(self, run_id: str, stage: str) -> None:
         """Tell other processes how far a run has got; the lock of the run must be held."""
@@ -133,35 +133,58 @@ class RunStore:
         runs = self.folder(run_id).parent
         runs.mkdir(parents=True, exist_ok=True)
         self._remove_leftovers(run_id)
-        staging = Path(tempfile.mkdtemp(prefix=f".{run_id}.", dir=runs))
+        staging = runs / f".{run_id}.{secrets.token_hex(4)}"
+        staging.mkdir()
         try:
             yield staging
         finally:
             shutil.rmtree(staging, ignore_errors=True)
 
     def publish(self, staging: Path, record: Record) -> Path:
-        """Move the files of a run to its folder, the record last: until then an older one stands."""
+        """Put the files of a run into their place, all at once: until then an older result stands.
+
+        The lock of the run must be held.
+
+        Raises
+        ------
+        LostLeaseError
+            If another process has taken the run over meanwhile.
+        """
         write_record(staging, record)
-        self.take_over(staging, record.run_id)
+        self.put(staging, record.run_id)
         self.forget_unfinished(record.run_id)
         return self.folder(record.run_id)
 
-    def take_over(self, staging: Path, run_id: str) -> None:
-        """Move the files of a run, of this machine or another one, to its folder, the record last."""
+    def put(self, staging: Path, run_id: str) -> None:
+        """Make ``staging`` the folder of a run; what others have put into the older one comes along.
+
+        A kill between the two renames leaves no folder; the older one is restored by whoever reads next.
+        """
         folder = self.folder(run_id)
-        folder.mkdir(exist_ok=True)
-        for name in (EXAMPLES, TENSORBOARD):
-            if (folder / name).exists():
-                (folder / name).rename(staging / f"replaced-{name}")
-        for name in (EXAMPLES, TENSORBOARD, SCORES, CHECKPOINT, NOTEBOOK, RECORD):
-            if (staging / name).exists():
-                (staging / name).replace(folder / name)
+        replaced = folder.with_name(f".{run_id}.{REPLACED}")
+        for entry in folder.iterdir() if folder.is_dir() else ():
+            if entry.name not in _OF_A_RUN and not (staging / entry.name).exists():
+                _copy(entry, staging / entry.name)
+        self._leases.check(run_id)
+        shutil.rmtree(replaced, ignore_errors=True)
+        while True:
+            with contextlib.suppress(FileNotFoundError):
+                folder.rename(replaced)
+            try:
+                staging.rename(folder)
+                break
+            except OSError as error:
+                restore_replaced(folder.parent)  # by this process, or by a reader just now
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+        shutil.rmtree(replaced, ignore_errors=True)
 
     def write_failure(self, record: Record) -> None:
         """Keep the record of a run that did not end well, unless there is a result: that is worth more.
 
         The lock of the run must be held.
         """
+        self._leases.check(record.run_id)
         self._remove_leftovers(record.run_id)
         if not self.stored(record.run_id):
             folder = self.folder(record.run_id)
@@ -170,21 +193,53 @@ class RunStore:
 
     def write_failure_unless_locked(self, record: Record) -> None:
         """Do `write_failure`, unless another process is at the run."""
-        with contextlib.suppress(Timeout), self._lock(record.run_id).acquire(timeout=0):
-            self.write_failure(record)
+        if self._leases.acquire(record.run_id):
+            try:
+                self.write_failure(record)
+            finally:
+                self._leases.release(record.run_id)
+
+    def sweep_up(self) -> None:
+        """Remove what processes left here that were killed, as far as nobody is at it."""
+        restore_replaced(self.results / "runs")
+        named = {leftover.name[1:].rpartition(".")[0] for leftover in (self.results / "runs").glob(".*.*")}
+        named |= {path.name.removesuffix(_STAGE) for path in (self.results / "locks").glob(f"*{_STAGE}")}
+        for run_id in filter(None, named):
+            if self._leases.acquire(run_id):
+                try:
+                    self._remove_leftovers(run_id)
+                    self._stage_path(run_id).unlink(missing_ok=True)
+                finally:
+                    self._leases.release(run_id)
+        for temporary in self.results.rglob(".*.tmp*"):
+            with contextlib.suppress(OSError):
+                if time.time() - temporary.stat().st_mtime > _ABANDONED:
+                    temporary.unlink()
 
     def _remove_leftovers(self, run_id: str) -> None:
-        """Remove what a process left that was killed."""
-        for leftover in self.folder(run_id).parent.glob(f".{run_id}.*"):
+        """Remove what a process left that was killed; the lock of the run must be held."""
+        runs = self.folder(run_id).parent
+        restore_replaced(runs)
+        for leftover in runs.glob(f".{run_id}.*"):
             shutil.rmtree(leftover, ignore_errors=True)
 
     def _stage_path(self, run_id: str) -> Path:
-        return self.results / "locks" / f"{run_id}.stage.json"
+        return self.results / "locks" / f"{run_id}{_STAGE}"
 
-    def _lock(self, run_id: str) -> SoftFileLease:
-        locks = self.results / "locks"
-        try:
-            locks.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"the results folder {self.results} cannot be written to: {error.strerror}") from error
-        return SoftFileLease(locks / f"{run_id}.lease", lease_duration=LEASE)
+
+_STAGE = ".stage.json"
+
+
+def _copy(entry: Path, to: Path) -> None:
+    """Copy a file or a folder; files are linked where that is possible, since some are large."""
+    if entry.is_dir() and not entry.is_symlink():
+        shutil.copytree(entry, to, symlinks=True, copy_function=_link)
+    else:
+        _link(entry, to)
+
+
+def _link(source: str | Path, to: str | Path) -> None:
+    try:
+        os.link(source, to, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, to, follow_symlinks=False)

@@ -26,7 +26,7 @@ from training_code.notebooks.kernel import (
     NotebookTimeoutError,
     execute_notebook,
 )
-from training_code.records.record import KERNEL_LOG, NOTEBOOK, RECORD, Status
+from training_code.records.record import KERNEL_LOG, NOTEBOOK, RECORD, Status, read_record
 from training_code.records.store import RunStore
 from training_code.sweep.notebook import RUN_KEY, part_of
 
@@ -126,11 +126,13 @@ def _stamps(store: RunStore, run_ids: Sequence[str]) -> dict[str, list[int] | No
 
 
 def unpack(files: bytes, store: RunStore, run_id: str) -> None:
-    """Put the folder of a run that another machine sent into the results folder, its record last."""
-    with store.staging(run_id) as staging:
+    """Put the folder of a run that another machine sent into the results folder; a failure replaces no result."""
+    with store.locked(run_id), store.staging(run_id) as staging:
         with tarfile.open(fileobj=io.BytesIO(files)) as archive:
             archive.extractall(staging, filter="data")
-        store.take_over(staging, run_id)
+        record = read_record(staging)
+        if (record is not None and record.status == "ok") or not store.stored(run_id):
+            store.put(staging, run_id)
 
 
 def keep_leftovers(store: RunStore) -> None:
