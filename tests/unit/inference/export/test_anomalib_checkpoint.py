@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers.records import IDENTITY, make_record
 
-from inference_code.anomalib_checkpoint import check_convertible, open_checkpoint, to_anomalib, write_checkpoint
+from inference_code.export.anomalib_checkpoint import check_convertible, open_checkpoint, to_anomalib, write_checkpoint
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
