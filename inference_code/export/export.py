@@ -9,6 +9,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -62,7 +63,7 @@ def export_run(
         If there is no such run or format, the detector cannot be written in it, or what was written gives other labels
         than the run, or scores beyond ``tolerance``: then nothing is left behind.
     """
-    versions = check_request(format, tolerance)
+    versions = check_request(format, tolerance)  # before any computation
     folder = find_run(run, paths.from_home(results))
     predictor = TorchPredictor.load(folder, device="cpu")
     record = predictor.record
@@ -78,18 +79,12 @@ def export_run(
         difference = compare(_open(file, format, record.detector), wanted)
         _refuse_different(predictor, format, difference, tolerance)
         written = sorted(staging.iterdir())
-        description = {
-            "schema_version": SCHEMA_VERSION,
+        description = _describe(predictor) | {
             "format": format,
-            "run_id": record.run_id,
-            "thresholds": dataclasses.asdict(predictor.thresholds),
-            "image_size": predictor.image_size,
-            "bits": record.dataset.get("bits", 16),
             "files": {path.name: sha256(path) for path in written},
             "difference": dataclasses.asdict(difference),
             "tolerance": tolerance,
             "versions": versions,
-            "record": {name: value for name, value in dataclasses.asdict(record).items() if name not in _LEFT_OUT},
         }
         # A file without its description counts as unfinished, so that a kill in between leaves nothing half new.
         description_path(target / file.name).unlink(missing_ok=True)
@@ -99,6 +94,19 @@ def export_run(
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return target / file.name, difference
+
+
+def _describe(predictor: TorchPredictor) -> dict[str, Any]:
+    """Return what an exported file has to say about its run."""
+    record = predictor.record
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": record.run_id,
+        "thresholds": dataclasses.asdict(predictor.thresholds),
+        "image_size": predictor.image_size,
+        "bits": record.dataset.get("bits", 16),
+        "record": {name: value for name, value in dataclasses.asdict(record).items() if name not in _LEFT_OUT},
+    }
 
 
 def _refuse_different(predictor: TorchPredictor, format: str, difference: Difference, tolerance: float) -> None:
