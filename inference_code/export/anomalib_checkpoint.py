@@ -2,7 +2,7 @@
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import numpy as np
 import torch
@@ -71,10 +71,11 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     does not use, are zeros: runs do not keep them.
     """
     cls = getattr(models, record.detector)
-    arguments: dict[str, Any] = {
-        name: tuple(value) if name == "beta" and isinstance(value, list) else value
+    declared = inspect.signature(cls).parameters
+    arguments = {
+        name: _as_declared(value, declared[name].annotation)
         for name, value in record.arguments.items()
-        if name in inspect.signature(cls).parameters
+        if name in declared
     }
     if record.weights:
         arguments |= {"backbone": record.weights["recipe"]["architecture"], "pre_trained": False}
@@ -130,6 +131,12 @@ def open_checkpoint(path: Path, detector: str) -> Graph:
         return {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
 
     return run_all
+
+
+def _as_declared(value: Any, hint: Any) -> Any:
+    """Return an argument as anomalib's class wants it: records hold lists also where it declares a tuple."""
+    wants_tuple = any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
+    return tuple(value) if wants_tuple and isinstance(value, list) else value
 
 
 def _folders(detector: str) -> tuple[str, ...]:
