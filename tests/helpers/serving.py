@@ -19,6 +19,8 @@ class BrightnessPredictor(Predictor):
     images that it got at once. An ``error`` is raised in place of the next prediction.
     """
 
+    runtime = "torch"
+
     def __init__(self, run_id: str = "brightness-0", folder: Path = Path("nowhere")) -> None:
         identity = {"detector": "Padim", "arguments": {"backbone": "resnet18"}, "image_size": (16, 16)}
         dataset = {"name": "made_up", "folder": "nowhere", "bits": 16}
