@@ -1,12 +1,8 @@
-"""Arguments that `predict` and `serve` have in common, and the detector that they ask for."""
+"""Arguments that `predict` and `serve` have in common."""
 
 import argparse
-from typing import TYPE_CHECKING
 
-from training_code.foundation.errors import InputError
-
-if TYPE_CHECKING:
-    from inference_code.predictor import Predictor
+from inference_code.runtimes import RUNTIMES, LoadOptions
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +14,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", help="float32, bfloat16, or on a GPU float16 (default: the run's)")
     parser.add_argument(
         "--runtime",
-        default="torch",
-        choices=["torch", "onnx", "openvino"],
+        default=RUNTIMES[0],
+        choices=RUNTIMES,
         help="what computes: the run itself, or what python -m inference_code.export made of it (default: torch)",
     )
     parser.add_argument(
@@ -27,30 +23,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def load_predictor(run: str, options: argparse.Namespace) -> "Predictor":
-    """Load a run with the options that `add_run_options` added; anomalib and torch are imported only here.
+def load_options(arguments: argparse.Namespace) -> LoadOptions:
+    """Return how to load a detector, from the arguments that `add_run_options` added.
 
     Raises
     ------
     InputError
-        If it cannot be loaded as asked.
+        If they do not fit together.
     """
-    if options.runtime == "torch":
-        from inference_code.predictor import Predictor
-
-        return Predictor.load(
-            run,
-            options.results,
-            options.device,
-            options.precision,
-            options.dataset,
-            options.criterion,
-            options.trust_changed,
-        )
-    if options.device not in ("auto", "cpu") or options.precision is not None:
-        raise InputError(f"--device and --precision are for --runtime torch; {options.runtime} runs on the processor")
-    from inference_code.exported import ExportedPredictor
-
-    return ExportedPredictor.load(
-        run, options.runtime, options.results, options.dataset, options.criterion, options.trust_changed
-    )
+    return LoadOptions(arguments.runtime, arguments.device, arguments.precision, arguments.trust_changed)

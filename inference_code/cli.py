@@ -15,7 +15,7 @@ COMMANDS = {
     "search": ("training_code.search", "look for the best configuration of a detector"),
     "compare": ("training_code.compare", "gather all runs into models_comparing.xlsx"),
     "predict": ("inference_code.predict", "scores, masks and pictures of new images"),
-    "export": ("inference_code.export", "the detector of a run as a file"),
+    "export": ("inference_code.export.__main__", "the detector of a run as a file"),
     "serve": ("inference_code.serve", "detectors over HTTP, and a page to try them"),
 }
 

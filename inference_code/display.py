@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from inference_code.predictor import Failure, Prediction
-from inference_code.sources import Files, open_source
+from inference_code.sources.files import Files
+from inference_code.sources.opening import open_source
 from inference_code.visualization import overlay
 from training_code.foundation.errors import InputError
 
@@ -16,7 +17,7 @@ _COLUMNS = 3
 
 
 def find_files(source: str) -> list[Path]:
-    """Return the files of a source of images; see `inference_code.sources.open_source`.
+    """Return the files of a source of images; see `inference_code.sources.opening.open_source`.
 
     Raises
     ------

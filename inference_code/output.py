@@ -20,7 +20,7 @@ from PIL import Image
 from inference_code.images import Prepared, read_pixels, shown_pixels
 from inference_code.postprocessing import Region, find_abnormal, run_lengths
 from inference_code.predictor import Prediction
-from inference_code.sources import Frame
+from inference_code.sources.frames import Frame
 from inference_code.visualization import overlay
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import atomic_path
@@ -76,7 +76,7 @@ class Output:
         self.drawing = drawing
         self.bits = bits
         self.predicted = self.failed = self.abnormal = 0
-        self.latencies: list[float] = []  # seconds from the arrival of each frame to its line
+        self._latencies: list[float] = []  # seconds from the arrival of each frame to its line
         self._number = 0
         self._error: BaseException | None = None
         self._queue: queue.Queue[tuple[Result, Future[dict[str, Any]]] | None] = queue.Queue(_WAITING)
@@ -118,6 +118,10 @@ class Output:
         self._number += 1
         self._queue.put((result, self._pool.submit(self._describe, result, self._number)))
 
+    def latencies_at(self, *percents: float) -> list[float]:
+        """Return the percentiles of the seconds from the arrival of a frame to its line; 0 where none was written."""
+        return np.percentile(self._latencies or [0], percents).tolist()
+
     def _write_all(self) -> None:
         while (entry := self._queue.get()) is not None:
             if self._error is not None:
@@ -130,7 +134,7 @@ class Output:
     def _write(self, result: Result, row: dict[str, Any]) -> None:
         self._lines.write(json.dumps(row, allow_nan=False) + "\n")
         self._lines.flush()
-        self.latencies.append(time.monotonic() - result.came)
+        self._latencies.append(time.monotonic() - result.came)
         if "error" in row:
             self.failed += 1
             return

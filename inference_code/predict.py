@@ -1,21 +1,19 @@
 """``python -m inference_code.predict RUN SOURCE --output DIR``: scores, masks and pictures of new images."""
 
 import argparse
-import math
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference_code.arguments import add_run_options, load_predictor
+from inference_code.arguments import add_run_options, load_options
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
 
 if TYPE_CHECKING:
     from inference_code.output import Output
     from inference_code.predictor import Predictor
-    from inference_code.sources import FrameSource
-    from training_code.evaluation.thresholds import Thresholds
+    from inference_code.sources.frames import FrameSource
 
 
 def main(arguments: list[str]) -> int:
@@ -25,15 +23,19 @@ def main(arguments: list[str]) -> int:
         if not getattr(options, name) >= least:
             raise InputError(f"--{name.replace('_', '-')} is {getattr(options, name)}; valid: {least} or more")
 
-    # Only now, so that --help and wrong arguments are answered at once: these bring OpenCV, anomalib and torch.
-    from inference_code.sources import open_source
+    # Only now, since --help and wrong arguments need no OpenCV, which takes 0.1 s to import.
+    from inference_code.sources.opening import open_source
 
     written = [options.output / name for name in ("overlays", "masks")]
     source = open_source(options.source, options.watch, written, options.reconnect)
 
+    # Only now, so that a source that is not there is told at once: torch and anomalib take 5 to 20 s to import.
+    from inference_code.following import follow
+    from inference_code.loading import load_predictor
     from inference_code.output import Drawing, Output
+    from inference_code.thresholds import choose_thresholds
 
-    predictor = load_predictor(options.run, options)
+    predictor = load_predictor(options.run, options.results, options.dataset, options.criterion, load_options(options))
     predictor.thresholds = choose_thresholds(predictor, options.threshold, options.pixel_threshold)
     drawing = Drawing(not options.no_pictures, options.dilate, options.min_area)
     output = Output(options.output, drawing, predictor.record.dataset.bits)
@@ -42,83 +44,6 @@ def main(arguments: list[str]) -> int:
         dropped = follow(predictor, source, output, options.batch_size, options.max_latency)
     _summarise(predictor, source, output, time.monotonic() - start, dropped)
     return 1 if output.failed or source.problem else 0
-
-
-def follow(predictor: "Predictor", source: "FrameSource", output: "Output", batch_size: int, max_latency: float) -> int:
-    """Predict what a source gives: images are read, predicted and written at the same time; return how many were late.
-
-    Parameters
-    ----------
-    max_latency
-        Seconds from which on frames of live sources are dropped.
-    """
-    from tqdm import tqdm
-
-    from inference_code.images import Prepared
-    from inference_code.output import make_result
-    from inference_code.pipeline import Batches
-
-    batches = Batches(
-        source,
-        lambda frame: predictor.prepare(frame.image),
-        batch_size,
-        fill=not source.endless,
-        drop_after=max_latency if source.live else None,
-    )
-    try:
-        with tqdm(total=source.total, unit="image", disable=None) as progress:
-            for batch in batches:
-                predictions = iter(predictor.infer([made for _, made, _ in batch if isinstance(made, Prepared)]))
-                for frame, made, came in batch:
-                    if isinstance(made, InputError):
-                        progress.write(f"error: {made}", file=sys.stderr)
-                    found = next(predictions) if isinstance(made, Prepared) else None
-                    output.put(make_result(frame, came, made, found))
-                progress.update(len(batch))
-    except KeyboardInterrupt:
-        if not source.endless:  # nothing else ends those that have no end of their own
-            raise
-    return batches.dropped
-
-
-def choose_thresholds(predictor: "Predictor", image: str | None, pixel: float | None) -> "Thresholds":
-    """Return the thresholds that are asked for, those of the run where none is.
-
-    Parameters
-    ----------
-    image
-        A raw score, or a part of the run's good test images as in ``"99%"``: their quantile.
-    pixel
-        A raw score.
-
-    Raises
-    ------
-    InputError
-        If it is neither, or the run has no good test images.
-    """
-    from inference_code.postprocessing import quantile_threshold
-    from training_code.evaluation.thresholds import Thresholds
-    from training_code.records.scores import read_scores
-
-    if pixel is not None and not math.isfinite(pixel):
-        raise InputError(f"--pixel-threshold is {pixel}; valid: a number")
-    own = predictor.thresholds
-    pixel = own.pixel if pixel is None else pixel
-    if image is None:
-        return Thresholds(own.image, pixel)
-    try:
-        number = float(image.removesuffix("%"))
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"--threshold is {image!r}; valid: a raw score as 3.5, or a quantile of good images as 99%")
-    if not image.endswith("%"):
-        return Thresholds(number, pixel)
-    try:
-        scores = read_scores(predictor.folder)
-    except (OSError, ValueError) as error:
-        raise InputError(f"there are no scores to take a quantile of: {error}") from error
-    return Thresholds(quantile_threshold(scores.scores[~scores.labels], number / 100), pixel)
 
 
 def _summarise(predictor: "Predictor", source: "FrameSource", output: "Output", seconds: float, dropped: int) -> None:
@@ -130,9 +55,7 @@ def _summarise(predictor: "Predictor", source: "FrameSource", output: "Output", 
     else:
         print(f"{output.abnormal} abnormal: with a score of {predictor.thresholds.image:.4g} or more")
     if source.live:
-        import numpy as np
-
-        half, most, nearly = np.percentile(output.latencies or [0], [50, 95, 99]) * 1000
+        half, most, nearly = (1000 * seconds for seconds in output.latencies_at(50, 95, 99))
         print(f"from camera to table: 50% of the frames in {half:.0f} ms, 95% in {most:.0f} ms, 99% in {nearly:.0f} ms")
         reconnected = getattr(source, "reconnected", 0)
         print(f"{dropped} frames dropped because they were late; {reconnected} times lost and found again")

@@ -1,30 +1,21 @@
-"""`Predictor`: the detector of a run, rebuilt from its checkpoint."""
+"""`Predictor`: what everybody who uses a detector calls, whatever computes it."""
 
 import dataclasses
-import pickle
-import time
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import torch
-from anomalib.models.components import AnomalibModule
 from numpy.typing import NDArray
 
+from inference_code.batches import Batches
 from inference_code.images import Prepared, Source, prepare
-from inference_code.pipeline import Batches
 from inference_code.postprocessing import make_mask, normalise, threshold_range
-from training_code.comparison.configurations import CRITERION, best_models
-from training_code.comparison.table import runs_table
-from training_code.detectors.build import build_detector, image_transform
-from training_code.detectors.configuration import configure
 from training_code.evaluation.thresholds import Thresholds
-from training_code.foundation import paths
-from training_code.foundation.errors import InputError, choices, unknown
-from training_code.foundation.files import sha256
-from training_code.protocol import PRECISIONS
-from training_code.records.record import CHECKPOINT, METRICS, Record, read_record, read_records
+from training_code.foundation.errors import InputError
+from training_code.records.record import Record
 
 BATCH_SIZE = 8
 
@@ -73,98 +64,45 @@ class Failure:
     reason: str
 
 
-class Predictor:
-    """The detector of a run, ready for new images.
+class Predictor(Protocol):
+    """A detector, ready for new images; `inference_code.loading.load_predictor` returns one.
 
-    Parameters
+    Classes that compute derive from it: they say how prepared images are predicted in `infer` and get the rest.
+
+    Attributes
     ----------
-    detector
-        The fitted detector, in eval mode.
     record
         The record of its run.
     folder
         The folder of its run.
-
-    Attributes
-    ----------
-    thresholds
-        Raw scores from which on an image and a pixel are abnormal; those of the run unless others are set.
     runtime
         What computes.
+    thresholds
+        Raw scores from which on an image and a pixel are abnormal; those of the run unless others are set.
+    image_size
+        Height and width in pixels that images are resized to.
     """
 
-    runtime = "torch"
+    record: Record
+    folder: Path
+    runtime: str
+    thresholds: Thresholds
+    image_size: tuple[int, int]
 
-    def __init__(self, detector: AnomalibModule, record: Record, folder: Path) -> None:
-        self.detector = detector
-        self.record = record
-        self.folder = folder
-        self.thresholds = Thresholds(record.thresholds.get("image"), record.thresholds.get("pixel"))
-        self.image_size: tuple[int, int] = record.identity.protocol.image_size
+    @abstractmethod
+    def infer(self, images: Sequence[Prepared]) -> list[Prediction]:
+        """Predict prepared images in one batch; ``index`` is the place in it, ``path`` is None."""
+        ...
 
-    @classmethod
-    def load(
-        cls,
-        run: str | Path,
-        results: str | Path = "results",
-        device: str = "auto",
-        precision: str | None = None,
-        dataset: str | None = None,
-        criterion: str | None = None,
-        trust_changed: bool = False,
-    ) -> "Predictor":
-        """Load a run by its id, its folder, or ``"best"``.
-
-        Weight files are not needed: the checkpoint holds the backbone. It is loaded as tensors only.
-
-        Parameters
-        ----------
-        run, results, dataset, criterion
-            As in `find_run`.
-        device
-            ``"cpu"``, ``"cuda"``, one GPU as ``"cuda:1"``, or ``"auto"``: a GPU where there is one.
-        precision
-            One of `PRECISIONS`, in which the backbone computes; that of the run by default. With another one the scores
-            differ a little from those of the run.
-        trust_changed
-            Load a checkpoint that is not the one that the run wrote. What needs to run code is refused in any case.
+    def prepare(self, image: Source) -> Prepared:
+        """Read an image and resize it as for training; may be called in several threads at once.
 
         Raises
         ------
         InputError
-            If there is no such run, it did not end well, its checkpoint was changed or cannot be loaded, or the device
-            is not there.
+            If it cannot be read.
         """
-        place = _device(device)
-        folder = find_run(run, paths.from_home(results), dataset, criterion)
-        record = _read_record(folder)
-        precision = _precision(precision, record, place)
-        checkpoint = folder / CHECKPOINT
-        if not checkpoint.is_file():
-            raise InputError(f"{checkpoint} is missing")
-        written = record.checkpoint and record.checkpoint.sha256
-        if not trust_changed and sha256(checkpoint) != written:
-            raise InputError(
-                f"{checkpoint} is not the file that its run wrote; trust_changed (--trust-changed) loads it nonetheless"
-            )
-        state = _load_tensors(checkpoint)
-        identity, options = record.identity, record.options
-        detector = build_detector(
-            configure(record.detector, record.arguments),
-            record.weights.recipe.create() if record.weights else None,
-            identity.protocol.image_size,
-            identity.mean,
-            identity.std,
-            precision,
-            options.channels_last,
-            options.backbone_runtime,
-        )
-        try:
-            detector.load_state_dict(state)
-        except Exception as error:  # torch names each tensor that is missing or of another shape
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise InputError(f"{checkpoint} does not fit the configuration of its run: {reason}") from error
-        return cls(detector.to(place).eval(), record, folder)
+        return prepare(image, self.image_size, self.record.dataset.bits)
 
     def predict(self, images: Iterable[Source], batch_size: int = BATCH_SIZE) -> Iterator[Prediction | Failure]:
         """Predict images in their order; what cannot be read becomes a `Failure` and does not stop the others.
@@ -188,128 +126,9 @@ class Predictor:
                 else:
                     yield dataclasses.replace(next(predicted), index=index, path=path)
 
-    def prepare(self, image: Source) -> Prepared:
-        """Read an image and resize it as for training; may be called in several threads at once.
-
-        Raises
-        ------
-        InputError
-            If it cannot be read.
-        """
-        return prepare(image, self.image_size, self.record.dataset.bits)
-
-    def infer(self, images: Sequence[Prepared]) -> list[Prediction]:
-        """Predict prepared images in one batch; ``index`` is the place in it, ``path`` is None."""
-        if not images:
-            return []
-        start = time.perf_counter()
-        with torch.inference_mode():
-            batch = torch.stack([image.tensor for image in images]).to(self.detector.device)
-            # The transform of training; the module's own forward would resize as exported models do.
-            output = self.detector.model(image_transform(self.detector)(batch))
-            scores = output.pred_score.flatten().double().cpu().tolist()
-            maps = output.anomaly_map.reshape(len(images), *output.anomaly_map.shape[-2:]).float().cpu().numpy()
-        seconds = (time.perf_counter() - start) / len(images)
-        return [
-            Prediction(index, None, score, anomaly_map, image.size, seconds, self.thresholds)
-            for index, (image, score, anomaly_map) in enumerate(zip(images, scores, maps, strict=True))
-        ]
-
-
-def find_run(run: str | Path, results: Path, dataset: str | None = None, criterion: str | None = None) -> Path:
-    """Return the folder of a run given by its id, its folder, or ``"best"``.
-
-    Parameters
-    ----------
-    run, results
-        The run, and the folder that holds ``runs/``.
-    dataset, criterion
-        For ``"best"``: the run of the configuration with the highest ``criterion``, `CRITERION` by default, on a
-        dataset. Without a dataset it is the highest on any, which says little where they are not equally hard.
-
-    Raises
-    ------
-    InputError
-        If there is no such run, dataset or criterion.
-    """
-    if str(run) == "best":
-        return _find_best(results, dataset, criterion or CRITERION)
-    if dataset is not None or criterion is not None:
-        raise InputError(f"dataset and criterion choose among runs; valid with them: best, not {str(run)!r}")
-    for candidate in (results / "runs" / str(run), paths.from_home(run)):
-        if candidate.is_dir():
-            return candidate
-    known = sorted(entry.name for entry in (results / "runs").glob("*/"))
-    raise InputError(f"there is no run {str(run)!r} in {results}; valid: best, {choices(known) or 'none yet'}")
-
-
-def _find_best(results: Path, dataset: str | None, criterion: str) -> Path:
-    if criterion not in METRICS:
-        raise unknown("criterion", criterion, METRICS)
-    table = runs_table(read_records(results)[0])
-    if dataset is not None:
-        known = sorted(table["dataset"].unique()) if len(table) else []
-        if dataset not in known:
-            raise unknown("dataset", dataset, known)
-        table = table[table["dataset"] == dataset]
-    best = best_models(table, criterion) if len(table) else table
-    if best.empty:
-        of = f" of {dataset}" if dataset else ""
-        raise InputError(f"{results} holds no run{of} with {criterion}")
-    return results / "runs" / best.loc[best[criterion].astype(float).idxmax(), "run_id"]
-
 
 def check_batch_size(batch_size: int) -> int:
     """Return a number of images that is at least 1."""
     if not isinstance(batch_size, int) or batch_size < 1:
         raise InputError(f"batch_size={batch_size!r} is out of range; valid: 1 or more")
     return batch_size
-
-
-def _read_record(folder: Path) -> Record:
-    try:
-        record = read_record(folder)
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    if record is None or record.status != "ok":
-        raise InputError(f"the run in {folder} did not end well: {record.error if record else 'it is unfinished'}")
-    return record
-
-
-def _device(device: str) -> torch.device:
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    there = ["auto", "cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-    there += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    if device not in there:
-        raise unknown("device", device, there)
-    return torch.device(device)
-
-
-def _precision(precision: str | None, record: Record, device: torch.device) -> str:
-    own = record.options.backbone_precision
-    if not record.weights:
-        if precision not in (None, own):
-            raise InputError(f"precision={precision!r} is for backbones; valid for {record.detector}: {own}")
-        return own
-    precision = precision or own
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, PRECISIONS)
-    if precision == "float16" and device.type == "cpu":
-        raise InputError("precision='float16' needs a GPU; valid on a processor: float32, bfloat16")
-    return precision
-
-
-def _load_tensors(checkpoint: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a checkpoint; nothing of it is executed."""
-    try:
-        content = torch.load(checkpoint, "cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(f"{checkpoint} is refused: it would have to run code, or is no checkpoint at all") from error
-    except Exception as error:  # torch's readers raise what they like on damaged files
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{checkpoint} is damaged: {reason}") from error
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict):
-        raise InputError(f"{checkpoint} is no checkpoint of Lightning: it has no state_dict")
-    return state

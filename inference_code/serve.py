@@ -3,20 +3,18 @@
 import argparse
 import ipaddress
 import math
-import signal
-import socket
 import sys
 from pathlib import Path
 
-from inference_code.arguments import add_run_options, load_predictor
+from inference_code.arguments import add_run_options, load_options
+from inference_code.service.keys import read_keys
 from inference_code.service.limits import Limits
+from inference_code.service.listening import open_socket
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
 
 #: The extra of ``pyproject.toml`` that this command needs.
 EXTRA = "serve"
-# Shorter ones can be guessed.
-_SHORTEST_KEY = 16
 
 
 def main(arguments: list[str]) -> int:
@@ -43,92 +41,22 @@ def main(arguments: list[str]) -> int:
                 "--host 127.0.0.1"
             )
 
-        # Only now, so that --help and wrong arguments are answered at once: these bring anomalib and torch.
-        import uvicorn
-
+        # Only now, so that --help and wrong arguments are answered at once: torch and anomalib take 5 to 20 s.
+        # What the extra brings comes first, so that a package that is missing is told before that.
         from inference_code.service.app import LOCAL_NAMES, create_app
+        from inference_code.service.server import run_server
 
-        predictors = [load_predictor(run, options) for run in options.runs]
+        loaded_as = load_options(options)
+
+        from inference_code.loading import load_predictor
+
+        predictors = [
+            load_predictor(run, options.results, options.dataset, options.criterion, loaded_as) for run in options.runs
+        ]
         app = create_app(predictors, limits, keys, options.batch_size, {*LOCAL_NAMES, address, options.host})
         place = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
         names = ", ".join(predictor.record.run_id for predictor in predictors)
-
-        class Server(uvicorn.Server):
-            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-                await super().startup(sockets)
-                if self.started:
-                    print(f"{place} serves {names}; Ctrl-C ends it", flush=True)
-
-        server = Server(
-            uvicorn.Config(
-                app,
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                limit_concurrency=limits.connections,
-                # What was taken may take its time to arrive and its time to be answered.
-                timeout_graceful_shutdown=math.ceil(2 * limits.seconds) + 5,
-            )
-        )
-        # uvicorn raises them again once it has ended, which would end this process before it says so.
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: None)
-        try:
-            server.run(sockets=[listener])
-        except SystemExit:  # it could not begin; its log says why
-            return 1
-    if server.force_exit:
-        print("stopped at once, at the second signal")
-        return 1
-    print("stopped")
-    return 0
-
-
-def read_keys(path: Path) -> list[str]:
-    """Return the keys in a file, one in each line; empty lines and those that begin with # are passed over.
-
-    Raises
-    ------
-    InputError
-        If there is none, or one is shorter than 16 characters or holds others than letters, digits and signs of ASCII.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no text") from error
-    keys = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    if not keys:
-        raise InputError(f"{path} holds no key; valid: one in each line")
-    for number, key in enumerate(keys, 1):
-        if len(key) < _SHORTEST_KEY or not all("!" <= character <= "~" for character in key):
-            raise InputError(
-                f"key {number} of {path} is not valid; valid: {_SHORTEST_KEY} or more letters, digits and signs"
-            )
-    return keys
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """Return a socket that holds a port; it does not listen yet.
-
-    Raises
-    ------
-    InputError
-        If the port or the host cannot be had.
-    """
-    if not 0 <= port <= 65535:
-        raise InputError(f"--port is {port}; valid: 0 to 65535, 0 for any that is free")
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"--host {host} is not known; valid: 127.0.0.1, or an address of this machine") from error
-    listener = socket.socket(family, kind, protocol)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise InputError(f"port {port} of {host} cannot be had: {error.strerror}") from error
-    return listener
+        return run_server(app, listener, limits, f"{place} serves {names}; Ctrl-C ends it")
 
 
 def _parser() -> argparse.ArgumentParser:

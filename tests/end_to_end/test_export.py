@@ -17,9 +17,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from inference_code import export, predict
-from inference_code.exported import ExportedPredictor
-from inference_code.predictor import Failure, Predictor
+from inference_code import predict
+from inference_code.export.__main__ import main
+from inference_code.export.export import export_run
+from inference_code.loading import load_predictor
+from inference_code.predictor import Failure
+from inference_code.runtimes import LoadOptions
 from inference_code.service.app import create_app
 from training_code.detectors.registry import DETECTORS
 from training_code.experiment import Experiment
@@ -62,7 +65,7 @@ def own(runs, files):
     """By detector what the run itself says about the test images, and about three of them as arrays in one batch."""
     found = {}
     for name, run in runs.items():
-        predictor = Predictor.load(run.folder, device="cpu")
+        predictor = load_predictor(run.folder, options=LoadOptions(device="cpu"))
         found[name] = _raw(predictor, files), list(predictor.predict(_arrays(files[:3]), 3))
     return found
 
@@ -87,7 +90,7 @@ def _assert_close(found, expected, tolerance=TOLERANCE):
 @pytest.fixture(scope="module")
 def exported_once(runs, tmp_path_factory):
     """What exports a detector for a runtime the first time, and returns the file and how far it is off."""
-    return cache(lambda name, runtime: export.export_run(runs[name].folder, runtime, tmp_path_factory.mktemp("export")))
+    return cache(lambda name, runtime: export_run(runs[name].folder, runtime, tmp_path_factory.mktemp("export")))
 
 
 @pytest.mark.parametrize("runtime", ["onnx", "openvino"])
@@ -97,7 +100,7 @@ def test_an_exported_file_gives_scores_maps_and_labels_of_its_run(exported_once,
     assert 0 <= difference.score <= TOLERANCE and difference.images == 10 and difference.source == "images of tiny"
     (scores, maps, labels), few = own[name]
     assert np.ptp(maps) > 0
-    exported = ExportedPredictor.load(path, runtime)
+    exported = load_predictor(path, options=LoadOptions(runtime))
     found_scores, found_maps, found_labels = _raw(exported, files)
     _assert_close(found_scores, scores)
     _assert_close(found_maps, maps, MAPS_TOLERANCE.get(name, TOLERANCE))
@@ -124,7 +127,7 @@ def test_every_way_gives_the_same_scores_and_labels(runs, files, own, exported_o
         "evaluation": ([float(row["score"]) for row in rows], [row["prediction"] == "1" for row in rows]),
         "command line": _by_command(run.folder, source, files, tmp_path / "torch"),
         "notebook": _by_notebook(run.folder, source, files),
-        "HTTP": _by_http(Predictor.load(run.folder), files),
+        "HTTP": _by_http(load_predictor(run.folder), files),
     }
     for way, (found, called) in ways.items():
         np.testing.assert_allclose(found, scores, rtol=1e-5, err_msg=way)
@@ -133,7 +136,7 @@ def test_every_way_gives_the_same_scores_and_labels(runs, files, own, exported_o
         path, _ = exported_once(name, runtime)
         for found, called in (
             _by_command(path, source, files, tmp_path / runtime, "--runtime", runtime),
-            _by_http(ExportedPredictor.load(path, runtime), files),
+            _by_http(load_predictor(path, options=LoadOptions(runtime)), files),
         ):
             _assert_close(np.array(found), scores)
             assert called == labels, runtime
@@ -176,7 +179,7 @@ def test_exported_files_run_on_the_processor(exported_once, files, tmp_path):
 
 def test_what_is_known_of_an_export_lies_beside_it(runs, tmp_path):
     run = runs["Patchcore"]
-    path, difference = export.export_run(run.run_id, "openvino", tmp_path, run.folder.parents[1])
+    path, difference = export_run(run.run_id, "openvino", tmp_path, run.folder.parents[1])
     record = json.loads((run.folder / "run.json").read_text())
     beside = json.loads((tmp_path / "model.xml.json").read_text())
     assert path == tmp_path / "model.xml"
@@ -192,28 +195,26 @@ def test_what_is_known_of_an_export_lies_beside_it(runs, tmp_path):
 def exported(runs):
     """The folder of a run with an export where it lies by default."""
     folder = runs["Padim"].folder
-    assert export.export_run(folder, "onnx")[0] == folder / "exports" / "model.onnx"
+    assert export_run(folder, "onnx")[0] == folder / "exports" / "model.onnx"
     return folder
 
 
 def test_an_export_is_found_by_its_run_its_folder_and_its_file(exported, files):
     results = exported.parents[1]
     places = [exported.name, exported, exported / "exports", exported / "exports" / "model.onnx"]
-    found = [ExportedPredictor.load(place, "onnx", results) for place in places]
+    found = [load_predictor(place, results, options=LoadOptions("onnx")) for place in places]
     scores = [next(predictor.predict(files[:1])).score for predictor in found]
     assert len(set(scores)) == 1
     assert all(predictor.folder == exported and predictor.record.run_id == exported.name for predictor in found)
     with pytest.raises(
         InputError, match="is not exported to openvino; python -m inference_code.export padim-.*openvino"
     ):
-        ExportedPredictor.load(exported.name, "openvino", results)
-    with pytest.raises(InputError, match="unknown runtime 'tensorrt'; valid: onnx, openvino"):
-        ExportedPredictor.load(exported.name, "tensorrt", results)
+        load_predictor(exported.name, results, options=LoadOptions("openvino"))
 
 
 def test_a_bad_image_becomes_a_failure_and_other_thresholds_change_the_labels(exported, files, tmp_path):
     (tmp_path / "page.png").write_text("<html>")
-    predictor = ExportedPredictor.load(exported)
+    predictor = load_predictor(exported, options=LoadOptions("onnx"))
     before, failure = predictor.predict([files[0], tmp_path / "page.png"])
     assert isinstance(failure, Failure) and "page.png is not an image" in failure.reason
     predictor.thresholds = type(predictor.thresholds)(before.score + 1, None)
@@ -228,22 +229,22 @@ def test_an_export_that_was_changed_cut_short_or_outlived_is_refused(exported, t
     with open(copy / "model.onnx", "ab") as file:
         file.write(b"x")
     with pytest.raises(InputError, match="is not the file that was exported; trust_changed"):
-        ExportedPredictor.load(copy)
+        load_predictor(copy, options=LoadOptions("onnx"))
     (copy / "model.onnx").write_bytes(b"nothing")
     with pytest.raises(InputError, match="model.onnx cannot be opened"):
-        ExportedPredictor.load(copy, trust_changed=True)
+        load_predictor(copy, options=LoadOptions("onnx", trust_changed=True))
     (copy / "model.onnx.json").write_text("{}")
     with pytest.raises(InputError, match="has schema version None"):
-        ExportedPredictor.load(copy)
+        load_predictor(copy, options=LoadOptions("onnx"))
     (copy / "model.onnx.json").unlink()
     with pytest.raises(InputError, match="the export was not finished"):
-        ExportedPredictor.load(copy)
+        load_predictor(copy, options=LoadOptions("onnx"))
     run = shutil.copytree(exported, tmp_path / "run")
     record = json.loads((run / "run.json").read_text())
     record["checkpoint"]["sha256"] = "0" * 64
     (run / "run.json").write_text(json.dumps(record))
     with pytest.raises(InputError, match="is of an older training of its run"):
-        ExportedPredictor.load(run)
+        load_predictor(run, options=LoadOptions("onnx"))
 
 
 def test_without_the_dataset_made_up_images_are_compared(runs, tmp_path):
@@ -251,27 +252,27 @@ def test_without_the_dataset_made_up_images_are_compared(runs, tmp_path):
     record = json.loads((run / "run.json").read_text())
     record["dataset"]["folder"] = str(tmp_path / "nowhere")
     (run / "run.json").write_text(json.dumps(record))
-    _, difference = export.export_run(run, "onnx")
+    _, difference = export_run(run, "onnx")
     assert difference.source == "made up images" and difference.images == 10 and difference.score <= TOLERANCE
 
 
 def test_what_differs_too_much_is_refused_and_nothing_is_left_of_it(runs, tmp_path):
     # float32 in another order of adding is never the same to the last bit
     with pytest.raises(InputError, match="is not exported to onnx: on 10 images of tiny its scores differ by .* valid"):
-        export.export_run(runs["Padim"].folder, "onnx", tmp_path, tolerance=0.0)
+        export_run(runs["Padim"].folder, "onnx", tmp_path, tolerance=0.0)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["Padim", "Patchcore", "Cflow"])
 def test_plain_anomalib_loads_the_checkpoint_and_gives_scores_and_labels_of_the_run(runs, files, name, tmp_path):
     run = runs[name]
-    path, difference = export.export_run(run.folder, "anomalib", tmp_path)
+    path, difference = export_run(run.folder, "anomalib", tmp_path)
     assert difference.score <= TOLERANCE
     content = torch.load(path, weights_only=True)
     assert "training_code" not in str(content["hyper_parameters"])
     module = getattr(models, name).load_from_checkpoint(path, map_location="cpu").eval()
     assert type(module).__module__.startswith("anomalib.") and type(module.model).__module__.startswith("anomalib.")
-    own = list(Predictor.load(run.folder, device="cpu").predict(files, 32))
+    own = list(load_predictor(run.folder, options=LoadOptions(device="cpu")).predict(files, 32))
     pixels = np.stack([np.dstack([np.asarray(Image.open(file))] * 3).transpose(2, 0, 1) for file in files])
     with torch.inference_mode():
         images = module.pre_processor.transform(torch.from_numpy(pixels).float() / 255)
@@ -300,21 +301,21 @@ def test_plain_anomalib_loads_the_checkpoint_and_gives_scores_and_labels_of_the_
 )
 def test_what_anomalib_has_no_class_for_is_refused_with_the_reason(runs, tmp_path, name, words):
     with pytest.raises(InputError, match=words):
-        export.export_run(runs[name].folder, "anomalib", tmp_path)
+        export_run(runs[name].folder, "anomalib", tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_an_unknown_format_or_run_is_one_line_with_the_valid_ones(exported, capsys):
     results = ["--results", str(exported.parents[1])]
-    assert run_command(export.main, [exported.name, "--format", "onx", *results]) == 2
+    assert run_command(main, [exported.name, "--format", "onx", *results]) == 2
     assert "unknown format 'onx' (did you mean 'onnx'?); valid: onnx, openvino, anomalib" in capsys.readouterr().err
-    assert run_command(export.main, ["nowhere", "--format", "onnx", *results]) == 2
+    assert run_command(main, ["nowhere", "--format", "onnx", *results]) == 2
     assert "there is no run 'nowhere'" in capsys.readouterr().err
 
 
 def test_the_command_says_where_the_file_is_and_how_far_it_is_off(exported, tmp_path, capsys):
     options = ["--format", "onnx", "--output", str(tmp_path), "--results", str(exported.parents[1])]
-    assert run_command(export.main, [exported.name, *options]) == 0
+    assert run_command(main, [exported.name, *options]) == 0
     text = capsys.readouterr().out
     assert f"written: {tmp_path / 'model.onnx'}, model.onnx.json beside it" in text
     assert "largest difference on 10 images of tiny: " in text

@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
-from inference_code.predictor import Failure, Prediction, Predictor
+from inference_code.loading import load_predictor
+from inference_code.predictor import Failure, Prediction
+from inference_code.runtimes import LoadOptions
 from training_code.detectors.registry import DETECTORS
 from training_code.experiment import Experiment
 from training_code.foundation.errors import InputError
@@ -53,7 +55,7 @@ def test_scores_and_labels_are_those_of_the_evaluation(runs, tiny_dataset, name)
     files = [tiny_dataset / row["path"] for row in rows]
     expected = np.array([float(row["score"]) for row in rows])
     assert np.ptp(expected) > 1e-3 * expected.max(), "nothing would show scores that depend on the batch"
-    predictor = Predictor.load(run.folder, device="cpu")
+    predictor = load_predictor(run.folder, options=LoadOptions(device="cpu"))
     for batch_size in (1, 5):
         predictions = list(predictor.predict(files, batch_size))
         np.testing.assert_allclose([prediction.score for prediction in predictions], expected, rtol=1e-5)
@@ -73,7 +75,7 @@ def test_arrays_and_pillow_images_score_as_the_file_that_they_come_from(runs, ti
     colour = np.dstack([grey] * 3)
     images = [path, str(path), Image.open(path), Image.open(path).convert("RGBA"), grey, colour, grey[:, :, None]]
     images.append(colour[:, ::-1][:, ::-1])  # strides below 0
-    scores = [found.score for found in Predictor.load(runs["Padim"].folder).predict(images)]
+    scores = [found.score for found in load_predictor(runs["Padim"].folder).predict(images)]
     np.testing.assert_allclose(scores, scores[0], rtol=1e-5)
 
 
@@ -81,7 +83,7 @@ def test_images_of_16_bits_are_scaled_as_files_of_16_bits_are(runs, tiny_dataset
     grey = np.asarray(Image.open(tiny_dataset / "test" / "square" / "000.png"))
     deep = grey.astype(np.uint16) * 257  # 255 becomes 65535, which is white where the dataset has no 16 bits
     Image.fromarray(deep).save(tmp_path / "deep.png")
-    predictor = Predictor.load(runs["Padim"].folder)
+    predictor = load_predictor(runs["Padim"].folder)
     images = [grey, deep, np.dstack([deep] * 3), tmp_path / "deep.png", Image.open(tmp_path / "deep.png")]
     scores = [found.score for found in predictor.predict(images)]
     np.testing.assert_allclose(scores, scores[0], rtol=1e-4)
@@ -91,7 +93,7 @@ def test_images_of_any_size_are_predicted(runs):
     generator = np.random.default_rng(0)
     sizes = [(1, 1), (500, 30), (64, 64), (700, 900)]
     images = [generator.integers(0, 256, (*size, 3)).astype(np.uint8) for size in sizes]
-    predictions = list(Predictor.load(runs["Patchcore"].folder).predict(images, 3))
+    predictions = list(load_predictor(runs["Patchcore"].folder).predict(images, 3))
     assert [found.size for found in predictions] == sizes
     assert all(found.anomaly_map.shape == (64, 64) and np.isfinite(found.score) for found in predictions)
 
@@ -102,7 +104,7 @@ def test_a_bad_image_becomes_a_failure_in_its_place_and_the_others_are_predicted
     bad = [tmp_path / "page.png", np.ones((4, 4)), np.zeros((0, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), 7]
     bad.append(Image.fromarray(np.ones((4, 4), np.float32)))
     images = [item for entry in bad for item in (good, entry)]
-    found = list(Predictor.load(runs["Padim"].folder).predict(images, 4))
+    found = list(load_predictor(runs["Padim"].folder).predict(images, 4))
     assert [entry.index for entry in found] == list(range(12))
     assert [type(entry) for entry in found] == [Prediction, Failure] * 6
     words = ["page.png is not an image", "float64", "4 × 0 pixels", r"(4, 4, 4)", "of the type int", "kind 'F'"]
@@ -114,8 +116,8 @@ def test_a_bad_image_becomes_a_failure_in_its_place_and_the_others_are_predicted
 def test_another_precision_gives_nearly_the_same_scores(runs, tiny_dataset):
     path = tiny_dataset / "test" / "square" / "000.png"
     run = runs["Padim"]
-    (own,) = Predictor.load(run.folder).predict([path])
-    (other,) = Predictor.load(run.folder, precision="bfloat16").predict([path])
+    (own,) = load_predictor(run.folder).predict([path])
+    (other,) = load_predictor(run.folder, options=LoadOptions(precision="bfloat16")).predict([path])
     assert other.score == pytest.approx(own.score, rel=0.2)
 
 
@@ -126,55 +128,56 @@ def test_another_precision_gives_nearly_the_same_scores(runs, tiny_dataset):
         ("Padim", {"device": "tpu"}, "unknown device 'tpu'.*; valid: auto, cpu"),
         ("Padim", {"device": "cpu", "precision": "float16"}, "'float16' needs a GPU"),
         ("Draem", {"precision": "bfloat16"}, "is for backbones; valid for Draem: float32"),
-        ("Padim", {"dataset": "tiny"}, "valid with them: best"),
     ],
 )
 def test_a_wrong_choice_is_an_error_that_names_the_right_ones(runs, name, arguments, words):
     with pytest.raises(InputError, match=words):
-        Predictor.load(runs[name].folder, **arguments)
+        load_predictor(runs[name].folder, options=LoadOptions(**arguments))
+    with pytest.raises(InputError, match="valid with them: best"):
+        load_predictor(runs[name].folder, dataset="tiny")
     with pytest.raises(InputError, match="batch_size=0 is out of range"):
-        next(Predictor.load(runs[name].folder).predict([], 0))
+        next(load_predictor(runs[name].folder).predict([], 0))
 
 
 def test_best_is_the_run_with_the_highest_auroc(runs):
     results = runs["Padim"].folder.parents[1]
     best = max(runs.values(), key=lambda run: run.metrics["image_AUROC"])
-    assert Predictor.load("best", results).record.metrics["image_AUROC"] == best.metrics["image_AUROC"]
+    assert load_predictor("best", results).record.metrics["image_AUROC"] == best.metrics["image_AUROC"]
 
 
 def test_best_may_be_asked_for_by_dataset_and_criterion(runs):
     results = runs["Padim"].folder.parents[1]
     best = max(runs.values(), key=lambda run: run.metrics["pixel_AUROC"])
-    found = Predictor.load("best", results, dataset="tiny", criterion="pixel_AUROC").record
+    found = load_predictor("best", results, dataset="tiny", criterion="pixel_AUROC").record
     assert found.metrics["pixel_AUROC"] == best.metrics["pixel_AUROC"]
     with pytest.raises(InputError, match="unknown dataset 'tin'.*did you mean 'tiny'"):
-        Predictor.load("best", results, dataset="tin")
+        load_predictor("best", results, dataset="tin")
     with pytest.raises(InputError, match="unknown criterion 'AUROC'.*valid: image_AUROC"):
-        Predictor.load("best", results, criterion="AUROC")
+        load_predictor("best", results, criterion="AUROC")
 
 
 def test_best_of_no_runs_is_an_error(tmp_path):
     with pytest.raises(InputError, match="holds no run with image_AUROC"):
-        Predictor.load("best", tmp_path)
+        load_predictor("best", tmp_path)
 
 
 def test_a_run_that_is_not_there_or_not_whole_is_refused(runs, tmp_path):
     run = runs["Patchcore"]
     with pytest.raises(InputError, match="no run 'nowhere' in .*; valid: best, .*padim-"):
-        Predictor.load("nowhere", run.folder.parents[1])
+        load_predictor("nowhere", run.folder.parents[1])
     copy = tmp_path / "copy"
     shutil.copytree(run.folder, copy)
     with open(copy / "model.ckpt", "ab") as file:
         file.write(b"x")
     with pytest.raises(InputError, match="not the file that its run wrote"):
-        Predictor.load(copy)
+        load_predictor(copy)
     (copy / "run.json").unlink()
     with pytest.raises(InputError, match="it is unfinished"):
-        Predictor.load(copy)
+        load_predictor(copy)
     record = json.loads((run.folder / "run.json").read_text())
     (copy / "run.json").write_text(json.dumps(record | {"status": "failed", "error": "it broke"}))
     with pytest.raises(InputError, match="did not end well: it broke"):
-        Predictor.load(copy)
+        load_predictor(copy)
 
 
 def test_a_changed_checkpoint_is_loaded_only_where_it_is_trusted(runs, tiny_dataset, tmp_path):
@@ -184,15 +187,15 @@ def test_a_changed_checkpoint_is_loaded_only_where_it_is_trusted(runs, tiny_data
     checkpoint["state_dict"][name] += 1
     torch.save(checkpoint, copy / "model.ckpt")
     with pytest.raises(InputError, match="not the file that its run wrote; trust_changed"):
-        Predictor.load(copy)
+        load_predictor(copy)
     path = tiny_dataset / "test" / "square" / "000.png"
-    (changed,) = Predictor.load(copy, trust_changed=True).predict([path])
-    (own,) = Predictor.load(runs["Padim"].folder).predict([path])
+    (changed,) = load_predictor(copy, options=LoadOptions(trust_changed=True)).predict([path])
+    (own,) = load_predictor(runs["Padim"].folder).predict([path])
     assert changed.score != pytest.approx(own.score, rel=1e-3)
     del checkpoint["state_dict"][name]
     torch.save(checkpoint, copy / "model.ckpt")
     with pytest.raises(InputError, match="does not fit the configuration of its run.*gaussian.mean"):
-        Predictor.load(copy, trust_changed=True)
+        load_predictor(copy, options=LoadOptions(trust_changed=True))
 
 
 class _Code:
@@ -208,8 +211,8 @@ def test_a_checkpoint_that_needs_to_run_code_is_refused_even_if_it_is_trusted(ru
     checkpoint = torch.load(copy / "model.ckpt", weights_only=True)
     torch.save(checkpoint | {"more": _Code(tmp_path / "executed")}, copy / "model.ckpt")
     with pytest.raises(InputError, match="is refused: it would have to run code"):
-        Predictor.load(copy, trust_changed=True)
+        load_predictor(copy, options=LoadOptions(trust_changed=True))
     assert not (tmp_path / "executed").exists()
     (copy / "model.ckpt").write_bytes(b"PK nothing")
     with pytest.raises(InputError, match="model.ckpt is"):
-        Predictor.load(copy, trust_changed=True)
+        load_predictor(copy, options=LoadOptions(trust_changed=True))

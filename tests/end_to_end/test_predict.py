@@ -21,8 +21,8 @@ from helpers.bad_files import GENERATOR, bomb, cmyk, not_an_image, rgba, sixteen
 from helpers.data import save, texture
 from PIL import Image
 
+from inference_code.loading import load_predictor
 from inference_code.predict import main
-from inference_code.predictor import Predictor
 from training_code.experiment import Experiment
 from training_code.foundation import paths
 from training_code.foundation.errors import run_command
@@ -76,7 +76,7 @@ def test_regions_masks_and_overlays_belong_together_at_the_size_of_the_image(pre
     image = np.kron(texture(np.random.default_rng(8)), np.ones((4, 4), np.uint8))[:, :150]  # 192 × 150
     image[40:88, 60:108] = 250
     path = save(tmp_path / "in" / "part.png", image)
-    (found,) = Predictor.load(run.folder).predict([path])
+    (found,) = load_predictor(run.folder).predict([path])
     threshold = float(np.quantile(found.anomaly_map, 0.9))
     status, output = predict(path, "--pixel-threshold", str(threshold))
     (line,), (row,) = lines(output), rows(output)

@@ -108,7 +108,8 @@ def time_plain(run: Path, checkpoint: Path, images: Path) -> int:
 
 _HERE = """
 import sys, time
-from inference_code import output, pipeline, predict, predictor, exported, sources
+from inference_code import following, loading, output, predict, thresholds
+from inference_code.sources import opening
 begun = time.perf_counter()
 status = predict.main(sys.argv[1:])
 print(time.perf_counter() - begun)

@@ -65,10 +65,10 @@ def main() -> int:
 
 def time_direct(run: Path, content: bytes, runtime: str) -> float:
     """Return the seconds that an image takes without the service: its decoding and its detector."""
-    from inference_code.exported import ExportedPredictor
-    from inference_code.predictor import Predictor
+    from inference_code.loading import load_predictor
+    from inference_code.runtimes import LoadOptions
 
-    predictor = Predictor.load(run) if runtime == "torch" else ExportedPredictor.load(run, runtime)
+    predictor = load_predictor(run, options=LoadOptions(runtime))
     times = []
     for _ in range(120):
         begun = time.perf_counter()

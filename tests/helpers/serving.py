@@ -19,6 +19,8 @@ class BrightnessPredictor(Predictor):
     images that it got at once. An ``error`` is raised in place of the next prediction.
     """
 
+    runtime = "torch"
+
     def __init__(self, run_id: str = "brightness-0", folder: Path = Path("nowhere")) -> None:
         identity = make_identity(arguments={"backbone": "resnet18"})
         self.record = make_record(run_id, identity, dataset=make_dataset("made_up", folder="nowhere"))

@@ -20,7 +20,7 @@ from helpers.data import make_mvtec
 from helpers.repository import project_files
 from helpers.results import make_run
 
-from inference_code import predictor
+from inference_code import torch_predictor
 from training_code.detectors.build import feature_extractor
 from training_code.experiment import Experiment
 from training_code.foundation.errors import InputError
@@ -252,7 +252,7 @@ HANDED = {
 SEEN = {
     IMAGES: ("examine(", lambda names, shown: shown.data),
     FILES: ("find_files(", lambda names, shown: names["files"]),
-    RUN: ("Predictor.load(", lambda names, shown: names["predictor"].record.run_id),
+    RUN: ("load_predictor(", lambda names, shown: names["predictor"].record.run_id),
     BATCHES: ("predictor.predict(", lambda names, shown: names["predictor"].detector.batches),
     OVERLAYS: ("draw_overlays(", lambda names, shown: sum(bool(axis.get_title()) for axis in shown.axes)),
     RUNS: ("choose_runs(", lambda names, shown: sorted(names["table"]["run_id"])),
@@ -263,7 +263,7 @@ SEEN = {
 
 def _look_at_other(name: str, changed: dict, what: str, given: Given, monkeypatch: pytest.MonkeyPatch) -> dict:
     """Run the cells of a notebook up to the one that shows the effect; return what is seen there, by its name."""
-    monkeypatch.setattr(predictor, "build_detector", lambda *_: Brightness())
+    monkeypatch.setattr(torch_predictor, "build_detector", lambda *_: Brightness())
     names: dict[str, Any] = {}
     mark, look = SEEN[what]
     for cell in nbformat.read(NOTEBOOKS[name], as_version=4).cells:

@@ -18,7 +18,7 @@ OPTIONAL = PROJECT["optional-dependencies"]
 #: The modules that belong to an extra; all others do with the base dependencies.
 OWNERS = {
     "inference_code.export": "export",
-    "inference_code.exported": "export",
+    "inference_code.graph_predictor": "export",
     "inference_code.serve": "serve",
     "inference_code.service": "serve",
     "training_code.compare": "report",

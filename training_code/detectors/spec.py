@@ -105,9 +105,13 @@ class PlainForm:
     ----------
     fixed
         Arguments that anomalib's class lacks, with the only values with which its networks are anomalib's.
+    folders
+        Arguments of anomalib's class that have to name a folder that is there, although only training reads it:
+        without one it downloads what should be in it.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    folders: tuple[str, ...] = ()
 
 
 def _nothing_to_complete(arguments: dict[str, Any], backbone: "Backbone | None") -> dict[str, Any]:

@@ -257,16 +257,29 @@ def read_record(folder: Path) -> Record | None:
 @lru_cache(4096)
 def _read(path: Path, *found: int) -> Record | None:  # the stamp is part of the key: a file is read once in a process
     try:
-        text = path.read_bytes()
-        content = pydantic_core.from_json(text, allow_inf_nan=False)  # as it is written
+        return parse_record(path.read_bytes())
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"{path} {error}") from error
+
+
+def parse_record(text: bytes) -> Record:
+    """Return a record from its JSON; one of an older schema in today's form.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged or of another schema; the message says so, as it follows the name of the file.
+    """
+    try:
+        content = pydantic_core.from_json(text, allow_inf_nan=False)  # as it is written
+    except ValueError as error:
+        raise ValueError(f"is damaged: {error}") from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version not in (*OLDER, SCHEMA_VERSION):
         known = ", ".join(map(str, (*OLDER, SCHEMA_VERSION)))
-        raise ValueError(f"{path} has schema version {version}; known: {known}")
+        raise ValueError(f"has schema version {version}; known: {known}")
     try:
         if version in OLDER:
             text = json.dumps(upgraded(content)).encode()
@@ -276,9 +289,9 @@ def _read(path: Path, *found: int) -> Record | None:  # the stamp is part of the
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
         more = [f"{len(faults) - _TOLD} others"] if len(faults) > _TOLD else []
-        raise ValueError(f"{path} is damaged: {'; '.join([*faults[:_TOLD], *more])}") from error
+        raise ValueError(f"is damaged: {'; '.join([*faults[:_TOLD], *more])}") from error
     except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+        raise ValueError(f"is damaged: {error}") from error
 
 
 def read_records(results: Path) -> tuple[list[tuple[Path, Record]], list[str]]:

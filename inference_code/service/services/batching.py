@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from inference_code.batches import Batches
 from inference_code.images import Prepared
-from inference_code.pipeline import Batches
 from inference_code.predictor import Prediction, Predictor
 from training_code.data.images import open_image
 from training_code.foundation.errors import InputError

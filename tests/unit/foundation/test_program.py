@@ -114,7 +114,7 @@ def test_an_export_without_its_package_ends_before_the_run_is_loaded(monkeypatch
             raise PackageNotFoundError(name)
         return "1"
 
-    monkeypatch.setattr("inference_code.export.version", version)
+    monkeypatch.setattr("inference_code.export.formats.version", version)
     assert cli.main(["export", "no-such-run", "--format", "onnx"]) == 2
     assert capsys.readouterr().err == (
         "error: exported files need packages that are not installed: "

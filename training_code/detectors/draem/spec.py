@@ -80,7 +80,7 @@ SPEC = DetectorSpec(
     normalizes=False,
     told_by=("width", "max_epochs"),
     paper={"max_epochs": 700, "width": 1.0},
-    plain=PlainForm({"width": 1.0}),
+    plain=PlainForm({"width": 1.0}, folders=("dtd_dir",)),
     check=check_draem,
     files=files_of_draem,
 )

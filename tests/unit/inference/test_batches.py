@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from inference_code.pipeline import Batches
+from inference_code.batches import Batches
 from training_code.foundation.errors import InputError
 
 

@@ -1,13 +1,21 @@
 """Detectors with anomalib's own networks, random weights and made-up states, as anomalib loads them from a file."""
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
 import torch
+from anomalib import models
 from helpers.records import WEIGHTS, make_identity, make_record
 
-from inference_code.anomalib_checkpoint import check_convertible, open_checkpoint, to_anomalib, write_checkpoint
+from inference_code.export.anomalib_checkpoint import (
+    _as_declared,
+    check_convertible,
+    open_checkpoint,
+    to_anomalib,
+    write_checkpoint,
+)
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
@@ -89,3 +97,13 @@ def test_weights_that_need_a_variant_of_the_network_are_refused():
     weights = dataclasses.replace(WEIGHTS, recipe=recipe)
     with pytest.raises(InputError, match="need a variant of the network that anomalib does not build: .*norm_eps"):
         check_convertible(make_record(weights=weights))
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "expected"),
+    [("Draem", "beta", (0.1, 1.0)), ("Patchcore", "layers", ["layer2", "layer3"])],
+)
+def test_a_list_of_a_record_becomes_a_tuple_only_where_anomalib_declares_one(name, argument, expected):
+    hint = inspect.signature(getattr(models, name)).parameters[argument].annotation
+    found = _as_declared(list(expected), hint)
+    assert found == expected and type(found) is type(expected)

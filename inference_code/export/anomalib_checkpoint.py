@@ -2,7 +2,7 @@
 
 import inspect
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from numpy.typing import NDArray
 from skimage.data import data_dir
 
-from inference_code.exported import Graph
+from inference_code.graph_files import Graph
 from inference_code.postprocessing import threshold_range
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import image_transform
@@ -28,7 +28,7 @@ from training_code.training.engine import quiet
 _EXTRACTORS = ("model.feature_extractor.", "model.encoder.")
 # anomalib calls abnormal what is above a threshold, runs what reaches it: so much lower, as a part of it, is that one.
 _LOWER = 1e-6
-# anomalib's Draem downloads textures for training unless this is a folder, even where it only predicts.
+# What checkpoints name where anomalib wants a folder that it does not read.
 _HERE = "."
 
 
@@ -71,23 +71,24 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     does not use, are zeros: runs do not keep them.
     """
     cls = getattr(models, record.detector)
-    arguments: dict[str, Any] = {
-        name: tuple(value) if name == "beta" and isinstance(value, list) else value
+    declared = inspect.signature(cls).parameters
+    arguments = {
+        name: _as_declared(value, declared[name].annotation)
         for name, value in record.arguments.items()
-        if name in inspect.signature(cls).parameters
+        if name in declared
     }
     if record.weights:
         arguments |= {"backbone": record.weights.recipe.architecture, "pre_trained": False}
-    if cls is models.Draem:
-        arguments["dtd_dir"] = data_dir  # a small folder that is there
+    folders = _folders(record.detector)
+    arguments |= dict.fromkeys(folders, data_dir)  # a small folder that is there
     assert detector.pre_processor is not None
     module = cls(
         **arguments,
         pre_processor=detector.pre_processor,
         post_processor=PostProcessor(enable_threshold_matching=False),
     )
-    if cls is models.Draem:
-        module.hparams["dtd_dir"] = _HERE
+    for name in folders:
+        module.hparams[name] = _HERE
     try:
         module.load_state_dict(_converted(detector, module) | _post_processing(thresholds))
     except (RuntimeError, KeyError) as error:
@@ -111,7 +112,7 @@ def open_checkpoint(path: Path, detector: str) -> Graph:
     """
     cls = getattr(models, detector)
     with quiet():
-        more = {"dtd_dir": data_dir} if cls is models.Draem else {}
+        more = dict.fromkeys(_folders(detector), data_dir)
         module = cls.load_from_checkpoint(path, map_location="cpu", **more).eval()
     transform, judge = image_transform(module), module.post_processor
     assert isinstance(judge, PostProcessor)
@@ -130,6 +131,17 @@ def open_checkpoint(path: Path, detector: str) -> Graph:
         return {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
 
     return run_all
+
+
+def _as_declared(value: Any, hint: Any) -> Any:
+    """Return an argument as anomalib's class wants it: records hold lists also where it declares a tuple."""
+    wants_tuple = any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
+    return tuple(value) if wants_tuple and isinstance(value, list) else value
+
+
+def _folders(detector: str) -> tuple[str, ...]:
+    plain = get_detector(detector).plain
+    return plain.folders if plain else ()
 
 
 def _converted(detector: AnomalibModule, module: AnomalibModule) -> dict[str, torch.Tensor]:

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference_code.exportable import OUTPUTS
-from inference_code.exported import Graph
+from inference_code.graph_files import OUTPUTS, Graph
 from inference_code.images import Source, read_pixels
 from inference_code.predictor import Prediction, Predictor
 from training_code.data.images import open_image
@@ -22,8 +21,6 @@ from training_code.records.scores import read_scores
 IMAGES = 10
 # Scores that hardly differ among the images are seen against this part of the largest one.
 _LEAST_RANGE = 0.1
-
-
 #: Part of the range of scores within which a score is taken for the threshold itself.
 AT_THRESHOLD = 1e-4
 

@@ -11,7 +11,9 @@ import pytest
 from helpers.data import save
 from PIL import Image
 
-from inference_code.sources import Files, Video, WatchedFolder, open_source, without_password
+from inference_code.sources.files import Files, WatchedFolder
+from inference_code.sources.opening import open_source
+from inference_code.sources.streams import Video, without_password
 from training_code.foundation.errors import InputError
 
 GREY = np.full((8, 8), 100, np.uint8)

@@ -1,0 +1,166 @@
+"""`export_run`: the detector of a run as a file.
+
+A file for ONNX Runtime or OpenVINO holds the whole way from pixels to labels: see `ExportableDetector`. What was
+written is opened again and compared with the run before it is put in its place.
+"""
+
+import dataclasses
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from inference_code.export.anomalib_checkpoint import check_convertible, open_checkpoint, to_anomalib, write_checkpoint
+from inference_code.export.comparing import Difference, compare, expected
+from inference_code.export.exportable import ExportableDetector
+from inference_code.export.formats import TOLERANCE, check_request
+from inference_code.graph_files import EXPORTS, INPUT, SCHEMA_VERSION, Graph, description_path
+from inference_code.graph_predictor import open_graph
+from inference_code.runs import find_run
+from inference_code.runtimes import MODEL_FILES
+from inference_code.torch_predictor import TorchPredictor
+from training_code.features.runtime import import_openvino
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import sha256, write_json
+from training_code.training.engine import quiet
+
+_CHECKPOINT = "model.ckpt"
+# An ONNX file is one message of protobuf, which ends at 2 GiB; OpenVINO gets its graph by way of one.
+_LARGEST = 2**31 - 2**24
+_OPSET = 18
+# Fields of the record that are not copied beside the file: long, and of no use there.
+_LEFT_OUT = ("training", "environment", "features", "intervals", "by_defect_type", "times", "memory")
+
+
+def export_run(
+    run: str | Path,
+    format: str,
+    output: str | Path | None = None,
+    results: str | Path = "results",
+    tolerance: float = TOLERANCE,
+) -> tuple[Path, Difference]:
+    """Write the detector of a run in a format, and beside it a description; return the file and how far it is off.
+
+    Parameters
+    ----------
+    run, results
+        As in `inference_code.runs.find_run`.
+    format
+        One of `FORMATS`.
+    output
+        Folder for the files, relative to the working folder; ``exports/`` in the folder of the run by default.
+    tolerance
+        Largest difference of a score from that of the run, as a part of the range of scores. Detectors with steps in
+        them, such as the codes of DSR, turn the last digits of a number into larger differences.
+
+    Raises
+    ------
+    InputError
+        If there is no such run or format, the detector cannot be written in it, or what was written gives other labels
+        than the run, or scores beyond ``tolerance``: then nothing is left behind.
+    """
+    versions = check_request(format, tolerance)  # before any computation
+    folder = find_run(run, paths.from_home(results))
+    predictor = TorchPredictor.load(folder, device="cpu")
+    record = predictor.record
+    if format == "anomalib":
+        check_convertible(record)
+    wanted = expected(predictor, folder)
+    target = Path(output) if output is not None else folder / EXPORTS
+    target.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".export.", dir=target))
+    try:
+        file = staging / MODEL_FILES.get(format, _CHECKPOINT)
+        _write(predictor, format, file)
+        difference = compare(_open(file, format, record.detector), wanted)
+        _refuse_different(predictor, format, difference, tolerance)
+        written = sorted(staging.iterdir())
+        description = _describe(predictor) | {
+            "format": format,
+            "files": {path.name: sha256(path) for path in written},
+            "difference": dataclasses.asdict(difference),
+            "tolerance": tolerance,
+            "versions": versions,
+        }
+        # A file without its description counts as unfinished, so that a kill in between leaves nothing half new.
+        description_path(target / file.name).unlink(missing_ok=True)
+        for path in written:
+            os.replace(path, target / path.name)
+        write_json(description_path(target / file.name), description)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return target / file.name, difference
+
+
+def _describe(predictor: TorchPredictor) -> dict[str, Any]:
+    """Return what an exported file has to say about its run."""
+    record = predictor.record
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": record.run_id,
+        "thresholds": dataclasses.asdict(predictor.thresholds),
+        "image_size": predictor.image_size,
+        "bits": record.dataset.bits,
+        "record": {name: value for name, value in dataclasses.asdict(record).items() if name not in _LEFT_OUT},
+    }
+
+
+def _refuse_different(predictor: TorchPredictor, format: str, difference: Difference, tolerance: float) -> None:
+    if difference.score <= tolerance and not difference.labels:
+        return
+    precision = predictor.record.options.backbone_precision
+    why = "" if precision == "float32" else f" (the run computed in {precision}, the file computes in float32)"
+    raise InputError(
+        f"{predictor.record.run_id} is not exported to {format}: on {difference.images} {difference.source} its scores "
+        f"differ by {difference.score:.1e} of their range and {difference.labels} labels are other ones; valid: up to "
+        f"{tolerance:g} (--tolerance), and no label{why}"
+    )
+
+
+def _write(predictor: TorchPredictor, format: str, path: Path) -> None:
+    """Write the detector, of which parts are taken away."""
+    if format == "anomalib":
+        write_checkpoint(to_anomalib(predictor.detector, predictor.record, predictor.thresholds), path)
+        return
+    name, size = predictor.record.detector, predictor.image_size
+    model = ExportableDetector(name, predictor.detector, size, predictor.thresholds)
+    count = sum(tensor.nbytes for tensor in model.state_dict().values())
+    if count > _LARGEST:
+        raise InputError(
+            f"{predictor.record.run_id} has {count / 2**30:.1f} GiB of numbers, and an ONNX file, by way of which it "
+            f"would become one of {format}, holds 2 GiB; valid: anomalib, or a run with fewer features"
+        )
+    if format == "onnx":
+        _write_onnx(model, path)
+        return
+    openvino = import_openvino()
+    between = path.with_suffix(".onnx")
+    _write_onnx(model, between)
+    # Numbers are kept as they are: OpenVINO would round them to 16 bits.
+    openvino.save_model(openvino.convert_model(between), path, compress_to_fp16=False)
+    between.unlink()
+
+
+def _write_onnx(model: ExportableDetector, path: Path) -> None:
+    # Of no size that the graph should hold on to.
+    example = torch.rand(2, 3, model.image_size[0] + 7, model.image_size[1] + 19)
+    with quiet(), torch.no_grad():
+        torch.onnx.export(
+            model,
+            (example,),
+            path,
+            dynamo=False,  # the newer way gave the same scores and took 6 to 38 times as long
+            input_names=[INPUT],
+            output_names=list(model.outputs),
+            dynamic_axes={INPUT: {0: "batch", 2: "height", 3: "width"}}
+            | {name: {0: "batch"} for name in model.outputs},
+            opset_version=_OPSET,
+        )
+
+
+def _open(path: Path, format: str, detector: str) -> Graph:
+    return open_checkpoint(path, detector) if format == "anomalib" else open_graph(path, format)

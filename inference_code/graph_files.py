@@ -1,0 +1,89 @@
+"""Exported files: the names in their graphs, and the description that lies beside each of them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_code.foundation.errors import InputError, choices
+from training_code.foundation.files import sha256
+from training_code.records.record import RECORD, Record, parse_record
+
+#: Folder of a run that its exports are written to.
+EXPORTS = "exports"
+#: Of `description_path`; changes when an old description can no longer be read.
+SCHEMA_VERSION = 1
+
+#: Name of the input: float32 from 0 to 1, RGB, of shape (images, 3, height, width); uint8 is divided by 255 before.
+INPUT = "images"
+#: Names of the outputs: raw, of shape (images,) and (images, 1, height, width) of the run's image size.
+OUTPUTS = ("score", "anomaly_map")
+#: Names of the further outputs where the run has a threshold: bool, and float32 from 0 to 1, of shape (images,).
+JUDGED = ("label", "normalised_score")
+
+#: A graph, opened: images of shape (batch, 3, height, width), float32 from 0 to 1, to outputs by their names.
+Graph = Callable[[NDArray[np.float32]], dict[str, NDArray]]
+
+
+def description_path(path: Path) -> Path:
+    """Return the file that describes an exported file; it lies beside it and is written last."""
+    return path.with_name(f"{path.name}.json")
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Return what is written beside the exported file ``path``.
+
+    Raises
+    ------
+    InputError
+        If there is nothing, or it is damaged or of another version.
+    """
+    beside = description_path(path)
+    try:
+        content = json.loads(beside.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{beside} is missing: the export was not finished, or its files were moved apart") from error
+    except ValueError as error:
+        raise InputError(f"{beside} is damaged: {error}") from error
+    found = content.get("schema_version") if isinstance(content, dict) else None
+    if found != SCHEMA_VERSION:
+        raise InputError(f"{beside} has schema version {found}; valid: {SCHEMA_VERSION}; export the run again")
+    try:
+        record_in(content)
+        size, limits = content["image_size"], content["thresholds"]
+        whole = len(size) == 2 and {"image", "pixel"} <= set(limits) and path.name in content["files"]
+    except (KeyError, TypeError, ValueError):
+        whole = False
+    if not whole or any(Path(name).name != name for name in content["files"]):
+        raise InputError(f"{beside} is damaged: it is not as an export wrote it; export the run again")
+    return content
+
+
+def record_in(description: dict[str, Any]) -> Record:
+    """Return what the description of an exported file has of the record of its run."""
+    return parse_record(json.dumps(description["record"]).encode())
+
+
+def owner_of(path: Path) -> Path:
+    """Return the folder of the run that an exported file lies in, or that of the file where it lies elsewhere."""
+    owner = path.parent.parent
+    return owner if path.parent.name == EXPORTS and (owner / RECORD).is_file() else path.parent
+
+
+def check_unchanged(path: Path, description: dict[str, Any], folder: Path) -> None:
+    """Raise an `InputError` if files are not those that were exported, or the run in ``folder`` was trained since."""
+    for name, expected in description["files"].items():
+        file = path.with_name(name)
+        if not file.is_file():
+            raise InputError(f"{file} is missing; the export holds {choices(description['files'])}")
+        if sha256(file) != expected:
+            raise InputError(
+                f"{file} is not the file that was exported; trust_changed (--trust-changed) loads it nonetheless"
+            )
+    record = folder / RECORD
+    trained = description["record"].get("checkpoint", {}).get("sha256")
+    if record.is_file() and json.loads(record.read_text(encoding="utf-8"))["checkpoint"].get("sha256") != trained:
+        raise InputError(f"{path} is of an older training of its run; export the run again")

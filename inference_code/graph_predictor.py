@@ -1,0 +1,114 @@
+"""`GraphPredictor`: an exported detector, computed by ONNX Runtime or OpenVINO."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inference_code.graph_files import INPUT, OUTPUTS, Graph, check_unchanged, owner_of, read_description, record_in
+from inference_code.images import Prepared
+from inference_code.predictor import Prediction, Predictor
+from training_code.evaluation.thresholds import Thresholds
+from training_code.features.runtime import import_openvino
+from training_code.foundation.errors import InputError
+
+
+class GraphPredictor(Predictor):
+    """An exported detector, ready for new images, on the processor.
+
+    Images are read and resized as for torch, in other threads; the graph, which would resize as well, gets them at
+    the run's image size, so that images of all sizes fit into one batch.
+
+    Parameters
+    ----------
+    graph
+        The opened graph.
+    description
+        What `inference_code.export` wrote beside the file.
+    folder
+        The folder of the run, or that of the file where it lies elsewhere.
+
+    Attributes
+    ----------
+    record
+        What the file knows of the record of its run: no times, curves or environment.
+    """
+
+    def __init__(self, graph: Graph, description: dict[str, Any], folder: Path) -> None:
+        self.graph = graph
+        self.description = description
+        self.folder = folder
+        self.runtime = description["format"]
+        self.record = record_in(description)
+        self.thresholds = Thresholds(description["thresholds"]["image"], description["thresholds"]["pixel"])
+        self.image_size: tuple[int, int] = tuple(description["image_size"])
+
+    @classmethod
+    def load(cls, path: Path, runtime: str, trust_changed: bool = False) -> "GraphPredictor":
+        """Load an exported file.
+
+        Parameters
+        ----------
+        path
+            The file.
+        runtime
+            One of `MODEL_FILES`.
+        trust_changed
+            As in `inference_code.runtimes.LoadOptions`.
+
+        Raises
+        ------
+        InputError
+            If it is damaged, was changed, or is of another format.
+        """
+        description = read_description(path)
+        if description["format"] != runtime:
+            raise InputError(f"{path} is of the format {description['format']}, not {runtime}")
+        folder = owner_of(path)
+        if not trust_changed:
+            check_unchanged(path, description, folder)
+        try:
+            graph = open_graph(path, runtime)
+        except Exception as error:  # the runtimes raise what they like on damaged files
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(f"{path} cannot be opened: {reason}") from error
+        return cls(graph, description, folder)
+
+    def infer(self, images: Sequence[Prepared]) -> list[Prediction]:
+        """Predict prepared images in one batch; ``index`` is the place in it, ``path`` is None."""
+        if not images:
+            return []
+        start = time.perf_counter()
+        found = self.graph(torch.stack([image.tensor for image in images]).numpy())
+        seconds = (time.perf_counter() - start) / len(images)
+        scores, maps = (found[name] for name in OUTPUTS)
+        return [
+            Prediction(index, None, float(score), anomaly_map, image.size, seconds, self.thresholds)
+            for index, (image, score, anomaly_map) in enumerate(zip(images, scores, maps[:, 0], strict=True))
+        ]
+
+
+def open_graph(path: Path, runtime: str) -> Graph:
+    """Open an exported file with ``"onnx"`` or ``"openvino"``, in float32 and with torch's number of threads."""
+    if runtime == "onnx":
+        # Only now: it comes with the extra export, and OpenVINO, which is always there, opens its files without it.
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return lambda images: dict(zip(names, session.run(names, {INPUT: images}), strict=True))
+    openvino = import_openvino()
+    compiled = openvino.Core().compile_model(
+        str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    )
+
+    def run(images: NDArray[np.float32]) -> dict[str, NDArray]:
+        return {output.any_name: value for output, value in compiled({INPUT: images}).items()}
+
+    return run

@@ -1,0 +1,8 @@
+"""DRAEM as a graph."""
+
+from torch import nn
+
+
+def to_graph(model: nn.Module, image_size: tuple[int, int]) -> nn.Module:
+    """Return the model: its networks are a graph already."""
+    return model

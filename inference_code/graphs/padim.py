@@ -1,0 +1,61 @@
+"""PaDiM as a graph."""
+
+import torch
+from anomalib.data import InferenceBatch
+from torch import nn
+from torch.nn import functional as F
+
+from training_code.detectors.padim.gaussian import REGULARIZATION, FactorizedGaussian
+from training_code.detectors.padim.model import PadimModel
+
+
+def to_graph(model: PadimModel, image_size: tuple[int, int]) -> nn.Module:
+    """Return the model as a graph can hold it."""
+    return PadimGraph(model)
+
+
+class PadimGraph(nn.Module):
+    """`PadimModel`, the distances of all positions in one product."""
+
+    idx: torch.Tensor
+    mean: torch.Tensor
+    factor: torch.Tensor
+
+    def __init__(self, model: PadimModel) -> None:
+        super().__init__()
+        self.backbone = model.feature_extractor
+        self.blur = model.anomaly_map_generator.blur
+        self.register_buffer("idx", model.idx)
+        factor, self.low_rank = _single_factor(model.gaussian)
+        self.register_buffer("mean", model.gaussian.mean.T[:, None].clone())
+        self.register_buffer("factor", factor.mT.contiguous())
+
+    def forward(self, images: torch.Tensor) -> InferenceBatch:
+        """Return raw scores and maps of images, resized and normalized as in training."""
+        features = list(self.backbone(images).values())
+        height, width = features[0].shape[-2:]
+        resized = [F.interpolate(maps, size=(height, width), mode="nearest") for maps in features[1:]]
+        embedding = torch.cat([features[0], *resized], dim=1).index_select(1, self.idx)
+        centred = embedding.flatten(2).permute(2, 0, 1) - self.mean
+        squared = (centred @ self.factor).square().sum(2)
+        if self.low_rank:
+            squared = (centred.square().sum(2) - squared) / REGULARIZATION
+        distances = squared.T.clamp(min=0).sqrt().reshape(-1, 1, height, width)
+        maps = self.blur(F.interpolate(distances, size=images.shape[-2:], mode="bilinear", align_corners=False))
+        return InferenceBatch(pred_score=maps.amax(dim=(1, 2, 3)), anomaly_map=maps)
+
+
+def _single_factor(gaussian: FactorizedGaussian) -> tuple[torch.Tensor, bool]:
+    """Return the factor of a Gaussian in float32, and whether it is that of the Woodbury identity.
+
+    One in float64 is there since the difference of that identity needs the digits; not every runtime computes in
+    float64, so that it becomes the one of the inverse covariance, whose distances are no differences.
+    """
+    if gaussian.factor.dtype == torch.float32:
+        return gaussian.factor, bool(gaussian.low_rank)
+    identity = torch.eye(gaussian.factor.shape[2], dtype=torch.float64)
+    whitening = [
+        torch.linalg.cholesky((identity - factor.mT @ factor) / REGULARIZATION, upper=True).float()
+        for factor in gaussian.factor  # one position at a time: the matrices in float64 are large
+    ]
+    return torch.stack(whitening), False

@@ -1,0 +1,60 @@
+"""`load_predictor`: from a run, or what was exported of it, to a `Predictor`."""
+
+from pathlib import Path
+
+from inference_code.graph_files import EXPORTS
+from inference_code.graph_predictor import GraphPredictor
+from inference_code.predictor import Predictor
+from inference_code.runs import find_run
+from inference_code.runtimes import MODEL_FILES, LoadOptions
+from inference_code.torch_predictor import TorchPredictor
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError
+
+
+def load_predictor(
+    run: str | Path,
+    results: str | Path = "results",
+    dataset: str | None = None,
+    criterion: str | None = None,
+    options: LoadOptions | None = None,
+) -> Predictor:
+    """Load a run by its id, its folder, or ``"best"``.
+
+    Parameters
+    ----------
+    run, results, dataset, criterion
+        As in `find_run`. For a runtime other than torch ``run`` may also be an exported file or a folder that holds
+        one; a run of that name is looked for only where there is no such folder.
+    options
+        How it is loaded and what computes; torch by default, on a GPU where there is one.
+
+    Raises
+    ------
+    InputError
+        If there is no such run or export, it did not end well, was changed or is damaged, or cannot be computed as
+        asked.
+    """
+    options, place = options or LoadOptions(), paths.from_home(results)
+    if options.runtime == "torch":
+        folder = find_run(run, place, dataset, criterion)
+        return TorchPredictor.load(folder, options.device, options.precision, options.trust_changed)
+    path = _find_export(run, options.runtime, place, dataset, criterion)
+    return GraphPredictor.load(path, options.runtime, options.trust_changed)
+
+
+def _find_export(run: str | Path, runtime: str, results: Path, dataset: str | None, criterion: str | None) -> Path:
+    name, given = MODEL_FILES[runtime], paths.from_home(run)
+    if given.is_file():
+        return given
+    places = [given / name, given / EXPORTS / name]
+    found = next((place for place in places if place.is_file()), None)
+    if found is not None and dataset is None and criterion is None:
+        return found
+    path = find_run(run, results, dataset, criterion) / EXPORTS / name
+    if not path.is_file():
+        raise InputError(
+            f"the run {path.parents[1].name} is not exported to {runtime}; "
+            f"python -m inference_code.export {path.parents[1].name} --format {runtime} does that"
+        )
+    return path

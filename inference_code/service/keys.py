@@ -1,0 +1,31 @@
+"""The keys of the service, from a file."""
+
+from pathlib import Path
+
+from training_code.foundation.errors import InputError
+
+# Shorter ones can be guessed.
+_SHORTEST_KEY = 16
+
+
+def read_keys(path: Path) -> list[str]:
+    """Return the keys in a file, one in each line; empty lines and those that begin with # are passed over.
+
+    Raises
+    ------
+    InputError
+        If there is none, or one is shorter than 16 characters or holds others than letters, digits and signs of ASCII.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no text") from error
+    keys = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    if not keys:
+        raise InputError(f"{path} holds no key; valid: one in each line")
+    for number, key in enumerate(keys, 1):
+        if len(key) < _SHORTEST_KEY or not all("!" <= character <= "~" for character in key):
+            raise InputError(
+                f"key {number} of {path} is not valid; valid: {_SHORTEST_KEY} or more letters, digits and signs"
+            )
+    return keys

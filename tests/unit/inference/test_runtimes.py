@@ -1,0 +1,22 @@
+"""How a detector is loaded: what does not fit together is told before anything is loaded."""
+
+import pytest
+
+from inference_code.runtimes import LoadOptions
+from training_code.foundation.errors import InputError
+
+
+@pytest.mark.parametrize("asked", [{"device": "cuda"}, {"precision": "bfloat16"}])
+@pytest.mark.parametrize("runtime", ["onnx", "openvino"])
+def test_an_exported_file_is_not_silently_run_elsewhere_or_in_another_precision_than_asked(runtime, asked):
+    with pytest.raises(InputError, match=f"for the runtime torch; {runtime} runs on the processor in float32"):
+        LoadOptions(runtime, **asked)
+
+
+def test_an_unknown_runtime_is_told_with_the_valid_ones():
+    with pytest.raises(InputError, match="unknown runtime 'tensorrt'; valid: torch, onnx, openvino"):
+        LoadOptions("tensorrt")
+
+
+def test_an_exported_file_may_be_asked_for_on_the_processor():
+    assert LoadOptions("onnx", "cpu").device == "cpu"
