@@ -6,9 +6,9 @@ A new condition or option is one field here; records, tables and effects go over
 import dataclasses
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from training_code.foundation.errors import InputError, choices, unknown
 
@@ -23,11 +23,16 @@ COMPILED_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 MODES = ("auto", "on", "off")
 #: Whether training in epochs is logged for TensorBoard.
 TENSORBOARD_MODES = ("on", "off")
+#: What a detector may have that an option needs to change anything: `DetectorSpec.traits` says which of them it has.
+Trait = Literal["backbone", "kept features", "common batches", "epochs"]
 
 
-def _option(default: Any, check: Callable[[str, Any], Any], decides: bool = True) -> Any:
-    """Return a field with its default, what checks a value and returns it as it is kept, and whether numbers differ."""
-    return field(default=default, metadata={"check": check, "decides": decides})
+def _option(default: Any, check: Callable[[str, Any], Any], decides: bool = True, needs: Trait | None = None) -> Any:
+    """Return a field: its default, what checks a value and returns it as it is kept, and what the value changes.
+
+    ``decides``: whether numbers differ. ``needs``: what a detector must have, None where the option is for all.
+    """
+    return field(default=default, metadata={"check": check, "decides": decides, "needs": needs})
 
 
 def square(name: str, value: Any) -> tuple[int, int]:
@@ -88,6 +93,11 @@ class _Checked:
         """Return the names of all options."""
         return tuple(option.name for option in dataclasses.fields(cls))
 
+    @classmethod
+    def names_for(cls, traits: Collection[Trait]) -> tuple[str, ...]:
+        """Return the names of the options that change something about runs of a detector with ``traits``."""
+        return tuple(option.name for option in dataclasses.fields(cls) if option.metadata["needs"] in (None, *traits))
+
 
 @dataclass(frozen=True)
 class ExperimentProtocol(_Checked):
@@ -116,7 +126,7 @@ class ExperimentProtocol(_Checked):
     """
 
     image_size: tuple[int, int] = _option((256, 256), square)
-    normalization: str = _option("backbone", _one_of(NORMALIZATIONS))
+    normalization: str = _option("backbone", _one_of(NORMALIZATIONS), needs="backbone")
     validation_split: float = _option(0.1, _part)
 
 
@@ -148,14 +158,14 @@ class ComputeOptions(_Checked):
         If a value is not valid, or two do not fit each other; the message names the valid ones.
     """
 
-    backbone_precision: str = _option("float32", _one_of(PRECISIONS))
-    channels_last: bool = _option(False, _flag)
-    backbone_runtime: str = _option("auto", _one_of(RUNTIMES))
-    feature_store: str = _option("auto", _one_of(MODES), decides=False)
-    train_batch_size: int = _option(32, _at_least(1))
+    backbone_precision: str = _option("float32", _one_of(PRECISIONS), needs="backbone")
+    channels_last: bool = _option(False, _flag, needs="backbone")
+    backbone_runtime: str = _option("auto", _one_of(RUNTIMES), needs="backbone")
+    feature_store: str = _option("auto", _one_of(MODES), decides=False, needs="kept features")
+    train_batch_size: int = _option(32, _at_least(1), needs="common batches")
     eval_batch_size: int = _option(32, _at_least(1))
     num_workers: int = _option(0, _at_least(0), decides=False)
-    tensorboard: str = _option("on", _one_of(TENSORBOARD_MODES), decides=False)
+    tensorboard: str = _option("on", _one_of(TENSORBOARD_MODES), decides=False, needs="epochs")
 
     def __post_init__(self) -> None:
         super().__post_init__()
