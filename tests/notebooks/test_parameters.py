@@ -216,6 +216,14 @@ def test_parameters_are_typed_and_said_in_a_comment(name):
 
 
 @pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)
+def test_the_index_shows_the_parameters_that_all_have(name):
+    cells = nbformat.read(NOTEBOOKS[name], as_version=4).cells
+    (source,) = (cell.source for cell in cells if PARAMETERS_TAG in cell.metadata.get("tags", []))
+    index = NOTEBOOKS[name].with_name("README.md").read_text(encoding="utf-8")
+    assert "\n".join(["```python", *source.splitlines()[:6], "```"]) in index
+
+
+@pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)
 def test_eight_lines_at_most_stand_before_the_first_configuration(name):
     notebook = read_notebook(NOTEBOOKS[name])
     before = notebook.content.cells[: notebook.cells[0].index]

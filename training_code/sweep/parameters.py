@@ -17,7 +17,10 @@ from training_code.sweep.file import Entry, products
 from training_code.sweep.notebook import TrainingNotebook
 
 #: By argument of ``Experiment``: the fields that it takes as one dict.
-KINDS = {"protocol": ExperimentProtocol, "compute": ComputeOptions}
+KINDS: dict[str, type[ExperimentProtocol] | type[ComputeOptions]] = {
+    "protocol": ExperimentProtocol,
+    "compute": ComputeOptions,
+}
 FIELDS = tuple(name for options in KINDS.values() for name in options.names())
 
 
@@ -70,12 +73,13 @@ def divide(notebook: TrainingNotebook, varied: Mapping[str, Any]) -> tuple[dict[
     """
     fields = [name for name in settable(notebook) if name in FIELDS]
     arguments = list(dict.fromkeys(name for detector in _detectors(notebook) for name in detector.all_arguments))
-    for name in varied:
-        if name not in arguments and name not in fields:
-            raise unknown(f"value to vary in {notebook.path.name}", name, [*arguments, *fields])
+    if all(cell.detector in DETECTORS for cell in notebook.cells):
+        for name in varied:
+            if name not in (*arguments, *fields):
+                raise unknown(f"name to vary in {notebook.path.name}", name, [*arguments, *fields])
     return (
-        {name: value for name, value in varied.items() if name not in arguments},
-        {name: value for name, value in varied.items() if name in arguments},
+        {name: value for name, value in varied.items() if name in fields},
+        {name: value for name, value in varied.items() if name not in fields},
     )
 
 
@@ -108,7 +112,7 @@ def _homes(notebook: TrainingNotebook) -> dict[str, str]:
     A field that is a parameter itself has no other home.
     """
     traits = {trait for detector in _detectors(notebook) for trait in detector.traits}
-    homes = {}
+    homes: dict[str, str] = {}
     for kind, options in KINDS.items():
         expression = notebook.experiment.get(kind)
         if isinstance(expression, ast.Name) and expression.id in notebook.parameters:

@@ -243,8 +243,7 @@ def backbone_of(job: Job) -> str | None:
 
 def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
     """Return the job with half its batch size, None where that is 1 or the notebook does not let it be set."""
-    valid = settable(job.notebook)
-    names = [name for name in ("train_batch_size", "eval_batch_size") if name in valid]
+    names = [name for name in settable(job.notebook) if name in ("train_batch_size", "eval_batch_size")]
     halves = {name: max(1, getattr(job.experiment.compute, name) // 2) for name in names}
     parameters = fold(job.notebook, halves, job.parameters)
     arguments = job.varied

@@ -92,11 +92,11 @@ def test_a_dict_of_the_notebook_is_found_by_what_the_experiment_takes(tmp_path):
         ),
         ({"protocol": None, "normalization": "imagenet"}, {}, "protocol=None must be a mapping of names to values"),
         ({"num_worker": 2}, {}, r"unknown parameter of n.ipynb 'num_worker' \(did you mean 'num_workers'\?\); valid: "),
-        ({}, {"validation_splt": 0.2}, r"unknown value to vary in n.ipynb .* \(did you mean 'validation_split'\?\)"),
+        ({}, {"validation_splt": 0.2}, r"unknown name to vary in n.ipynb .* \(did you mean 'validation_split'\?\)"),
         (
             {},
             {"dataset": ["a", "b"]},
-            "unknown value to vary in n.ipynb 'dataset'; valid: backbone, layers, .*, image_s",
+            "unknown name to vary in n.ipynb 'dataset'; valid: backbone, layers, .*, image_s",
         ),
     ],
 )
@@ -145,6 +145,10 @@ def test_values_that_a_job_has_can_be_changed_later(tmp_path):
     halved = fold(notebook, {"train_batch_size": 4}, job)
     assert halved == {"dataset": "tiles", "compute": {"train_batch_size": 4, "num_workers": 2}}
     assert job["compute"]["train_batch_size"] == 8
+
+
+def test_a_detector_that_nobody_knows_is_told_where_its_cell_is_checked(tmp_path):
+    assert divide(_notebook(tmp_path, run="Padm"), {"n_features": [5]}) == ({}, {"n_features": [5]})
 
 
 def test_no_field_is_also_an_argument_of_a_detector():

@@ -123,7 +123,7 @@ def test_a_list_argument_is_selected_as_a_whole(plan):
         (
             {"vary": {"n_feature": [3]}},
             {},
-            "unknown value to vary in good.ipynb 'n_feature'.*did you mean 'n_features'",
+            "unknown name to vary in good.ipynb 'n_feature'.*did you mean 'n_features'",
         ),
         ({"vary": {"n_features": [3, 4000]}}, {}, "good.ipynb, cell 6: n_features=4000 is out of range"),
         ({"parameters": {"dataset": "nowhere"}}, {}, "no dataset folder 'nowhere'"),
