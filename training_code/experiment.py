@@ -5,7 +5,6 @@ What a run does is in `training_code.pipeline`; here a run is looked up, locked,
 
 import dataclasses
 import datetime
-import html
 import traceback
 from collections.abc import Mapping
 from functools import partial
@@ -19,8 +18,8 @@ import torch
 from training_code import pipeline
 from training_code.data.dataset import Dataset, read_dataset
 from training_code.detectors.configuration import configure
-from training_code.display.dataset import dataset_html
 from training_code.display.run import Run, SkippedRun
+from training_code.display.setup import Setup, setup_html, setup_line
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, MissingWeightsError
 from training_code.pipeline import Places
@@ -137,13 +136,18 @@ class Experiment:
         ]
         return max(scored, key=lambda run: run.metrics["image_AUROC"], default=None)
 
+    @property
+    def setup(self) -> Setup:
+        """What configurations are run on, and how, as `training_code.display.setup` shows it."""
+        results = paths.relative_to_home(self.store.results)
+        return Setup(self.dataset, self.protocol, self.compute, self.seed, results)
+
+    def __repr__(self) -> str:
+        """Return one line: dataset, split, size and seed."""
+        return setup_line(self.setup)
+
     def _repr_html_(self) -> str:
-        (height, width), protocol = self.protocol.image_size, self.protocol
-        text = (
-            f"images resized to {height} × {width}, seed {self.seed}, normalization {protocol.normalization}, "
-            f"{protocol.validation_split:.0%} of the training images held out for thresholds"
-        )
-        return dataset_html(self.dataset) + f"<p>{html.escape(text)}</p>"
+        return setup_html(self.setup)
 
     def _note(self, run: Run | SkippedRun) -> Run | SkippedRun:
         self.runs.append(run)

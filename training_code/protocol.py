@@ -6,9 +6,9 @@ A new condition or option is one field here; records, tables and effects go over
 import dataclasses
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from training_code.foundation.errors import InputError, choices, unknown
 
@@ -23,15 +23,17 @@ COMPILED_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 MODES = ("auto", "on", "off")
 #: Whether training in epochs is logged for TensorBoard.
 TENSORBOARD_MODES = ("on", "off")
+#: What a detector may have that an option needs to change anything: `DetectorSpec.traits` says which of them it has.
+Trait = Literal["backbone", "kept features", "common batches", "epochs"]
 
 
-def _option(default: Any, check: Callable[[str, Any], Any], **told: Any) -> Any:
-    """Return a field with its default, what checks a value and returns it as it is kept, and what else is told of it.
+def _option(default: Any, check: Callable[[str, Any], Any], needs: Trait | None = None, **told: Any) -> Any:
+    """Return a field: its default, what checks a value and returns it as it is kept, and what else is told of it.
 
-    ``columns``: the columns of tables that hold its members; ``ranked_together``: whether runs of different values are
-    ranked together; ``of_a_backbone``: whether it decides about the features of a backbone.
+    ``needs``: what a detector must have for it to change anything, None where it is for all. ``columns``: the columns of
+    tables that hold its members. ``ranked_together``: whether runs of different values are ranked together.
     """
-    return field(default=default, metadata={"check": check, **told})
+    return field(default=default, metadata={"check": check, "needs": needs, **told})
 
 
 def square(name: str, value: Any) -> tuple[int, int]:
@@ -92,6 +94,11 @@ class _Checked:
         """Return the names of all options."""
         return tuple(option.name for option in dataclasses.fields(cls))
 
+    @classmethod
+    def names_for(cls, traits: Collection[Trait]) -> tuple[str, ...]:
+        """Return the names of the options that change something about runs of a detector with ``traits``."""
+        return tuple(option.name for option in dataclasses.fields(cls) if option.metadata["needs"] in (None, *traits))
+
 
 @dataclass(frozen=True)
 class ExperimentProtocol(_Checked):
@@ -120,7 +127,7 @@ class ExperimentProtocol(_Checked):
     """
 
     image_size: tuple[int, int] = _option((256, 256), square, columns=("image_height", "image_width"))
-    normalization: str = _option("backbone", _one_of(NORMALIZATIONS), ranked_together=True)
+    normalization: str = _option("backbone", _one_of(NORMALIZATIONS), needs="backbone", ranked_together=True)
     validation_split: float = _option(0.1, _part)
 
     @classmethod
@@ -177,14 +184,14 @@ class ComputeOptions(_Checked):
         If a value is not valid, or two do not fit each other; the message names the valid ones.
     """
 
-    backbone_precision: str = _option("float32", _one_of(PRECISIONS), of_a_backbone=True)
-    channels_last: bool = _option(False, _flag, of_a_backbone=True)
-    backbone_runtime: str = _option("auto", _one_of(RUNTIMES), of_a_backbone=True)
-    feature_store: str = _option("auto", _one_of(MODES))
-    train_batch_size: int = _option(32, _at_least(1))
+    backbone_precision: str = _option("float32", _one_of(PRECISIONS), needs="backbone")
+    channels_last: bool = _option(False, _flag, needs="backbone")
+    backbone_runtime: str = _option("auto", _one_of(RUNTIMES), needs="backbone")
+    feature_store: str = _option("auto", _one_of(MODES), needs="kept features")
+    train_batch_size: int = _option(32, _at_least(1), needs="common batches")
     eval_batch_size: int = _option(32, _at_least(1))
     num_workers: int = _option(0, _at_least(0))
-    tensorboard: str = _option("on", _one_of(TENSORBOARD_MODES))
+    tensorboard: str = _option("on", _one_of(TENSORBOARD_MODES), needs="epochs")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -214,7 +221,7 @@ class ComputeOptions(_Checked):
         found = {
             entry.name: getattr(self, entry.name)
             for entry in dataclasses.fields(self)
-            if entry.metadata.get("of_a_backbone")
+            if entry.metadata["needs"] == "backbone"
         }
         if self.backbone_runtime == "auto":
             compiled = not gpu and self.backbone_precision in COMPILED_PRECISIONS
@@ -226,7 +233,7 @@ class ComputeOptions(_Checked):
     @classmethod
     def of_a_backbone(cls) -> tuple[str, ...]:
         """Return the names of the options that decide about the features of a backbone."""
-        return tuple(entry.name for entry in dataclasses.fields(cls) if entry.metadata.get("of_a_backbone"))
+        return tuple(entry.name for entry in dataclasses.fields(cls) if entry.metadata["needs"] == "backbone")
 
 
 def read_options(

@@ -30,7 +30,8 @@ class Search:
     Attributes
     ----------
     space
-        Arguments of the configuration: a list of values, or ``low``, ``high`` and, if wanted, ``step`` or ``log``.
+        Arguments of the configuration and fields of protocol and compute: a list of values, or ``low``, ``high`` and,
+        if wanted, ``step`` or ``log``.
     objective
         A metric on the held-out images, or ``latency``.
     prune_after
@@ -111,6 +112,7 @@ def main(arguments: list[str]) -> int:
 
     from training_code.foundation.files import digest
     from training_code.sweep.file import read_sweep
+    from training_code.sweep.parameters import divide
     from training_code.sweep.plan import Planner
     from training_code.sweep.progress import sweep_name
 
@@ -118,6 +120,7 @@ def main(arguments: list[str]) -> int:
     search = read_search(options.file, sweep.search)
     trials = search.trials if options.trials is None else options.trials
     template = _template(sweep, Planner(), options.results)
+    divide(template.notebook, search.space)  # an unknown name is told before the first trial
     folder = template.experiment.store.results / "studies"
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # failed trials are told below
@@ -194,14 +197,17 @@ class _Trials:
     def _run(self, values: dict[str, Any]) -> Any:
         """Return the record of the run with these arguments, made now if there is none."""
         from training_code.sweep.estimate import Estimates
+        from training_code.sweep.parameters import divide, fold
         from training_code.sweep.pools import InProcess
         from training_code.sweep.schedule import Rules, Scheduler
 
         template = self.template
-        arguments = template.notebook.evaluate(
-            template.cell.arguments, {**template.notebook.parameters, **template.parameters}
+        options, values = divide(template.notebook, values)
+        parameters = fold(template.notebook, options, template.parameters)
+        arguments = template.varied or template.notebook.evaluate(
+            template.cell.arguments, {**template.notebook.parameters, **parameters}
         )
-        job = self.planner.job(template.notebook, template.cell, template.parameters, arguments | values)
+        job = self.planner.job(template.notebook, template.cell, parameters, arguments | values)
         store = job.experiment.store
         if job.prepared is None:
             raise InputError(job.reason)

@@ -41,3 +41,30 @@ def test_a_search_finds_the_best_by_held_out_images_and_goes_on_where_it_was(tmp
     assert f"on held-out images, {best.run_id}" in output
     output = search()
     assert "3 of 3 trials are stored" in output and best.run_id in output
+
+
+def test_a_search_tries_conditions_of_the_experiment_and_arguments_of_the_configuration(tmp_path, tiny_dataset):
+    file = tmp_path / "search.yaml"
+    content = {
+        "parameters": {"dataset": str(tiny_dataset), "num_workers": 0, "image_size": 64},
+        "notebooks": [
+            {
+                "notebook": "10_train_padim",
+                "select": {"backbone": "efficientnet_lite0", "n_features": 100},
+                "vary": {"layers": [["blocks.2", "blocks.4"]]},
+            }
+        ],
+        "search": {"space": {"normalization": ["backbone", "imagenet"], "n_features": [3]}, "sampler": "grid"},
+    }
+    file.write_text(yaml.safe_dump(content))
+    with contextlib.redirect_stdout(io.StringIO()) as output:
+        assert run_command(main, [str(file), "--results", str(tmp_path / "results")]) == 0
+    runs = [record for _, record in read_records(tmp_path / "results")[0]]
+    found = sorted((record.identity["normalization"]["mode"], record.arguments["n_features"]) for record in runs)
+    assert found == [("backbone", 3), ("imagenet", 3)], output.getvalue()
+    assert all(record.arguments["layers"] == ["blocks.2", "blocks.4"] for record in runs)
+    content["search"]["space"] = {"normalisation": ["imagenet"]}
+    file.write_text(yaml.safe_dump(content))
+    with contextlib.redirect_stderr(io.StringIO()) as error:
+        assert run_command(main, [str(file), "--results", str(tmp_path / "results")]) == 2
+    assert "'normalisation' (did you mean 'normalization'?)" in error.getvalue()

@@ -153,6 +153,27 @@ def test_what_the_kernel_recorded_itself_is_kept(sweep):
     assert record.status == "out_of_memory" and "MemoryError" in record.error
 
 
+def test_single_conditions_reach_the_kernel_of_a_notebook_that_takes_them_in_one_dict(sweep, tiny_dataset):
+    chosen = {"select": {"backbone": "efficientnet_lite0", "n_features": 100}}
+    entries = [{"notebook": "10_train_padim", **chosen, "vary": {"normalization": ["backbone", "imagenet"]}}]
+    single = {"dataset": str(tiny_dataset), "image_size": 64, "validation_split": 0.2, "num_workers": 1}
+    status, output, results = sweep(entries, parameters=single)
+    assert status == 0 and "2 jobs: 2 ok" in output, output
+    records = {record.identity["normalization"]["mode"]: record for record in _records(results).values()}
+    assert set(records) == {"backbone", "imagenet"}
+    assert all(record.identity["validation_split"] == 0.2 for record in records.values())
+    executed = nbformat.read(results / "runs" / records["imagenet"].run_id / "notebook.ipynb", as_version=4)
+    (injected,) = (cell.source for cell in executed.cells if "injected-parameters" in cell.metadata.get("tags", []))
+    names: dict = {}
+    exec(injected, names)
+    assert names["protocol"] == {"validation_split": 0.2, "normalization": "imagenet"}
+    assert names["compute"] == {"num_workers": 1}
+    headings = [cell.source for cell in executed.cells if cell.source.startswith("### ")]
+    assert headings == ["### EfficientNet-Lite0"]
+    status, output, _ = sweep(entries, parameters=single)
+    assert status == 0 and "2 jobs: 2 stored" in output, output
+
+
 def test_out_of_memory_is_tried_again_with_half_the_batch_size(sweep):
     entries = [{"notebook": "batch.ipynb"}]
     status, output, results = sweep(entries)
@@ -260,4 +281,4 @@ def test_two_sweeps_at_once_train_a_run_once(tmp_path, tiny_dataset):
 def test_a_wrong_sweep_file_is_one_line_and_status_2(sweep):
     status, output, _ = sweep([{"notebook": "good.ipynb", "vary": {"n_feature": [3]}}])
     assert status == 2
-    assert output.strip().count("\n") == 0 and output.startswith("error: good.ipynb, cell 6: unknown argument")
+    assert output.strip().count("\n") == 0 and output.startswith("error: unknown name to vary in good.ipynb")

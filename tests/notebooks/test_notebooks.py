@@ -47,6 +47,8 @@ def test_all_cells_run_on_the_embedded_backbone_and_the_others_are_skipped(path,
     assert len(skipped) == len(backbones) - len(runs)
     assert all("has no weights" in output for output in skipped)
     assert "predictions" in text[-1], "the last cell shows the best run with its picture"
+    shown = next(output for output in text if "validation_split" in output)
+    assert "fingerprint" in shown and "pixel_AUPRO" in shown and "num_workers" in shown and "data:image/png" in shown
 
 
 def test_the_dataset_check_shows_what_is_in_a_folder(tmp_path, tiny_dataset):
@@ -97,6 +99,29 @@ def test_the_inference_notebook_shows_what_the_best_run_says_of_a_folder(tmp_pat
 @pytest.mark.parametrize("path", project_files("notebooks/*.ipynb"), ids=lambda path: path.stem)
 def test_every_notebook_stands_in_the_index(path):
     assert f"({path.name})" in (paths.NOTEBOOKS / "README.md").read_text()
+
+
+BACKBONES = {
+    "10_train_padim": 9,
+    "11_train_patchcore": 4,
+    "12_train_cflow": 3,
+}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_backbone_has_one_heading_above_all_of_its_configurations(name):
+    notebook = read_notebook(paths.NOTEBOOKS / f"{name}.ipynb")
+    below: dict[str, set] = {}
+    heading = ""
+    cells = {cell.index: notebook.evaluate(cell.arguments, notebook.parameters) for cell in notebook.cells}
+    for index, cell in enumerate(notebook.content.cells):
+        if cell.source.startswith("### "):
+            heading = cell.source
+            assert heading not in below
+        elif index in cells:
+            below.setdefault(heading, set()).add(cells[index]["backbone"])
+    assert all(len(backbones) == 1 for backbones in below.values())
+    assert len(below) == len({arguments["backbone"] for arguments in cells.values()}) == BACKBONES[name]
 
 
 GRID = {

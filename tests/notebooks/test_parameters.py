@@ -1,11 +1,14 @@
 """Every name in the parameters cell of every notebook changes something: a knob that does nothing is a fault.
 
+So does every condition that a sweep file can set in a training notebook, by its own name.
+
 A training notebook is followed up to the call that hands detector and images to anomalib's engine; the other notebooks
 run up to the cell that shows the effect. Nothing is trained.
 """
 
 import ast
 import json
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,27 +28,32 @@ from training_code.detectors.build import feature_extractor
 from training_code.experiment import Experiment
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
+from training_code.pipeline import prepare_data
+from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.records.record import RECORD, CheckpointFile
 from training_code.sweep.notebook import PARAMETERS_TAG, TrainingNotebook, read_notebook
+from training_code.sweep.parameters import fold, settable
 from training_code.training import engine as training
 
 NOTEBOOKS = {path.stem: path for path in project_files("notebooks/*.ipynb")}
 EMBEDDED = (None, "efficientnet_lite0")
 
 IDENTITY, FOLDER, WORKERS, LOGS, SHARED = "identity", "folder", "workers", "logs", "shared features"
-#: Of the training notebooks, by name: a value that is not the default, and what it changes.
+TRAINED, TESTED, MEMORY_FORMAT = "images trained on at once", "images tested at once", "memory format"
+#: Of the training notebooks and of their protocol and compute, by name: a value that is not the default, and what it
+#: changes.
 TRAINING = {
     "dataset": ("{other}", IDENTITY),
     "image_size": (96, IDENTITY),
     "seed": (7, IDENTITY),
     "normalization": ("imagenet", IDENTITY),
     "backbone_precision": ("bfloat16", IDENTITY),
-    "channels_last": (True, IDENTITY),
+    "channels_last": (True, MEMORY_FORMAT),
     "backbone_runtime": ("torch", IDENTITY),
     "feature_store": ("off", SHARED),
     "validation_split": (0.3, IDENTITY),
-    "train_batch_size": (4, IDENTITY),
-    "eval_batch_size": (4, IDENTITY),
+    "train_batch_size": (4, TRAINED),
+    "eval_batch_size": (4, TESTED),
     "num_workers": (1, WORKERS),
     "tensorboard": ("off", LOGS),
     "results": ("{elsewhere}", FOLDER),
@@ -64,6 +72,19 @@ TRAINING = {
     "batch_size": (4, IDENTITY),
     "lr": (5e-4, IDENTITY),
     "max_epochs": (3, IDENTITY),
+}
+
+DICTS = ("protocol", "compute")
+FIELDS = [*ExperimentProtocol.names(), *ComputeOptions.names()]
+_OF_BACKBONES = {"normalization", "backbone_precision", "channels_last", "backbone_runtime"}
+#: What a sweep cannot set in a training notebook, because it changes nothing there.
+WITHOUT_EFFECT = {
+    "10_train_padim": {"tensorboard"},
+    "11_train_patchcore": {"tensorboard"},
+    "12_train_cflow": set(),
+    "13_train_dsr": {"train_batch_size", "feature_store"},
+    "14_train_draem": {"train_batch_size", "feature_store", *_OF_BACKBONES},
+    "15_train_autoencoders": {"train_batch_size", "feature_store", *_OF_BACKBONES},
 }
 
 IMAGES, FILES, RUN, BATCHES, OVERLAYS = "images", "files", "run", "batches", "overlays"
@@ -105,7 +126,15 @@ def _parameters(name: str) -> dict[str, Any]:
     return {name: value for name, value in found.items() if not name.startswith("__")}
 
 
-EVERY = [(name, parameter) for name in NOTEBOOKS for parameter in _parameters(name)]
+def _knobs(name: str) -> list[str]:
+    """Return what can be set in a notebook; in place of a dict of a training notebook, what a sweep puts into it."""
+    own = [parameter for parameter in _parameters(name) if parameter not in DICTS]
+    if name in OTHERS:
+        return own
+    return own + [option for option in FIELDS if option not in own and option not in WITHOUT_EFFECT.get(name, ())]
+
+
+EVERY = [(name, parameter) for name in NOTEBOOKS for parameter in _knobs(name)]
 
 
 @dataclass
@@ -152,7 +181,7 @@ def test_a_parameter_changes_the_run_or_what_is_shown(name, parameter, given, mo
         pytest.fail(f"{parameter} of {name}: say what it changes, in the table of {Path(__file__).name}")
     other, what = table[parameter]
     other = given.fill(other)
-    assert other != _parameters(name)[parameter]
+    assert other != _parameters(name).get(parameter)
     look = _look_at_training if table is TRAINING else _look_at_other
     key = (name, what)
     if key not in given.seen:
@@ -160,6 +189,48 @@ def test_a_parameter_changes_the_run_or_what_is_shown(name, parameter, given, mo
     before, after = given.seen[key], look(name, {parameter: other}, what, given, monkeypatch)
     changed = any(before[shown] != after[shown] for shown in after)
     assert changed, f"{parameter}={other!r} changes nothing of {name}: {what} stays {before}"
+
+
+TRAINING_NOTEBOOKS = sorted(NOTEBOOKS.keys() - OTHERS.keys())
+
+
+@pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)
+def test_a_sweep_file_reaches_every_condition_that_changes_something(name):
+    reached = set(settable(read_notebook(NOTEBOOKS[name])))
+    assert set(FIELDS) - reached == WITHOUT_EFFECT[name]
+
+
+@pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)
+def test_what_a_researcher_sets_comes_first_and_the_rest_is_empty(name):
+    parameters = _parameters(name)
+    assert list(parameters)[:6] == ["dataset", "image_size", "seed", "results", "protocol", "compute"]
+    assert parameters["protocol"] == parameters["compute"] == {}
+    arguments = {name for cell in read_notebook(NOTEBOOKS[name]).cells for name in cell.arguments}
+    assert set(list(parameters)[6:]) <= arguments, "the others are arguments that configurations share"
+
+
+@pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)
+def test_parameters_are_typed_and_said_in_a_comment(name):
+    cells = nbformat.read(NOTEBOOKS[name], as_version=4).cells
+    (source,) = (cell.source for cell in cells if PARAMETERS_TAG in cell.metadata.get("tags", []))
+    for line in source.splitlines():
+        assert re.fullmatch(r"\w+: (str|int|float|bool|dict) = [^#]+  # \S.*", line), line
+
+
+@pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)
+def test_the_index_shows_the_parameters_that_all_have(name):
+    cells = nbformat.read(NOTEBOOKS[name], as_version=4).cells
+    (source,) = (cell.source for cell in cells if PARAMETERS_TAG in cell.metadata.get("tags", []))
+    index = NOTEBOOKS[name].with_name("README.md").read_text(encoding="utf-8")
+    assert "\n".join(["```python", *source.splitlines()[:6], "```"]) in index
+
+
+@pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)
+def test_eight_lines_at_most_stand_before_the_first_configuration(name):
+    notebook = read_notebook(NOTEBOOKS[name])
+    before = notebook.content.cells[: notebook.cells[0].index]
+    sources = [cell.source for cell in before if cell.cell_type == "code" and not cell.metadata.get("tags")]
+    assert sum(len(source.splitlines()) for source in sources) <= 8
 
 
 def test_how_a_backbone_computes_makes_no_other_run_of_a_detector_without_one(given):
@@ -190,7 +261,7 @@ def _look_at_training(name: str, changed: dict, what: str, given: Given, monkeyp
     """Return by configuration that can run here what a parameter is said to change."""
     notebook = read_notebook(NOTEBOOKS[name])
     common = {"dataset": str(given.dataset), "results": str(given.tmp / "trained")}
-    parameters = notebook.parameters | common | changed
+    parameters = notebook.parameters | fold(notebook, common | changed)
     experiment = Experiment(**notebook.evaluate(notebook.experiment, parameters))
     found: dict[int, object] = {}
     for index, (detector, arguments) in enumerate(_configurations(notebook, parameters, alike=what != IDENTITY)):
@@ -198,8 +269,9 @@ def _look_at_training(name: str, changed: dict, what: str, given: Given, monkeyp
             run_id = experiment.prepare(detector, arguments).run_id
         except InputError:  # says enough itself; of the others one has to change
             continue
-        if what == IDENTITY:
-            found[index] = run_id
+        if what in (IDENTITY, TESTED):
+            tested = prepare_data(experiment.conditions).test_dataloader().batch_size
+            found[index] = run_id if what == IDENTITY else tested
             continue
         handed = _start(experiment, detector, arguments, monkeypatch)
         written = list(given.tmp.glob(f"*/runs/{run_id}/{RECORD}"))
@@ -240,6 +312,8 @@ def _features_kept(handed: SimpleNamespace) -> int:
 
 HANDED = {
     WORKERS: lambda handed: handed.loader.num_workers,
+    TRAINED: lambda handed: handed.loader.batch_size,
+    MEMORY_FORMAT: lambda handed: (extractor := feature_extractor(handed.detector)) and extractor.channels_last,
     LOGS: lambda handed: bool(handed.logger),
     SHARED: _features_kept,
 }

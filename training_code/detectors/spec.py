@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from training_code.foundation.errors import InputError
+from training_code.protocol import Trait
 
 if TYPE_CHECKING:
     from anomalib.models.components import AnomalibModule
@@ -184,6 +185,17 @@ class DetectorSpec:
     def all_arguments(self) -> dict[str, Argument]:
         """The arguments of the constructor and those of training."""
         return {**self.arguments, **(self.epochs.arguments if self.epochs else {})}
+
+    @property
+    def traits(self) -> frozenset[Trait]:
+        """What options of an experiment may need to change anything about its runs."""
+        has: dict[Trait, bool] = {
+            "backbone": self.backbone is not None,
+            "kept features": self.normalizes,  # the others take features of altered images, which never recur
+            "common batches": self.epochs is None or self.epochs.batch_size is None,
+            "epochs": self.epochs is not None,
+        }
+        return frozenset(trait for trait, there in has.items() if there)
 
     def load(self) -> type["AnomalibModule"]:
         """Return the class; this imports anomalib and torch."""

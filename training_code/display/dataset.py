@@ -24,12 +24,17 @@ def dataset_html(dataset: Dataset) -> str:
     rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{count}</td></tr>" for name, count in dataset.counts.items())
     notes = "".join(f"<li>{html.escape(note.message)}</li>" for note in dataset.notes)
     masks = "with pixel masks" if dataset.has_masks else "without pixel masks: pixel metrics are left blank"
-    picture = base64.b64encode(_png(draw_samples(dataset))).decode()
     return (
         f"<p><b>{html.escape(dataset.name)}</b>, {len(dataset.samples)} images, {masks}, fingerprint "
         f"<code>{dataset.fingerprint[:16]}</code></p><table><tr><th>split</th><th>images</th></tr>{rows}</table>"
-        f'<ul>{notes}</ul><img alt="samples" style="max-width:100%" src="data:image/png;base64,{picture}">'
+        f"<ul>{notes}</ul>{samples_html(dataset)}"
     )
+
+
+def samples_html(dataset: Dataset) -> str:
+    """Return the picture of `draw_samples` as HTML."""
+    picture = base64.b64encode(_png(draw_samples(dataset))).decode()
+    return f'<img alt="samples" style="max-width:100%" src="data:image/png;base64,{picture}">'
 
 
 def draw_samples(dataset: Dataset) -> Figure:

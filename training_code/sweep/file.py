@@ -23,13 +23,16 @@ class Entry:
     Attributes
     ----------
     parameters
-        Of the notebook; a list stands for each of its members.
+        Of the notebook, or fields of its experiment's protocol and compute options; a list stands for each of its
+        members.
     shared
-        Names of those that the file sets for all of its notebooks: one that a notebook does not have is left out there.
+        Names of those that the file sets for all of its notebooks: one that changes nothing in a notebook is left out
+        there.
     select, exclude
         Arguments of the configurations with the values, or lists of them, to take or to leave out.
     vary
-        Arguments to set in the selected configurations; a list stands for each of its members.
+        Arguments to set in the selected configurations, and fields as in ``parameters``; a list stands for each of its
+        members.
     """
 
     notebook: str

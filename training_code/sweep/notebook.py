@@ -132,18 +132,19 @@ class Part:
 def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> NotebookNode:
     """Return a notebook that runs some configurations: all before the first one, and their cells with their headings.
 
-    Each of these cells is marked with the run that it makes, for `part_of`.
+    A heading may stand above several configurations. Each of these cells is marked with the run that it makes, for
+    `part_of`.
     """
-    configurations = {cell.index for cell in notebook.cells}
-    dropped = configurations | {index - 1 for index in configurations if _is_heading(notebook.content, index - 1)}
+    headings = _headings(notebook)
+    dropped = {*headings, *headings.values()}
     first = min(part.cell.index for part in parts)
     result = copy.deepcopy(notebook.content)
     result.cells = [cell for index, cell in enumerate(result.cells) if index < first and index not in dropped]
     for part in parts:
         index = part.cell.index
         cells = [copy.deepcopy(notebook.content.cells[index])]
-        if _is_heading(notebook.content, index - 1):
-            cells.insert(0, copy.deepcopy(notebook.content.cells[index - 1]))
+        if (heading := headings[index]) is not None:
+            cells.insert(0, copy.deepcopy(notebook.content.cells[heading]))
         arguments = part.arguments
         if arguments is None and part.rerun:
             cells[-1].source = _with_rerun(_parse(cells[-1].source, notebook.path, index))
@@ -176,8 +177,17 @@ def _with_rerun(tree: ast.Module) -> str:
     return ast.unparse(tree)
 
 
-def _is_heading(content: NotebookNode, index: int) -> bool:
-    return index >= 0 and content.cells[index].cell_type == "markdown"
+def _headings(notebook: TrainingNotebook) -> dict[int, int | None]:
+    """Return for each configuration cell the index of its heading, None where it has none.
+
+    That is the text right above it, or above the configurations right before it.
+    """
+    headings: dict[int, int | None] = {}
+    for cell in notebook.cells:
+        above = cell.index - 1
+        is_text = above >= 0 and notebook.content.cells[above].cell_type == "markdown"
+        headings[cell.index] = above if is_text else headings.get(above)
+    return headings
 
 
 def _parse(source: str, path: Path, index: int) -> ast.Module:

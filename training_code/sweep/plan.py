@@ -22,6 +22,7 @@ from training_code.sweep.notebook import (
     notebook_path,
     read_notebook,
 )
+from training_code.sweep.parameters import fold, parameter_sets, settable
 
 State = Literal["stored", "stale", "missing weights", "to run"]
 # Parts of an identity that stand for the content of files: a run that differs in them alone is stale.
@@ -87,25 +88,26 @@ def make_plan(sweep: Sweep, planner: "Planner", results: str | None = None) -> l
 
 
 def left_out(sweep: Sweep) -> list[str]:
-    """Return a sentence for each parameter of the whole file that some of its notebooks do not have.
+    """Return a sentence for each parameter of the whole file that can be set in some of its notebooks only.
 
     Raises
     ------
     InputError
-        If none of them has it.
+        If it can be set in none of them.
     """
     without: dict[str, list[str]] = {}
     known: dict[str, None] = {}  # in order
     for entry in sweep.entries:
         notebook = read_notebook(notebook_path(entry.notebook))
-        known |= dict.fromkeys(notebook.parameters)
+        valid = settable(notebook)
+        known |= dict.fromkeys(valid)
         for name in entry.shared:
-            if name not in notebook.parameters and notebook.name not in without.setdefault(name, []):
+            if name not in valid and notebook.name not in without.setdefault(name, []):
                 without[name].append(notebook.name)
     for name in without:
         if name not in known:
             raise unknown(f"parameter in {sweep.path}", name, known)
-    return [f"{name} is no parameter of {choices(names)} and left out there" for name, names in without.items()]
+    return [f"{name} has no effect in {choices(names)} and is left out there" for name, names in without.items()]
 
 
 class Planner:
@@ -131,14 +133,11 @@ class Planner:
 
     def _jobs_of_entry(self, entry: Entry, path: Path, results: str | None) -> Iterator[Job]:
         notebook = read_notebook(notebook_path(entry.notebook))
-        given = entry.parameters if results is None else {**entry.parameters, "results": results}
-        if strange := [name for name in given if name not in notebook.parameters and name not in entry.shared]:
-            raise unknown(f"parameter of {notebook.path.name}", strange[0], notebook.parameters)
-        given = {name: value for name, value in given.items() if name in notebook.parameters}
+        sets, vary = parameter_sets(notebook, entry, results)
         cells = _select(notebook, entry.select, path)
         excluded = found = 0
-        for parameters in products(given):
-            for cell, varied in itertools.product(cells, products(entry.vary)):
+        for parameters in sets:
+            for cell, varied in itertools.product(cells, products(vary)):
                 arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters}) | varied
                 found += 1
                 if entry.exclude and _excluded(arguments, entry.exclude, notebook):
@@ -249,10 +248,9 @@ def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
 
     It is the same run where the batch size has no influence on the numbers.
     """
-    parameters = dict(job.parameters)
-    for name in ("train_batch_size", "eval_batch_size"):
-        if job.notebook.parameters.get(name) is not None:
-            parameters[name] = max(1, getattr(job.experiment.compute, name) // 2)
+    names = [name for name in settable(job.notebook) if name in ("train_batch_size", "eval_batch_size")]
+    halves = {name: max(1, getattr(job.experiment.compute, name) // 2) for name in names}
+    parameters = fold(job.notebook, halves, job.parameters)
     arguments = job.varied
     if "batch_size" in job.arguments:
         given = job.notebook.evaluate(job.cell.arguments, {**job.notebook.parameters, **parameters})

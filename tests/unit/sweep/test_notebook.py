@@ -52,6 +52,17 @@ def test_varied_values_stand_in_the_cell_and_its_old_heading_is_gone(notebook):
     assert "First" not in cells[-2].source
 
 
+def test_a_job_keeps_the_heading_above_its_group_and_no_other_one(tmp_path):
+    third = 'experiment.run(Padim, backbone="resnet18", n_features=20)'
+    notebook = read_notebook(_write(tmp_path, EXPERIMENT, "### ResNet-18", FIRST, third, "### Others", SECOND))
+    parts = [[cell.source for cell in cut_out(notebook, [Part("run", cell)]).cells] for cell in notebook.cells]
+    assert parts == [
+        [PARAMETERS, EXPERIMENT, "### ResNet-18", FIRST],
+        [PARAMETERS, EXPERIMENT, "### ResNet-18", third],
+        [PARAMETERS, EXPERIMENT, "### Others", SECOND],
+    ]
+
+
 def test_configurations_in_one_notebook_can_be_told_apart(notebook):
     one, two = notebook.cells
     parts = [Part("a", one), Part("b", two), Part("c", one, {"backbone": "resnet50"})]

@@ -54,11 +54,46 @@ def test_a_parameter_of_the_whole_file_is_left_out_where_a_notebook_does_not_hav
     jobs = [job for job in make_plan(sweep, Planner(), str(tmp_path / "results")) if job.prepared]
     found = [(job.cell.detector, job.prepared.batch_size) for job in jobs]
     assert sorted(found) == [("Cflow", 4), ("Cflow", 8), ("Draem", 8), ("Draem", 8), ("Dsr", 8), ("Dsr", 8)]
-    assert {job.cell.detector for job in jobs if "train_batch_size" in job.parameters} == {"Cflow"}
+    compute = {job.cell.detector: sorted(job.parameters.get("compute", {})) for job in jobs}
+    assert compute == {"Cflow": ["backbone_precision", "train_batch_size"], "Dsr": ["backbone_precision"], "Draem": []}
     assert left_out(sweep) == [
-        "train_batch_size is no parameter of 13_train_dsr, 14_train_draem and left out there",
-        "backbone_precision is no parameter of 14_train_draem and left out there",
+        "train_batch_size has no effect in 13_train_dsr, 14_train_draem and is left out there",
+        "backbone_precision has no effect in 14_train_draem and is left out there",
     ]
+
+
+def test_old_sweep_files_set_single_conditions_of_notebooks_that_take_them_in_one_dict(plan, tiny_dataset):
+    single = {"dataset": str(tiny_dataset), "normalization": "imagenet", "validation_split": 0.2, "num_workers": 2}
+    (job,) = plan(
+        {"notebook": "10_train_padim", "select": {"backbone": "efficientnet_lite0", "n_features": 100}},
+        parameters=single,
+    )
+    assert job.parameters["protocol"] == {"normalization": "imagenet", "validation_split": 0.2}
+    assert job.parameters["compute"] == {"num_workers": 2}
+    assert set(job.parameters) == {"dataset", "results", "protocol", "compute"}
+    protocol = job.experiment.protocol
+    assert (protocol.normalization, protocol.validation_split, protocol.image_size) == ("imagenet", 0.2, (128, 128))
+    assert job.experiment.compute.num_workers == 2
+
+
+def test_conditions_are_varied_like_arguments(plan):
+    jobs = plan(
+        {
+            "notebook": "10_train_padim",
+            "select": {"backbone": "efficientnet_lite0", "n_features": 100},
+            "vary": {"validation_split": [0.1, 0.3], "n_features": [5, 6]},
+        }
+    )
+    found = [(job.experiment.protocol.validation_split, job.varied["n_features"]) for job in jobs]
+    assert found == [(0.1, 5), (0.1, 6), (0.3, 5), (0.3, 6)] and len({job.run_id for job in jobs}) == 4
+    (job,) = plan(
+        {
+            "notebook": "10_train_padim",
+            "select": {"backbone": "efficientnet_lite0", "n_features": 100},
+            "vary": {"image_size": 96},
+        }
+    )
+    assert job.experiment.protocol.image_size == (96, 96) and job.varied is None, "the cell stays as it is"
 
 
 def test_a_run_that_is_selected_twice_is_one_job(plan):
@@ -86,7 +121,11 @@ def test_a_list_argument_is_selected_as_a_whole(plan):
         ({}, {"parameters": {"sed": 1}}, "unknown parameter in .*sweep.yaml 'sed'.*did you mean 'seed'"),
         ({"select": {"backbone": "resnet81"}}, {}, "backbone: .*resnet81.* matches no cell.*did you mean .resnet18"),
         ({"select": {"num_neighbors": 3}}, {}, "unknown argument to select in good.ipynb 'num_neighbors'"),
-        ({"vary": {"n_feature": [3]}}, {}, "good.ipynb, cell 6: unknown argument of Padim 'n_feature'"),
+        (
+            {"vary": {"n_feature": [3]}},
+            {},
+            "unknown name to vary in good.ipynb 'n_feature'.*did you mean 'n_features'",
+        ),
         ({"vary": {"n_features": [3, 4000]}}, {}, "good.ipynb, cell 6: n_features=4000 is out of range"),
         ({"parameters": {"dataset": "nowhere"}}, {}, "no dataset folder 'nowhere'"),
         ({"parameters": {"seed": "one"}}, {}, "seed='one' is out of range"),
@@ -164,6 +203,11 @@ def test_half_the_batch_size_is_tried_where_it_can_be_set(plan):
     assert halved.run_id == job.run_id, "PaDiM's numbers do not depend on it"
     assert halved.experiment.compute.train_batch_size == 4
     assert with_half_the_batch(planner, plan()[0]) is None
+    select = {"backbone": "efficientnet_lite0", "n_features": 100}
+    sizes = {"train_batch_size": 8, "compute": {"num_workers": 1}}
+    (in_a_dict,) = plan({"notebook": "10_train_padim", "select": select, "parameters": sizes})
+    compute = with_half_the_batch(planner, in_a_dict).experiment.compute
+    assert (compute.train_batch_size, compute.eval_batch_size, compute.num_workers) == (4, 16, 1)
     for _ in range(2):
         halved = with_half_the_batch(planner, halved)
     assert halved.experiment.compute.train_batch_size == 1 and with_half_the_batch(planner, halved) is None

@@ -1,0 +1,140 @@
+"""The set-up of an experiment as a notebook shows it: data, split, metrics, protocol, compute, hardware, pictures."""
+
+import dataclasses
+import html
+
+from training_code.data.datamodule import split_validation
+from training_code.data.dataset import Dataset
+from training_code.data.findings import Finding
+from training_code.display.dataset import samples_html
+from training_code.protocol import ComputeOptions, ExperimentProtocol
+from training_code.records.environment import describe_environment
+from training_code.records.record import METRICS
+
+# Libraries of which the version is shown; a record holds all of them.
+_SHOWN = ("anomalib", "torch", "openvino")
+_LEFT = "text-align:left;vertical-align:top"
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What an experiment is run on and how.
+
+    Attributes
+    ----------
+    results
+        Folder for the runs, as people read it.
+    """
+
+    dataset: Dataset
+    protocol: ExperimentProtocol
+    compute: ComputeOptions
+    seed: int
+    results: str
+
+    @property
+    def held_out(self) -> int:
+        """Number of training images that are held out for thresholds."""
+        train = self.dataset.select("train")
+        return len(split_validation(train, self.protocol.validation_split, self.seed)[1])
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that can be computed, in the order in which they are shown."""
+        test = self.dataset.select("test")
+        marked = any(self.dataset.facts[sample.mask].marked for sample in test if sample.mask)
+        there = {
+            "image": len({sample.abnormal for sample in test}) == 2,
+            "pixel": self.dataset.has_masks and marked,
+        }
+        names = [name for name in METRICS if there[name.split("_")[0]]]
+        return [name for name in names if self.held_out or not name.endswith("F1Score")]
+
+
+def setup_line(setup: Setup) -> str:
+    """Return a set-up as one line of plain text."""
+    train, test = len(setup.dataset.select("train")), len(setup.dataset.select("test"))
+    height, width = setup.protocol.image_size
+    return (
+        f"<Experiment on {_printable(setup.dataset.name)}: {train - setup.held_out} images to train on, "
+        f"{setup.held_out} held out for thresholds, {test} to test on; {height} × {width} pixels, seed {setup.seed}, "
+        f"fingerprint {setup.dataset.fingerprint[:16]}>"
+    )
+
+
+def setup_html(setup: Setup) -> str:
+    """Return a set-up as a table and a few pictures, masks outlined."""
+    rows = {
+        "data": _data(setup.dataset),
+        "split": _split(setup),
+        "metrics": _metrics(setup),
+        "protocol": _options(setup.protocol),
+        "seed": str(setup.seed),
+        "compute": _options(setup.compute),
+        "hardware": _hardware(),
+        "results": f"<code>{html.escape(_printable(setup.results))}</code>",
+    }
+    body = "".join(
+        f'<tr><th style="{_LEFT}">{name}</th><td style="{_LEFT}">{content}</td></tr>' for name, content in rows.items()
+    )
+    return f"<table>{body}</table>{samples_html(setup.dataset)}"
+
+
+def _data(dataset: Dataset) -> str:
+    counts = ", ".join(f"{html.escape(_printable(name))} {count}" for name, count in dataset.counts.items())
+    masks = "with pixel masks" if dataset.has_masks else "without pixel masks"
+    notes = "".join(f"<li>{_note(note)}</li>" for note in dataset.notes)
+    return (
+        f"<b>{html.escape(_printable(dataset.name))}</b>, {len(dataset.samples)} images {masks}, fingerprint "
+        f"<code>{dataset.fingerprint[:16]}</code><br>{counts}" + (f"<ul>{notes}</ul>" if notes else "")
+    )
+
+
+def _note(note: Finding) -> str:
+    text = html.escape(note.message)
+    return f"<b>{text}</b>" if note.kind == "leak" else text
+
+
+def _split(setup: Setup) -> str:
+    dataset, held_out = setup.dataset, setup.held_out
+    test = dataset.select("test")
+    abnormal = sum(sample.abnormal for sample in test)
+    trained = f"{len(dataset.select('train')) - held_out} images to train on"
+    thresholds = (
+        f"{held_out} held out of training: for thresholds, for <code>patience</code>, and to judge by in a search"
+        if held_out
+        else "none held out of training: no thresholds, and so no <code>F1Score</code>"
+    )
+    tested = f"{len(test)} images to test on, {len(test) - abnormal} good and {abnormal} with defects"
+    return "<br>".join([trained, thresholds, tested])
+
+
+def _metrics(setup: Setup) -> str:
+    found = setup.metrics
+    left_out = [name for name in METRICS if name not in found]
+    return (", ".join(found) or "none") + (f"<br>cannot be computed here: {', '.join(left_out)}" if left_out else "")
+
+
+def _options(options: ExperimentProtocol | ComputeOptions) -> str:
+    """Return the options with their values; those that are not the default stand out."""
+    texts, changed = [], False
+    for option in dataclasses.fields(options):
+        value = getattr(options, option.name)
+        shown = " × ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        text = html.escape(f"{option.name} {shown}")
+        texts.append(text if value == option.default else f"<b>{text}</b>")
+        changed = changed or value != option.default
+    return ", ".join(texts) + (" (in bold: not the default)" if changed else "")
+
+
+def _hardware() -> str:
+    here = describe_environment()
+    gpu = here["gpu"] or "no GPU"
+    packages = [f"{name} {here['packages'][name]}" for name in _SHOWN if name in here["packages"]]
+    text = f"{here['processor']}, cores: {here['cores']}, threads: {here['threads']}, {gpu}"
+    return html.escape(text) + "<br>" + html.escape(", ".join([f"Python {here['python']}", *packages]))
+
+
+def _printable(text: str) -> str:
+    """Return a name as people read it; one with line breaks or control characters is written out."""
+    return text if text.isprintable() else ascii(text)
