@@ -30,8 +30,8 @@ Trait = Literal["backbone", "kept features", "common batches", "epochs"]
 def _option(default: Any, check: Callable[[str, Any], Any], needs: Trait | None = None, **told: Any) -> Any:
     """Return a field: its default, what checks a value and returns it as it is kept, and what else is told of it.
 
-    ``needs``: what a detector must have for it to change anything, None where it is for all. ``columns``: the columns of
-    tables that hold its members. ``ranked_together``: whether runs of different values are ranked together.
+    ``needs``: what a detector must have for it to change anything, None where it is for all. ``columns``: the columns
+    of tables that hold its members. ``ranked_together``: whether runs of different values are ranked together.
     """
     return field(default=default, metadata={"check": check, "needs": needs, **told})
 
