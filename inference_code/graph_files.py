@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from training_code.foundation.errors import InputError, choices
 from training_code.foundation.files import sha256
-from training_code.records.record import RECORD, Record, parse_record
+from training_code.records.reading import parse_record
+from training_code.records.record import RECORD, Record
 
 #: Folder of a run that its exports are written to.
 EXPORTS = "exports"

@@ -6,7 +6,8 @@ from training_code.comparison.configurations import CRITERION, best_models
 from training_code.comparison.table import runs_table
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices, unknown
-from training_code.records.record import METRICS, Record, read_record, read_records
+from training_code.records.reading import read_record, read_records
+from training_code.records.record import METRICS, Record
 
 
 def find_run(run: str | Path, results: Path, dataset: str | None = None, criterion: str | None = None) -> Path:

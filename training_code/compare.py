@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
 
     # Only now, so that --help and wrong arguments are answered at once.
     from training_code.comparison.table import runs_table
-    from training_code.records.record import read_records
+    from training_code.records.reading import read_records
     from training_code.reporting.sheets import all_sheets, choose_runs, compare
 
     results = paths.from_home(options.results)

@@ -16,7 +16,7 @@ import yaml
 
 from training_code.foundation import paths
 from training_code.foundation.paths import HOME_VARIABLE
-from training_code.records.record import read_record
+from training_code.records.reading import read_record
 
 GOOD = paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb"
 RAY = Path(sys.executable).with_name("ray")

@@ -16,7 +16,7 @@ from training_code.detectors import Cflow, Padim, Patchcore
 from training_code.experiment import Experiment
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
-from training_code.records.record import read_record
+from training_code.records.reading import read_record
 
 LITE0 = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}
 

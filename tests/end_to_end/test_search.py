@@ -7,7 +7,7 @@ import yaml
 
 from training_code.foundation import paths
 from training_code.foundation.errors import run_command
-from training_code.records.record import read_records
+from training_code.records.reading import read_records
 from training_code.search import main
 
 GOOD = paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb"

@@ -18,7 +18,7 @@ import yaml
 from training_code.comparison.table import runs_table
 from training_code.foundation import paths
 from training_code.foundation.errors import run_command
-from training_code.records.record import read_record, read_records, write_record
+from training_code.records.reading import read_record, read_records, write_record
 from training_code.reporting.sheets import all_sheets, compare
 from training_code.reporting.workbook import write_workbook
 from training_code.sweep.__main__ import main

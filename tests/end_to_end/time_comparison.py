@@ -25,7 +25,7 @@ from pathlib import Path
 from training_code.reporting.sheets import all_sheets, compare
 from training_code.comparison.table import runs_table
 from training_code.reporting.workbook import write_workbook
-from training_code.records.record import read_records
+from training_code.records.reading import read_records
 start = time.perf_counter()
 results = Path(sys.argv[1])
 runs, problems = read_records(results)

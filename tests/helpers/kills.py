@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from helpers.records import make_record
-from training_code.records.record import read_records
+from training_code.records.reading import read_records
 from training_code.records.store import RunStore
 
 #: What Python says before it changes a file: https://docs.python.org/3/library/audit_events.html

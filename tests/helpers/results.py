@@ -11,7 +11,8 @@ from PIL import Image
 
 from helpers.records import make_dataset, make_identity, make_record
 from training_code.evaluation.ranking import rank
-from training_code.records.record import CheckpointFile, Record, write_record
+from training_code.records.reading import write_record
+from training_code.records.record import CheckpointFile, Record
 
 DETECTORS = {
     "Padim": {"backbone": "resnet18", "layers": ["layer1"], "n_features": 100},

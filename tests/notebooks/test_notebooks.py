@@ -13,7 +13,7 @@ from helpers.results import make_results
 from training_code.experiment import Experiment
 from training_code.foundation import paths
 from training_code.notebooks.kernel import execute_notebook
-from training_code.records.record import read_records
+from training_code.records.reading import read_records
 from training_code.sweep.notebook import read_notebook
 
 TRAINING = project_files("notebooks/1?_train_*.ipynb")

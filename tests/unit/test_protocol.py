@@ -74,7 +74,7 @@ protocol.ExperimentProtocol = dataclasses.make_dataclass(
 from helpers.results import make_run
 from training_code.comparison.effects import effects_of_arguments
 from training_code.comparison.table import runs_table
-from training_code.records.record import read_records
+from training_code.records.reading import read_records
 from training_code.reporting.sheets import all_sheets, compare
 results = Path(sys.argv[1])
 ids = {

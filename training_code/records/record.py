@@ -1,28 +1,20 @@
-"""The run record: its schema, and reading and writing it."""
+"""The run record: what is kept of a run, and what it is told by."""
 
-import contextlib
 import dataclasses
 import datetime
-import json
 from dataclasses import dataclass, field
-from functools import lru_cache
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import pydantic_core
-from pydantic import AfterValidator, ConfigDict, FiniteFloat, TypeAdapter, ValidationError
+from pydantic import AfterValidator, ConfigDict, FiniteFloat
 from typing_extensions import TypedDict
 
 from training_code.backbones.registry import Recipe
-from training_code.foundation.files import digest, stamp, write_json
+from training_code.foundation.files import digest
 from training_code.protocol import ComputeOptions, ExperimentProtocol
-from training_code.records.older import OLDER, upgraded
 
 #: Changes when records hold something in another form; `training_code.records.older` reads the former ones.
 SCHEMA_VERSION = 5
 RECORD = "run.json"
-#: End of the name of a folder that is being replaced: ``.<run_id>.replaced``.
-REPLACED = "replaced"
 CHECKPOINT = "model.ckpt"
 SCORES = "scores.csv"
 NOTEBOOK = "notebook.ipynb"
@@ -229,108 +221,3 @@ class Record:
     def untrained_backbone(self) -> bool:
         """Whether there is a backbone and its weights are random or were never trained."""
         return self.weights is not None and not self.weights.pretrained
-
-
-_RECORD = TypeAdapter(Record)
-# Faults of one record that are told; a damaged file may have hundreds.
-_TOLD = 3
-
-
-def write_record(folder: Path, record: Record) -> None:
-    """Write ``record`` to ``folder``, atomically; it is the last file of a run to be written."""
-    write_json(folder / RECORD, dataclasses.asdict(record))
-
-
-def read_record(folder: Path) -> Record | None:
-    """Return the record in ``folder``, None where the run is unfinished; one of an older schema in today's form.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged or of another schema; the message says so.
-    """
-    path = folder / RECORD
-    found = stamp(path)
-    return None if found is None else _read(path, *found)
-
-
-@lru_cache(4096)
-def _read(path: Path, *found: int) -> Record | None:  # the stamp is part of the key: a file is read once in a process
-    try:
-        return parse_record(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise ValueError(f"{path} {error}") from error
-
-
-def parse_record(text: bytes) -> Record:
-    """Return a record from its JSON; one of an older schema in today's form.
-
-    Raises
-    ------
-    ValueError
-        If it is damaged or of another schema; the message says so, as it follows the name of the file.
-    """
-    try:
-        content = pydantic_core.from_json(text, allow_inf_nan=False)  # as it is written
-    except ValueError as error:
-        raise ValueError(f"is damaged: {error}") from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version not in (*OLDER, SCHEMA_VERSION):
-        known = ", ".join(map(str, (*OLDER, SCHEMA_VERSION)))
-        raise ValueError(f"has schema version {version}; known: {known}")
-    try:
-        if version in OLDER:
-            text = json.dumps(upgraded(content)).encode()
-        record = _RECORD.validate_json(text, strict=True)
-        _ = record.identity.run_id  # refuses arguments that are no plain data, for instance a number beyond all floats
-        return record
-    except ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        more = [f"{len(faults) - _TOLD} others"] if len(faults) > _TOLD else []
-        raise ValueError(f"is damaged: {'; '.join([*faults[:_TOLD], *more])}") from error
-    except ValueError as error:
-        raise ValueError(f"is damaged: {error}") from error
-
-
-def read_records(results: Path) -> tuple[list[tuple[Path, Record]], list[str]]:
-    """Return the folder and record of each run below ``results``, and sentences about folders that are left out.
-
-    Left out are those without a record, of a run that was killed for instance, those whose record cannot be read, and
-    all but one of those that hold the same run of the same code, under the names that it had in several versions: the
-    newest that ended well is kept.
-    """
-    restore_replaced(results / "runs")
-    found: dict[tuple[str, str | None], tuple[Path, Record]] = {}
-    problems = []
-    for folder in sorted((results / "runs").glob("[!.]*/")):
-        try:
-            record = read_record(folder)
-        except (ValueError, OSError) as error:
-            problems.append(str(error))
-            continue
-        if record is None:
-            problems.append(f"{folder} has no {RECORD}: its run is unfinished")
-            continue
-        same = record.identity.run_id, record.code_sha256
-        kept, left = (folder, record), found.get(same)
-        if left and _worth(left[1]) > _worth(record):
-            kept, left = left, kept
-        found[same] = kept
-        if left:
-            problems.append(f"{left[0]} is the same run as {kept[0].name}, which is shown in its place")
-    return list(found.values()), problems
-
-
-def restore_replaced(runs: Path) -> None:
-    """Give runs their older folder back whose new one was not in its place yet when its process was killed."""
-    for replaced in runs.glob(f".*.{REPLACED}"):
-        folder = replaced.with_name(replaced.name[1:].removesuffix(f".{REPLACED}"))
-        if not folder.exists():
-            with contextlib.suppress(OSError):  # somebody else does it, or it cannot be written to
-                replaced.rename(folder)
-
-
-def _worth(record: Record) -> tuple[bool, float]:
-    return record.status == "ok", datetime.datetime.fromisoformat(record.finished).timestamp()

@@ -14,21 +14,8 @@ from typing import Any
 
 from training_code.foundation.files import write_json
 from training_code.records.leases import Leases
-from training_code.records.record import (
-    CHECKPOINT,
-    EXAMPLES,
-    KERNEL_LOG,
-    NOTEBOOK,
-    RECORD,
-    REPLACED,
-    SCORES,
-    TENSORBOARD,
-    Record,
-    read_record,
-    read_records,
-    restore_replaced,
-    write_record,
-)
+from training_code.records.reading import REPLACED, read_record, read_records, restore_replaced, write_record
+from training_code.records.record import CHECKPOINT, EXAMPLES, KERNEL_LOG, NOTEBOOK, RECORD, SCORES, TENSORBOARD, Record
 
 # What a run writes into its folder; whatever else lies there was put there by somebody and stays.
 _OF_A_RUN = {RECORD, CHECKPOINT, SCORES, EXAMPLES, TENSORBOARD, NOTEBOOK, KERNEL_LOG}

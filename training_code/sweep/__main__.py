@@ -147,7 +147,7 @@ def _settled(jobs: list["Job"]) -> list["KnownJob"] | None:
 
 def _tell_known(file: Path, jobs: list["KnownJob"]) -> int:
     """Tell of a sweep in which nothing is to be run, as if it had been planned."""
-    from training_code.records.record import read_record
+    from training_code.records.reading import read_record
     from training_code.sweep.progress import Progress, outcome_of, sweep_name
 
     with Progress(sweep_name(file), len(jobs), Path(jobs[0].results)) as progress:

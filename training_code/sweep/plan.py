@@ -14,7 +14,8 @@ from training_code.foundation.files import digest
 from training_code.preparation import PreparedRun
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment
-from training_code.records.record import Identity, Record, read_records
+from training_code.records.reading import read_records
+from training_code.records.record import Identity, Record
 from training_code.sweep.file import Entry, Sweep, products
 from training_code.sweep.notebook import (
     ConfigurationCell,

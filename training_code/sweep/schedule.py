@@ -14,7 +14,8 @@ import nbformat
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import write_text
 from training_code.notebooks import DEFAULT_KERNELS
-from training_code.records.record import Record, write_record
+from training_code.records.reading import write_record
+from training_code.records.record import Record
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.notebook import Part, cut_out
 from training_code.sweep.plan import Job, Planner, backbone_of, with_half_the_batch

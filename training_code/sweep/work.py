@@ -26,7 +26,8 @@ from training_code.notebooks.kernel import (
     NotebookTimeoutError,
     execute_notebook,
 )
-from training_code.records.record import KERNEL_LOG, NOTEBOOK, RECORD, Status, read_record
+from training_code.records.reading import read_record
+from training_code.records.record import KERNEL_LOG, NOTEBOOK, RECORD, Status
 from training_code.records.store import RunStore
 from training_code.sweep.notebook import RUN_KEY, part_of
 

@@ -20,7 +20,7 @@ from training_code.comparison.configurations import configurations
 from training_code.comparison.effects import effects_of_arguments
 from training_code.comparison.table import PROTOCOL, runs_table
 from training_code.foundation import paths
-from training_code.records.record import read_records
+from training_code.records.reading import read_records
 from training_code.reporting.export import FORMATS, export
 from training_code.reporting.figures import draw_hyper_parameters
 from training_code.reporting.sheets import all_sheets, compare, summary

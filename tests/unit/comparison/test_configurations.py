@@ -7,7 +7,7 @@ from training_code.comparison.configurations import OTHER_CODE, best_models, con
 from training_code.comparison.statistics import delong_test
 from training_code.comparison.table import MAIN_METRICS, runs_table
 from training_code.foundation.errors import InputError
-from training_code.records.record import read_records
+from training_code.records.reading import read_records
 from training_code.records.scores import read_scores
 
 

@@ -9,7 +9,8 @@ import pytest
 from helpers.results import DETECTORS, make_run
 
 from training_code.comparison.table import runs_table
-from training_code.records.record import RECORD, read_records
+from training_code.records.reading import read_records
+from training_code.records.record import RECORD
 from training_code.reporting.sheets import all_sheets, compare
 
 OTHERS = (None, True, 7, -1.5, float("nan"), 10**400, "text", "=1+1", "", [], [1, [2]], {}, {"a": {"b": None}}, "\x00")

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from training_code.comparison.table import runs_table
-from training_code.records.record import RECORD, read_record
+from training_code.records.reading import read_record
+from training_code.records.record import RECORD
 from training_code.records.store import RunStore
 
 SAMPLES = Path(__file__).parent / "schema_4"

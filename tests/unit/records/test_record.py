@@ -4,7 +4,8 @@ import json
 import pytest
 from helpers.records import IDENTITY, make_identity, make_record
 
-from training_code.records.record import RECORD, SCHEMA_VERSION, read_record, read_records, write_record
+from training_code.records.reading import read_record, read_records, write_record
+from training_code.records.record import RECORD, SCHEMA_VERSION
 
 
 def test_run_id_is_readable_and_stable():

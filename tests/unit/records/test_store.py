@@ -11,7 +11,7 @@ from helpers.records import make_record
 
 from training_code.records import leases
 from training_code.records.leases import LostLeaseError
-from training_code.records.record import read_records
+from training_code.records.reading import read_records
 from training_code.records.store import RunStore
 
 

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 
 from training_code.comparison.table import runs_table
 from training_code.foundation.errors import InputError
-from training_code.records.record import read_records
+from training_code.records.reading import read_records
 from training_code.reporting import tracking
 from training_code.reporting.export import export
 from training_code.reporting.sheets import Sheet, all_sheets, compare

@@ -8,7 +8,7 @@ from helpers.results import DETECTORS, make_results, make_run
 from training_code.comparison.costs import speed_and_size
 from training_code.comparison.ranks import over_datasets
 from training_code.comparison.table import runs_table
-from training_code.records.record import read_records
+from training_code.records.reading import read_records
 from training_code.reporting import figures
 from training_code.reporting.gallery import disagreements, draw_gallery, load_scores, missed_by_all
 from training_code.reporting.sheets import by_defect_type, compare

@@ -8,7 +8,7 @@ from training_code.comparison.effects import effects_of_arguments
 from training_code.comparison.ranks import over_datasets
 from training_code.comparison.table import runs_table
 from training_code.foundation.errors import InputError
-from training_code.records.record import read_records
+from training_code.records.reading import read_records
 from training_code.reporting.sheets import all_sheets, choose_runs, compare, summary
 
 
