@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from inference_code.images import Prepared, Source, prepare
 from inference_code.pipeline import Batches
 from inference_code.postprocessing import make_mask, normalise, threshold_range
-from training_code.backbones.registry import Recipe
+from training_code.backbones.backbone import Recipe
+from training_code.backbones.networks import create_network
 from training_code.comparison.configurations import CRITERION, best_models
 from training_code.comparison.table import runs_table
 from training_code.detectors.build import build_detector, image_transform
@@ -151,7 +152,7 @@ class Predictor:
         identity = record.identity
         detector = build_detector(
             configure(record.detector, record.arguments),
-            Recipe.from_plain_data(record.weights["recipe"]).create() if record.weights else None,
+            create_network(Recipe.from_plain_data(record.weights["recipe"])) if record.weights else None,
             tuple(identity["image_size"]),
             identity["normalization"].get("mean"),
             identity["normalization"].get("std"),

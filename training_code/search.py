@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
     search = read_search(options.file, sweep.search)
     trials = search.trials if options.trials is None else options.trials
     template = _template(sweep, Planner(), options.results)
-    folder = template.experiment.store.results / "studies"
+    folder = template.store.results / "studies"
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # failed trials are told below
     # Another space, objective or protocol is another study.
@@ -202,7 +202,7 @@ class _Trials:
             template.cell.arguments, {**template.notebook.parameters, **template.parameters}
         )
         job = self.planner.job(template.notebook, template.cell, template.parameters, arguments | values)
-        store = job.experiment.store
+        store = job.store
         if job.prepared is None:
             raise InputError(job.reason)
         if job.state == "to run":
@@ -279,8 +279,8 @@ def _template(sweep: Any, planner: Any, results: str | None) -> Any:
 
 def _protocol(template: Any) -> list[Any]:
     """Return what trials have in common as plain data."""
-    experiment = template.experiment
-    return [experiment.dataset.fingerprint, experiment.protocol.image_size, experiment.seed, str(template.parameters)]
+    conditions = template.conditions
+    return [conditions.dataset.fingerprint, conditions.protocol.image_size, conditions.seed, str(template.parameters)]
 
 
 def _sampler(search: Search) -> Any:

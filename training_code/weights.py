@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 from training_code.backbones.files import fingerprint, list_files
+from training_code.backbones.registry import get_backbone
+from training_code.backbones.weights import find_weights
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
@@ -35,12 +37,12 @@ def main(arguments: list[str]) -> int:
 
     if options.command == "add":
         path = add_weights(options.file, options.name, options.folder, options.replace)
-        _say_stored(path)
+        _tell_stored(path)
         if options.name is None:
             _say_twin(path)
     else:
         for name in options.names:
-            _say_stored(fetch_weights(name, options.folder, options.replace))
+            _tell_stored(fetch_weights(name, options.folder, options.replace))
     return 0
 
 
@@ -61,7 +63,7 @@ def list_weights(folder: Path) -> int:
 
 def check(folder: Path) -> int:
     """Reload every file that is used; print a line for each; return 1 if one is not good."""
-    from training_code.backbones.store import check_weights
+    from training_code.backbones.check import check_weights
 
     status = 0
     present = {name: found[0] for name, found in list_files(folder).items() if found}
@@ -76,7 +78,9 @@ def check(folder: Path) -> int:
     return status
 
 
-def _say_stored(path: Path) -> None:
+def _tell_stored(path: Path) -> None:
+    """Print which file was stored; what is found in it is remembered, so that plans need not look into it."""
+    find_weights(get_backbone(path.stem), path.parent)
     print(f"{paths.relative_to_home(path)}  {path.stat().st_size / 2**20:.1f} MiB  sha256 {fingerprint(path)}")
 
 

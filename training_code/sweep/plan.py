@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training_code.detectors.registry import get_detector
-from training_code.experiment import Experiment
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, MissingWeightsError, choices, suggestion, unknown
 from training_code.foundation.files import digest
-from training_code.preparation import PreparedRun
+from training_code.preparation import Conditions, PreparedRun, prepare, read_conditions
 from training_code.records.code import code_hash
-from training_code.records.environment import describe_environment
+from training_code.records.environment import package_versions
 from training_code.records.record import Record, read_records
+from training_code.records.store import RunStore
 from training_code.sweep.file import Entry, Sweep, products
 from training_code.sweep.notebook import (
     ConfigurationCell,
@@ -36,7 +36,8 @@ class Job:
     cell: ConfigurationCell
     parameters: dict[str, Any]  # given to papermill
     varied: dict[str, Any] | None  # all arguments, where the sweep changes some of the cell's
-    experiment: Experiment
+    conditions: Conditions
+    store: RunStore
     prepared: PreparedRun | None  # None where the weight file is missing
     state: State
     reason: str = ""  # what is missing, or has changed
@@ -65,7 +66,7 @@ class Job:
     def key(self) -> str:
         """What tells this job from any other one."""
         if self.prepared:
-            return f"{self.experiment.store.results}/{self.name}"
+            return f"{self.store.results}/{self.name}"
         return repr((self.name, self.parameters, self.varied))
 
 
@@ -109,7 +110,7 @@ def left_out(sweep: Sweep) -> list[str]:
 
 
 class Planner:
-    """Makes jobs; knows the experiments and the stored runs that it has seen.
+    """Makes jobs; knows the datasets and the stored runs that it has seen.
 
     Parameters
     ----------
@@ -119,7 +120,8 @@ class Planner:
 
     def __init__(self, rerun_stale: bool = False) -> None:
         self.rerun_stale = rerun_stale
-        self._experiments: dict[str, Experiment] = {}
+        self._conditions: dict[str, Conditions] = {}
+        self._stores: dict[Path, RunStore] = {}
         self._records: dict[Path, dict[str, Record]] = {}
         self._alike: dict[Path, dict[str, Record]] = {}
 
@@ -160,18 +162,19 @@ class Planner:
         varied: dict[str, Any] | None,
     ) -> Job:
         """Return one job, checked; ``varied`` are all arguments if they are not the cell's own."""
-        experiment = self._experiment(notebook, parameters)
+        conditions, store = self._setting(notebook, parameters)
         arguments = varied
         if arguments is None:
             arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters})
+        job = Job(notebook, cell, parameters, varied, conditions, store, None, "missing weights")
         try:
-            prepared = experiment.prepare(cell.detector, arguments)
+            prepared = prepare(conditions, cell.detector, arguments)
         except MissingWeightsError as error:
-            return Job(notebook, cell, parameters, varied, experiment, None, "missing weights", str(error))
+            return replace(job, reason=str(error))
         except InputError as error:
             raise InputError(f"{notebook.path.name}, cell {cell.index + 1}: {error}") from error
-        state, reason = self._state(experiment, prepared)
-        job = Job(notebook, cell, parameters, varied, experiment, prepared, state, reason)
+        state, reason = self._state(conditions, store, prepared)
+        job = replace(job, prepared=prepared, state=state, reason=reason)
         return replace(job, state="to run", rerun=True) if state == "stale" and self.rerun_stale else job
 
     def records(self, results: Path) -> dict[str, Record]:
@@ -189,9 +192,8 @@ class Planner:
         """Return all runs that this planner has seen."""
         return [record for records in self._records.values() for record in records.values()]
 
-    def _state(self, experiment: Experiment, prepared: PreparedRun) -> tuple[State, str]:
-        results = experiment.store.results
-        records = self.records(results)
+    def _state(self, conditions: Conditions, store: RunStore, prepared: PreparedRun) -> tuple[State, str]:
+        records = self.records(store.results)
         record = records.get(prepared.run_id)
         if record and record.status == "out_of_memory" and record.retried_as in records:
             if records[record.retried_as].status == "ok":
@@ -200,22 +202,24 @@ class Planner:
             changes = _code_changes(record)
             return ("stale", f"changed since: {choices(changes)}") if changes else ("stored", "")
         now = prepared.identity.as_plain_data()
-        folder = paths.relative_to_home(experiment.dataset.root)
-        older = self._alike[results].get(_apart_from_contents(now, folder))
+        folder = paths.relative_to_home(conditions.dataset.root)
+        older = self._alike[store.results].get(_apart_from_contents(now, folder))
         if older is not None:
             changes = [what for name, what in _CONTENTS.items() if older.identity.get(name) != now[name]]
             return "stale", f"changed since {older.run_id}: {choices(changes)}"
         return "to run", ""
 
-    def _experiment(self, notebook: TrainingNotebook, parameters: Mapping[str, Any]) -> Experiment:
+    def _setting(self, notebook: TrainingNotebook, parameters: Mapping[str, Any]) -> tuple[Conditions, RunStore]:
+        """Return what the notebook would make its ``Experiment`` of."""
         arguments = notebook.evaluate(notebook.experiment, {**notebook.parameters, **parameters})
-        key = repr(sorted(arguments.items()))
-        if key not in self._experiments:
-            try:
-                self._experiments[key] = Experiment(**arguments)
-            except TypeError as error:
-                raise InputError(f"{notebook.path.name}: Experiment: {error}") from error
-        return self._experiments[key]
+        try:
+            results = paths.from_home(arguments.pop("results", paths.RESULTS))
+            key = repr(sorted(arguments.items()))
+            if key not in self._conditions:
+                self._conditions[key] = read_conditions(**arguments)
+        except TypeError as error:
+            raise InputError(f"{notebook.path.name}: Experiment: {error}") from error
+        return self._conditions[key], self._stores.setdefault(results, RunStore(results))
 
 
 def in_order(jobs: Iterable[Job]) -> list[Job]:
@@ -229,7 +233,7 @@ def in_order(jobs: Iterable[Job]) -> list[Job]:
     keyed = []
     for number, job in enumerate(jobs):
         ratio = job.arguments.get("coreset_sampling_ratio") or 0.0 if job.prepared else 0.0
-        data = id(job.experiment.dataset), job.experiment.protocol.image_size
+        data = id(job.conditions.dataset), job.conditions.protocol.image_size
         network = backbone_of(job)
         keyed.append((rank(*data), rank(*data, network), rank(*data, network, job.cell.detector), -ratio, number))
     return [jobs[key[-1]] for key in sorted(keyed)]
@@ -247,7 +251,7 @@ def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
     parameters = dict(job.parameters)
     for name in ("train_batch_size", "eval_batch_size"):
         if job.notebook.parameters.get(name) is not None:
-            parameters[name] = max(1, getattr(job.experiment.compute, name) // 2)
+            parameters[name] = max(1, getattr(job.conditions.compute, name) // 2)
     arguments = job.varied
     epochs = get_detector(job.cell.detector).epochs
     if epochs is not None and epochs.batch_size is not None:
@@ -291,7 +295,7 @@ def _excluded(arguments: Mapping[str, Any], exclude: Mapping[str, Any], notebook
 def _code_changes(record: Record) -> list[str]:
     """Return what has changed of the code since a run, and of the libraries that compute."""
     changes = ["code"] if record.code_sha256 not in (None, code_hash(record.detector)) else []
-    now = describe_environment()["packages"]
+    now = package_versions()
     then = record.environment.get("packages", {})
     return changes + [f"{name} {then[name]} to {now[name]}" for name in now if then.get(name, now[name]) != now[name]]
 

@@ -14,6 +14,7 @@ import nbformat
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import write_text
 from training_code.notebooks import DEFAULT_KERNELS
+from training_code.recording import record_failure
 from training_code.records.record import Record, write_record
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.notebook import Part, cut_out
@@ -125,7 +126,7 @@ class Scheduler:
             if self._stop or not self.pool.has_room():
                 break
             bundle = [job for job in self._waiting.popleft() if not self._done_meanwhile(job)]
-            free = [job for job in bundle if not job.experiment.store.is_locked(job.run_id)]
+            free = [job for job in bundle if not job.store.is_locked(job.run_id)]
             if busy := [job for job in bundle if job not in free]:
                 self._waiting.append(busy)
             if free and not self._in_time(free):
@@ -141,7 +142,7 @@ class Scheduler:
 
     def _done_meanwhile(self, job: Job) -> bool:
         """Tell of a job whose run another sweep has made since the plan."""
-        if job.rerun or not job.experiment.store.stored(job.run_id):
+        if job.rerun or not job.store.stored(job.run_id):
             return False
         self._end(job, "stored", "another process made it")
         return True
@@ -182,7 +183,7 @@ class Scheduler:
 
     def _ended(self, job: Job, ended: Ended) -> None:
         """Settle what became of a run."""
-        store = job.experiment.store
+        store = job.store
         if ended.files is not None:
             unpack(ended.files, store, job.run_id)
         record = store.record(job.run_id)
@@ -207,7 +208,7 @@ class Scheduler:
         assert job.prepared is not None  # the others are never begun
         status, error = ended.status or "failed", ended.error or "the notebook ended without a result"
         with contextlib.suppress(OSError):  # on a full disk what matters is that the sweep says so
-            job.experiment.record_failure(job.prepared, status, error)
+            record_failure(job.store, job.conditions, job.prepared, status, error)
         origin = self._halved.pop(job.key, None)
         if status == "out_of_memory" and origin is None and (halved := self._halve(job)):
             self.progress.say(f"{job.name}: out of memory, tried again with half the batch size as {halved.name}")
@@ -231,7 +232,7 @@ class Scheduler:
 
     def _retried(self, job: Job, halved: Job, record: Record) -> None:
         """Note in the records of both runs that one stands for the other."""
-        store = job.experiment.store
+        store = job.store
         write_record(store.folder(halved.run_id), dataclasses.replace(record, retry_of=job.run_id))
         if failed := store.record(job.run_id):
             write_record(store.folder(job.run_id), dataclasses.replace(failed, retried_as=halved.run_id))
@@ -241,7 +242,7 @@ class Scheduler:
     def _lost(self, jobs: list[Job], error: LostWorkerError) -> None:
         """Begin again with work whose worker is gone."""
         for job in jobs:
-            if job.experiment.store.stored(job.run_id) and not job.rerun:
+            if job.store.stored(job.run_id) and not job.rerun:
                 self._ended(job, Ended(job.run_id))
                 continue
             self._losses[job.key] += 1
@@ -289,7 +290,7 @@ class Scheduler:
     @contextlib.contextmanager
     def _marked(self, mark: str) -> Iterator[None]:
         """Lay a file into the results folders by which workers know whether they see them."""
-        folders = {job.experiment.store.results for bundle in self._waiting for job in bundle}
+        folders = {job.store.results for bundle in self._waiting for job in bundle}
         for folder in folders:
             write_text(folder / mark, "")
         try:
@@ -305,7 +306,7 @@ def cheapest_first(jobs: Sequence[Job], estimates: Estimates) -> list[Job]:
     rounds: Counter[tuple] = Counter()
     keyed = []
     for number, job in enumerate(sorted(jobs, key=cost)):
-        kind = job.experiment.dataset.root, job.cell.detector, backbone_of(job)
+        kind = job.conditions.dataset.root, job.cell.detector, backbone_of(job)
         keyed.append((rounds[kind], cost(job), number, job))
         rounds[kind] += 1
     return [job for *_, job in sorted(keyed, key=lambda entry: entry[:3])]

@@ -1,19 +1,30 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import yaml
 from helpers.records import make_record
 
+from training_code.backbones.registry import get_backbone
+from training_code.backbones.weights import find_weights
 from training_code.detectors.registry import DETECTORS
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
-from training_code.records.environment import describe_environment
+from training_code.records.environment import describe_hardware
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import read_sweep
 from training_code.sweep.plan import Planner, left_out, make_plan, with_half_the_batch
+from training_code.sweep.progress import Progress
 from training_code.sweep.schedule import cheapest_first
 
 GOOD = str(paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _embedded_weights():
+    """They are made once, by torch, when they are asked for first."""
+    find_weights(get_backbone("efficientnet_lite0"))
 
 
 @pytest.fixture
@@ -40,7 +51,7 @@ def test_lists_of_parameters_and_variations_multiply(plan):
     jobs = plan({"select": {"n_features": 10, "backbone": "efficientnet_lite0"}, "vary": {"n_features": [5, 10, 15]}})
     assert [job.varied["n_features"] for job in jobs] == [5, 10, 15]
     jobs = plan({"select": {"n_features": [20]}, "parameters": {"seed": [0, 1, 2]}})
-    assert [job.experiment.seed for job in jobs] == [0, 1, 2]
+    assert [job.conditions.seed for job in jobs] == [0, 1, 2]
     assert len({job.name for job in jobs}) == 3
 
 
@@ -114,7 +125,23 @@ def test_a_file_that_is_not_there_or_no_yaml_is_named(tmp_path):
 def test_the_demonstration_can_be_planned(tmp_path):
     jobs = make_plan(read_sweep(paths.SWEEPS / "demo.yaml"), Planner(), str(tmp_path))
     assert {job.cell.detector for job in jobs} == set(DETECTORS)
-    assert {job.experiment.dataset.name for job in jobs} == {"textures", "pcb"}
+    assert {job.conditions.dataset.name for job in jobs} == {"textures", "pcb"}
+
+
+@pytest.mark.slow
+def test_a_plan_and_the_state_of_a_sweep_are_told_without_the_libraries_that_compute(tmp_path):
+    make_plan(read_sweep(paths.SWEEPS / "demo.yaml"), Planner(), str(tmp_path))  # makes the embedded data and weights
+    with Progress("demo", 0, tmp_path):
+        pass
+    program = (
+        "import sys; from training_code.sweep.__main__ import main; assert main(sys.argv[1:]) == 0; "
+        "sys.exit(', '.join({'torch', 'timm', 'anomalib', 'lightning', 'papermill', 'nbformat'} & {*sys.modules}) or 0)"
+    )
+    for arguments in ([str(paths.SWEEPS / "demo.yaml"), "--dry-run"], ["status"]):
+        command = [sys.executable, "-c", program, *arguments, "--results", str(tmp_path)]
+        result = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
+        assert (result.returncode, result.stderr) == (0, ""), arguments
+        assert "18 jobs: 18 to run" in result.stdout or "demo: 0 of 0 jobs" in result.stdout
 
 
 @pytest.mark.parametrize("name", ["magnetic_tile", "deeppcb"])
@@ -122,7 +149,7 @@ def test_the_sweeps_of_published_datasets_can_be_planned(name, tmp_path, monkeyp
     (tmp_path / name).symlink_to(tiny_dataset)
     monkeypatch.setattr(paths, "DATA", tmp_path)
     (job,) = make_plan(read_sweep(paths.SWEEPS / f"{name}.yaml"), Planner(), str(tmp_path / "results"))
-    assert job.cell.detector == "Padim" and job.experiment.protocol.image_size == (256, 256)
+    assert job.cell.detector == "Padim" and job.conditions.protocol.image_size == (256, 256)
 
 
 def test_what_is_excluded_is_left_out(plan):
@@ -160,16 +187,16 @@ def test_half_the_batch_size_is_another_run_where_it_can_be_set(plan):
     planner = Planner()
     (job, *_) = plan({"notebook": str(paths.ROOT / "tests" / "notebooks" / "tiny" / "batch.ipynb")})
     halved = with_half_the_batch(planner, job)
-    assert halved.run_id != job.run_id and halved.experiment.compute.train_batch_size == 4
+    assert halved.run_id != job.run_id and halved.conditions.compute.train_batch_size == 4
     assert with_half_the_batch(planner, plan()[0]) is None
     for _ in range(2):
         halved = with_half_the_batch(planner, halved)
-    assert halved.experiment.compute.train_batch_size == 1 and with_half_the_batch(planner, halved) is None
+    assert halved.conditions.compute.train_batch_size == 1 and with_half_the_batch(planner, halved) is None
 
 
 def test_runs_like_a_job_tell_what_it_will_take(plan):
     job, other, _ = plan()
-    here = describe_environment()
+    here = describe_hardware()
     seconds = {"started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:00:07+00:00"}
     made = {"memory": {"host": 2**30}, "checkpoint": {"bytes": 1000}, "environment": here}
     record = make_record(job.run_id, job.prepared.identity, **seconds, **made)
