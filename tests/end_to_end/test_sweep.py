@@ -92,7 +92,7 @@ def test_a_sweep_stores_each_run_with_its_executed_notebook_and_repeats_none(swe
     assert result.returncode == 0 and "2 jobs: 1 stored, 1 skipped" in result.stdout, result.stdout + result.stderr
     assert (folder / "run.json").read_bytes() == before
     status, output, _ = sweep([{"notebook": "good.ipynb"}], "--dry-run")
-    assert status == 0 and output.count("to run ") == 2 and "1 missing weights" in output
+    assert status == 0 and output.count("to run ") == 2 and "1 skipped" in output
 
 
 def test_one_failing_job_never_costs_another_one(sweep):

@@ -11,7 +11,7 @@ from training_code.backbones.files import SUFFIXES, find_file, read_origin
 from training_code.backbones.layers import networks_state
 from training_code.foundation import paths
 from training_code.foundation.errors import MissingWeightsError, choices
-from training_code.foundation.files import content_hash, digest
+from training_code.foundation.files import content_hash, content_state, digest
 from training_code.foundation.remembered import remembered, source_of
 
 _HERE = Path(__file__).parent
@@ -40,7 +40,7 @@ def find_weights(backbone: Backbone, folder: Path | None = None) -> Weights:
             f"(or {choices(SUFFIXES[1:])}); python -m training_code.weights fetch {backbone.name} brings them, "
             f"python -m training_code.weights add FILE --as {backbone.name} takes a file that you have"
         )
-    found = _known(path, _state(path), backbone)
+    found = _known(path, content_state(path), backbone)
     sha256 = found["sha256"]
     origin = read_origin(path)
     source = origin["source"] if origin.get("sha256") == sha256 else "not recorded"
@@ -74,12 +74,6 @@ def _store_embedded(backbone: Backbone, folder: Path) -> Path:
     from training_code.backbones.store import store_embedded
 
     return store_embedded(backbone, folder)
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    """Return what changes with every change of a file's content, even where its time is set back."""
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 @cache

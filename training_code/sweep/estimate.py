@@ -8,7 +8,7 @@ from typing import Any
 
 from training_code.records.environment import describe_hardware
 from training_code.records.record import Record
-from training_code.sweep.plan import Job
+from training_code.sweep.job import Job
 
 # What makes times comparable.
 _HARDWARE = ("processor", "cores", "gpu")

@@ -1,10 +1,10 @@
 """The plan of a sweep: one job for each configuration, set of parameters and variation that the sweep file selects."""
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from training_code.detectors.registry import get_detector
 from training_code.foundation import paths
@@ -16,65 +16,23 @@ from training_code.records.environment import package_versions
 from training_code.records.record import Record, read_records
 from training_code.records.store import RunStore
 from training_code.sweep.file import Entry, Sweep, products
+from training_code.sweep.job import Job, JobState
 from training_code.sweep.notebook import (
     ConfigurationCell,
     TrainingNotebook,
     notebook_path,
     read_notebook,
 )
+from training_code.sweep.order import in_order
 
-State = Literal["stored", "stale", "missing weights", "to run"]
 # Parts of an identity that stand for the content of files: a run that differs in them alone is stale.
 _CONTENTS = {"dataset_fingerprint": "data", "weights_sha256": "weights", "files_sha256": "files"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One configuration on one dataset with one seed."""
-
-    notebook: TrainingNotebook
-    cell: ConfigurationCell
-    parameters: dict[str, Any]  # given to papermill
-    varied: dict[str, Any] | None  # all arguments, where the sweep changes some of the cell's
-    conditions: Conditions
-    store: RunStore
-    prepared: PreparedRun | None  # None where the weight file is missing
-    state: State
-    reason: str = ""  # what is missing, or has changed
-    rerun: bool = False  # whether a stored result is replaced
-
-    @property
-    def name(self) -> str:
-        """Run id; where there is none yet, notebook and cell."""
-        return self.prepared.run_id if self.prepared else f"{self.notebook.name}, cell {self.cell.index + 1}"
-
-    @property
-    def run_id(self) -> str:
-        """Name of the run; only of jobs that can run."""
-        if self.prepared is None:
-            raise ValueError(f"{self.name} cannot run: {self.reason}")
-        return self.prepared.run_id
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """All arguments of the configuration, defaults included; only of jobs that can run."""
-        if self.prepared is None:
-            raise ValueError(f"{self.name} cannot run: {self.reason}")
-        return self.prepared.configuration.arguments
-
-    @property
-    def key(self) -> str:
-        """What tells this job from any other one."""
-        if self.prepared:
-            return f"{self.store.results}/{self.name}"
-        return repr((self.name, self.parameters, self.varied))
 
 
 def make_plan(sweep: Sweep, planner: "Planner", results: str | None = None) -> list[Job]:
     """Return the jobs of a sweep in the order in which they are run, each once, however often it is selected.
 
-    What shares a backbone comes together, and of coresets of the same features the largest first: the smaller ones are
-    its beginnings. Everything is checked: notebooks, parameters, selections, datasets, configurations.
+    Everything is checked: notebooks, parameters, selections, datasets, configurations.
 
     Parameters
     ----------
@@ -166,7 +124,7 @@ class Planner:
         arguments = varied
         if arguments is None:
             arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters})
-        job = Job(notebook, cell, parameters, varied, conditions, store, None, "missing weights")
+        job = Job(notebook, cell, parameters, varied, conditions, store, None, JobState.SKIPPED)
         try:
             prepared = prepare(conditions, cell.detector, arguments)
         except MissingWeightsError as error:
@@ -175,7 +133,7 @@ class Planner:
             raise InputError(f"{notebook.path.name}, cell {cell.index + 1}: {error}") from error
         state, reason = self._state(conditions, store, prepared)
         job = replace(job, prepared=prepared, state=state, reason=reason)
-        return replace(job, state="to run", rerun=True) if state == "stale" and self.rerun_stale else job
+        return replace(job, state=JobState.TO_RUN, rerun=True) if state is JobState.STALE and self.rerun_stale else job
 
     def records(self, results: Path) -> dict[str, Record]:
         """Return the runs in a results folder as they were when it was first asked for, by run id."""
@@ -192,22 +150,24 @@ class Planner:
         """Return all runs that this planner has seen."""
         return [record for records in self._records.values() for record in records.values()]
 
-    def _state(self, conditions: Conditions, store: RunStore, prepared: PreparedRun) -> tuple[State, str]:
+    def _state(self, conditions: Conditions, store: RunStore, prepared: PreparedRun) -> tuple[JobState, str]:
         records = self.records(store.results)
         record = records.get(prepared.run_id)
         if record and record.status == "out_of_memory" and record.retried_as in records:
             if records[record.retried_as].status == "ok":
-                return "stored", f"with half the batch size, as {record.retried_as}"
+                return JobState.STORED, f"with half the batch size, as {record.retried_as}"
         if record and record.status == "ok":
             changes = _code_changes(record)
-            return ("stale", f"changed since: {choices(changes)}") if changes else ("stored", "")
+            if changes:
+                return JobState.STALE, f"changed since: {choices(changes)}"
+            return JobState.STORED, ""
         now = prepared.identity.as_plain_data()
         folder = paths.relative_to_home(conditions.dataset.root)
         older = self._alike[store.results].get(_apart_from_contents(now, folder))
         if older is not None:
             changes = [what for name, what in _CONTENTS.items() if older.identity.get(name) != now[name]]
-            return "stale", f"changed since {older.run_id}: {choices(changes)}"
-        return "to run", ""
+            return JobState.STALE, f"changed since {older.run_id}: {choices(changes)}"
+        return JobState.TO_RUN, ""
 
     def _setting(self, notebook: TrainingNotebook, parameters: Mapping[str, Any]) -> tuple[Conditions, RunStore]:
         """Return what the notebook would make its ``Experiment`` of."""
@@ -222,30 +182,6 @@ class Planner:
         return self._conditions[key], self._stores.setdefault(results, RunStore(results))
 
 
-def in_order(jobs: Iterable[Job]) -> list[Job]:
-    """Return jobs so that what they share is there when they need it."""
-    jobs = list(jobs)
-    first: dict[Any, int] = {}
-
-    def rank(*what: Any) -> int:
-        return first.setdefault(what, len(first))
-
-    keyed = []
-    for number, job in enumerate(jobs):
-        ratio = job.arguments.get("coreset_sampling_ratio") or 0.0 if job.prepared else 0.0
-        data = id(job.conditions.dataset), job.conditions.protocol.image_size
-        network = backbone_of(job)
-        keyed.append((rank(*data), rank(*data, network), rank(*data, network, job.cell.detector), -ratio, number))
-    return [jobs[key[-1]] for key in sorted(keyed)]
-
-
-def backbone_of(job: Job) -> str | None:
-    """Return the name of the backbone of a job, None without one."""
-    if job.prepared is None or job.prepared.configuration.backbone is None:
-        return None
-    return job.prepared.configuration.arguments["backbone"]
-
-
 def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
     """Return the job with half its batch size, None where that is 1 or the notebook does not let it be set."""
     parameters = dict(job.parameters)
@@ -258,7 +194,7 @@ def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
         given = job.notebook.evaluate(job.cell.arguments, {**job.notebook.parameters, **parameters})
         arguments = (job.varied or given) | {"batch_size": max(1, job.arguments["batch_size"] // 2)}
     halved = planner.job(job.notebook, job.cell, parameters, arguments)
-    return None if halved.key == job.key else replace(halved, state="to run")
+    return None if halved.key == job.key else replace(halved, state=JobState.TO_RUN)
 
 
 def _select(notebook: TrainingNotebook, select: Mapping[str, Any], path: Path) -> list[ConfigurationCell]:

@@ -14,9 +14,9 @@ from training_code.foundation.errors import InputError
 from training_code.records.environment import describe_hardware
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import read_sweep
+from training_code.sweep.order import cheapest_first
 from training_code.sweep.plan import Planner, left_out, make_plan, with_half_the_batch
 from training_code.sweep.progress import Progress
-from training_code.sweep.schedule import cheapest_first
 
 GOOD = str(paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb")
 
@@ -43,7 +43,7 @@ def plan(tmp_path, tiny_dataset):
 
 def test_every_configuration_is_a_job_and_missing_weights_are_known_beforehand(plan):
     jobs = plan()
-    assert [job.state for job in jobs] == ["to run", "to run", "missing weights"]
+    assert [job.state for job in jobs] == ["to run", "to run", "skipped"]
     assert "resnet18" in jobs[2].reason and jobs[0].name.startswith("padim-efficientnet_lite0-")
 
 
@@ -78,7 +78,7 @@ def test_a_run_that_is_selected_twice_is_one_job(plan):
 
 def test_variations_of_a_cell_without_weights_are_jobs_too(plan):
     jobs = plan({"select": {"backbone": "resnet18"}, "vary": {"n_features": [5, 6]}})
-    assert [job.state for job in jobs] == ["missing weights", "missing weights"]
+    assert [job.state for job in jobs] == ["skipped", "skipped"]
 
 
 def test_a_list_argument_is_selected_as_a_whole(plan):
