@@ -47,14 +47,14 @@ class PreparedRun:
 
 
 def read_conditions(
-    dataset: str | Path,
+    dataset: str | Path | Dataset,
     *,
     seed: int = DEFAULT_SEED,
     protocol: Mapping[str, Any] = MappingProxyType({}),
     compute: Mapping[str, Any] = MappingProxyType({}),
     **options: Any,
 ) -> Conditions:
-    """Read the dataset of an experiment and check everything else that it was given.
+    """Read the dataset of an experiment, unless it was read before, and check everything else that it was given.
 
     The arguments are those of `training_code.experiment.Experiment`.
 
@@ -66,11 +66,11 @@ def read_conditions(
     seed = whole("seed", seed, 0, 2**32 - 1)
     checked = read_options(options, protocol, compute)
     if checked[1].backbone_precision == "float16":
-        import torch  # here, since planning goes without the 2 s that this takes, and who asks for float16 has them
+        import torch  # here, since it takes 1.5 s, which planning goes without unless somebody asks for float16
 
         if not torch.cuda.is_available():
             raise InputError("backbone_precision='float16' needs a GPU; valid without one: float32, bfloat16")
-    return Conditions(read_dataset(dataset), *checked, seed)
+    return Conditions(dataset if isinstance(dataset, Dataset) else read_dataset(dataset), *checked, seed)
 
 
 def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:

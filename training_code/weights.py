@@ -32,14 +32,14 @@ def main(arguments: list[str]) -> int:
         return list_weights(options.folder)
     if options.command == "check":
         return check(options.folder)
-    # These need torch and timm, which take seconds to import.
-    from training_code.backbones.store import add_weights, fetch_weights
+    # Only now, since torch and timm take 3.5 s, which help, wrong arguments and the list go without.
+    from training_code.backbones.store import add_weights, fetch_weights, twin
 
     if options.command == "add":
         path = add_weights(options.file, options.name, options.folder, options.replace)
         _tell_stored(path)
-        if options.name is None:
-            _say_twin(path)
+        if options.name is None and (other := twin(path)):
+            print(f"its tensors do not tell it from timm's {other}; if it is that one, add it with --as {other}")
     else:
         for name in options.names:
             _tell_stored(fetch_weights(name, options.folder, options.replace))
@@ -63,6 +63,7 @@ def list_weights(folder: Path) -> int:
 
 def check(folder: Path) -> int:
     """Reload every file that is used; print a line for each; return 1 if one is not good."""
+    # Here, as in `main`.
     from training_code.backbones.check import check_weights
 
     status = 0
@@ -82,13 +83,6 @@ def _tell_stored(path: Path) -> None:
     """Print which file was stored; what is found in it is remembered, so that plans need not look into it."""
     find_weights(get_backbone(path.stem), path.parent)
     print(f"{paths.relative_to_home(path)}  {path.stat().st_size / 2**20:.1f} MiB  sha256 {fingerprint(path)}")
-
-
-def _say_twin(path: Path) -> None:
-    from training_code.backbones.store import twin
-
-    if other := twin(path):
-        print(f"its tensors do not tell it from timm's {other}; if it is that one, add it with --as {other}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ CODE = ("training_code", "inference_code", "pyproject.toml", "constraints.txt")
 @cache
 def describe_environment() -> dict[str, Any]:
     """Return versions and hardware as plain data, as torch knows them."""
-    import torch  # here, since it takes 2 s and planning needs the rest of this module alone
+    import torch  # here, since it takes 1.5 s and planning needs the rest of this module alone
 
     return {
         "python": platform.python_version(),

@@ -23,9 +23,8 @@ def in_order(jobs: Iterable[Job]) -> list[Job]:
     keyed = []
     for number, job in enumerate(jobs):
         ratio = job.arguments.get("coreset_sampling_ratio") or 0.0 if job.prepared else 0.0
-        data = id(job.conditions.dataset), job.conditions.protocol.image_size
-        detector = job.cell.detector
-        keyed.append((rank(*data), rank(*data, job.backbone), rank(*data, job.backbone, detector), -ratio, number))
+        data, detector = id(job.conditions), job.cell.detector
+        keyed.append((rank(data), rank(data, job.backbone), rank(data, job.backbone, detector), -ratio, number))
     return [jobs[key[-1]] for key in sorted(keyed)]
 
 

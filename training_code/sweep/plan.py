@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from training_code.data.dataset import Dataset
 from training_code.detectors.registry import get_detector
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, MissingWeightsError, choices, suggestion, unknown
@@ -78,6 +79,7 @@ class Planner:
 
     def __init__(self, rerun_stale: bool = False) -> None:
         self.rerun_stale = rerun_stale
+        self._datasets: dict[str, Dataset] = {}  # by name, since conditions of several seeds share one
         self._conditions: dict[str, Conditions] = {}
         self._stores: dict[Path, RunStore] = {}
         self._records: dict[Path, dict[str, Record]] = {}
@@ -176,7 +178,10 @@ class Planner:
             results = paths.from_home(arguments.pop("results", paths.RESULTS))
             key = repr(sorted(arguments.items()))
             if key not in self._conditions:
-                self._conditions[key] = read_conditions(**arguments)
+                name = str(arguments.get("dataset"))
+                known = {"dataset": self._datasets[name]} if name in self._datasets else {}
+                self._conditions[key] = read_conditions(**arguments | known)
+                self._datasets[name] = self._conditions[key].dataset
         except TypeError as error:
             raise InputError(f"{notebook.path.name}: Experiment: {error}") from error
         return self._conditions[key], self._stores.setdefault(results, RunStore(results))
