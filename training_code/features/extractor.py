@@ -38,7 +38,7 @@ class FeatureExtractor(TimmFeatureExtractor):
     Parameters
     ----------
     network
-        The network with its weights, in eval mode, as `training_code.backbones.weights.load_backbone` returns it.
+        The network with its weights, in eval mode, as `training_code.backbones.reading.load_backbone` returns it.
     backbone
         Its entry in the registry.
     layers

@@ -7,7 +7,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from training_code.foundation import paths
 from training_code.foundation.errors import run_command
 from training_code.foundation.program import command_parser
 from training_code.notebooks import DEFAULT_KERNELS, KERNELS
@@ -51,64 +50,10 @@ def main(arguments: list[str]) -> int:
         f"(default: {DEFAULT_KERNELS})",
     )
     options = parser.parse_args(arguments)
-    # Only now, so that --help and wrong arguments are answered at once: these take 0.3 s.
-    from training_code.sweep.estimate import Estimates
-    from training_code.sweep.file import Resources, read_sweep
-    from training_code.sweep.job import JobState
-    from training_code.sweep.leftovers import find_leftovers
-    from training_code.sweep.overview import check_disk, print_plan, report_settled
-    from training_code.sweep.plan import Planner, left_out, make_plan
-    from training_code.sweep.pools import make_pool
-    from training_code.sweep.progress import Progress, print_status, sweep_name
-    from training_code.sweep.schedule import Rules, Scheduler
+    # Only now, so that --help and wrong arguments are answered at once: this takes 0.3 s.
+    from training_code.sweep.run import run_sweep, show_status
 
-    if str(options.file) == _STATUS:
-        print_status(paths.from_home(options.results or paths.RESULTS))
-        return 0
-    sweep = read_sweep(options.file)
-    planner = Planner(options.rerun_stale)
-    jobs = make_plan(sweep, planner, options.results)
-    for sentence in left_out(sweep):
-        print(sentence)
-    estimates = Estimates(planner.all_records())
-    if options.dry_run:
-        print_plan(jobs, estimates)
-        return 0
-    check_disk(jobs, estimates)
-    resources = sweep.resources
-    if options.gpus_per_job is not None:
-        resources = Resources(resources.cpus, options.gpus_per_job, resources.memory)
-    rules = Rules(
-        options.timeout or sweep.timeout,
-        resources.memory,
-        sweep.retries,
-        sweep.group,
-        options.fail_fast,
-        options.max_hours,
-        options.kernels,
-    )
-    left = [job for job in jobs if job.state is JobState.TO_RUN]
-    side_by_side, store = options.jobs or 1, jobs[0].store
-    if left and options.kernels == "warm" and side_by_side == 1 and options.address is None:
-        # Only now, as a sweep whose runs are all stored needs no kernel: this takes 0.1 s.
-        from training_code.notebooks.warm import start_importing
-
-        start_importing()  # on another core, while the first notebook is prepared
-    # Where nothing is to be run, nothing is started.
-    pool = make_pool(side_by_side if left else 1, resources, options.address if left else None)
-    if not left and find_leftovers(store):
-        # Only now, as there seldom are any: papermill takes 1.5 s. Where something is to be run, a worker does it.
-        from training_code.sweep.worker import keep_leftovers
-
-        keep_leftovers(store)
-    with Progress(sweep_name(options.file), len(jobs), store.results, side_by_side) as progress:
-        report_settled(jobs, planner, progress)
-        scheduler = Scheduler(left, pool, rules, planner, estimates, progress)
-        scheduler.run()
-        progress.summary()
-    if scheduler.interrupted:
-        return 130
-    return 0 if all(state.is_settled for state in progress.counts) else 1
+    return show_status(options.results) if str(options.file) == _STATUS else run_sweep(options)
 
 
 def _at_least_1(text: str) -> int:

@@ -6,6 +6,7 @@ import pytest
 import yaml
 from helpers.records import make_record
 
+from training_code import preparation
 from training_code.backbones.registry import get_backbone
 from training_code.backbones.weights import find_weights
 from training_code.detectors.registry import DETECTORS
@@ -53,6 +54,14 @@ def test_lists_of_parameters_and_variations_multiply(plan):
     jobs = plan({"select": {"n_features": [20]}, "parameters": {"seed": [0, 1, 2]}})
     assert [job.conditions.seed for job in jobs] == [0, 1, 2]
     assert len({job.name for job in jobs}) == 3
+
+
+def test_a_dataset_is_read_once_however_many_seeds_there_are(plan, monkeypatch):
+    read, names = preparation.read_dataset, []
+    monkeypatch.setattr(preparation, "read_dataset", lambda name: names.append(name) or read(name))
+    jobs = plan({"select": {"n_features": 20}, "parameters": {"seed": [0, 1, 2]}})
+    assert len(jobs) == 3 and len(names) == 1
+    assert len({id(job.conditions.dataset) for job in jobs}) == 1
 
 
 def test_a_parameter_of_the_whole_file_is_left_out_where_a_notebook_does_not_have_it(tmp_path, tiny_dataset):
