@@ -11,6 +11,7 @@ from anomalib.models.components import AnomalibModule
 from inference_code.images import Prepared
 from inference_code.predictor import Prediction, Predictor
 from inference_code.runs import read_finished
+from training_code.backbones.networks import create_network
 from training_code.detectors.build import build_detector, image_transform
 from training_code.detectors.configuration import configure
 from training_code.evaluation.thresholds import Thresholds
@@ -77,7 +78,7 @@ class TorchPredictor(Predictor):
         identity, options = record.identity, record.options
         detector = build_detector(
             configure(record.detector, record.arguments),
-            record.weights.recipe.create() if record.weights else None,
+            create_network(record.weights.recipe) if record.weights else None,
             identity.protocol.image_size,
             identity.mean,
             identity.std,

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from filelock import FileLock
 
-from training_code.backbones.weights import find_weights, load_backbone
+from training_code.backbones.reading import load_backbone
+from training_code.backbones.weights import find_weights
 from training_code.data.datamodule import SampleDataset, load_image
 from training_code.data.walk import find_images
 from training_code.detectors.build import build_detector

@@ -11,7 +11,7 @@ from training_code.foundation.program import command_parser
 
 if TYPE_CHECKING:
     from training_code.records.record import Record
-    from training_code.reporting.sheets import Comparison, Sheet
+    from training_code.reporting.sheets import Sheet
 
 #: The extra of ``pyproject.toml`` that this command needs.
 EXTRA = "report"
@@ -46,10 +46,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--report", action="store_true", help="also write results/report.html, and report.pdf")
     options = parser.parse_args(arguments)
 
-    # Only now, so that --help and wrong arguments are answered at once.
+    # Only now, so that --help and wrong arguments are answered at once: pandas and the rest take 1 s.
     from training_code.comparison.table import runs_table
     from training_code.records.reading import read_records
-    from training_code.reporting.sheets import all_sheets, choose_runs, compare
+    from training_code.reporting.sheets import all_sheets, choose_runs, compare, summary
 
     results = paths.from_home(options.results)
     runs, problems = read_records(results)
@@ -66,7 +66,8 @@ def main(arguments: list[str]) -> int:
 
     output = paths.from_home(options.output or paths.WORKBOOK)
     executed = _execute(results, output, options)
-    _print_best(comparison)
+    print(f"best of each detector by {comparison.criterion}, out of {len(comparison.runs)} runs:")
+    print(summary(comparison).to_string(index=False))
     print(f"\nwritten: {paths.relative_to_home(output)} (all runs, every number)")
     if options.report:
         _report(executed)
@@ -76,6 +77,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _execute(results: Path, output: Path, options: argparse.Namespace) -> Path:
+    # Here, since papermill takes 1.4 s, which --format and --mlflow go without.
     from training_code.notebooks.kernel import KernelOptions, NotebookError, execute_notebook
 
     executed = results / NOTEBOOK
@@ -90,14 +92,8 @@ def _execute(results: Path, output: Path, options: argparse.Namespace) -> Path:
     return executed
 
 
-def _print_best(comparison: "Comparison") -> None:
-    from training_code.reporting.sheets import summary
-
-    print(f"best of each detector by {comparison.criterion}, out of {len(comparison.runs)} runs:")
-    print(summary(comparison).to_string(index=False))
-
-
 def _export(sheets: list["Sheet"], options: argparse.Namespace) -> int:
+    # Here, as this comes with what `main` imports late.
     from training_code.reporting.export import export, write_export
 
     content = export(sheets, options.sheet, options.format)
@@ -112,6 +108,7 @@ def _export(sheets: list["Sheet"], options: argparse.Namespace) -> int:
 
 
 def _log_to_mlflow(runs: list[tuple[Path, "Record"]], uri: str, results: Path) -> int:
+    # Here, since MLflow takes 1.3 s, which only --mlflow needs.
     from training_code.reporting.tracking import log_runs
 
     folder = results / "mlflow"
@@ -124,6 +121,7 @@ def _log_to_mlflow(runs: list[tuple[Path, "Record"]], uri: str, results: Path) -
 
 
 def _report(executed: Path) -> None:
+    # Here, since nbconvert takes 1.5 s, which only --report needs.
     from training_code.reporting.html import write_html, write_pdf
 
     page = executed.with_name("report.html")

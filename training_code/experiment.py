@@ -3,8 +3,6 @@
 What a run does is in `training_code.pipeline`; here a run is looked up, locked, recorded and shown.
 """
 
-import dataclasses
-import datetime
 import traceback
 from collections.abc import Mapping
 from functools import partial
@@ -16,19 +14,18 @@ import pandas as pd
 import torch
 
 from training_code import pipeline
-from training_code.data.dataset import Dataset, read_dataset
+from training_code.data.dataset import Dataset
 from training_code.detectors.configuration import configure
 from training_code.display.run import Run, SkippedRun
 from training_code.display.setup import Setup, setup_html, setup_line
 from training_code.foundation import paths
-from training_code.foundation.errors import InputError, MissingWeightsError
+from training_code.foundation.errors import MissingWeightsError
 from training_code.pipeline import Places
-from training_code.preparation import Conditions, PreparedRun, prepare
-from training_code.protocol import read_options, whole
-from training_code.records.code import code_hash
-from training_code.records.environment import describe_environment, git_commit
+from training_code.preparation import DEFAULT_SEED, PreparedRun, prepare, read_conditions
+from training_code.protocol import ComputeOptions, ExperimentProtocol
+from training_code.recording import make_record, now
 from training_code.records.leases import LostLeaseError
-from training_code.records.record import DatasetUsed, Note, Record, Status, WeightsUsed
+from training_code.records.record import Status
 from training_code.records.store import RunStore
 
 
@@ -59,20 +56,35 @@ class Experiment:
         self,
         dataset: str | Path,
         *,
-        seed: int = 42,
+        seed: int = DEFAULT_SEED,
         results: str | Path = "results",
         protocol: Mapping[str, Any] = MappingProxyType({}),
         compute: Mapping[str, Any] = MappingProxyType({}),
         **options: Any,
     ) -> None:
-        self.seed = whole("seed", seed, 0, 2**32 - 1)
-        self.protocol, self.compute = read_options(options, protocol, compute)
-        if self.compute.backbone_precision == "float16" and not torch.cuda.is_available():
-            raise InputError("backbone_precision='float16' needs a GPU; valid without one: float32, bfloat16")
+        self.conditions = read_conditions(dataset, seed=seed, protocol=protocol, compute=compute, **options)
         self.store = RunStore(paths.from_home(results))
-        self.dataset: Dataset = read_dataset(dataset)
-        self.conditions = Conditions(self.dataset, self.protocol, self.compute, self.seed)
         self.runs: list[Run | SkippedRun] = []
+
+    @property
+    def dataset(self) -> Dataset:
+        """The dataset, as it was read."""
+        return self.conditions.dataset
+
+    @property
+    def protocol(self) -> ExperimentProtocol:
+        """Under which conditions numbers can be compared."""
+        return self.conditions.protocol
+
+    @property
+    def compute(self) -> ComputeOptions:
+        """How numbers are computed."""
+        return self.conditions.compute
+
+    @property
+    def seed(self) -> int:
+        """What everything that is drawn depends on."""
+        return self.conditions.seed
 
     def run(self, detector: type | str, *, rerun: bool = False, **arguments: Any) -> Run | SkippedRun:
         """Train and evaluate one configuration, or return its stored result.
@@ -153,52 +165,16 @@ class Experiment:
         self.runs.append(run)
         return run
 
-    def _record(self, prepared: PreparedRun, started: str, **findings: Any) -> Record:
-        weights = prepared.weights
-        return Record(
-            run_id=prepared.run_id,
-            identity=prepared.identity,
-            compute=dataclasses.asdict(self.compute),
-            dataset=DatasetUsed(
-                self.dataset.name,
-                paths.relative_to_home(self.dataset.root),
-                self.dataset.fingerprint,
-                self.dataset.counts,
-                self.dataset.bits,
-                tuple(Note(note.kind, note.message) for note in self.dataset.notes),
-            ),
-            weights=None
-            if weights is None
-            else WeightsUsed(
-                None if weights.path is None else paths.relative_to_home(weights.path),
-                weights.sha256,
-                weights.source,
-                weights.naming,
-                weights.pretrained,
-                weights.recipe,
-            ),
-            environment=describe_environment(),
-            git_commit=git_commit(),
-            code_sha256=code_hash(prepared.configuration.detector),
-            started=started,
-            finished=_now(),
-            **findings,
-        )
-
-    def record_failure(self, prepared: PreparedRun, status: Status, error: str) -> None:
-        """Record that a run did not end well, unless there is a result of it or another process is at it."""
-        self.store.write_failure_unless_locked(self._record(prepared, _now(), status=status, error=error))
-
     def _train(self, prepared: PreparedRun) -> Run:
         """Run all stages in a folder beside the final one and publish it; the lock of the run is held."""
-        started = _now()
+        started = now()
         with self.store.staging(prepared.run_id) as staging:
             try:
                 places = Places(
                     staging, self.store.unfinished(prepared.run_id), partial(self.store.note_stage, prepared.run_id)
                 )
                 found = pipeline.run_stages(prepared, self.conditions, places)
-                record = self._record(prepared, started, status="ok", **found)
+                record = make_record(self.conditions, prepared, started, status="ok", **found)
                 return Run(self.store.publish(staging, record), record)
             except LostLeaseError:
                 raise
@@ -206,13 +182,10 @@ class Experiment:
                 if isinstance(error, FloatingPointError):  # it would diverge again from where it was
                     self.store.forget_unfinished(prepared.run_id)
                 message = "".join(traceback.format_exception_only(error)).strip()
-                self.store.write_failure(self._record(prepared, started, status=_failure(error), error=message))
+                failure = {"status": _failure(error), "error": message}
+                self.store.write_failure(make_record(self.conditions, prepared, started, **failure))
                 raise
 
 
 def _failure(error: Exception) -> Status:
     return "out_of_memory" if isinstance(error, MemoryError | torch.OutOfMemoryError) else "failed"
-
-
-def _now() -> str:
-    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

@@ -12,7 +12,7 @@ import numpy as np
 from anomalib.models.components import AnomalibModule
 from lightning.pytorch import seed_everything
 
-from training_code.backbones.weights import load_backbone
+from training_code.backbones.reading import load_backbone
 from training_code.data.datamodule import SampleDataModule
 from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
 from training_code.detectors.configuration import Configuration

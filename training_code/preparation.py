@@ -3,19 +3,24 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from training_code.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Recipe, Weights
 from training_code.backbones.layers import map_sizes
-from training_code.backbones.registry import IMAGENET_MEAN, IMAGENET_STD, Recipe
-from training_code.backbones.weights import Weights, find_weights, random_weights
-from training_code.data.datamodule import split_validation
-from training_code.data.dataset import Dataset
+from training_code.backbones.weights import find_weights, random_weights
+from training_code.data.dataset import Dataset, read_dataset
+from training_code.data.split import split_validation
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.registry import get_detector
 from training_code.foundation.errors import InputError
 from training_code.foundation.hardware import has_gpu
-from training_code.protocol import ComputeOptions, ExperimentProtocol
+from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options, whole
 from training_code.records.record import Identity
+
+#: The seed of an experiment that is given none.
+DEFAULT_SEED = 42
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,30 @@ class PreparedRun:
     def batch_size(self) -> int | None:
         """Images in a batch of training in epochs; None for a detector that fits in one pass."""
         return self.configuration.arguments.get("batch_size")
+
+
+def read_conditions(
+    dataset: str | Path | Dataset,
+    *,
+    seed: int = DEFAULT_SEED,
+    protocol: Mapping[str, Any] = MappingProxyType({}),
+    compute: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
+) -> Conditions:
+    """Read the dataset of an experiment, unless it was read before, and check everything else that it was given.
+
+    The arguments are those of `training_code.experiment.Experiment`.
+
+    Raises
+    ------
+    InputError
+        If the dataset cannot be used or a value is out of range.
+    """
+    seed = whole("seed", seed, 0, 2**32 - 1)
+    checked = read_options(options, protocol, compute)
+    if checked[1].backbone_precision == "float16" and not has_gpu():
+        raise InputError("backbone_precision='float16' needs a GPU; valid without one: float32, bfloat16")
+    return Conditions(dataset if isinstance(dataset, Dataset) else read_dataset(dataset), *checked, seed)
 
 
 def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
@@ -89,7 +118,7 @@ def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
     images = len(split_validation(conditions.dataset.select("train"), protocol.validation_split, conditions.seed)[0])
     arguments, backbone = configuration.arguments, configuration.backbone
     if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
-        sizes = map_sizes(backbone.recipe, protocol.image_size)
+        sizes = map_sizes(backbone, protocol.image_size)
         patches = images * max(math.prod(sizes[layer]) for layer in configuration.layers)
         if patches * ratio < 1:
             raise InputError(f"coreset_sampling_ratio={ratio} selects nothing of {patches} patches of {images} images")

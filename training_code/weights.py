@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 from training_code.backbones.files import fingerprint, list_files
+from training_code.backbones.registry import get_backbone
+from training_code.backbones.weights import find_weights
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
@@ -30,17 +32,17 @@ def main(arguments: list[str]) -> int:
         return list_weights(options.folder)
     if options.command == "check":
         return check(options.folder)
-    # These need torch and timm, which take seconds to import.
-    from training_code.backbones.store import add_weights, fetch_weights
+    # Only now, since torch and timm take 3.5 s, which help, wrong arguments and the list go without.
+    from training_code.backbones.store import add_weights, fetch_weights, twin
 
     if options.command == "add":
         path = add_weights(options.file, options.name, options.folder, options.replace)
-        _say_stored(path)
-        if options.name is None:
-            _say_twin(path)
+        _tell_stored(path)
+        if options.name is None and (other := twin(path)):
+            print(f"its tensors do not tell it from timm's {other}; if it is that one, add it with --as {other}")
     else:
         for name in options.names:
-            _say_stored(fetch_weights(name, options.folder, options.replace))
+            _tell_stored(fetch_weights(name, options.folder, options.replace))
     return 0
 
 
@@ -61,7 +63,8 @@ def list_weights(folder: Path) -> int:
 
 def check(folder: Path) -> int:
     """Reload every file that is used; print a line for each; return 1 if one is not good."""
-    from training_code.backbones.store import check_weights
+    # Here, as in `main`.
+    from training_code.backbones.check import check_weights
 
     status = 0
     present = {name: found[0] for name, found in list_files(folder).items() if found}
@@ -76,15 +79,10 @@ def check(folder: Path) -> int:
     return status
 
 
-def _say_stored(path: Path) -> None:
+def _tell_stored(path: Path) -> None:
+    """Print which file was stored; what is found in it is remembered, so that plans need not look into it."""
+    find_weights(get_backbone(path.stem), path.parent)
     print(f"{paths.relative_to_home(path)}  {path.stat().st_size / 2**20:.1f} MiB  sha256 {fingerprint(path)}")
-
-
-def _say_twin(path: Path) -> None:
-    from training_code.backbones.store import twin
-
-    if other := twin(path):
-        print(f"its tensors do not tell it from timm's {other}; if it is that one, add it with --as {other}")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from lightning.pytorch import seed_everything
 from sklearn.metrics import roc_auc_score
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
+from training_code.backbones.reading import load_backbone
 from training_code.backbones.registry import get_backbone
-from training_code.backbones.weights import find_weights, load_backbone
+from training_code.backbones.weights import find_weights
 from training_code.data.dataset import read_dataset
 from training_code.experiment import Experiment
 from training_code.prepare_data import prepare

@@ -80,7 +80,7 @@ def test_a_sweep_stores_each_run_with_its_executed_notebook_and_repeats_none(swe
     assert content["dataset"]["counts"]["train/good"] == 12
     assert set(content["metrics"]) >= {"image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score"}
     assert content["times"]["fit"] > 0 and content["memory"]["host"] > 1e8 and content["checkpoint"]["bytes"] > 1e5
-    # Now that it is known that all is stored, not even torch is needed to say so.
+    # Where all is stored, not even torch is needed to say so.
     without = "import sys; sys.modules['torch'] = None; from training_code.sweep.__main__ import main; "
     command = [sys.executable, "-c", f"{without}sys.exit(main(sys.argv[1:]))"]
     result = subprocess.run(
@@ -92,7 +92,7 @@ def test_a_sweep_stores_each_run_with_its_executed_notebook_and_repeats_none(swe
     assert result.returncode == 0 and "2 jobs: 1 stored, 1 skipped" in result.stdout, result.stdout + result.stderr
     assert (folder / "run.json").read_bytes() == before
     status, output, _ = sweep([{"notebook": "good.ipynb"}], "--dry-run")
-    assert status == 0 and output.count("to run ") == 2 and "1 missing weights" in output
+    assert status == 0 and output.count("to run ") == 2 and "1 skipped" in output
 
 
 def test_one_failing_job_never_costs_another_one(sweep):

@@ -57,7 +57,7 @@ def checkout(tmp_path):
     workbook.active["A1"].comment = Comment("the one that we took", "me")
     workbook.save(root / "models_comparing.xlsx")
     shutil.copy(root / "notebooks" / "10_train_padim.ipynb", root / "notebooks" / "16_train_mine.ipynb")
-    for name in (".cache/tensors/kept.safetensors", ".cache/plans/kept.json", "mlruns/0/meta.yaml"):
+    for name in (".cache/tensors/kept.safetensors", ".cache/weights/kept.json", "mlruns/0/meta.yaml"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("kept")
     return root

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from training_code.backbones.registry import Recipe
+from training_code.backbones.backbone import Recipe
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.records.record import DatasetUsed, Identity, Record, WeightsUsed
 

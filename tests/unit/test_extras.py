@@ -26,6 +26,7 @@ OWNERS = {
     "training_code.comparison": "report",
     "training_code.notebooks": "kernels",
     "training_code.search": "search",
+    "training_code.sweep.search": "search",
     "training_code.sweep": "sweep",
 }
 #: Packages that come with others of which they are a part.

@@ -18,6 +18,7 @@ ORDER = (
     ("records",),
     ("display",),
     ("preparation",),
+    ("recording",),
     ("codebooks",),
     ("pipeline",),
     ("experiment",),

@@ -10,8 +10,8 @@ import torch
 import torchvision
 from torch import nn
 
-from training_code.backbones.layers import meta_network
-from training_code.backbones.registry import Backbone, Recipe
+from training_code.backbones.backbone import Backbone, Recipe
+from training_code.backbones.networks import meta_network
 
 State = Mapping[str, torch.Tensor]
 Translate = Callable[[State, Backbone], tuple[dict[str, torch.Tensor], Recipe]]

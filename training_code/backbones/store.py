@@ -14,22 +14,21 @@ from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from training_code.backbones.backbone import Backbone, Recipe
 from training_code.backbones.files import find_files, read_origin, remove_file, write_origin
 from training_code.backbones.naming import Translated
-from training_code.backbones.registry import Backbone, Recipe, get_backbone
-from training_code.backbones.weights import (
+from training_code.backbones.reading import (
     RECIPE,
     check_complete,
     check_finite,
-    find_weights,
-    load_backbone,
     read_for,
     read_state_dict,
     recognise,
 )
+from training_code.backbones.registry import get_backbone
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
-from training_code.foundation.files import atomic_path, content_hash, sha256
+from training_code.foundation.files import atomic_path, sha256
 
 _PATIENCE = 10  # seconds until a model hub counts as out of reach
 
@@ -85,23 +84,6 @@ def fetch_weights(name: str, folder: Path, replace: bool = False) -> Path:
     check_complete(found, backbone, backbone.pretrained)
     source = f"timm {architecture}.{trained.tag}, licence {trained.license or 'not stated'}"
     return _store(backbone, found, source, folder, replace)
-
-
-def check_weights(path: Path, name: str) -> str:
-    """Reload a file completely and compare its fingerprint with the remembered one; return what to say of it.
-
-    Raises
-    ------
-    InputError
-        If the file has changed or is not good.
-    """
-    origin = read_origin(path)
-    if origin and origin["sha256"] != content_hash(path):
-        raise InputError(f"{path} has changed since it was added ({origin['source']})")
-    weights = find_weights(get_backbone(name), path.parent)
-    load_backbone(weights)
-    trained = "" if weights.pretrained else "; never trained: its normalising layers are as they were initialised"
-    return ("as it was added" if origin else "good; added by hand, no fingerprint to compare with") + trained
 
 
 def twin(path: Path) -> str | None:

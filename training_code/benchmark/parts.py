@@ -12,6 +12,7 @@ import torch
 from anomalib.models.components import KCenterGreedy, MultiVariateGaussian, TimmFeatureExtractor
 from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 
+from training_code.backbones.networks import create_network
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.padim.gaussian import FactorizedGaussian
 from training_code.detectors.padim.spec import SPEC
@@ -67,7 +68,7 @@ def backbone(kind: str, name: str, cache: Path, images: int = 32, side: int = 25
     assert SPEC.backbone is not None
     layers = entry.default_layers(SPEC.backbone)
     torch.manual_seed(0)
-    network = entry.recipe.create()
+    network = create_network(entry.recipe)
     pixels = torch.randn(images, 3, side, side, device=DEVICE)
     if kind == "plain":
         extractor = TimmFeatureExtractor(entry.architecture, layers, pre_trained=False)

@@ -12,8 +12,9 @@ from anomalib.pre_processing import PreProcessor
 from lightning.pytorch import seed_everything
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
+from training_code.backbones.reading import load_backbone
 from training_code.backbones.registry import get_backbone
-from training_code.backbones.weights import find_weights, load_backbone, random_weights
+from training_code.backbones.weights import find_weights, random_weights
 from training_code.benchmark.images import defect_types
 from training_code.data.layout import NORMAL
 from training_code.evaluation.measurement import peak_memory

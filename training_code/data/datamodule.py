@@ -26,6 +26,7 @@ from training_code.data.dataset import Dataset
 from training_code.data.images import decode_image, grey_values, read_image
 from training_code.data.inspection import Facts
 from training_code.data.layout import Sample
+from training_code.data.split import split_validation
 from training_code.foundation.cache import TensorCache, cache_key
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
@@ -240,17 +241,6 @@ def load_mask(path: Path, image_size: tuple[int, int]) -> torch.Tensor:
     """Return a mask as uint8 with 1 for defects, of shape ``image_size``; its pixels are taken, not mixed."""
     pixels = torch.from_numpy(grey_values(decode_image(path)) > 0)
     return Resize(image_size)(Mask(pixels.to(torch.uint8)[None]))[0]
-
-
-def split_validation(train: Sequence[Sample], part: float, seed: int) -> tuple[list[Sample], list[Sample]]:
-    """Split ``train`` into the samples to train on and the held-out ones: ``part`` of them, at least 1 if above 0."""
-    count = max(1, round(part * len(train))) if part else 0
-    order = np.random.default_rng(seed).permutation(len(train))
-    held_out = set(order[:count].tolist())
-    return (
-        [sample for index, sample in enumerate(train) if index not in held_out],
-        [sample for index, sample in enumerate(train) if index in held_out],
-    )
 
 
 def _add_anomaly(image: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:

@@ -36,7 +36,7 @@ def build_detector(
     configuration
         The checked configuration.
     network
-        The backbone's network, as `training_code.backbones.weights.load_backbone` returns it; None for a detector
+        The backbone's network, as `training_code.backbones.reading.load_backbone` returns it; None for a detector
         without a backbone.
     image_size
         Height and width in pixels that the detector resizes images to.

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from training_code.backbones.registry import Backbone, get_backbone
+from training_code.backbones.backbone import Backbone
+from training_code.backbones.registry import get_backbone
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import DetectorSpec
 from training_code.foundation.errors import InputError, choices, unknown

@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from training_code.backbones.backbone import Backbone
 from training_code.foundation.errors import InputError
 from training_code.protocol import Trait
 
 if TYPE_CHECKING:
     from anomalib.models.components import AnomalibModule
-
-    from training_code.backbones.registry import Backbone
 
 Check = tuple[Callable[[Any], bool], str]  # whether a value is valid, and what is valid in words
 
@@ -115,7 +114,7 @@ class PlainForm:
     folders: tuple[str, ...] = ()
 
 
-def _nothing_to_complete(arguments: dict[str, Any], backbone: "Backbone | None") -> dict[str, Any]:
+def _nothing_to_complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:
     return arguments
 
 
@@ -176,7 +175,7 @@ class DetectorSpec:
     told_by: tuple[str, ...] = ()
     paper: Mapping[str, float] = field(default_factory=dict)
     plain: PlainForm | None = None
-    complete: Callable[[dict[str, Any], "Backbone | None"], dict[str, Any]] = _nothing_to_complete
+    complete: Callable[[dict[str, Any], Backbone | None], dict[str, Any]] = _nothing_to_complete
     check: Callable[[dict[str, Any], tuple[int, int], int], None] = _fits
     files: Callable[[dict[str, Any]], dict[str, str]] = _no_files
     before_training: str | None = None

@@ -10,8 +10,8 @@ from anomalib.models.components.feature_extractors.timm import _disable_pos_embe
 from timm.models._features_fx import create_feature_extractor
 from torch import nn
 
-from training_code.backbones.layers import take_intermediates, takes_intermediates
-from training_code.backbones.registry import Backbone
+from training_code.backbones.backbone import Backbone
+from training_code.backbones.networks import take_intermediates, takes_intermediates
 from training_code.features.runtime import (
     CompiledNetwork,
     load_or_compile,
@@ -38,7 +38,7 @@ class FeatureExtractor(TimmFeatureExtractor):
     Parameters
     ----------
     network
-        The network with its weights, in eval mode, as `training_code.backbones.weights.load_backbone` returns it.
+        The network with its weights, in eval mode, as `training_code.backbones.reading.load_backbone` returns it.
     backbone
         Its entry in the registry.
     layers

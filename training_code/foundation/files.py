@@ -48,13 +48,18 @@ def sha256(path: Path) -> str:
 
 
 def content_hash(path: Path) -> str:
-    """Return `sha256` of a file; computed once in this process unless size or time of the file change."""
-    stat = path.stat()
-    return _cached_sha256(path, stat.st_size, stat.st_mtime_ns)
+    """Return `sha256` of a file; computed once in this process unless the file changes."""
+    return _cached_sha256(path, content_state(path))
+
+
+def content_state(path: Path) -> tuple[int, ...]:
+    """Return what changes with every change of a file's content, even where its time is set back."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
 @cache
-def _cached_sha256(path: Path, size: int, modified: int) -> str:  # size and modified are part of the key
+def _cached_sha256(path: Path, state: tuple[int, ...]) -> str:  # the state is part of the key
     return sha256(path)
 
 

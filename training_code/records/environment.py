@@ -6,6 +6,8 @@ import subprocess
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
 from training_code.foundation import paths
 from training_code.records.record import Environment
@@ -21,18 +23,32 @@ CODE = ("training_code", "inference_code", "pyproject.toml", "constraints.txt")
 
 @cache
 def describe_environment() -> Environment:
-    """Return versions and hardware."""
-    import torch  # here, so that whoever only wants the commit does not wait for it
+    """Return versions and hardware, as torch knows them."""
+    import torch  # here, since it takes 1.5 s and planning needs the rest of this module alone
 
+    return Environment(
+        python=platform.python_version(),
+        packages=package_versions(),
+        system=f"{platform.system()} {platform.machine()}",
+        processor=_processor(),
+        cores=_cores(),
+        threads=torch.get_num_threads(),
+        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    )
+
+
+@cache
+def describe_hardware() -> dict[str, Any]:
+    """Return what times depend on: processor, cores and GPU, as far as the system tells them without torch."""
     return {
-        "python": platform.python_version(),
-        "packages": _versions(),
-        "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cores": _cores(),
+        "gpu": _gpu(),
     }
+
+
+def _cores() -> int | None:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 @cache
@@ -42,7 +58,8 @@ def git_commit() -> str | None:
     return commit and commit + ("+changes" if _git("status", "--porcelain", "--", *CODE) else "")
 
 
-def _versions() -> dict[str, str]:
+@cache
+def package_versions() -> dict[str, str]:
     """Return the versions of those of `PACKAGES` that are installed."""
     found = {}
     for name in PACKAGES:
@@ -57,6 +74,20 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() if result.returncode == 0 else None
+
+
+def _gpu(driver: Path = Path("/proc/driver/nvidia/gpus")) -> str | None:
+    """Return the name of the first GPU that torch would see, as the driver of Nvidia tells it; None without one."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    files = sorted(driver.glob("*/information"))
+    if not files or visible in ("", "-1"):
+        return None
+    number = int(visible) if visible.isdigit() and int(visible) < len(files) else 0
+    with suppress(OSError):
+        for line in files[number].read_text(encoding="utf-8").splitlines():
+            if line.startswith("Model:"):
+                return line.removeprefix("Model:").strip()
+    return None
 
 
 def _processor() -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, FiniteFloat
 from typing_extensions import TypedDict
 
-from training_code.backbones.registry import Recipe
+from training_code.backbones.backbone import Recipe
 from training_code.foundation.files import digest
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 

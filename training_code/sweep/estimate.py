@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from training_code.records.environment import describe_environment
+from training_code.records.environment import describe_hardware
 from training_code.records.record import Record
-from training_code.sweep.plan import Job
+from training_code.sweep.job import Job
 
 # What makes times comparable.
 _HARDWARE = ("processor", "cores", "gpu")
@@ -27,7 +27,7 @@ class Estimates:
         self._seconds: dict[tuple, list[float]] = defaultdict(list)
         self._bytes: dict[tuple, list[float]] = defaultdict(list)
         self._memory: dict[tuple, list[float]] = defaultdict(list)
-        self._here: Mapping[str, Any] = describe_environment()
+        self._here: Mapping[str, Any] = describe_hardware()
         for record in records:
             if record.status == "ok":
                 self.learn(record)
@@ -84,12 +84,11 @@ def _likeness(detector: str, arguments: dict[str, Any], *data: Any) -> Iterator[
 def _median(values: dict[tuple, list[float]], job: Job) -> float | None:
     if job.prepared is None:
         return None
-    experiment = job.experiment
     for key in _likeness(
         job.prepared.configuration.detector,
         job.arguments,
-        experiment.protocol.image_size,
-        experiment.dataset.fingerprint,
+        job.conditions.protocol.image_size,
+        job.conditions.dataset.fingerprint,
     ):
         if key in values:
             return statistics.median(values[key])

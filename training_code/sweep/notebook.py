@@ -6,17 +6,18 @@ parameters, so that a sweep knows what it would run without running it.
 
 import ast
 import copy
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import nbformat
-from nbformat import NotebookNode
-from nbformat.corpus.words import generate_corpus_id
+from typing import TYPE_CHECKING, Any
 
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 PARAMETERS_TAG = "parameters"
 #: In the metadata of a cell: the run that it makes.
@@ -37,7 +38,7 @@ class TrainingNotebook:
     """A notebook with a parameters cell, an ``Experiment(...)`` and configuration cells."""
 
     path: Path
-    content: NotebookNode
+    text: str  # of the file when it was read
     parameters: dict[str, Any]  # defaults
     experiment: dict[str, ast.expr]  # arguments of Experiment(...)
     cells: tuple[ConfigurationCell, ...]
@@ -46,6 +47,13 @@ class TrainingNotebook:
     def name(self) -> str:
         """File name without its suffix."""
         return self.path.stem
+
+    @cached_property
+    def content(self) -> "NotebookNode":
+        """The notebook as jobs are cut out of it."""
+        import nbformat  # here, since it takes 1 s, most of what a plan takes, which needs the configurations alone
+
+        return nbformat.reads(self.text, as_version=4)
 
     def evaluate(self, expressions: Mapping[str, ast.expr], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of arguments, which are literals or names of parameters.
@@ -81,14 +89,11 @@ def read_notebook(path: Path) -> TrainingNotebook:
     if not path.is_file():
         known = sorted(file.stem for file in path.parent.glob("*.ipynb")) if path.parent.is_dir() else []
         raise InputError(f"there is no notebook {path}; valid: {choices(known)}")
-    try:
-        content = nbformat.read(path, as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        raise InputError(f"{path} is not a notebook: {error}") from error
+    text, found = _read_cells(path)
     parameters: dict[str, Any] | None = None
     experiment: dict[str, ast.expr] | None = None
     cells = []
-    for index, cell in enumerate(content.cells):
+    for index, cell in enumerate(found):
         if cell.cell_type != "code":
             continue
         tree = _parse(cell.source, path, index)
@@ -107,7 +112,31 @@ def read_notebook(path: Path) -> TrainingNotebook:
         raise InputError(f"{path.name} is no training notebook: it needs Experiment(...) and experiment.run(...)")
     if duplicates := {cell.index for cell in cells if sum(other.index == cell.index for other in cells) > 1}:
         raise InputError(f"{path.name}: cell {min(duplicates) + 1} calls experiment.run more than once; one a cell")
-    return TrainingNotebook(path, content, parameters, experiment, tuple(cells))
+    return TrainingNotebook(path, text, parameters, experiment, tuple(cells))
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """A cell as the file has it."""
+
+    cell_type: str
+    source: str
+    metadata: dict[str, Any]
+
+
+def _read_cells(path: Path) -> tuple[str, list[_Cell]]:
+    """Return the text of a notebook, and its cells."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text)
+        version = content["nbformat"]
+        # A source is one text or a list of its lines.
+        cells = [_Cell(cell["cell_type"], "".join(cell["source"]), cell["metadata"]) for cell in content["cells"]]
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{path} is not a notebook: {error}") from error
+    if version != 4:
+        raise InputError(f"{path} has version {version} of the format of notebooks; valid: 4")
+    return text, cells
 
 
 @dataclass(frozen=True)
@@ -129,12 +158,14 @@ class Part:
     rerun: bool = False
 
 
-def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> NotebookNode:
+def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> "NotebookNode":
     """Return a notebook that runs some configurations: all before the first one, and their cells with their headings.
 
     A heading may stand above several configurations. Each of these cells is marked with the run that it makes, for
     `part_of`.
     """
+    from nbformat.corpus.words import generate_corpus_id  # here, as in `TrainingNotebook.content`
+
     headings = _headings(notebook)
     dropped = {*headings, *headings.values()}
     first = min(part.cell.index for part in parts)
@@ -161,7 +192,7 @@ def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> NotebookNode:
     return result
 
 
-def part_of(executed: NotebookNode, run_id: str) -> NotebookNode:
+def part_of(executed: "NotebookNode", run_id: str) -> "NotebookNode":
     """Return the part of an executed notebook that made one run."""
     result = copy.deepcopy(executed)
     result.cells = [cell for cell in result.cells if cell.metadata.get(RUN_KEY, run_id) == run_id]

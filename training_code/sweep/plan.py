@@ -2,80 +2,40 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from training_code.experiment import Experiment
+from training_code.data.dataset import Dataset
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, MissingWeightsError, choices, suggestion, unknown
 from training_code.foundation.files import digest
-from training_code.preparation import PreparedRun
+from training_code.preparation import Conditions, PreparedRun, prepare, read_conditions
 from training_code.records.code import code_hash
-from training_code.records.environment import describe_environment
+from training_code.records.environment import package_versions
 from training_code.records.reading import read_records
 from training_code.records.record import Identity, Record
+from training_code.records.store import RunStore
 from training_code.sweep.file import Entry, Sweep, products
+from training_code.sweep.job import Job, JobState
 from training_code.sweep.notebook import (
     ConfigurationCell,
     TrainingNotebook,
     notebook_path,
     read_notebook,
 )
+from training_code.sweep.order import in_order
 from training_code.sweep.parameters import fold, parameter_sets, settable
 
-State = Literal["stored", "stale", "missing weights", "to run"]
 # Parts of an identity that stand for the content of files: a run that differs in them alone is stale.
 _CONTENTS = {"dataset_fingerprint": "data", "weights_sha256": "weights", "files_sha256": "files"}
-
-
-@dataclass(frozen=True)
-class Job:
-    """One configuration on one dataset with one seed."""
-
-    notebook: TrainingNotebook
-    cell: ConfigurationCell
-    parameters: dict[str, Any]  # given to papermill
-    varied: dict[str, Any] | None  # all arguments, where the sweep changes some of the cell's
-    experiment: Experiment
-    prepared: PreparedRun | None  # None where the weight file is missing
-    state: State
-    reason: str = ""  # what is missing, or has changed
-    rerun: bool = False  # whether a stored result is replaced
-
-    @property
-    def name(self) -> str:
-        """Run id; where there is none yet, notebook and cell."""
-        return self.prepared.run_id if self.prepared else f"{self.notebook.name}, cell {self.cell.index + 1}"
-
-    @property
-    def run_id(self) -> str:
-        """Name of the run; only of jobs that can run."""
-        if self.prepared is None:
-            raise ValueError(f"{self.name} cannot run: {self.reason}")
-        return self.prepared.run_id
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """All arguments of the configuration, defaults included; only of jobs that can run."""
-        if self.prepared is None:
-            raise ValueError(f"{self.name} cannot run: {self.reason}")
-        return self.prepared.configuration.arguments
-
-    @property
-    def key(self) -> str:
-        """What tells this job from any other one."""
-        if self.prepared:
-            return f"{self.experiment.store.results}/{self.name}"
-        return repr((self.name, self.parameters, self.varied))
 
 
 def make_plan(sweep: Sweep, planner: "Planner", results: str | None = None) -> list[Job]:
     """Return the jobs of a sweep in the order in which they are run, each once, however often it is selected.
 
-    What shares a backbone comes together, and of coresets of the same features the largest first: the smaller ones are
-    its beginnings. Everything is checked: notebooks, parameters, selections, datasets, configurations.
+    Everything is checked: notebooks, parameters, selections, datasets, configurations.
 
     Parameters
     ----------
@@ -112,17 +72,21 @@ def left_out(sweep: Sweep) -> list[str]:
 
 
 class Planner:
-    """Makes jobs; knows the experiments and the stored runs that it has seen.
+    """Makes jobs; knows the datasets and the stored runs that it has seen.
 
     Parameters
     ----------
     rerun_stale
         Whether runs are trained again of which code, data or weights have changed since.
+    gpu
+        Whether the jobs will be computed on a GPU, which part of their names depends on; None for as it is here.
     """
 
-    def __init__(self, rerun_stale: bool = False) -> None:
-        self.rerun_stale = rerun_stale
-        self._experiments: dict[str, Experiment] = {}
+    def __init__(self, rerun_stale: bool = False, gpu: bool | None = None) -> None:
+        self.rerun_stale, self.gpu = rerun_stale, gpu
+        self._datasets: dict[str, Dataset] = {}  # by name, since conditions of several seeds share one
+        self._conditions: dict[str, Conditions] = {}
+        self._stores: dict[Path, RunStore] = {}
         self._records: dict[Path, dict[str, Record]] = {}
         self._alike: dict[Path, dict[str, Record]] = {}
 
@@ -160,19 +124,20 @@ class Planner:
         varied: dict[str, Any] | None,
     ) -> Job:
         """Return one job, checked; ``varied`` are all arguments if they are not the cell's own."""
-        experiment = self._experiment(notebook, parameters)
+        conditions, store = self._setting(notebook, parameters)
         arguments = varied
         if arguments is None:
             arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters})
+        job = Job(notebook, cell, parameters, varied, conditions, store, None, JobState.SKIPPED)
         try:
-            prepared = experiment.prepare(cell.detector, arguments)
+            prepared = prepare(conditions, cell.detector, arguments)
         except MissingWeightsError as error:
-            return Job(notebook, cell, parameters, varied, experiment, None, "missing weights", str(error))
+            return replace(job, reason=str(error))
         except InputError as error:
             raise InputError(f"{notebook.path.name}, cell {cell.index + 1}: {error}") from error
-        state, reason = self._state(experiment, prepared)
-        job = Job(notebook, cell, parameters, varied, experiment, prepared, state, reason)
-        return replace(job, state="to run", rerun=True) if state == "stale" and self.rerun_stale else job
+        state, reason = self._state(conditions, store, prepared)
+        job = replace(job, prepared=prepared, state=state, reason=reason)
+        return replace(job, state=JobState.TO_RUN, rerun=True) if state is JobState.STALE and self.rerun_stale else job
 
     def records(self, results: Path) -> dict[str, Record]:
         """Return the runs in a results folder as they were when it was first asked for, by run id."""
@@ -191,57 +156,40 @@ class Planner:
         """Return all runs that this planner has seen."""
         return [record for records in self._records.values() for record in records.values()]
 
-    def _state(self, experiment: Experiment, prepared: PreparedRun) -> tuple[State, str]:
-        results = experiment.store.results
-        records = self.records(results)
+    def _state(self, conditions: Conditions, store: RunStore, prepared: PreparedRun) -> tuple[JobState, str]:
+        records = self.records(store.results)
         record = records.get(prepared.run_id)
         if record and record.status == "out_of_memory" and record.retried_as in records:
             if records[record.retried_as].status == "ok":
-                return "stored", f"with half the batch size, as {record.retried_as}"
+                return JobState.STORED, f"with half the batch size, as {record.retried_as}"
         if record and record.status == "ok":
             changes = _code_changes(record)
-            return ("stale", f"changed since: {choices(changes)}") if changes else ("stored", "")
+            if changes:
+                return JobState.STALE, f"changed since: {choices(changes)}"
+            return JobState.STORED, ""
         now = prepared.identity
-        folder = paths.relative_to_home(experiment.dataset.root)
-        older = self._alike[results].get(_apart_from_contents(now, folder))
+        folder = paths.relative_to_home(conditions.dataset.root)
+        older = self._alike[store.results].get(_apart_from_contents(now, folder))
         if older is not None:
             changes = [what for name, what in _CONTENTS.items() if getattr(older.identity, name) != getattr(now, name)]
-            return "stale", f"changed since {older.run_id}: {choices(changes)}"
-        return "to run", ""
+            return JobState.STALE, f"changed since {older.run_id}: {choices(changes)}"
+        return JobState.TO_RUN, ""
 
-    def _experiment(self, notebook: TrainingNotebook, parameters: Mapping[str, Any]) -> Experiment:
+    def _setting(self, notebook: TrainingNotebook, parameters: Mapping[str, Any]) -> tuple[Conditions, RunStore]:
+        """Return what the notebook would make its ``Experiment`` of."""
         arguments = notebook.evaluate(notebook.experiment, {**notebook.parameters, **parameters})
-        key = repr(sorted(arguments.items()))
-        if key not in self._experiments:
-            try:
-                self._experiments[key] = Experiment(**arguments)
-            except TypeError as error:
-                raise InputError(f"{notebook.path.name}: Experiment: {error}") from error
-        return self._experiments[key]
-
-
-def in_order(jobs: Iterable[Job]) -> list[Job]:
-    """Return jobs so that what they share is there when they need it."""
-    jobs = list(jobs)
-    first: dict[Any, int] = {}
-
-    def rank(*what: Any) -> int:
-        return first.setdefault(what, len(first))
-
-    keyed = []
-    for number, job in enumerate(jobs):
-        ratio = job.arguments.get("coreset_sampling_ratio") or 0.0 if job.prepared else 0.0
-        data = id(job.experiment.dataset), job.experiment.protocol.image_size
-        network = backbone_of(job)
-        keyed.append((rank(*data), rank(*data, network), rank(*data, network, job.cell.detector), -ratio, number))
-    return [jobs[key[-1]] for key in sorted(keyed)]
-
-
-def backbone_of(job: Job) -> str | None:
-    """Return the name of the backbone of a job, None without one."""
-    if job.prepared is None or job.prepared.configuration.backbone is None:
-        return None
-    return job.prepared.configuration.arguments["backbone"]
+        try:
+            results = paths.from_home(arguments.pop("results", paths.RESULTS))
+            key = repr(sorted(arguments.items()))
+            if key not in self._conditions:
+                name = str(arguments.get("dataset"))
+                known = {"dataset": self._datasets[name]} if name in self._datasets else {}
+                conditions = read_conditions(**arguments | known)
+                self._conditions[key] = conditions if self.gpu is None else replace(conditions, gpu=self.gpu)
+                self._datasets[name] = conditions.dataset
+        except TypeError as error:
+            raise InputError(f"{notebook.path.name}: Experiment: {error}") from error
+        return self._conditions[key], self._stores.setdefault(results, RunStore(results))
 
 
 def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
@@ -250,15 +198,15 @@ def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
     It is the same run where the batch size has no influence on the numbers.
     """
     names = [name for name in settable(job.notebook) if name in ("train_batch_size", "eval_batch_size")]
-    halves = {name: max(1, getattr(job.experiment.compute, name) // 2) for name in names}
+    halves = {name: max(1, getattr(job.conditions.compute, name) // 2) for name in names}
     parameters = fold(job.notebook, halves, job.parameters)
     arguments = job.varied
     if "batch_size" in job.arguments:
         given = job.notebook.evaluate(job.cell.arguments, {**job.notebook.parameters, **parameters})
         arguments = (job.varied or given) | {"batch_size": max(1, job.arguments["batch_size"] // 2)}
     halved = planner.job(job.notebook, job.cell, parameters, arguments)
-    same = halved.experiment.compute == job.experiment.compute and halved.arguments == job.arguments
-    return None if same else replace(halved, state="to run")
+    same = halved.conditions.compute == job.conditions.compute and halved.arguments == job.arguments
+    return None if same else replace(halved, state=JobState.TO_RUN)
 
 
 def _select(notebook: TrainingNotebook, select: Mapping[str, Any], path: Path) -> list[ConfigurationCell]:
@@ -295,7 +243,7 @@ def _excluded(arguments: Mapping[str, Any], exclude: Mapping[str, Any], notebook
 def _code_changes(record: Record) -> list[str]:
     """Return what has changed of the code since a run, and of the libraries that compute."""
     changes = ["code"] if record.code_sha256 not in (None, code_hash(record.detector)) else []
-    now = describe_environment()["packages"]
+    now = package_versions()
     then = record.environment.get("packages", {})
     return changes + [f"{name} {then[name]} to {now[name]}" for name in now if then.get(name, now[name]) != now[name]]
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from training_code.foundation.errors import InputError
+from training_code.foundation.hardware import has_gpu
 from training_code.sweep.file import Resources
-from training_code.sweep.work import Ended, Work, do_work
+from training_code.sweep.work import Ended, Work
 
 # Bytes of Ray's store of objects: what goes through it is small but for runs that are sent back, and those it spills.
 _OBJECT_STORE = 100 * 2**20
@@ -29,15 +30,21 @@ class Finished:
 
 
 class Pool(Protocol):
-    """Does work; `start` takes it as long as there is room, `wait` tells what has come to an end."""
+    """Does work; `start` takes it as long as there is room, `wait` tells what has come to an end.
 
-    @property
-    def shared(self) -> bool:
-        """Whether the work is done where the results folders of this process are, on this machine."""
+    Attributes
+    ----------
+    shared
+        Whether the work is done where the results folders of this process are, on this machine.
+    threads
+        Cores for a piece of work; None for all.
+    gpu
+        Whether a piece of work has a GPU, or a part of one.
+    """
 
-    @property
-    def threads(self) -> int | None:
-        """Cores for a piece of work; None for all."""
+    shared: bool
+    threads: int | None
+    gpu: bool
 
     def has_room(self) -> bool:
         """Return whether work can be started."""
@@ -52,11 +59,11 @@ class Pool(Protocol):
         """Stop whatever is being done."""
 
 
-class InProcess:
+class InProcess(Pool):
     """Does one piece of work after the other, in this process: papermill and nothing else."""
 
     def __init__(self, resources: Resources) -> None:
-        self.threads, self.shared = resources.cpus, True
+        self.threads, self.shared, self.gpu = resources.cpus, True, has_gpu()
         self._finished: list[Finished] = []
 
     def has_room(self) -> bool:
@@ -65,7 +72,7 @@ class InProcess:
 
     def start(self, work: Work) -> None:
         """Do work; this returns when it has come to its end."""
-        self._finished.append(_finish(work, lambda: do_work(work)))
+        self._finished.append(_finish(work, lambda: _do_work(work)))
 
     def wait(self, seconds: float) -> list[Finished]:
         """Return what has come to its end."""
@@ -76,10 +83,8 @@ class InProcess:
         """Stop: there is nothing that goes on by itself."""
 
 
-def _start_ray(address: str | None, options: dict[str, Any]) -> None:
+def _start_ray(ray: Any, address: str | None, options: dict[str, Any]) -> None:
     """Connect to a cluster, or start Ray on this machine, again if it was too busy for it."""
-    import ray
-
     where = address or "on this machine"
     for attempt in range(1, _STARTS + 1):
         try:
@@ -94,7 +99,7 @@ def _start_ray(address: str | None, options: dict[str, Any]) -> None:
                 raise InputError(f"Ray did not start {where}, {_STARTS} times: {error}") from error
 
 
-class OnRay:
+class OnRay(Pool):
     """Does ``jobs`` pieces of work side by side through Ray.
 
     Parameters
@@ -115,6 +120,7 @@ class OnRay:
     def __init__(self, jobs: int, resources: Resources, address: str | None = None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
+        # Here, since it reads what is set above, and takes 1.5 s, which sweeps of one job at a time go without.
         import ray
 
         self._ray, self.jobs, self.shared = ray, jobs, address is None
@@ -126,7 +132,7 @@ class OnRay:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             cpus = max(cores, jobs * (resources.cpus or 1))
             options |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": _OBJECT_STORE}
-        _start_ray(address, options)
+        _start_ray(ray, address, options)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cores_of_nodes = [int(node.get("CPU", 0)) for node in nodes]
         self.threads = resources.cpus or max(1, min(sum(cores_of_nodes) // jobs, max(cores_of_nodes, default=1)))
@@ -138,7 +144,8 @@ class OnRay:
             self.close()
             raise InputError(f"no node has {self.threads} CPUs and {gpus:g} GPUs for a job; the nodes have {most}")
         # A worker that is lost is told of, not silently started again: what it was at is known here.
-        self._do = ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=0)(do_work)
+        self.gpu = gpus > 0
+        self._do = ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=0)(_do_work)
 
     def has_room(self) -> bool:
         """Return whether work can be started."""
@@ -162,21 +169,27 @@ class OnRay:
         self._ray.shutdown()
 
     def _finish(self, reference: Any) -> Finished:
-        from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError, WorkerCrashedError
-
+        errors = self._ray.exceptions
         work = self._running.pop(reference)
 
         def get() -> list[Ended]:
             try:
                 return self._ray.get(reference)
-            except RayTaskError as error:
+            except errors.RayTaskError as error:
                 raise error.cause if isinstance(error.cause, Exception) else error from error
-            except (NodeDiedError, WorkerCrashedError, ObjectLostError) as error:
+            except (errors.NodeDiedError, errors.WorkerCrashedError, errors.ObjectLostError) as error:
                 raise LostWorkerError("the worker was lost, with its machine or by a signal") from error
-            except RayError as error:  # for instance that Ray killed the worker for want of memory
+            except errors.RayError as error:  # for instance that Ray killed the worker for want of memory
                 raise LostWorkerError(str(error).splitlines()[0]) from error
 
         return _finish(work, get)
+
+
+def _do_work(work: Work) -> list[Ended]:
+    # Here, since papermill takes 1.5 s to import, which a sweep goes without whose runs are all stored.
+    from training_code.sweep.worker import do_work
+
+    return do_work(work)
 
 
 def _finish(work: Work, do: Callable[[], list[Ended]]) -> Finished:
@@ -186,6 +199,6 @@ def _finish(work: Work, do: Callable[[], list[Ended]]) -> Finished:
         return Finished(work, [], error)
 
 
-def make_pool(jobs: int, resources: Resources, address: str | None) -> InProcess | OnRay:
+def make_pool(jobs: int, resources: Resources, address: str | None) -> Pool:
     """Return the pool for so many jobs at a time: without Ray where one is enough on this machine."""
     return InProcess(resources) if jobs == 1 and address is None else OnRay(jobs, resources, address)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 import psutil
 from rich.console import Console, Group
@@ -21,9 +21,12 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from training_code.foundation.errors import InputError
 from training_code.foundation.files import write_json
 from training_code.records.record import Record
 from training_code.records.store import RunStore
+from training_code.sweep.job import JobState
+from training_code.sweep.reporter import Reporter
 
 #: The metric by which the best run so far is told.
 CRITERION = "image_AUROC"
@@ -31,29 +34,9 @@ CRITERION = "image_AUROC"
 HEARTBEAT, GONE = 5.0, 60.0
 # Seconds at least between two writings of the state.
 _OFTEN = 0.5
-#: Outcomes of jobs that leave nothing to be done, and the others.
-GOOD = ("ok", "stored", "stale", "skipped")
-BAD = ("failed", "timeout", "out_of_memory", "postponed")
-_FAILURES = ("failed", "timeout", "out_of_memory")
 
 
-class Listener(Protocol):
-    """Is told how the jobs of a sweep go."""
-
-    def begin(self, names: Sequence[str]) -> None:
-        """Note jobs that were begun."""
-
-    def end(self, name: str, outcome: str, details: str, seconds: float | None, left: float | None) -> None:
-        """Note how a job ended, and how long those will take that were not begun yet."""
-
-    def say(self, line: str) -> None:
-        """Note what else is worth telling."""
-
-    def note_best(self, record: Record) -> None:
-        """Take a run into account for the best one so far."""
-
-
-class Progress:
+class Progress(Reporter):
     """Shows a sweep that is running, and keeps what it shows on disk.
 
     On a terminal there is one screen; elsewhere, one line for each job.
@@ -73,7 +56,7 @@ class Progress:
     def __init__(self, name: str, total: int, results: Path, side_by_side: int = 1) -> None:
         self.name, self.total, self.side_by_side = name, total, side_by_side
         self.results, self.store = results, RunStore(results)
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[JobState] = Counter()
         self.failed: dict[str, str] = {}
         self.running: dict[str, float] = {}  # when it was begun
         self.best: tuple[str, float] | None = None
@@ -109,38 +92,35 @@ class Progress:
         if self._live:
             self._live.stop()
 
-    def begin(self, names: Sequence[str]) -> None:
+    def on_start(self, names: Sequence[str]) -> None:
         """Note jobs that were begun."""
         for name in names:
             self.running[name] = time.time()
         self._write()
 
-    def end(self, name: str, outcome: str, details: str, seconds: float | None, left: float | None) -> None:
-        """Note how a job ended, and how long those will take that were not begun yet, one after the other.
-
-        ``details`` are told behind the outcome.
-        """
+    def on_end(self, name: str, state: JobState, details: str, seconds: float | None, left: float | None) -> None:
+        """Note how a job ended, and how long those will take that were not begun yet, one after the other."""
         self.running.pop(name, None)
-        self.counts[outcome] += 1
-        words = ", ".join(filter(None, [outcome, details]))
-        if outcome in _FAILURES:
+        self.counts[state] += 1
+        words = ", ".join(filter(None, [state, details]))
+        if state.is_failure:
             self.failed[name] = words
         self.seconds_left = None if left is None else left / self.side_by_side
         done = sum(self.counts.values())
         took = "" if seconds is None else f", {seconds:.0f} s"
         to_go = self.total - done
         ahead = f"; {to_go} to go, {duration(self.seconds_left)}" if seconds and to_go and self.seconds_left else ""
-        self.say(f"[{done}/{self.total}] {name}: {words}{took}{ahead}")
+        self.on_message(f"[{done}/{self.total}] {name}: {words}{took}{ahead}")
         self._write()
 
     def summary(self) -> None:
-        """Say how many jobs ended how, the good outcomes first."""
-        counts = ", ".join(f"{self.counts[name]} {name}" for name in (*GOOD, *BAD) if self.counts[name])
-        self.say(f"{self.total} jobs: {counts}")
-        if self.counts["stale"]:
-            self.say("stale runs stand as they are; --rerun-stale trains them again")
+        """Say how many jobs ended how, those first that leave nothing to be done."""
+        counts = ", ".join(f"{self.counts[state]} {state}" for state in JobState if self.counts[state])
+        self.on_message(f"{self.total} jobs: {counts}")
+        if self.counts[JobState.STALE]:
+            self.on_message("stale runs stand as they are; --rerun-stale trains them again")
 
-    def say(self, line: str) -> None:
+    def on_message(self, line: str) -> None:
         """Show a line, and keep it in the log."""
         with self._lock:
             if self._live:
@@ -150,7 +130,7 @@ class Progress:
             with contextlib.suppress(OSError), open(self._log, "a", encoding="utf-8") as log:
                 log.write(f"{datetime.datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
 
-    def note_best(self, record: Record) -> None:
+    def on_result(self, record: Record) -> None:
         """Take a run into account for the best one so far."""
         value = record.metrics.get(CRITERION)
         if value is not None and not record.untrained_backbone and (self.best is None or value > self.best[1]):
@@ -219,9 +199,20 @@ def screen(state: dict[str, Any], store: RunStore) -> Group:
     return Group(*parts)
 
 
-def outcome_of(state: str) -> str:
-    """Return how a job ends that is not run, by its state in the plan."""
-    return "skipped" if state == "missing weights" else state
+def print_status(results: Path) -> None:
+    """Print how far the sweeps on a results folder are.
+
+    Raises
+    ------
+    InputError
+        If no sweep has been run on it.
+    """
+    found = states(results)
+    if not found:
+        raise InputError(f"no sweep has been run on {results}; --results names another folder")
+    console = Console(highlight=False)
+    for state in found:
+        console.print(screen(state, RunStore(results)))
 
 
 def duration(seconds: float) -> str:

@@ -2,30 +2,34 @@
 
 import contextlib
 import dataclasses
+import json
+import math
 import secrets
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import nbformat
 
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import write_text
 from training_code.notebooks import DEFAULT_KERNELS
+from training_code.recording import record_failure
 from training_code.records.reading import write_record
 from training_code.records.record import Record
 from training_code.sweep.estimate import Estimates
+from training_code.sweep.job import Job, JobState
 from training_code.sweep.notebook import Part, cut_out
-from training_code.sweep.plan import Job, Planner, backbone_of, with_half_the_batch
+from training_code.sweep.order import cheapest_first, in_bundles
+from training_code.sweep.plan import Planner, with_half_the_batch
 from training_code.sweep.pools import Finished, LostWorkerError, Pool
-from training_code.sweep.progress import Listener, outcome_of
+from training_code.sweep.reporter import Reporter
 from training_code.sweep.work import Ended, Work, unpack
 
-Outcome = str  # "ok", "stored", "stale", "skipped", "postponed", or the status of a run that did not end well
 # How often work is begun again whose worker was lost, and seconds between two looks at runs that others are at.
 _LOST, _LOOK = 3, 1.0
+# Seconds between two words about a run that another process is at.
+_TELL = 60.0
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,13 @@ class Rules:
 
 
 class Scheduler:
-    """Runs the jobs of a plan in a pool; whatever happens to one, the others go on."""
+    """Runs jobs that are to run in a pool; whatever happens to one, the others go on."""
 
     def __init__(
-        self, jobs: Sequence[Job], pool: Pool, rules: Rules, planner: Planner, estimates: Estimates, progress: Listener
+        self, jobs: Sequence[Job], pool: Pool, rules: Rules, planner: Planner, estimates: Estimates, reporter: Reporter
     ) -> None:
-        self.pool, self.rules, self.planner, self.estimates, self.progress = pool, rules, planner, estimates, progress
-        self.outcomes: Counter[Outcome] = Counter()
+        self.pool, self.rules, self.planner, self.estimates, self.reporter = pool, rules, planner, estimates, reporter
+        self.ended: Counter[JobState] = Counter()
         self.interrupted = False
         self._stop = False
         self._deadline = None if rules.max_hours is None else time.monotonic() + 3600 * rules.max_hours
@@ -75,12 +79,15 @@ class Scheduler:
         self._losses: Counter[str] = Counter()
         self._halved: dict[str, Job] = {}  # by the key of the job that has half the batch size: the one it had
         self._running: dict[tuple[str, ...], list[Job]] = {}
+        self._busy: dict[
+            str, tuple[float, float]
+        ] = {}  # since when a job waits for another process, and when it was told
         self._mark = None if pool.shared else f"sweep-{secrets.token_hex(8)}"
-        self._waiting: deque[list[Job]] = deque()
-        self._waiting += self._bundles(self._settle(jobs))
+        left = list(jobs) if self._deadline is None else cheapest_first(jobs, estimates)
+        self._waiting = deque(in_bundles(left, rules.group))
 
-    def run(self) -> Counter[Outcome]:
-        """Run all jobs and return how many ended how."""
+    def run(self) -> Counter[JobState]:
+        """Run all jobs and return how many ended in which state."""
         with contextlib.ExitStack() as stack:
             stack.callback(self.pool.close)
             stack.enter_context(self._interruptible())
@@ -96,28 +103,8 @@ class Scheduler:
                     time.sleep(_LOOK)
                 self._check_time()
         for job in (job for bundle in self._waiting for job in bundle):
-            self._end(job, "postponed", "not begun")
-        return self.outcomes
-
-    def _settle(self, jobs: Sequence[Job]) -> list[Job]:
-        """Tell of the jobs that need nothing; return the others."""
-        left = []
-        for job in jobs:
-            if job.state == "to run":
-                left.append(job)
-            else:
-                self._end(job, outcome_of(job.state), job.reason)
-        return left if self._deadline is None else cheapest_first(left, self.estimates)
-
-    def _bundles(self, jobs: Sequence[Job]) -> list[list[Job]]:
-        """Return jobs as they share kernels."""
-        if self.rules.group is None:
-            return [[job] for job in jobs]
-        bundles: dict[tuple, list[Job]] = {}
-        for job in jobs:
-            shared = job.notebook.path, repr(sorted(job.parameters.items())), backbone_of(job)
-            bundles.setdefault(shared, []).append(job)
-        return list(bundles.values())
+            self._end(job, JobState.POSTPONED, "not begun")
+        return self.ended
 
     def _begin(self) -> bool:
         """Hand to the pool what it has room for; return whether there was anything."""
@@ -126,25 +113,36 @@ class Scheduler:
             if self._stop or not self.pool.has_room():
                 break
             bundle = [job for job in self._waiting.popleft() if not self._done_meanwhile(job)]
-            free = [job for job in bundle if not job.experiment.store.is_locked(job.run_id)]
+            free = [job for job in bundle if not job.store.is_locked(job.run_id)]
             if busy := [job for job in bundle if job not in free]:
                 self._waiting.append(busy)
+                self._tell_whom_it_waits_for(busy)
             if free and not self._in_time(free):
                 for job in free:
-                    self._end(job, "postponed", "would not come to its end in time")
+                    self._end(job, JobState.POSTPONED, "would not come to its end in time")
             elif free:
                 work = self._work(free)
                 self._running[work.run_ids] = free
-                self.progress.begin([job.name for job in free])
+                self.reporter.on_start([job.name for job in free])
                 self.pool.start(work)
                 begun = True
         return begun
 
+    def _tell_whom_it_waits_for(self, jobs: Sequence[Job]) -> None:
+        """Say of jobs that other processes are at by whom and for how long, each minute once."""
+        now = time.monotonic()
+        for job in jobs:
+            since, told = self._busy.get(job.key, (now, -math.inf))
+            if now - told >= _TELL:
+                self._busy[job.key] = since, now
+                whom = f"waits for {job.store.holder(job.run_id)}, which is at the same run"
+                self.reporter.on_message(f"{job.name}: {whom}" + (f", for {now - since:.0f} s" if now > since else ""))
+
     def _done_meanwhile(self, job: Job) -> bool:
         """Tell of a job whose run another sweep has made since the plan."""
-        if job.rerun or not job.experiment.store.stored(job.run_id):
+        if job.rerun or not job.store.stored(job.run_id):
             return False
-        self._end(job, "stored", "another process made it")
+        self._end(job, JobState.STORED, "another process made it")
         return True
 
     def _work(self, jobs: Sequence[Job]) -> Work:
@@ -154,7 +152,7 @@ class Scheduler:
         results = job.notebook.evaluate(job.notebook.experiment, given).get("results", "results")
         left = None if self._deadline is None else max(1.0, self._deadline - time.monotonic())
         return Work(
-            nbformat.writes(notebook),
+            json.dumps(notebook),
             tuple(each.run_id for each in jobs),
             job.parameters,
             str(results),
@@ -179,11 +177,11 @@ class Scheduler:
             try:
                 self._ended(jobs[ended.run_id], ended)
             except Exception as error:  # a full disk for instance
-                self._end(jobs[ended.run_id], "failed", f"{type(error).__name__}: {error}")
+                self._end(jobs[ended.run_id], JobState.FAILED, f"{type(error).__name__}: {error}")
 
     def _ended(self, job: Job, ended: Ended) -> None:
         """Settle what became of a run."""
-        store = job.experiment.store
+        store = job.store
         if ended.files is not None:
             unpack(ended.files, store, job.run_id)
         record = store.record(job.run_id)
@@ -192,11 +190,11 @@ class Scheduler:
                 self._retried(origin, job, record)
                 return
             self.estimates.learn(record, ended.seconds)
-            self.progress.note_best(record)
-            self._end(job, "ok", ", ".join(_shown(record)), ended.seconds)
+            self.reporter.on_result(record)
+            self._end(job, JobState.OK, ", ".join(_shown(record)), ended.seconds)
             return
         if self._deadline is not None and ended.status == "timeout" and time.monotonic() >= self._deadline:
-            self._end(job, "postponed", "stopped: time is up", ended.seconds)
+            self._end(job, JobState.POSTPONED, "stopped: time is up", ended.seconds)
             return
         if ended.recorded and record is not None and record.status != "ok":
             # The kernel could record the failure itself, and knows more of it.
@@ -208,19 +206,20 @@ class Scheduler:
         assert job.prepared is not None  # the others are never begun
         status, error = ended.status or "failed", ended.error or "the notebook ended without a result"
         with contextlib.suppress(OSError):  # on a full disk what matters is that the sweep says so
-            job.experiment.record_failure(job.prepared, status, error)
+            record_failure(job.store, job.conditions, job.prepared, status, error)
         origin = self._halved.pop(job.key, None)
         if status == "out_of_memory" and origin is None and (halved := self._halve(job)):
-            self.progress.say(f"{job.name}: out of memory, tried again with half the batch size{_renamed(job, halved)}")
+            again = f"tried again with half the batch size{_renamed(job, halved)}"
+            self.reporter.on_message(f"{job.name}: out of memory, {again}")
             self._halved[halved.key] = job
             self._waiting.appendleft([halved])
             return
         self._tries[job.key] += 1
         if origin is None and self._tries[job.key] <= self.rules.retries:
-            self.progress.say(f"{job.name}: {status}, {error.splitlines()[0]}; try {self._tries[job.key] + 1}")
+            self.reporter.on_message(f"{job.name}: {status}, {error.splitlines()[0]}; try {self._tries[job.key] + 1}")
             self._waiting.appendleft([job])
             return
-        self._end(origin or job, status, error.splitlines()[0], ended.seconds)
+        self._end(origin or job, JobState(status), error.splitlines()[0], ended.seconds)
         if self.rules.fail_fast:
             self._stop = True
 
@@ -232,23 +231,24 @@ class Scheduler:
 
     def _retried(self, job: Job, halved: Job, record: Record) -> None:
         """Note in the records of both runs that one stands for the other, where the batch size makes another run."""
-        store = job.experiment.store
+        store = job.store
         if halved.run_id != job.run_id:
             write_record(store.folder(halved.run_id), dataclasses.replace(record, retry_of=job.run_id))
             if failed := store.record(job.run_id):
                 write_record(store.folder(job.run_id), dataclasses.replace(failed, retried_as=halved.run_id))
-        self.progress.note_best(record)
-        self._end(job, "ok", ", ".join([f"with half the batch size{_renamed(job, halved)}", *_shown(record)]))
+        self.reporter.on_result(record)
+        text = ", ".join([f"with half the batch size{_renamed(job, halved)}", *_shown(record)])
+        self._end(job, JobState.OK, text)
 
     def _lost(self, jobs: list[Job], error: LostWorkerError) -> None:
         """Begin again with work whose worker is gone."""
         for job in jobs:
-            if job.experiment.store.stored(job.run_id) and not job.rerun:
+            if job.store.stored(job.run_id) and not job.rerun:
                 self._ended(job, Ended(job.run_id))
                 continue
             self._losses[job.key] += 1
             if self._losses[job.key] < _LOST:
-                self.progress.say(f"{job.name}: {error}; begun again")
+                self.reporter.on_message(f"{job.name}: {error}; begun again")
                 self._waiting.appendleft([job])
             else:
                 self._failed(job, Ended(job.run_id, "failed", str(error)))
@@ -263,10 +263,10 @@ class Scheduler:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._stop = True
 
-    def _end(self, job: Job, outcome: Outcome, details: str, seconds: float | None = None) -> None:
-        self.outcomes[outcome] += 1
+    def _end(self, job: Job, state: JobState, details: str, seconds: float | None = None) -> None:
+        self.ended[state] += 1
         waiting = [each for bundle in self._waiting for each in bundle]
-        self.progress.end(job.name, outcome, details, seconds, self.estimates.total(waiting))
+        self.reporter.on_end(job.name, state, details, seconds, self.estimates.total(waiting))
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
@@ -276,7 +276,8 @@ class Scheduler:
             if self.interrupted:
                 raise KeyboardInterrupt
             self.interrupted = self._stop = True
-            self.progress.say("interrupted: running jobs come to their end, no new ones are begun; again to stop now")
+            words = "running jobs come to their end, no new ones are begun; again to stop now"
+            self.reporter.on_message(f"interrupted: {words}")
 
         try:
             before = signal.signal(signal.SIGINT, interrupt)
@@ -291,7 +292,7 @@ class Scheduler:
     @contextlib.contextmanager
     def _marked(self, mark: str) -> Iterator[None]:
         """Lay a file into the results folders by which workers know whether they see them."""
-        folders = {job.experiment.store.results for bundle in self._waiting for job in bundle}
+        folders = {job.store.results for bundle in self._waiting for job in bundle}
         for folder in folders:
             write_text(folder / mark, "")
         try:
@@ -299,18 +300,6 @@ class Scheduler:
         finally:
             for folder in folders:
                 (folder / mark).unlink(missing_ok=True)
-
-
-def cheapest_first(jobs: Sequence[Job], estimates: Estimates) -> list[Job]:
-    """Return jobs so that little time tells most: the cheapest of each detector and backbone, then the next of each."""
-    cost: Callable[[Job], float] = lambda job: estimates.seconds(job) or 0.0  # noqa: E731
-    rounds: Counter[tuple] = Counter()
-    keyed = []
-    for number, job in enumerate(sorted(jobs, key=cost)):
-        kind = job.experiment.dataset.root, job.cell.detector, backbone_of(job)
-        keyed.append((rounds[kind], cost(job), number, job))
-        rounds[kind] += 1
-    return [job for *_, job in sorted(keyed, key=lambda entry: entry[:3])]
 
 
 def _shown(record: Record) -> list[str]:

@@ -10,8 +10,9 @@ import torchvision
 from efficientnet_pytorch import EfficientNet
 from helpers.darknet import CSPDarknet53
 
+from training_code.backbones.reading import load_backbone
 from training_code.backbones.registry import BACKBONES, get_backbone
-from training_code.backbones.weights import find_weights, load_backbone
+from training_code.backbones.weights import find_weights
 from training_code.features.extractor import FeatureExtractor
 
 pytestmark = pytest.mark.slow  # networks are built and filled

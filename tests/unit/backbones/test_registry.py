@@ -4,7 +4,9 @@ import torch
 import torchvision
 from torchvision.transforms.v2 import Normalize
 
-from training_code.backbones.registry import BACKBONES, HALF, IMAGENET_MEAN, IMAGENET_STD, get_backbone
+from training_code.backbones.backbone import HALF, IMAGENET_MEAN, IMAGENET_STD
+from training_code.backbones.networks import create_network
+from training_code.backbones.registry import BACKBONES, get_backbone
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
 from training_code.detectors.registry import DETECTORS
@@ -16,7 +18,7 @@ from training_code.foundation.errors import InputError
 @pytest.mark.parametrize("name", BACKBONES)
 def test_layers_have_the_channels_strides_and_order_that_the_registry_says(name):
     backbone = BACKBONES[name]
-    network = backbone.recipe.create()
+    network = create_network(backbone.recipe)
     side = 56 if "patch14" in name else 64
     names = [layer.name for layer in backbone.layers]
     features = FeatureExtractor(network, backbone, names)(torch.zeros(1, 3, side, side))
@@ -35,7 +37,7 @@ def test_the_normalization_applied_is_the_one_that_the_weights_were_trained_with
     assert trained.hf_hub_id or trained.url, "there are no such weights"
     recipe = backbone.recipe
     configuration = configure("Patchcore", {"backbone": name})
-    detector = build_detector(configuration, recipe.create(), (56, 56), recipe.mean, recipe.std)
+    detector = build_detector(configuration, create_network(recipe), (56, 56), recipe.mean, recipe.std)
     applied = [part for part in detector.pre_processor.transform.transforms if isinstance(part, Normalize)]
     assert [(tuple(part.mean), tuple(part.std)) for part in applied] == [(trained.mean, trained.std)]
     if backbone.torchvision:

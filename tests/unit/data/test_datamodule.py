@@ -4,8 +4,9 @@ import torch
 from helpers.data import make_mvtec
 from PIL import Image
 
-from training_code.data.datamodule import SampleDataModule, ValidationDataset, split_validation
+from training_code.data.datamodule import SampleDataModule, ValidationDataset
 from training_code.data.dataset import read_dataset
+from training_code.data.split import split_validation
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.errors import InputError
 

@@ -6,8 +6,9 @@ from anomalib.models.image.dsr.torch_model import DsrModel
 from anomalib.pre_processing import PreProcessor
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
+from training_code.backbones.reading import load_backbone
 from training_code.backbones.registry import get_backbone
-from training_code.backbones.weights import find_weights, load_backbone
+from training_code.backbones.weights import find_weights
 from training_code.codebooks import pretrain_codebook
 from training_code.detectors import Dsr
 from training_code.detectors.build import build_detector

@@ -6,6 +6,7 @@ import torch
 from anomalib.models.components import MultiVariateGaussian
 from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 
+from training_code.backbones.networks import create_network
 from training_code.backbones.registry import get_backbone
 from training_code.detectors import Padim
 from training_code.detectors.build import build_detector
@@ -130,7 +131,7 @@ def test_padim_scores_as_anomalibs_does_from_the_same_features():
     backbone = get_backbone("resnet18")
     configuration = configure(Padim, {"backbone": "resnet18", "n_features": 60})
     torch.manual_seed(0)
-    network = backbone.recipe.create()
+    network = create_network(backbone.recipe)
     ours = build_detector(configuration, network, (64, 64), backbone.mean, backbone.std)
     plain = anomalib.models.Padim("resnet18", configuration.layers, False, 60, False, False, False, False)
     plain.model.feature_extractor, plain.model.idx = ours.model.feature_extractor, ours.model.idx

@@ -6,6 +6,7 @@ import pytest
 import torch
 from anomalib.models.components import SparseRandomProjection
 
+from training_code.backbones.networks import create_network
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
@@ -20,7 +21,7 @@ MEAN, STD = (0.5, 0.5, 0.5), (0.2, 0.2, 0.2)
 def _fitted(images, cache=None, **arguments):
     arguments = {"backbone": "resnet18", "pre_trained": False, "coreset_sampling_ratio": 0.2, **arguments}
     torch.manual_seed(0)
-    network = get_backbone("resnet18").recipe.create()
+    network = create_network(get_backbone("resnet18").recipe)
     store = None if cache is None else FeatureStore(cache)
     detector = build_detector(
         configure("Patchcore", arguments), network, SIZE, MEAN, STD, backbone_runtime="torch", store=store
@@ -36,7 +37,7 @@ def _fitted(images, cache=None, **arguments):
 
 def _plain(images, num_neighbors=9):
     torch.manual_seed(0)
-    network = get_backbone("resnet18").recipe.create()
+    network = create_network(get_backbone("resnet18").recipe)
     plain = anomalib.models.Patchcore("resnet18", ["layer2", "layer3"], False, 0.2, num_neighbors).model.train()
     state = {name: tensor for name, tensor in network.state_dict().items()}
     plain.feature_extractor.feature_extractor.load_state_dict(state, strict=False)

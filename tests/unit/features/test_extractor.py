@@ -3,6 +3,7 @@ import timm
 import torch
 from anomalib.models.components import TimmFeatureExtractor
 
+from training_code.backbones.networks import create_network
 from training_code.backbones.registry import get_backbone
 from training_code.features.extractor import FeatureExtractor
 
@@ -52,7 +53,7 @@ def test_the_part_behind_the_last_layer_is_cut_off_and_batch_norm_never_learns()
 def test_features_of_a_vit_are_those_of_anomalibs_extractor_bit_for_bit():
     backbone, layers = get_backbone("vit_small_patch14_dinov2"), ["blocks.3", "blocks.11"]
     torch.manual_seed(0)
-    network = backbone.recipe.create()
+    network = create_network(backbone.recipe)
     plain = TimmFeatureExtractor(backbone.architecture, layers, pre_trained=False)
     plain.feature_extractor.load_state_dict(network.state_dict())
     images = torch.randn(2, 3, 70, 56)
@@ -65,7 +66,7 @@ def test_features_of_a_vit_are_those_of_anomalibs_extractor_bit_for_bit():
 def test_mixed_precision_and_channels_last_change_the_features_a_little_and_not_their_dtype():
     backbone = get_backbone("resnet18")
     torch.manual_seed(0)
-    network = backbone.recipe.create()
+    network = create_network(backbone.recipe)
     images = torch.randn(2, 3, 64, 64)
     exact = FeatureExtractor(network, backbone, ["layer2"])(images)["layer2"]
     mixed = FeatureExtractor(network, backbone, ["layer2"], precision="bfloat16")(images)["layer2"]
@@ -82,7 +83,8 @@ def test_mixed_precision_and_channels_last_change_the_features_a_little_and_not_
 @pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
 def test_features_on_a_gpu_are_the_same_each_time(precision):
     backbone = get_backbone("resnet50")
-    extractor = FeatureExtractor(backbone.recipe.create(), backbone, ["layer2", "layer3"], precision, True).cuda()
+    network = create_network(backbone.recipe)
+    extractor = FeatureExtractor(network, backbone, ["layer2", "layer3"], precision, True).cuda()
     images = torch.randn(4, 3, 224, 224, device="cuda")
     first, second = extractor(images), extractor(images)
     for layer, feature in first.items():

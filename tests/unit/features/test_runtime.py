@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from training_code.backbones.networks import create_network
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.registry import DETECTORS
 from training_code.features import extractor as extractor_module
@@ -19,7 +20,7 @@ def _extractor(name="resnet18", **options):
     backbone = get_backbone(name)
     torch.manual_seed(0)
     layers = backbone.default_layers(DETECTORS["Padim"].backbone)
-    return FeatureExtractor(backbone.recipe.create(), backbone, layers, **options)
+    return FeatureExtractor(create_network(backbone.recipe), backbone, layers, **options)
 
 
 def _difference(found, expected):

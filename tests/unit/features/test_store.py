@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from training_code.backbones.networks import create_network
 from training_code.backbones.registry import get_backbone
 from training_code.features import store as store_module
 from training_code.features.extractor import FeatureExtractor
@@ -16,7 +17,7 @@ from training_code.foundation.cache import TensorCache
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    return get_backbone("resnet18").recipe.create()
+    return create_network(get_backbone("resnet18").recipe)
 
 
 @pytest.fixture
@@ -81,7 +82,7 @@ def test_only_images_that_are_not_known_are_computed(network, images, tmp_path, 
 def test_networks_that_differ_in_their_paddings_share_nothing(tmp_path):
     backbone = get_backbone("efficientnet_lite0")
     other = dataclasses.replace(backbone.recipe, architecture=backbone.architecture.removeprefix("tf_"))
-    networks = [recipe.create() for recipe in (backbone.recipe, other)]
+    networks = [create_network(recipe) for recipe in (backbone.recipe, other)]
     networks[1].load_state_dict(networks[0].state_dict())
     images = torch.randn(1, 3, 64, 64)
     for runtime in ("torch", "openvino"):
@@ -93,7 +94,7 @@ def test_networks_that_differ_in_their_paddings_share_nothing(tmp_path):
 
 
 def test_a_network_in_half_precision_is_stored_whole(tmp_path):
-    network = get_backbone("resnet18").recipe.create()
+    network = create_network(get_backbone("resnet18").recipe)
     extractor, store = _extractor(network, tmp_path, runtime="auto")
     images = torch.randn(2, 3, 64, 64)
     found = extractor.half()(images.half())

@@ -74,7 +74,7 @@ def test_a_change_of_a_picture_a_message_or_a_table_makes_no_run_stale(changed_b
         ("evaluation/metrics.py", "return 2 * hits", "return hits"),
         ("pipeline.py", "seed_everything(conditions.seed, workers=True, verbose=False)  # as", "pass  # as"),
         ("training/engine.py", '"mode": "min"', '"mode": "max"'),
-        ("backbones/weights.py", "def load_backbone(", "@torch.no_grad()\ndef load_backbone("),
+        ("backbones/reading.py", "def load_backbone(", "@torch.no_grad()\ndef load_backbone("),
     ],
     ids=lambda value: value if value.endswith(".py") else "",
 )

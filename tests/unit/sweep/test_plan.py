@@ -1,20 +1,32 @@
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 import yaml
 from helpers.records import make_record
 
+from training_code import preparation
+from training_code.backbones.registry import get_backbone
+from training_code.backbones.weights import find_weights
 from training_code.detectors.registry import DETECTORS
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
-from training_code.records.environment import describe_environment
+from training_code.records.environment import describe_hardware
 from training_code.records.record import CheckpointFile
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import read_sweep
+from training_code.sweep.order import cheapest_first
 from training_code.sweep.plan import Planner, left_out, make_plan, with_half_the_batch
-from training_code.sweep.schedule import cheapest_first
+from training_code.sweep.progress import Progress
 
 GOOD = str(paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _embedded_weights():
+    """They are made once, by torch, when they are asked for first."""
+    find_weights(get_backbone("efficientnet_lite0"))
 
 
 @pytest.fixture
@@ -33,7 +45,7 @@ def plan(tmp_path, tiny_dataset):
 
 def test_every_configuration_is_a_job_and_missing_weights_are_known_beforehand(plan):
     jobs = plan()
-    assert [job.state for job in jobs] == ["to run", "to run", "missing weights"]
+    assert [job.state for job in jobs] == ["to run", "to run", "skipped"]
     assert "resnet18" in jobs[2].reason and jobs[0].name.startswith("padim-efficientnet_lite0-")
 
 
@@ -41,8 +53,16 @@ def test_lists_of_parameters_and_variations_multiply(plan):
     jobs = plan({"select": {"n_features": 10, "backbone": "efficientnet_lite0"}, "vary": {"n_features": [5, 10, 15]}})
     assert [job.varied["n_features"] for job in jobs] == [5, 10, 15]
     jobs = plan({"select": {"n_features": [20]}, "parameters": {"seed": [0, 1, 2]}})
-    assert [job.experiment.seed for job in jobs] == [0, 1, 2]
+    assert [job.conditions.seed for job in jobs] == [0, 1, 2]
     assert len({job.name for job in jobs}) == 3
+
+
+def test_a_dataset_is_read_once_however_many_seeds_there_are(plan, monkeypatch):
+    read, names = preparation.read_dataset, []
+    monkeypatch.setattr(preparation, "read_dataset", lambda name: names.append(name) or read(name))
+    jobs = plan({"select": {"n_features": 20}, "parameters": {"seed": [0, 1, 2]}})
+    assert len(jobs) == 3 and len(names) == 1
+    assert len({id(job.conditions.dataset) for job in jobs}) == 1
 
 
 def test_a_parameter_of_the_whole_file_is_left_out_where_a_notebook_does_not_have_it(tmp_path, tiny_dataset):
@@ -103,7 +123,7 @@ def test_a_run_that_is_selected_twice_is_one_job(plan):
 
 def test_variations_of_a_cell_without_weights_are_jobs_too(plan):
     jobs = plan({"select": {"backbone": "resnet18"}, "vary": {"n_features": [5, 6]}})
-    assert [job.state for job in jobs] == ["missing weights", "missing weights"]
+    assert [job.state for job in jobs] == ["skipped", "skipped"]
 
 
 def test_a_list_argument_is_selected_as_a_whole(plan):
@@ -154,7 +174,23 @@ def test_a_file_that_is_not_there_or_no_yaml_is_named(tmp_path):
 def test_the_demonstration_can_be_planned(tmp_path):
     jobs = make_plan(read_sweep(paths.SWEEPS / "demo.yaml"), Planner(), str(tmp_path))
     assert {job.cell.detector for job in jobs} == set(DETECTORS)
-    assert {job.experiment.dataset.name for job in jobs} == {"textures", "pcb"}
+    assert {job.conditions.dataset.name for job in jobs} == {"textures", "pcb"}
+
+
+@pytest.mark.slow
+def test_a_plan_and_the_state_of_a_sweep_are_told_without_the_libraries_that_compute(tmp_path):
+    make_plan(read_sweep(paths.SWEEPS / "demo.yaml"), Planner(), str(tmp_path))  # makes the embedded data and weights
+    with Progress("demo", 0, tmp_path):
+        pass
+    program = (
+        "import sys; from training_code.sweep.__main__ import main; assert main(sys.argv[1:]) == 0; "
+        "sys.exit(', '.join({'torch', 'timm', 'anomalib', 'lightning', 'papermill', 'nbformat'} & {*sys.modules}) or 0)"
+    )
+    for arguments in ([str(paths.SWEEPS / "demo.yaml"), "--dry-run"], ["status"]):
+        command = [sys.executable, "-c", program, *arguments, "--results", str(tmp_path)]
+        result = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
+        assert (result.returncode, result.stderr) == (0, ""), arguments
+        assert "18 jobs: 18 to run" in result.stdout or "demo: 0 of 0 jobs" in result.stdout
 
 
 @pytest.mark.parametrize("name", ["magnetic_tile", "deeppcb"])
@@ -162,7 +198,7 @@ def test_the_sweeps_of_published_datasets_can_be_planned(name, tmp_path, monkeyp
     (tmp_path / name).symlink_to(tiny_dataset)
     monkeypatch.setattr(paths, "DATA", tmp_path)
     (job,) = make_plan(read_sweep(paths.SWEEPS / f"{name}.yaml"), Planner(), str(tmp_path / "results"))
-    assert job.cell.detector == "Padim" and job.experiment.protocol.image_size == (256, 256)
+    assert job.cell.detector == "Padim" and job.conditions.protocol.image_size == (256, 256)
 
 
 def test_what_is_excluded_is_left_out(plan):
@@ -201,7 +237,7 @@ def test_half_the_batch_size_is_tried_where_it_can_be_set(plan):
     (job, *_) = plan({"notebook": str(paths.ROOT / "tests" / "notebooks" / "tiny" / "batch.ipynb")})
     halved = with_half_the_batch(planner, job)
     assert halved.run_id == job.run_id, "PaDiM's numbers do not depend on it"
-    assert halved.experiment.compute.train_batch_size == 4
+    assert halved.conditions.compute.train_batch_size == 4
     assert with_half_the_batch(planner, plan()[0]) is None
     select = {"backbone": "efficientnet_lite0", "n_features": 100}
     sizes = {"train_batch_size": 8, "compute": {"num_workers": 1}}
@@ -210,12 +246,12 @@ def test_half_the_batch_size_is_tried_where_it_can_be_set(plan):
     assert (compute.train_batch_size, compute.eval_batch_size, compute.num_workers) == (4, 16, 1)
     for _ in range(2):
         halved = with_half_the_batch(planner, halved)
-    assert halved.experiment.compute.train_batch_size == 1 and with_half_the_batch(planner, halved) is None
+    assert halved.conditions.compute.train_batch_size == 1 and with_half_the_batch(planner, halved) is None
 
 
 def test_runs_like_a_job_tell_what_it_will_take(plan):
     job, other, _ = plan()
-    here = describe_environment()
+    here = describe_hardware()
     seconds = {"started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:00:07+00:00"}
     made = {"memory": {"host": 2**30}, "checkpoint": CheckpointFile("c" * 64, 1000), "environment": here}
     record = make_record(job.run_id, job.prepared.identity, **seconds, **made)

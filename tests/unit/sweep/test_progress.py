@@ -1,12 +1,17 @@
 """The lines that a sweep tells."""
 
+import json
+from typing import get_args
+
 import pytest
 
+from training_code.records.record import Status
+from training_code.sweep.job import JobState
 from training_code.sweep.progress import Progress
 
 
 @pytest.mark.parametrize(
-    ("outcome", "details", "line"),
+    ("state", "details", "line"),
     [
         ("failed", "failed to allocate", "[1/3] run: failed, failed to allocate, 4 s"),
         ("timeout", "timeout of a camera", "[1/3] run: timeout, timeout of a camera, 4 s"),
@@ -14,9 +19,26 @@ from training_code.sweep.progress import Progress
         ("ok", "", "[1/3] run: ok, 4 s"),
     ],
 )
-def test_the_outcome_is_told_whatever_the_details_begin_with(tmp_path, capsys, outcome, details, line):
+def test_the_state_is_told_whatever_the_details_begin_with(tmp_path, capsys, state, details, line):
     with Progress("sweep", 3, tmp_path) as progress:
-        progress.end("run", outcome, details, 4.0, None)
+        progress.on_end("run", JobState(state), details, 4.0, None)
         failed = dict(progress.failed)
     assert capsys.readouterr().out.splitlines() == [line]
-    assert failed == ({"run": f"{outcome}, {details}"} if outcome in ("failed", "timeout") else {})
+    assert failed == ({"run": f"{state}, {details}"} if state in ("failed", "timeout") else {})
+
+
+def test_how_a_run_ended_is_a_state_of_its_job():
+    assert {JobState(status).value for status in get_args(Status)} == set(get_args(Status))
+
+
+def test_what_is_left_to_do_is_told_last_and_the_state_file_has_plain_words(tmp_path, capsys):
+    states = ("postponed", "out_of_memory", "failed", "skipped", "stored", "ok", "timeout", "stale")
+    with Progress("sweep", len(states), tmp_path) as progress:
+        for state in states:
+            progress.on_end(state, JobState(state), "", None, None)
+        progress.summary()
+    counts = "1 ok, 1 stored, 1 stale, 1 skipped, 1 failed, 1 timeout, 1 out_of_memory, 1 postponed"
+    assert f"8 jobs: {counts}" in capsys.readouterr().out.splitlines()
+    (file,) = (tmp_path / "sweeps").glob("*.json")
+    assert json.loads(file.read_text())["counts"] == dict.fromkeys(states, 1)
+    assert {state for state in states if JobState(state).is_settled} == {"ok", "stored", "stale", "skipped"}

@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from training_code.notebooks.kernel import NotebookError, NotebookTimeoutError
 from training_code.records.store import RunStore
-from training_code.sweep import work
+from training_code.sweep import schedule, work, worker
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import Resources
 from training_code.sweep.notebook import RUN_KEY
@@ -23,7 +23,7 @@ RUN = "padim-resnet18-0123456789"
 def _work(_, jobs):
     """Return the work of a notebook of one cell."""
     notebook = new_notebook(cells=[new_code_cell("run()", metadata={RUN_KEY: RUN})])
-    return work.Work(nbformat.writes(notebook), (RUN,), {}, str(jobs[0].experiment.store.results))
+    return work.Work(nbformat.writes(notebook), (RUN,), {}, str(jobs[0].store.results))
 
 
 @pytest.fixture
@@ -48,11 +48,11 @@ def settle(tmp_path, monkeypatch):
             if error:
                 raise error
 
-        monkeypatch.setattr(work, "execute_notebook", execute)
+        monkeypatch.setattr(worker, "execute_notebook", execute)
         monkeypatch.setattr(Scheduler, "_work", _work)
-        experiment = SimpleNamespace(store=store, record_failure=lambda _, status, text: write_failure(status, text))
-        job = SimpleNamespace(name=RUN, run_id=RUN, key=RUN, state="to run", rerun=False)
-        job.experiment, job.prepared = experiment, object()
+        monkeypatch.setattr(schedule, "record_failure", lambda *given: write_failure(*given[-2:]))
+        job = SimpleNamespace(name=RUN, run_id=RUN, key=RUN, rerun=False)
+        job.store, job.conditions, job.prepared = store, None, object()
         with Progress("sweep", 1, tmp_path) as progress:
             outcomes = Scheduler([job], InProcess(Resources()), Rules(), None, Estimates(), progress).run()
         record = store.record(RUN)

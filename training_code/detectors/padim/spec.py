@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from training_code.backbones.registry import Backbone
+from training_code.backbones.backbone import Backbone
 from training_code.detectors.spec import AT_LEAST_1, Argument, BackboneUse, DetectorSpec, PlainForm
 from training_code.foundation.errors import InputError
 

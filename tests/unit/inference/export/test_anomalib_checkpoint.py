@@ -16,6 +16,7 @@ from inference_code.export.anomalib_checkpoint import (
     to_anomalib,
     write_checkpoint,
 )
+from training_code.backbones.networks import create_network
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
@@ -29,7 +30,7 @@ def _made(name, arguments, size):
     configuration = configure(name, arguments)
     recipe = configuration.backbone.recipe if configuration.backbone else None
     normalization = (recipe.mean, recipe.std) if recipe else (None, None)
-    network = recipe.create() if recipe else None
+    network = create_network(recipe) if recipe else None
     detector = build_detector(configuration, network, size, *normalization, backbone_runtime="torch").eval()
     identity = make_identity(detector=name, arguments=configuration.arguments, image_size=size)
     weights = dataclasses.replace(WEIGHTS, recipe=recipe) if recipe else None

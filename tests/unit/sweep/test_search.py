@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from training_code.foundation.errors import InputError
-from training_code.search import read_search
+from training_code.sweep.search import read_search
 
 SPACE = {"n_features": [5, 10]}
 

@@ -1,0 +1,27 @@
+"""Checking a stored weight file completely."""
+
+from pathlib import Path
+
+from training_code.backbones.files import read_origin
+from training_code.backbones.reading import load_backbone
+from training_code.backbones.registry import get_backbone
+from training_code.backbones.weights import find_weights
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import content_hash
+
+
+def check_weights(path: Path, name: str) -> str:
+    """Reload a file completely and compare its fingerprint with the remembered one; return what to say of it.
+
+    Raises
+    ------
+    InputError
+        If the file has changed or is not good.
+    """
+    origin = read_origin(path)
+    if origin and origin["sha256"] != content_hash(path):
+        raise InputError(f"{path} has changed since it was added ({origin['source']})")
+    weights = find_weights(get_backbone(name), path.parent)
+    load_backbone(weights)
+    trained = "" if weights.pretrained else "; never trained: its normalising layers are as they were initialised"
+    return ("as it was added" if origin else "good; added by hand, no fingerprint to compare with") + trained

@@ -1,0 +1,38 @@
+"""What processes leave behind that are killed while they execute notebooks."""
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+
+import psutil
+
+from training_code.records.store import RunStore
+
+# Folder of the notebooks that are being executed.
+_EXECUTING = "executing"
+
+
+def executing_path(store: RunStore, run_id: str) -> Path:
+    """Return where this process executes a notebook that begins with a run: its name says run, machine and process."""
+    return store.results / _EXECUTING / f"{run_id}.{socket.gethostname()}.{os.getpid()}.ipynb"
+
+
+def find_leftovers(store: RunStore) -> list[Path]:
+    """Return the notebooks and logs of processes of this machine that are gone."""
+    found = []
+    for file in (store.results / _EXECUTING).glob(f"*.{socket.gethostname()}.*.*"):
+        pid = file.suffixes[-2].removeprefix(".")
+        with contextlib.suppress(OSError):  # another process clears it away right now
+            if pid.isdigit() and not _is_alive(int(pid), file.stat().st_mtime):
+                found.append(file)
+    return found
+
+
+def _is_alive(pid: int, written: float) -> bool:
+    """Return whether the process that wrote something at that time is there, not another one of the same number."""
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= written
+    except psutil.Error:
+        return False

@@ -1,0 +1,87 @@
+"""What is told of a plan: each job with what it will take, and whether there is room for all of them."""
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from training_code.foundation.errors import InputError
+from training_code.sweep.estimate import Estimates
+from training_code.sweep.job import Job, JobState
+from training_code.sweep.plan import Planner
+from training_code.sweep.progress import duration
+from training_code.sweep.reporter import Reporter
+
+# Free bytes that are left beyond the checkpoints of the jobs.
+_SPARE = 2**28
+
+
+def print_plan(jobs: Sequence[Job], estimates: Estimates) -> None:
+    """Print each job with its state, the order, and what they will take."""
+    rows = [("state", "job", "dataset", "seed", "time", "disk", "memory")]
+    for job in jobs:
+        seconds, disk, memory = estimates.seconds(job), estimates.disk(job), estimates.memory(job)
+        to_run = job.state is JobState.TO_RUN
+        rows.append(
+            (
+                f"{job.state}{' again' if job.rerun else ''}",
+                job.name,
+                job.conditions.dataset.name,
+                str(job.conditions.seed),
+                (duration(seconds) if seconds is not None else "?") if to_run else "",
+                (f"{disk / 1e6:.0f} MB" if disk is not None else "?") if to_run else "",
+                (f"{memory / 2**30:.1f} GiB" if memory is not None else "?") if to_run else "",
+            )
+        )
+    for line in _columns(rows):
+        print(line)
+    for job in jobs:
+        if job.reason:
+            print(f"{job.name}: {job.state}, {job.reason}")
+    counts = Counter(job.state for job in jobs)
+    print(f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in counts.items())}")
+    left = [job for job in jobs if job.state is JobState.TO_RUN]
+    total = estimates.total(left)
+    if left:
+        known = sum(estimates.seconds(job) is not None for job in left)
+        print(
+            "nothing like it was run on this hardware: no estimate of time"
+            if total is None
+            else f"one after the other about {duration(total)}, judged by runs like {known} of the {len(left)} jobs"
+        )
+        print(f"free on the disk of the results: {_free(left[0].store.results) / 2**30:.1f} GiB")
+
+
+def check_disk(jobs: Sequence[Job], estimates: Estimates) -> None:
+    """Raise an `InputError` if the checkpoints of the jobs will not find room."""
+    left = [job for job in jobs if job.state is JobState.TO_RUN]
+    if not left:
+        return
+    known = [size for size in map(estimates.disk, left) if size is not None]
+    needed = (sum(known) / len(known) * len(left) if known else 0) + _SPARE
+    results = left[0].store.results
+    if (free := _free(results)) < needed:
+        raise InputError(
+            f"{results} has {free / 2**30:.2f} GiB left, the {len(left)} jobs need about {needed / 2**30:.2f} GiB"
+        )
+
+
+def report_settled(jobs: Sequence[Job], planner: Planner, reporter: Reporter) -> None:
+    """Tell of the jobs that need nothing to be done."""
+    for job in jobs:
+        if job.state is JobState.STORED and (record := planner.records(job.store.results).get(job.run_id)):
+            reporter.on_result(record)
+        if job.state is not JobState.TO_RUN:
+            reporter.on_end(job.name, job.state, job.reason, None, None)
+
+
+def _columns(entries: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Return rows of text in columns."""
+    widths = [max(map(len, column)) for column in zip(*entries, strict=True)]
+    for entry in entries:
+        yield "  ".join(text.ljust(width) for text, width in zip(entry, widths, strict=True)).rstrip()
+
+
+def _free(results: Path) -> int:
+    folder = next(parent for parent in [results, *results.parents] if parent.is_dir())
+    return shutil.disk_usage(folder).free
