@@ -79,9 +79,7 @@ class Scheduler:
         self._losses: Counter[str] = Counter()
         self._halved: dict[str, Job] = {}  # by the key of the job that has half the batch size: the one it had
         self._running: dict[tuple[str, ...], list[Job]] = {}
-        self._busy: dict[
-            str, tuple[float, float]
-        ] = {}  # since when a job waits for another process, and when it was told
+        self._busy: dict[str, tuple[float, float]] = {}  # since when a job waits for others, and when that was told
         self._mark = None if pool.shared else f"sweep-{secrets.token_hex(8)}"
         left = list(jobs) if self._deadline is None else cheapest_first(jobs, estimates)
         self._waiting = deque(in_bundles(left, rules.group))

@@ -34,7 +34,7 @@ def changed_by(tmp_path):
         ("display/curves.py", "figsize=(", "figsize=(1 + "),
         ("display/dataset.py", "def dataset_html(", "SIZE = 3\n\n\ndef dataset_html("),
         ("protocol.py", "is out of range; valid: 0 to 0.5", "must be between 0 and 0.5"),
-        ("experiment.py", "needs a GPU; valid without one", "wants a GPU; valid without one"),
+        ("preparation.py", "needs a GPU; valid without one", "wants a GPU; valid without one"),
         ("display/setup.py", "held out of training", "kept out of training"),
         ("pipeline.py", '"evaluating"', '"looking at it"'),
         ("training/engine.py", "going on after epoch", "training resumes after epoch"),

@@ -91,9 +91,9 @@ def test_old_sweep_files_set_single_conditions_of_notebooks_that_take_them_in_on
     assert job.parameters["protocol"] == {"normalization": "imagenet", "validation_split": 0.2}
     assert job.parameters["compute"] == {"num_workers": 2}
     assert set(job.parameters) == {"dataset", "results", "protocol", "compute"}
-    protocol = job.experiment.protocol
+    protocol = job.conditions.protocol
     assert (protocol.normalization, protocol.validation_split, protocol.image_size) == ("imagenet", 0.2, (128, 128))
-    assert job.experiment.compute.num_workers == 2
+    assert job.conditions.compute.num_workers == 2
 
 
 def test_conditions_are_varied_like_arguments(plan):
@@ -104,7 +104,7 @@ def test_conditions_are_varied_like_arguments(plan):
             "vary": {"validation_split": [0.1, 0.3], "n_features": [5, 6]},
         }
     )
-    found = [(job.experiment.protocol.validation_split, job.varied["n_features"]) for job in jobs]
+    found = [(job.conditions.protocol.validation_split, job.varied["n_features"]) for job in jobs]
     assert found == [(0.1, 5), (0.1, 6), (0.3, 5), (0.3, 6)] and len({job.run_id for job in jobs}) == 4
     (job,) = plan(
         {
@@ -113,7 +113,7 @@ def test_conditions_are_varied_like_arguments(plan):
             "vary": {"image_size": 96},
         }
     )
-    assert job.experiment.protocol.image_size == (96, 96) and job.varied is None, "the cell stays as it is"
+    assert job.conditions.protocol.image_size == (96, 96) and job.varied is None, "the cell stays as it is"
 
 
 def test_a_run_that_is_selected_twice_is_one_job(plan):
@@ -242,7 +242,7 @@ def test_half_the_batch_size_is_tried_where_it_can_be_set(plan):
     select = {"backbone": "efficientnet_lite0", "n_features": 100}
     sizes = {"train_batch_size": 8, "compute": {"num_workers": 1}}
     (in_a_dict,) = plan({"notebook": "10_train_padim", "select": select, "parameters": sizes})
-    compute = with_half_the_batch(planner, in_a_dict).experiment.compute
+    compute = with_half_the_batch(planner, in_a_dict).conditions.compute
     assert (compute.train_batch_size, compute.eval_batch_size, compute.num_workers) == (4, 16, 1)
     for _ in range(2):
         halved = with_half_the_batch(planner, halved)
