@@ -13,8 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from training_code.data.images import SUFFIXES
-from training_code.data.layout import check_apart
-from training_code.data.walk import find_files
+from training_code.data.walk import check_apart, find_files
 from training_code.foundation.errors import InputError, choices, run_command
 from training_code.foundation.files import atomic_path
 

@@ -45,7 +45,7 @@ def changed_by(tmp_path):
         ),
         ("detectors/cflow/model.py", '"""', '"""Now it says more. '),
         ("data/datamodule.py", "has changed since the dataset was read", "is another file than it was"),
-        ("data/layout.py", "is a second mask of", "is one mask too many of"),
+        ("data/pairing.py", "is a second mask of", "is one mask too many of"),
         ("training/callbacks.py", "# Images whose reconstruction is logged.", "# So many are logged."),
         ("foundation/files.py", "os.fsync(file.fileno())", "os.fdatasync(file.fileno())"),
         ("detectors/padim/spec.py", 'told_by=("n_features",)', 'told_by=("layers", "n_features")'),

@@ -1,0 +1,104 @@
+"""Which pixels of a mask count as defect: every one above 0, or those from a threshold where its edges are soft."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from training_code.data.images import ImageError, decode_image, is_deep
+
+#: A color mask with more colors has been compressed or smoothed; one with fewer marks kinds of defects by color.
+MOST_LABELS = 16
+# Grey values that soft edges have lie between these parts of the largest value of a mask.
+_LOW, _HIGH = 0.25, 0.75
+# Of the pixels above the low part, less than this part has a grey value between the ends ...
+_BETWEEN = 0.5
+# ... and less than this part lies in an area of such values, 5 pixels wide and high: edges are narrow.
+_INSIDE = 0.05
+# Below, the grey values of an 8-bit mask are numbers of classes, not shades between black and white.
+_LEAST_WHITE = 64
+_SAMPLED = 4096  # pixels
+
+
+def mask_values(image: Image.Image) -> NDArray[np.integer]:
+    """Return the values of a mask, one a pixel: of color its largest channel, of a few colors 255 for all but black."""
+    if image.mode in ("1", "L") or is_deep(image):
+        return np.asarray(image if is_deep(image) else image.convert("L"))
+    channels = np.asarray(image.convert("RGB"))
+    largest = channels.max(axis=2)
+    if (channels == channels[:, :, :1]).all() or _colors(channels) > MOST_LABELS:
+        return largest
+    return np.where(largest > 0, np.uint8(255), np.uint8(0))
+
+
+def count_values(values: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return how many pixels have each value from 0 to the largest."""
+    size = int(values.max()) + 1
+    # In parts, since counting makes 8 bytes of each value.
+    parts = np.array_split(values.ravel(), 1 + values.size // 2**20)
+    return np.sum([np.bincount(part, minlength=size) for part in parts], axis=0)
+
+
+def find_threshold(values: NDArray[np.integer], counts: NDArray[np.integer] | None = None) -> int:
+    """Return from which value on a pixel of a mask counts as defect, 0 where its values do not tell.
+
+    A mask of 0 and another value counts from 1. Where more values gather near two ends, as compression and smoothed
+    edges leave them, it is the middle between the ends. Everything else, such as maps of scores and numbers of classes,
+    does not tell.
+
+    Parameters
+    ----------
+    values
+        What `mask_values` returned.
+    counts
+        What `count_values` returned of them, if that is known.
+    """
+    counts = count_values(values) if counts is None else counts
+    present = np.flatnonzero(counts)
+    lowest, highest = int(present[0]), int(present[-1])
+    if lowest == highest or (lowest == 0 and len(present) == 2):
+        return 1
+    low, high = int(_LOW * highest), int(np.ceil(_HIGH * highest))
+    if lowest > low or highest < _LEAST_WHITE:
+        return 0
+    above, between = counts[low + 1 :].sum(), counts[low + 1 : high].sum()
+    if between >= _BETWEEN * above or _inside((values > low) & (values < high)) >= _INSIDE * above:
+        return 0
+    return (lowest + highest + 1) // 2
+
+
+def read_marked(path: Path, threshold: int | None = None) -> NDArray[np.bool_]:
+    """Return where a mask marks a defect, of shape (height, width).
+
+    Parameters
+    ----------
+    path
+        The mask.
+    threshold
+        The least value that counts; found by `find_threshold` if None.
+
+    Raises
+    ------
+    ImageError
+        If the file cannot be read or its values do not tell what is marked.
+    """
+    values = mask_values(decode_image(path))
+    least = threshold or find_threshold(values)
+    if not least:
+        raise ImageError(path, "is a mask whose values do not tell what is marked: save it with 0 and 255")
+    return values >= least
+
+
+def _colors(channels: NDArray[np.uint8]) -> int:
+    """Return the number of colors; where a sample of the pixels has too many for labels, that of the sample."""
+    pixels = channels.reshape(-1, 3)
+    sampled = len(np.unique(pixels[:: 1 + len(pixels) // _SAMPLED], axis=0))
+    if sampled > MOST_LABELS:
+        return sampled
+    return len(np.unique(pixels.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)))
+
+
+def _inside(marked: NDArray[np.bool_]) -> int:
+    """Return how many pixels lie in the middle of 5 × 5 pixels that are all marked."""
+    return int((np.asarray(Image.fromarray(marked.astype(np.uint8)).filter(ImageFilter.MinFilter(5))) > 0).sum())
