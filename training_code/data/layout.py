@@ -103,9 +103,12 @@ def has_layout(root: Path) -> bool:
 
 
 def find_categories(root: Path) -> list[Path]:
-    """Return the folders of datasets in a folder of many, at most two folders down."""
-    below = [entry for pattern in ("*", "*/*") for entry in sorted(root.glob(pattern)) if entry.is_dir()]
-    return [folder for folder in below if not folder.name.startswith(".") and has_layout(folder)]
+    """Return the folders of datasets in a folder of many, one or two folders down."""
+    for pattern in ("*", "*/*"):
+        below = [entry for entry in sorted(root.glob(pattern)) if entry.is_dir() and not entry.name.startswith(".")]
+        if found := [folder for folder in below if has_layout(folder)]:
+            return found
+    return []
 
 
 def _no_layout(root: Path) -> InputError:

@@ -14,7 +14,7 @@ MOST_LABELS = 16
 _LOW, _HIGH = 0.25, 0.75
 # Of the pixels above the low part, less than this part has a grey value between the ends ...
 _BETWEEN = 0.5
-# ... and less than this part lies in an area of such values, 5 pixels wide and high: edges are narrow.
+# ... and less than this part lies within areas of such values: edges are narrow, and nowhere of one value.
 _INSIDE = 0.05
 # Below, the grey values of an 8-bit mask are numbers of classes, not shades between black and white.
 _LEAST_WHITE = 64
@@ -63,7 +63,7 @@ def find_threshold(values: NDArray[np.integer], counts: NDArray[np.integer] | No
     if lowest > low or highest < _LEAST_WHITE:
         return 0
     above, between = counts[low + 1 :].sum(), counts[low + 1 : high].sum()
-    if between >= _BETWEEN * above or _inside((values > low) & (values < high)) >= _INSIDE * above:
+    if between >= _BETWEEN * above or _inside(values, (values > low) & (values < high)) >= _INSIDE * above:
         return 0
     return (lowest + highest + 1) // 2
 
@@ -99,6 +99,13 @@ def _colors(channels: NDArray[np.uint8]) -> int:
     return len(np.unique(pixels.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)))
 
 
-def _inside(marked: NDArray[np.bool_]) -> int:
-    """Return how many pixels lie in the middle of 5 × 5 pixels that are all marked."""
-    return int((np.asarray(Image.fromarray(marked.astype(np.uint8)).filter(ImageFilter.MinFilter(5))) > 0).sum())
+def _inside(values: NDArray[np.integer], between: NDArray[np.bool_]) -> int:
+    """Return how many pixels lie within 5 × 5 pixels of values between the ends, or within 3 × 3 of one such value."""
+    shrunk = Image.fromarray(between.astype(np.uint8)).filter(ImageFilter.MinFilter(5))
+    inside = np.asarray(shrunk) > 0
+    flat = between[1:-1, 1:-1].copy()
+    rows, columns = values.shape
+    for row, column in np.ndindex(3, 3):
+        flat &= values[row : rows - 2 + row, column : columns - 2 + column] == values[1:-1, 1:-1]
+    inside[1:-1, 1:-1] |= flat
+    return int(inside.sum())

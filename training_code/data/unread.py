@@ -16,6 +16,7 @@ from training_code.foundation.errors import choices
 
 _SHOWN = 6  # folders
 _LABEL_COLORS = "annotation_definitions.json"  # of Unity's Perception package
+_PROGRAMS = ("labelme", "coco")  # adapters that read annotations
 _LARGEST_LABELS = 64 * 2**20  # bytes
 
 
@@ -55,7 +56,7 @@ def find_unread(
         for path, name in find_passed_over(root).items()
         if not apart & {*_real(path).parents}
     ]
-    unread += _annotations(root, labelled)
+    unread += [finding for finding in _annotations(root, labelled) if adapter not in _PROGRAMS]
     if unread and find_adapter(root) not in (None, adapter):
         what = f"is not read completely: {adapter_hint(root)}"
         unread.append(FileFinding(root, "published layout", what, "kept"))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from training_code.data.adapters.annotated import prepare_coco, prepare_labelme
 from training_code.data.adapters.btad import prepare_btad
 from training_code.data.adapters.copying import Target
 from training_code.data.adapters.deeppcb import prepare_deeppcb
@@ -18,8 +19,10 @@ from training_code.data.adapters.visa import prepare_visa
 #: Name of each adapter and the function that brings a dataset from a folder into another in MVTec layout.
 ADAPTERS: dict[str, Callable[[Path, Target], None]] = {
     "btad": prepare_btad,
+    "coco": prepare_coco,
     "deeppcb": prepare_deeppcb,
     "kolektor": prepare_kolektor,
+    "labelme": prepare_labelme,
     "magnetic_tile": prepare_magnetic_tile,
     "miic": prepare_miic,
     "mvtec": prepare_mvtec,
