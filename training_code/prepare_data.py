@@ -1,5 +1,6 @@
 """``python -m training_code.prepare_data ADAPTER SRC DST``: bring a dataset into the layout that is read."""
 
+import dataclasses
 import shutil
 import sys
 import tempfile
@@ -11,7 +12,7 @@ import yaml
 from training_code.data.adapters import ADAPTERS, Target
 from training_code.data.dataset import examine
 from training_code.data.findings import FileFinding, is_missing
-from training_code.data.layout import DESCRIPTION, DESCRIPTION_KEYS
+from training_code.data.layout import DESCRIPTION, DESCRIPTION_KEYS, Found, find_samples
 from training_code.data.report import is_complete, is_usable
 from training_code.data.unread import find_unread
 from training_code.data.walk import check_apart
@@ -74,7 +75,7 @@ def prepare(
         target = Target(temporary, link)
         if adapter == "folder":
             _describe(source.resolve(), temporary, folders or {})
-            findings: list[FileFinding] = []
+            findings = _left_in(source.resolve(), find_samples(temporary))
         elif folders:
             raise InputError(f"--{next(iter(folders)).replace('_', '-')} is for the adapter folder, not for {adapter}")
         else:
@@ -103,6 +104,13 @@ def _describe(source: Path, target: Path, folders: dict[str, str]) -> None:
     check_apart({key: source / folder for key, folder in folders.items()})
     content = {key: str((source / folder).resolve()) for key, folder in folders.items()}
     (target / DESCRIPTION).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _left_in(source: Path, found: Found) -> list[FileFinding]:
+    """Return what the description of folders leaves out of their source, as it was asked to."""
+    read = [path for sample in found.samples for path in (sample.path, sample.mask) if path]
+    unread = find_unread(source, read, found.findings, True, "folder")
+    return [dataclasses.replace(finding, kind="left out") for finding in unread]
 
 
 def _tell(source: Path, findings: Sequence[FileFinding]) -> int:

@@ -141,10 +141,11 @@ def report(dataset: Dataset) -> str:
     if problem := shortage(dataset):
         lines.append(f"  refused    {dataset.name} {problem}")
     lines += [f"  kept       {note.message}" for note in dataset.notes if note.kind == "few images"]
-    return "\n".join([*lines, "", _verdict(dataset)])
+    return "\n".join([*lines, "", verdict(dataset)])
 
 
-def _verdict(dataset: Dataset) -> str:
+def verdict(dataset: Dataset) -> str:
+    """Return whether a dataset can be used, and whether something in it is not read."""
     if not is_usable(dataset):
         return "IT CANNOT BE USED before what is refused is mended"
     if not is_complete(dataset):
