@@ -23,8 +23,7 @@ import yaml
 
 from training_code.data.findings import FileFinding
 from training_code.data.pairing import find_folder, pair_masks
-from training_code.data.published import adapter_hint
-from training_code.data.unread import find_unread, no_images, odd_names
+from training_code.data.unread import find_unread, no_images, odd_names, reading_hint
 from training_code.data.walk import check_apart, find_images, find_unreadable
 from training_code.foundation.errors import InputError, choices, suggestion, unknown
 
@@ -116,7 +115,7 @@ def _no_layout(root: Path) -> InputError:
     found = sorted(entry.name for entry in root.iterdir())[:8]
     if not found:
         return InputError(f"{root} is empty: {expected}")
-    hint = f"; {sentence}" if (sentence := adapter_hint(root)) else ""
+    hint = f"; {sentence}" if (sentence := reading_hint(root)) else ""
     if categories := [folder.relative_to(root).as_posix() for folder in find_categories(root)]:
         return InputError(
             f"{root} holds {len(categories)} datasets, each in a folder of its own: {choices(categories)}; give one of "
@@ -131,7 +130,7 @@ def _read_mvtec(root: Path) -> tuple[list[Sample], list[Path], list[FileFinding]
     folders = [folder for folder in sorted(train_root.iterdir()) if folder.name.lower() in NORMAL_NAMES]
     train = [Sample(path, "train", NORMAL) for folder in folders for path in find_images(folder)]
     if not train:
-        hint = f"; {sentence}" if (sentence := adapter_hint(root)) else ""
+        hint = f"; {sentence}" if (sentence := reading_hint(root)) else ""
         raise InputError(f"{train_root / NORMAL} holds no images: the defect-free training images belong there{hint}")
     read = {sample.path for sample in train}
     findings = [
@@ -182,6 +181,9 @@ def _read_plain(
     findings = no_images([folder for folder in (normal, abnormal, normal_test) if folder])
     if normal_test:
         samples += [Sample(path, "test", NORMAL) for path in find_images(normal_test)]
+    if masks and not abnormal:
+        what = "is a mask without an image"
+        findings += [FileFinding(path, "mask without image", what, "skipped") for path in find_images(masks)]
     if abnormal:
         images = find_images(abnormal)
         paired, odd = pair_masks(images, abnormal, masks)

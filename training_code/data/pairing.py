@@ -10,7 +10,7 @@ from training_code.data.findings import FileFinding
 from training_code.data.walk import find_images
 
 # What stands behind the name of an image in that of its mask.
-_WORD = re.compile(r"(?<=[^/])[-_. ](masks?|labels?|gt|ground_?truth)$", re.IGNORECASE)
+_WORD = re.compile(r"(?<=[^/])[-_.\x20](masks?|labels?|gt|ground_?truth)$", re.IGNORECASE)
 
 
 def without_word(name: str) -> str:
@@ -89,9 +89,9 @@ def _match(images: Mapping[Path, str], masks: Mapping[Path, str]) -> tuple[dict[
     owners: dict[Path, Path] = {}
     findings = []
     for image, key in images.items():
-        mask, *others = by_key.get(key) or [None]
-        if mask is None:
+        if key not in by_key:
             continue
+        mask, *others = by_key[key]
         for other in others:
             what = f"is a second mask of {image.name}, beside {mask.name}"
             findings.append(FileFinding(other, "ambiguous mask", what, "refused"))

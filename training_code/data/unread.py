@@ -57,10 +57,16 @@ def find_unread(
         if not apart & {*_real(path).parents}
     ]
     unread += [finding for finding in _annotations(root, labelled) if adapter not in _PROGRAMS]
-    if unread and find_adapter(root) not in (None, adapter):
+    if (unread or not labelled) and find_adapter(root) not in (None, adapter):
         what = f"is not read completely: {adapter_hint(root)}"
-        unread.append(FileFinding(root, "published layout", what, "kept"))
+        unread.append(FileFinding(root, "published layout", what, "kept" if labelled else "skipped"))
     return unread
+
+
+def reading_hint(root: Path) -> str:
+    """Return which adapter reads a folder that has no known layout, by its folders or its annotations; or nothing."""
+    found = _annotations(root, labelled=False)
+    return adapter_hint(root) or (f"{found[0].path.relative_to(root)} {found[0].what}" if found else "")
 
 
 def group_unread(root: Path, left: Sequence[Path], used: Iterable[Path]) -> list[FileFinding]:

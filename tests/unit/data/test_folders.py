@@ -17,6 +17,7 @@ from training_code.data.dataset import examine, read_dataset
 from training_code.data.findings import is_missing
 from training_code.data.published import PUBLISHED, find_adapter
 from training_code.data.report import is_complete, is_usable
+from training_code.data.walk import find_images, find_passed_over
 from training_code.foundation.errors import InputError, run_command
 from training_code.prepare_data import main as prepare
 
@@ -383,6 +384,62 @@ def test_annotations_beside_images_are_named_with_their_command(tmp_path, adapte
     make(root / "test" / "bar")
     (finding,) = [f for f in examine(root).findings if f.kind == "annotations"]
     assert f"prepare_data {adapter} {root} NEW_FOLDER" in finding.what and is_missing(finding)
+
+
+@pytest.mark.parametrize(("adapter", "make"), [("labelme", _labelme), ("coco", _coco)])
+def test_the_error_for_a_folder_of_images_and_annotations_names_the_command(tmp_path, adapter, make):
+    make(tmp_path)
+    with pytest.raises(InputError, match=f"no layout that can be read.*prepare_data {adapter} "):
+        examine(tmp_path)
+
+
+def test_boxes_beside_plain_folders_are_not_lost_silently(tmp_path):
+    _images(tmp_path / "normal", 6)
+    _images(tmp_path / "abnormal", 1, 10)
+    (tmp_path / "boxes").mkdir()
+    (tmp_path / "boxes" / "010.txt").write_text("5 10 14 19")
+    assert "prepare_data miic" in _missing(tmp_path)["."]
+
+
+def test_masks_of_a_description_without_abnormal_images_are_named(tmp_path):
+    _images(tmp_path / "source" / "ok", 6)
+    save(tmp_path / "source" / "marks" / "a.png", MASK)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "dataset.yaml").write_text("normal_dir: ../source/ok\nmask_dir: ../source/marks\n")
+    assert [f.kind for f in examine(tmp_path / "d").findings if is_missing(f)] == ["mask without image"]
+
+
+def test_folders_that_a_description_does_not_name_are_told_when_it_is_made(tmp_path, capsys):
+    _images(tmp_path / "line" / "ok", 6)
+    _images(tmp_path / "line" / "rejects", 3, 10)
+    arguments = ["folder", str(tmp_path / "line"), str(tmp_path / "d"), "--normal-dir", "ok"]
+    assert run_command(prepare, arguments) == 0
+    assert "rejects holds 3 images not read" in capsys.readouterr().out
+
+
+def test_an_adapter_reads_masks_as_the_check_does(tmp_path, capsys):
+    root = make_mvtec(tmp_path / "source", defective=1)
+    soft = np.clip(MASK.astype(int) + np.roll(MASK, 1, 0) // 4, 0, 255).astype(np.uint8)
+    save(root / "ground_truth" / "bar" / "000_mask.png", soft)
+    save(root / "ground_truth" / "good" / "000_mask.png", MASK)
+    assert run_command(prepare, ["mvtec", str(root), str(tmp_path / "d")]) == 1
+    said = capsys.readouterr().out
+    assert "has soft edges or other grey values: pixels from 128 on count" in said
+    assert "ground_truth/good/000_mask.png marks a defect in an image that counts as defect-free" in said
+    assert (np.asarray(Image.open(tmp_path / "d" / "ground_truth" / "bar" / "000_mask.png")) == MASK).all()
+    save(root / "ground_truth" / "bar" / "000_mask.png", np.tile(np.arange(SIZE, dtype=np.uint8) * 5, (SIZE, 1)))
+    assert run_command(prepare, ["mvtec", str(root), str(tmp_path / "d")]) == 2
+    assert "has more than two grey values" in capsys.readouterr().err
+
+
+def test_what_a_folder_holds_can_be_asked_by_others(tmp_path):
+    """Prediction from folders uses these functions."""
+    (image,) = _images(tmp_path, 1)
+    image.rename(tmp_path / "frame")
+    shutil.copyfile(tmp_path / "frame", tmp_path / "copy.bak")
+    (tmp_path / "notes").write_text("none")
+    assert find_images(tmp_path) == [tmp_path / "frame"]
+    assert find_passed_over(tmp_path) == {tmp_path / "copy.bak": "PNG"}
 
 
 TREE = st.lists(
