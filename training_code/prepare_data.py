@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     folders = {key: getattr(options, key) for key in DESCRIPTION_KEYS if getattr(options, key) is not None}
     findings = prepare(options.adapter, options.source, options.destination, options.link, folders)
-    return max(_tell(options.source, findings), _report(options.destination.resolve()))
+    return _report(options.destination.resolve(), _tell(options.source, findings))
 
 
 def prepare(
@@ -126,15 +126,16 @@ def _tell(source: Path, findings: Sequence[FileFinding]) -> int:
     return int(any(is_missing(finding) for finding in findings))
 
 
-def _report(destination: Path) -> int:
-    status = 0
+def _report(destination: Path, status: int) -> int:
+    """Print what was made; return the exit status, at least ``status``, that of the source."""
+    made = "is ready" if not status else "is made, but NOT EVERYTHING OF THE SOURCE IS IN IT"
     for folder in _datasets(destination):
         dataset = examine(folder)
         for name, count in dataset.counts.items():
             print(f"{count:6d}  {name}")
         for note in dataset.notes:
             print(f"        {note.message}")
-        state = "is ready" if is_complete(dataset) else "can be used, but not everything in it is read"
+        state = made if is_complete(dataset) else "can be used, but NOT EVERYTHING IN IT IS READ"
         status = max(status, int(not is_complete(dataset)))
         if not is_usable(dataset):
             status, state = 1, "CANNOT BE USED yet (python -m training_code.check_data says why)"

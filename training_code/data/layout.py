@@ -116,9 +116,11 @@ def _no_layout(root: Path) -> InputError:
     if not found:
         return InputError(f"{root} is empty: {expected}")
     hint = f"; {sentence}" if (sentence := reading_hint(root)) else ""
-    if categories := [folder.relative_to(root).as_posix() for folder in find_categories(root)]:
+    categories = [folder.relative_to(root).as_posix() for folder in find_categories(root)]
+    if categories:
+        number = f"{len(categories)} dataset{'s' * (len(categories) > 1)}"
         return InputError(
-            f"{root} holds {len(categories)} datasets, each in a folder of its own: {choices(categories)}; give one of "
+            f"{root} holds {number}, each in a folder of its own: {choices(categories)}; give one of "
             f"them, for instance {root / categories[0]}{hint}"
         )
     return InputError(f"{root} has no layout that can be read: {expected}; found {choices(found)}{hint}")

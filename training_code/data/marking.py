@@ -13,9 +13,9 @@ MOST_LABELS = 16
 # Grey values that soft edges have lie between these parts of the largest value of a mask.
 _LOW, _HIGH = 0.25, 0.75
 # Of the pixels above the low part, less than this part has a grey value between the ends ...
-_BETWEEN = 0.5
-# ... and less than this part lies within areas of such values: edges are narrow, and nowhere of one value.
-_INSIDE = 0.05
+_BETWEEN = 0.6
+# ... and less than this part is no edge: edges are narrow, nowhere of one value, and beside what is marked.
+_NO_EDGE = 0.05
 # Below, the grey values of an 8-bit mask are numbers of classes, not shades between black and white.
 _LEAST_WHITE = 64
 _SAMPLED = 4096  # pixels
@@ -63,7 +63,7 @@ def find_threshold(values: NDArray[np.integer], counts: NDArray[np.integer] | No
     if lowest > low or highest < _LEAST_WHITE:
         return 0
     above, between = counts[low + 1 :].sum(), counts[low + 1 : high].sum()
-    if between >= _BETWEEN * above or _inside(values, (values > low) & (values < high)) >= _INSIDE * above:
+    if between >= _BETWEEN * above or _count_no_edge(values, low, high) >= _NO_EDGE * above:
         return 0
     return (lowest + highest + 1) // 2
 
@@ -99,13 +99,20 @@ def _colors(channels: NDArray[np.uint8]) -> int:
     return len(np.unique(pixels.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)))
 
 
-def _inside(values: NDArray[np.integer], between: NDArray[np.bool_]) -> int:
-    """Return how many pixels lie within 5 × 5 pixels of values between the ends, or within 3 × 3 of one such value."""
-    shrunk = Image.fromarray(between.astype(np.uint8)).filter(ImageFilter.MinFilter(5))
-    inside = np.asarray(shrunk) > 0
+def _count_no_edge(values: NDArray[np.integer], low: int, high: int) -> int:
+    """Return how many pixels between the ends are no edge.
+
+    They lie within 5 × 5 pixels of such values, within 3 × 3 of one value, or have nothing marked within 3 pixels.
+    """
+    between = (values > low) & (values < high)
+    inside = _filtered(between, ImageFilter.MinFilter(5))
     flat = between[1:-1, 1:-1].copy()
     rows, columns = values.shape
     for row, column in np.ndindex(3, 3):
         flat &= values[row : rows - 2 + row, column : columns - 2 + column] == values[1:-1, 1:-1]
     inside[1:-1, 1:-1] |= flat
-    return int(inside.sum())
+    return int((inside | (between & ~_filtered(values >= high, ImageFilter.MaxFilter(7)))).sum())
+
+
+def _filtered(pixels: NDArray[np.bool_], how: ImageFilter.Filter) -> NDArray[np.bool_]:
+    return np.asarray(Image.fromarray(pixels.astype(np.uint8)).filter(how)) > 0

@@ -45,7 +45,7 @@ def _mvtec_ad_2(root):
     _images(category / "test_private", 4)
     _images(category / "test_private_mixed", 1)
     counts = {"can": {"train/good": 7, "test/bad": 3, "test/good": 2}}
-    return counts, 100, ["can/test_private holds 4 images", "can/test_private_mixed holds 1 images"]
+    return counts, 100, ["can/test_private holds 4 images", "can/test_private_mixed holds 1 image"]
 
 
 def _mvtec_loco(root):
@@ -77,7 +77,7 @@ def _real_iad(root):
     save(root / "realiad_256" / "usb" / "OK" / "S0000" / "usb_0000_OK_C1.jpg", texture(GENERATOR))
     (root / "realiad_jsons" / "realiad_jsons").mkdir(parents=True)
     (root / "realiad_jsons" / "realiad_jsons" / "usb.json").write_text(json.dumps(rows))
-    return {"usb": {"train/good": 5, "test/AK": 2, "test/good": 2}}, 100, ["realiad_256 holds 1 images"]
+    return {"usb": {"train/good": 5, "test/AK": 2, "test/good": 2}}, 100, ["realiad_256 holds 1 image"]
 
 
 def _kolektor_1(root):
@@ -91,7 +91,7 @@ def _kolektor_2(root):
     for split, count in (("train", 6), ("test", 4)):
         for image in _images(root / split, count):
             save(image.with_name(f"{image.stem}_GT.png"), MASK if image.stem == "000" else 0 * MASK)
-    return {"": {"train/good": 5, "test/defect": 1, "test/good": 3}}, 100, ["train holds 1 images"]
+    return {"": {"train/good": 5, "test/defect": 1, "test/good": 3}}, 100, ["train holds 1 image"]
 
 
 LAYOUTS = {
@@ -128,7 +128,9 @@ def test_an_image_beside_a_published_layout_is_named_by_its_adapter(tmp_path, la
         assert "more/of_it/000.png has no mask beside it" in capsys.readouterr().err
         return
     assert run_command(prepare, [adapter, str(tmp_path / "source"), str(tmp_path / "d")]) == 1
-    assert "more holds 3 images (of_it 3) not read" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "more holds 3 images (of_it 3) not read" in said and "NOT EVERYTHING OF THE SOURCE IS IN IT" in said
+    assert "is ready" not in said
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -67,6 +67,14 @@ def _smoothed_red():
     return Image.fromarray(np.dstack([grey, grey * 0, grey * 0]))
 
 
+def test_a_narrow_mark_with_soft_edges_is_read_too(tmp_path):
+    bar = np.zeros((SIZE, SIZE), np.uint8)
+    bar[10:22, 20:24] = 255
+    root = _root(tmp_path, Image.fromarray(bar).filter(ImageFilter.GaussianBlur(1)))
+    assert [note.kind for note in read_dataset(root).notes] == ["mask threshold"]
+    assert (_loaded(root) ^ (bar > 0)).sum() <= 4
+
+
 @pytest.mark.parametrize("make", [_smoothed, _compressed, _smoothed_red])
 def test_soft_edges_are_cut_in_the_middle_and_that_is_said(tmp_path, make):
     root = _root(tmp_path, make())
@@ -79,7 +87,10 @@ def test_soft_edges_are_cut_in_the_middle_and_that_is_said(tmp_path, make):
 
 RAMP = np.linspace(0, 255, SIZE * SIZE).astype(np.uint8).reshape(SIZE, SIZE)
 DISTANCE = np.hypot(*np.mgrid[-24:24, -24:24])
+NOISE = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
 REAL_GREYS = {
+    "noise": NOISE,
+    "faint marks beside strong ones": np.eye(SIZE, dtype=np.uint8) * 60 + np.eye(SIZE, dtype=np.uint8)[::-1] * 100,
     "a ramp": RAMP,
     "a blob, as a map of scores has them": (255 * np.exp(-((DISTANCE / 12) ** 2))).astype(np.uint8),
     "numbers of classes": np.where(SHAPE, np.where(np.arange(SIZE) < 15, 1, 2), 0).astype(np.uint8),

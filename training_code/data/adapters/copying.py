@@ -48,7 +48,7 @@ class Target:
         """Tell of images that are not brought along; ``why`` follows their number."""
         files = list(images)
         if files:
-            what = f"holds {len(files)} images that are left out: {why}"
+            what = f"holds {len(files)} image{'s' * (len(files) > 1)} left out: {why}"
             self.findings.append(FileFinding(folder, "left out", what, "skipped"))
             self.read.update(files)
 
