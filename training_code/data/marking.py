@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageChops, ImageFilter
 
 from training_code.data.images import ImageError, decode_image, is_deep
 
@@ -18,16 +18,17 @@ _BETWEEN = 0.6
 _NO_EDGE = 0.05
 # Below, the grey values of an 8-bit mask are numbers of classes, not shades between black and white.
 _LEAST_WHITE = 64
-_SAMPLED = 4096  # pixels
 
 
 def mask_values(image: Image.Image) -> NDArray[np.integer]:
     """Return the values of a mask, one a pixel: of color its largest channel, of a few colors 255 for all but black."""
     if image.mode in ("1", "L") or is_deep(image):
         return np.asarray(image if is_deep(image) else image.convert("L"))
-    channels = np.asarray(image.convert("RGB"))
-    largest = channels.max(axis=2)
-    if (channels == channels[:, :, :1]).all() or _colors(channels) > MOST_LABELS:
+    colored = image.convert("RGB")
+    red, green, blue = colored.split()
+    largest = np.asarray(ImageChops.lighter(ImageChops.lighter(red, green), blue))
+    colors = colored.getcolors(MOST_LABELS)  # None if there are more
+    if colors is None or all(isinstance(color, tuple) and len({*color}) == 1 for _, color in colors):
         return largest
     return np.where(largest > 0, np.uint8(255), np.uint8(0))
 
@@ -88,15 +89,6 @@ def read_marked(path: Path, threshold: int | None = None) -> NDArray[np.bool_]:
     if not least:
         raise ImageError(path, "is a mask whose values do not tell what is marked: save it with 0 and 255")
     return values >= least
-
-
-def _colors(channels: NDArray[np.uint8]) -> int:
-    """Return the number of colors; where a sample of the pixels has too many for labels, that of the sample."""
-    pixels = channels.reshape(-1, 3)
-    sampled = len(np.unique(pixels[:: 1 + len(pixels) // _SAMPLED], axis=0))
-    if sampled > MOST_LABELS:
-        return sampled
-    return len(np.unique(pixels.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)))
 
 
 def _count_no_edge(values: NDArray[np.integer], low: int, high: int) -> int:

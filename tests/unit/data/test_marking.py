@@ -13,6 +13,7 @@ from training_code.data.datamodule import SampleDataModule, load_mask
 from training_code.data.dataset import examine, read_dataset
 from training_code.data.marking import find_threshold, mask_values
 from training_code.data.report import defect_areas
+from training_code.foundation.cache import TensorCache
 from training_code.foundation.errors import InputError
 
 SHAPE = np.zeros((SIZE, SIZE), bool)
@@ -112,6 +113,15 @@ def test_real_grey_masks_are_refused_unless_the_description_says_what_counts(tmp
         assert (_loaded(root) == (mask >= threshold)).all()
         fingerprints.add(read_dataset(root).fingerprint)
     assert len(fingerprints) == 2, "a threshold decides about numbers"
+
+
+def test_a_mask_in_the_cache_is_that_of_its_threshold(tmp_path):
+    root, cache, marked = _root(tmp_path, RAMP), TensorCache(tmp_path / "cache"), []
+    for threshold in (100, 200, 100):
+        (root / "dataset.yaml").write_text(f"mask_threshold: {threshold}\n")
+        test = SampleDataModule(read_dataset(root), (SIZE, SIZE), 0, 0, cache=cache).test_data
+        marked += [int(item.gt_mask.sum()) for item in test if item.image_path.endswith("bar/000.png")]
+    assert marked == [(RAMP >= threshold).sum() for threshold in (100, 200, 100)]
 
 
 @pytest.mark.parametrize("value", ["0", "70000", "true", "'128'", "1.5"])
