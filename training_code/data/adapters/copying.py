@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training_code.data.checks import mask_file_findings
+from training_code.data.checks import good_mask_findings, mask_file_findings
 from training_code.data.findings import FileFinding
 from training_code.data.inspection import inspect_file
 from training_code.data.marking import read_marked
@@ -72,6 +72,11 @@ class Target:
         path = self.root / "ground_truth" / image.parent.name / f"{image.stem}_mask.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask.astype(np.uint8) * 255).save(path)
+
+    def check_good(self, mask: Path) -> None:
+        """Read the mask of a defect-free image, which is not needed, and tell if it marks something."""
+        self.read.add(mask)
+        self.findings.extend(good_mask_findings([mask], {mask: inspect_file(mask)}))
 
     def read_mask(self, path: Path, threshold: int | None = None) -> NDArray[np.bool_]:
         """Return what a mask of the source marks, and keep what the check would tell of it.

@@ -24,6 +24,8 @@ def prepare_magnetic_tile(source: Path, target: Target) -> None:
         )
     for image, split in split_good(free, len(free) - TRAIN):
         target.add(image, split, NORMAL)
+        if (mask := image.with_suffix(".png")).is_file():
+            target.check_good(mask)
     for folder in sorted(source.glob("MT_*/Imgs")):
         defect_type = folder.parent.name.removeprefix("MT_").lower()
         if defect_type == "free":
