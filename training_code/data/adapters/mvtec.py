@@ -7,8 +7,6 @@ Detection", CVPR 2019. Masks are called ``NAME_mask.png`` or ``NAME.png``.
 from pathlib import Path
 
 from training_code.data.adapters.copying import Target
-from training_code.data.checks import good_mask_findings
-from training_code.data.inspection import inspect_file
 from training_code.data.layout import find_samples
 from training_code.foundation.errors import InputError
 
@@ -46,10 +44,8 @@ def _prepare_category(source: Path, target: Target) -> None:
         raise InputError(f"{refused[0].path} {refused[0].what}")
     # What is not read is found for the whole source when all categories are done, and links and names in the copy.
     target.findings.extend(f for f in found.findings if f.kind in ("misplaced", "mask without image", "no image"))
-    target.findings.extend(
-        good_mask_findings(found.good_masks, {path: inspect_file(path) for path in found.good_masks})
-    )
-    target.read.update(found.good_masks)
+    for mask in found.good_masks:
+        target.check_good(mask)
     for sample in found.samples:
         folder = source / sample.split
         below = sample.path.relative_to(folder).parts[1:] if sample.path.is_relative_to(folder) else [sample.path.name]
