@@ -434,6 +434,15 @@ def test_an_adapter_reads_masks_as_the_check_does(tmp_path, capsys):
     assert "has more than two grey values" in capsys.readouterr().err
 
 
+def test_an_adapter_keeps_images_of_the_same_name_in_folders_of_another_case_apart(tmp_path):
+    root = make_mvtec(tmp_path / "source", defective=1)
+    (root / "test").rename(root / "Test")
+    for folder in ("a", "b"):
+        _images(root / "Test" / "good" / folder, 1)
+    assert run_command(prepare, ["mvtec", str(root), str(tmp_path / "d")]) == 0
+    assert read_dataset(tmp_path / "d").counts["test/good"] == 8
+
+
 def test_what_a_folder_holds_can_be_asked_by_others(tmp_path):
     """Prediction from folders uses these functions."""
     (image,) = _images(tmp_path, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from training_code.data.adapters.copying import Target
 from training_code.data.layout import find_samples
+from training_code.data.pairing import folded
 from training_code.foundation.errors import InputError
 
 
@@ -47,8 +48,8 @@ def _prepare_category(source: Path, target: Target) -> None:
     for mask in found.good_masks:
         target.check_good(mask)
     for sample in found.samples:
-        folder = source / sample.split
-        below = sample.path.relative_to(folder).parts[1:] if sample.path.is_relative_to(folder) else [sample.path.name]
+        parts = sample.path.relative_to(source).parts if sample.path.is_relative_to(source) else ()
+        below = parts[2:] if parts and folded(parts[0]) == sample.split else [sample.path.name]
         path = target.add(sample.path, sample.split, sample.defect_type, "_".join(below))
         if sample.mask:
             target.add_mask(target.read_mask(sample.mask, found.mask_threshold), path)
