@@ -1,5 +1,6 @@
 """``python -m training_code.prepare_data ADAPTER SRC DST``: bring a dataset into the layout that is read."""
 
+import dataclasses
 import shutil
 import sys
 import tempfile
@@ -10,8 +11,11 @@ import yaml
 
 from training_code.data.adapters import ADAPTERS, Target
 from training_code.data.dataset import examine
-from training_code.data.layout import DESCRIPTION, DESCRIPTION_KEYS, check_apart
-from training_code.data.report import is_usable
+from training_code.data.findings import FileFinding, is_missing
+from training_code.data.layout import DESCRIPTION, DESCRIPTION_KEYS, Found, find_samples
+from training_code.data.report import is_complete, is_usable
+from training_code.data.unread import find_unread
+from training_code.data.walk import check_apart
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
 
@@ -20,7 +24,7 @@ MARKER = ".prepared"
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; return the exit status, 1 if the dataset cannot be used."""
+    """Run the command; return the exit status, 1 if the dataset cannot be used or something was not brought along."""
     parser = command_parser("training_code.prepare_data", __doc__)
     parser.add_argument("adapter", choices=sorted([*ADAPTERS, "folder"]), help="how the dataset is published")
     parser.add_argument("source", type=Path, metavar="SRC", help="its folder; never changed")
@@ -31,14 +35,16 @@ def main(arguments: list[str]) -> int:
         parser.add_argument(option, metavar="DIR", help=f"folder: its {key}, from SRC (used in place, not copied)")
     options = parser.parse_args(arguments)
     folders = {key: getattr(options, key) for key in DESCRIPTION_KEYS if getattr(options, key) is not None}
-    prepare(options.adapter, options.source, options.destination, options.link, folders)
-    return _report(options.destination.resolve())
+    findings = prepare(options.adapter, options.source, options.destination, options.link, folders)
+    return _report(options.destination.resolve(), _tell(options.source, findings))
 
 
 def prepare(
     adapter: str, source: Path, destination: Path, link: bool = False, folders: dict[str, str] | None = None
-) -> None:
+) -> list[FileFinding]:
     """Bring a dataset into ``destination``; what an earlier call made is replaced when the new one is complete.
+
+    Returned is what people should know about files of the source: what was left out, and how masks were read.
 
     Parameters
     ----------
@@ -66,12 +72,15 @@ def prepare(
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     try:
+        target = Target(temporary, link)
         if adapter == "folder":
             _describe(source.resolve(), temporary, folders or {})
+            findings = _left_in(source.resolve(), find_samples(temporary))
         elif folders:
             raise InputError(f"--{next(iter(folders)).replace('_', '-')} is for the adapter folder, not for {adapter}")
         else:
-            ADAPTERS[adapter](source, Target(temporary, link))
+            ADAPTERS[adapter](source, target)
+            findings = target.findings + find_unread(source, target.read, target.findings, True, adapter)
         (temporary / MARKER).write_text(adapter + "\n", encoding="utf-8")
         temporary.chmod(0o755)
         old = Path(f"{temporary}.old")
@@ -79,6 +88,7 @@ def prepare(
             destination.rename(old)
         temporary.rename(destination)
         shutil.rmtree(old, ignore_errors=True)
+        return findings
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -96,15 +106,37 @@ def _describe(source: Path, target: Path, folders: dict[str, str]) -> None:
     (target / DESCRIPTION).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _report(destination: Path) -> int:
-    status = 0
+def _left_in(source: Path, found: Found) -> list[FileFinding]:
+    """Return what the description of folders leaves out of their source, as it was asked to."""
+    read = [path for sample in found.samples for path in (sample.path, sample.mask) if path]
+    unread = find_unread(source, read, found.findings, True, "folder")
+    return [dataclasses.replace(finding, kind="left out") for finding in unread]
+
+
+def _tell(source: Path, findings: Sequence[FileFinding]) -> int:
+    """Print what is to be known about the source; return 1 if something of it was not read."""
+    groups: dict[tuple[str, str], list[FileFinding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.kind, finding.what), []).append(finding)
+    for group in groups.values():
+        path = group[0].path
+        name = path.relative_to(source).as_posix() if path != source and path.is_relative_to(source) else str(path)
+        others = f" (and {len(group) - 1} others)" if len(group) > 1 else ""
+        print(f"        {name} {group[0].what}{others}")
+    return int(any(is_missing(finding) for finding in findings))
+
+
+def _report(destination: Path, status: int) -> int:
+    """Print what was made; return the exit status, at least ``status``, that of the source."""
+    made = "is ready" if not status else "is made, but NOT EVERYTHING OF THE SOURCE IS IN IT"
     for folder in _datasets(destination):
         dataset = examine(folder)
         for name, count in dataset.counts.items():
             print(f"{count:6d}  {name}")
         for note in dataset.notes:
             print(f"        {note.message}")
-        state = "is ready"
+        state = made if is_complete(dataset) else "can be used, but NOT EVERYTHING IN IT IS READ"
+        status = max(status, int(not is_complete(dataset)))
         if not is_usable(dataset):
             status, state = 1, "CANNOT BE USED yet (python -m training_code.check_data says why)"
         print(f"{folder} {state}, fingerprint {dataset.fingerprint[:16]}")

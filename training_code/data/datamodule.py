@@ -23,9 +23,10 @@ from torchvision.transforms.v2.functional import resize, to_dtype
 from torchvision.tv_tensors import Mask
 
 from training_code.data.dataset import Dataset
-from training_code.data.images import decode_image, grey_values, read_image
+from training_code.data.images import read_image
 from training_code.data.inspection import Facts
 from training_code.data.layout import Sample
+from training_code.data.marking import read_marked
 from training_code.data.split import split_validation
 from training_code.foundation.cache import TensorCache, cache_key
 from training_code.foundation.errors import InputError
@@ -37,6 +38,7 @@ class SampleDataset(AnomalibDataset):
 
     The images of a batch are read at the same time. ``bits`` is that of `training_code.data.images.read_image`; resized
     images are kept in ``cache`` under the content that ``facts`` know of a file, and read from there the next time.
+    ``mask_threshold`` is that of `load_mask`.
     """
 
     def __init__(
@@ -47,8 +49,11 @@ class SampleDataset(AnomalibDataset):
         bits: int = 16,
         facts: Mapping[Path, Facts] | None = None,
         cache: TensorCache | None = None,
+        *,
+        mask_threshold: int | None = None,
     ) -> None:
         super().__init__()
+        self.mask_threshold = mask_threshold
         self.image_size = image_size
         self.bits = bits
         self.facts = facts or {}
@@ -73,8 +78,9 @@ class SampleDataset(AnomalibDataset):
         if self.task == TaskType.SEGMENTATION:
             mask = torch.zeros(self.image_size, dtype=torch.uint8)
             if sample.label_index:
-                path = Path(sample.mask_path)
-                mask = self._kept("mask", path, lambda: {"mask": load_mask(path, self.image_size)})["mask"]
+                path, least = Path(sample.mask_path), self.mask_threshold
+                made = self._kept("mask", path, lambda: {"mask": load_mask(path, self.image_size, least)}, least or 0)
+                mask = made["mask"]
         path = Path(sample.image_path)
         return ImageItem(
             image=self._kept("image", path, lambda: {"image": load_image(path, self.image_size, self.bits)})["image"],
@@ -204,7 +210,9 @@ class SampleDataModule(AnomalibDataModule):
         bits, facts, cache = self.dataset.bits, self.dataset.facts, self.cache
         self.train_data = SampleDataset(train, size, False, bits, facts, cache)
         self.val_data = ValidationDataset(validation, size, seed, bits, facts, cache) if validation else None
-        self.test_data = SampleDataset(test, size, self.dataset.has_masks, bits, facts, cache)
+        self.test_data = SampleDataset(
+            test, size, self.dataset.has_masks, bits, facts, cache, mask_threshold=self.dataset.mask_threshold
+        )
 
     def _create_test_split(self) -> None:
         """Leave the test set as the dataset has it."""
@@ -237,9 +245,12 @@ def resize_pixels(pixels: NDArray[np.uint8] | NDArray[np.float32], image_size: t
     return torch.cat(channels * (3 // len(channels)))
 
 
-def load_mask(path: Path, image_size: tuple[int, int]) -> torch.Tensor:
-    """Return a mask as uint8 with 1 for defects, of shape ``image_size``; its pixels are taken, not mixed."""
-    pixels = torch.from_numpy(grey_values(decode_image(path)) > 0)
+def load_mask(path: Path, image_size: tuple[int, int], threshold: int | None = None) -> torch.Tensor:
+    """Return a mask as uint8 with 1 for defects, of shape ``image_size``; its pixels are taken, not mixed.
+
+    Pixels of at least ``threshold`` are defects; None leaves that to `training_code.data.marking.find_threshold`.
+    """
+    pixels = torch.from_numpy(read_marked(path, threshold))
     return Resize(image_size)(Mask(pixels.to(torch.uint8)[None]))[0]
 
 

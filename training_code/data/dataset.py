@@ -2,11 +2,11 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
+from training_code.data.checks import duplicates, good_mask_findings, image_findings, mask_findings, masks_among_images
 from training_code.data.demo import EMBEDDED
 from training_code.data.findings import FileFinding, Finding, Kind
 from training_code.data.inspection import Facts, inspect_files
@@ -16,17 +16,12 @@ from training_code.foundation.errors import InputError, choices
 
 # Part of the defect-free images that is held out for testing where a dataset brings none of its own.
 HOLD_OUT = 0.2
-#: Fewer defect-free images are too few to train on and to hold some out.
-LEAST_TRAINING = 4
+#: Defect-free images without which nothing can be trained.
+LEAST_TRAINING = 1
+#: From so many on, some can be held out for thresholds and for testing beside those that are trained on.
+FEW_TRAINING = 4
 #: Numbers of bits that cameras and microscopes give their pixels.
 DEPTHS = (8, 10, 12, 14, 16)
-_CONVERTED = {
-    "1": "has pixels of 1 bit: converted to 8 bits",
-    "PA": "has a palette: converted to RGB",
-    "P": "has a palette: converted to RGB",
-    "CMYK": "has CMYK colours: converted to RGB",
-    "YCbCr": "has YCbCr colours: converted to RGB",
-}
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,7 @@ class Dataset:
     facts: dict[Path, Facts] = field(repr=False)
     findings: tuple[FileFinding, ...] = ()
     held_out: int = 0  # defect-free images that were taken from the training images for testing
+    mask_threshold: int | None = None  # from which value on a pixel of a mask counts, where the folder says so
 
     def select(self, split: str) -> tuple[Sample, ...]:
         """Return the samples of ``split``: ``"train"`` or ``"test"``."""
@@ -79,6 +75,8 @@ class Dataset:
                 f"no defect-free test images: {self.held_out} of {total} defect-free images are held out for testing"
             )
             notes.append(Finding("held out", message))
+        if 0 < (train := len(self.select("train"))) < FEW_TRAINING:
+            notes.append(Finding("few images", few_images(train)))
         for (kind, _), findings in groups.items():
             others = f" (and {len(findings) - 1} others)" if len(findings) > 1 else ""
             notes.append(Finding(kind, f"{self.sentence(findings[0])}{others}"))
@@ -91,7 +89,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the content of all images, masks and labels; independent of names, paths and order."""
+        """SHA-256 over the content of all images, masks and labels; independent of names, paths and order.
+
+        A threshold for masks that the folder gives counts, too; without one they tell what they mark by their content.
+        """
         entries = sorted(
             "/".join(
                 [
@@ -103,11 +104,14 @@ class Dataset:
             )
             for sample in self.samples
         )
+        if self.mask_threshold:
+            entries.append(f"mask_threshold/{self.mask_threshold}")
         return hashlib.sha256("\n".join(entries).encode(errors="surrogateescape")).hexdigest()
 
     def relative(self, path: Path) -> str:
         """Return a file's name as people read it: from the folder of the dataset where it lies below it."""
         name = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+        name = path.name if name == "." else name
         return name if name.isprintable() else ascii(name)
 
     @property
@@ -136,12 +140,23 @@ def read_dataset(dataset: str | Path) -> Dataset:
             f"{examined.root} has {len(refused)} files that cannot be used: {shown}{more} (python -m "
             "training_code.check_data lists everything)"
         )
-    train = len(examined.select("train"))
-    if train < LEAST_TRAINING:
-        raise InputError(
-            f"{examined.root} has {train} defect-free training images, at least {LEAST_TRAINING} are needed"
-        )
+    if problem := shortage(examined):
+        raise InputError(f"{examined.root} {problem}")
     return examined
+
+
+def shortage(dataset: Dataset) -> str | None:
+    """Return which images a dataset lacks to be used, as it follows its name in a sentence, None if it lacks none."""
+    train = len(dataset.select("train"))
+    if train < LEAST_TRAINING:
+        return f"has {train} defect-free training images, at least {LEAST_TRAINING} is needed"
+    return None if dataset.select("test") else "has no image to test on: one defect-free image alone is trained on"
+
+
+def few_images(count: int) -> str:
+    """Return what is to be known about a training set of a few images."""
+    images = "is a single defect-free training image" if count == 1 else f"are {count} defect-free training images"
+    return f"there {images}: enough for PatchCore and few-shot work; thresholds from so few can promise nothing"
 
 
 def examine(dataset: str | Path) -> Dataset:
@@ -153,15 +168,23 @@ def examine(dataset: str | Path) -> Dataset:
         If the folder is missing or empty or has no known layout.
     """
     root = locate(dataset)
-    samples, findings = find_samples(root)
-    facts = inspect_files((path for sample in samples for path in (sample.path, sample.mask) if path), root)
+    found = find_samples(root)
+    samples, findings = found.samples, list(found.findings)
+    files = [path for sample in samples for path in (sample.path, sample.mask) if path] + found.good_masks
+    facts = inspect_files(files, root, found.mask_threshold)
     samples, held_out = _hold_out(samples, facts)
     # Training images in an order that depends on nothing but their content: what is held out for thresholds and drawn
     # at random is the same whatever the files are called.
     train = sorted((s for s in samples if s.split == "train"), key=lambda s: (facts[s.path].sha256, s.path))
     samples = train + [sample for sample in samples if sample.split == "test"]
-    examined = Dataset(root.name, root, tuple(samples), facts, (), held_out)
-    findings += [*_image_findings(examined), *_mask_findings(examined), *_duplicates(examined)]
+    examined = Dataset(root.name, root, tuple(samples), facts, (), held_out, found.mask_threshold)
+    findings += [
+        *image_findings(samples, facts, examined.bits),
+        *mask_findings(samples, facts),
+        *good_mask_findings(found.good_masks, facts),
+        *masks_among_images(samples, facts),
+        *duplicates(samples, facts),
+    ]
     return replace(examined, findings=tuple(findings))
 
 
@@ -188,77 +211,11 @@ def _hold_out(samples: list[Sample], facts: dict[Path, Facts]) -> tuple[list[Sam
     # Chosen by content, so that the split is the same wherever the folder lies and whatever its files are called; files
     # of the same content stay together.
     contents = sorted({facts[sample.path].sha256 for sample in train})
-    held_out = set(contents[: round(HOLD_OUT * len(contents))])
+    count = round(HOLD_OUT * len(contents))
+    if len(train) == len(samples) and len(contents) > 1:  # nothing else can be tested on
+        count = max(1, count)
+    held_out = set(contents[:count])
     chosen = [sample for sample in train if facts[sample.path].sha256 in held_out]
     moved = {sample.path for sample in chosen}
     kept = [sample for sample in samples if sample.path not in moved]
     return kept + [Sample(sample.path, "test", NORMAL) for sample in chosen], len(moved)
-
-
-def _image_findings(dataset: Dataset) -> Iterable[FileFinding]:
-    for sample in dataset.samples:
-        facts = dataset.facts[sample.path]
-        if facts.problem:
-            yield FileFinding(sample.path, "unreadable", facts.problem, "refused")
-            continue
-        if facts.bits == 16:
-            what = f"has 16-bit grey-scale: white is {2**dataset.bits - 1}"
-            yield FileFinding(sample.path, "conversion", what, "converted")
-        elif facts.mode in _CONVERTED:
-            yield FileFinding(sample.path, "conversion", _CONVERTED[facts.mode], "converted")
-        if facts.transparent:
-            yield FileFinding(sample.path, "conversion", "has transparency: dropped", "converted")
-        if facts.rotated:
-            yield FileFinding(sample.path, "conversion", "is turned upright as its EXIF data say", "converted")
-        if facts.frames > 1:
-            what = f"has {facts.frames} frames: the first is read"
-            yield FileFinding(sample.path, "conversion", what, "converted")
-
-
-def _mask_findings(dataset: Dataset) -> Iterable[FileFinding]:
-    for sample in dataset.samples:
-        if not sample.mask:
-            if sample.abnormal and dataset.has_masks:
-                what = "is abnormal and has no mask, but others have one"
-                yield FileFinding(sample.path, "image without mask", what, "refused")
-            continue
-        image, mask = dataset.facts[sample.path], dataset.facts[sample.mask]
-        if mask.problem:
-            yield FileFinding(sample.mask, "unreadable", mask.problem, "refused")
-        elif not image.problem and (mask.width, mask.height) != (image.width, image.height):
-            what = f"is {mask.width} × {mask.height} pixels, but its image {image.width} × {image.height}"
-            yield FileFinding(sample.mask, "mask size", what, "refused")
-        elif mask.greys > 2:
-            what = "has more than two grey values, and every one above 0 would count as defect: save it with 0 and 255"
-            yield FileFinding(sample.mask, "mask values", what, "refused")
-        elif not mask.opaque:
-            what = "has transparent pixels: save the mask with 0 and 255 alone"
-            yield FileFinding(sample.mask, "mask values", what, "refused")
-        elif mask.lowest > 0 and mask.greys > 1:
-            what = "marks every pixel: its lowest value is not 0; save it with 0 where there is no defect"
-            yield FileFinding(sample.mask, "mask values", what, "refused")
-        elif mask.lowest > 0:
-            yield FileFinding(sample.mask, "full mask", "marks every pixel of its image", "kept")
-        elif not mask.marked:
-            what = "is an empty mask: its image counts as abnormal, its pixels as good"
-            yield FileFinding(sample.mask, "empty mask", what, "kept")
-
-
-def _duplicates(dataset: Dataset) -> Iterable[FileFinding]:
-    """Find files with the same content; one for testing that is also trained on makes the numbers too good."""
-    by_content: dict[str, list[Sample]] = defaultdict(list)
-    for sample in dataset.samples:
-        if not dataset.facts[sample.path].problem:
-            by_content[dataset.facts[sample.path].sha256].append(sample)
-    for samples in by_content.values():
-        yield from _same(dataset, samples)
-
-
-def _same(dataset: Dataset, samples: Sequence[Sample]) -> Iterable[FileFinding]:
-    first = samples[0]  # training images come first
-    for sample in samples[1:]:
-        if sample.split == "test" and first.split == "train":
-            what = "has the content of a training image: a leak"
-            yield FileFinding(sample.path, "leak", what, "kept", first.path)
-        else:
-            yield FileFinding(sample.path, "duplicate", "has the content of another image", "kept", first.path)

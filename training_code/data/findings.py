@@ -13,13 +13,23 @@ Kind = Literal[
     "near duplicate",
     "unreadable",
     "conversion",  # the pixels are read in another form than that of the file
-    "no image",  # by its name
+    "few images",  # to train on
+    "no image",  # by its name or content
     "misplaced",  # an image outside of the folders that are read
+    "unread images",  # beside the folders of the layout, or of a kind that is not read
+    "published layout",  # an adapter reads more of the folder
+    "left out",  # by an adapter, which knows why
+    "annotations",  # of labelme or COCO, not read
+    "foreign description",  # a dataset.yaml of another program
+    "mask among images",
+    "mask of a good image",
     "mask without image",
     "image without mask",
     "ambiguous mask",  # two masks of an image, or two images of a mask
     "mask size",
     "mask values",
+    "mask threshold",  # from which value on a pixel counts as defect was found
+    "inverted mask",  # marks most of its image
     "full mask",
     "empty mask",
     "name",
@@ -37,6 +47,11 @@ class FileFinding:
     what: str  # as it follows the name of the file in a sentence
     treatment: Treatment
     other: Path | None = None  # a file that it is about too
+
+
+def is_missing(finding: FileFinding) -> bool:
+    """Return whether a finding says that images, masks or labels are not read that may have been meant to be."""
+    return finding.treatment == "skipped" and finding.kind not in ("no image", "left out")
 
 
 @dataclass(frozen=True)

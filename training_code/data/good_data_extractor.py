@@ -12,9 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from training_code.data.images import SUFFIXES
-from training_code.data.layout import check_apart
-from training_code.data.walk import find_files
+from training_code.data.walk import check_apart, find_files, find_images, find_passed_over
 from training_code.foundation.errors import InputError, choices, run_command
 from training_code.foundation.files import atomic_path
 
@@ -23,7 +21,7 @@ def extract(
     source: Path,
     destination: Path,
     patterns: Sequence[str] = ("*",),
-    extensions: Sequence[str] = tuple(sorted(SUFFIXES)),
+    extensions: Sequence[str] = (),
     suffix: str = "",
 ) -> int:
     """Copy the images below ``source`` that match, keeping the hierarchy and the times of files; return how many.
@@ -37,7 +35,7 @@ def extract(
     patterns
         Shell patterns; a file is taken if one matches its path from ``source`` or its name, in any case.
     extensions
-        Endings of names that are taken, in any case, with their dot.
+        Endings of names that are taken, in any case, with their dot; every image if there are none.
     suffix
         Put behind the name of each copy, before its ending.
 
@@ -52,12 +50,12 @@ def extract(
     if "/" in suffix or "\\" in suffix:
         raise InputError(f"suffix={suffix!r} must be a part of a name, without slashes")
     endings = {ending.lower() if ending.startswith(".") else f".{ending.lower()}" for ending in extensions}
-    files = sorted(path for path in find_files(source) if path.suffix.lower() in endings)
+    named = (path for path in find_files(source) if path.suffix.lower() in endings)
+    files = sorted(named) if endings else find_images(source)
     chosen = [path for path in files if _matches(path.relative_to(source), patterns)]
     if not chosen:
-        raise InputError(
-            f"none of {len(files)} files in {source} that end in {choices(sorted(endings))} matches {choices(patterns)}"
-        )
+        kind = f"files in {source} that end in {choices(sorted(endings))}" if endings else f"images in {source}"
+        raise InputError(f"none of {len(files)} {kind} matches {choices(patterns)}")
     targets = {
         path: destination / path.relative_to(source).with_name(f"{path.stem}{suffix}{path.suffix}") for path in chosen
     }
@@ -81,9 +79,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--extension", action="append", metavar=".EXT", help="take these kinds (default: all images)")
     parser.add_argument("--suffix", default="", help="put behind the name of each copy")
     options = parser.parse_args(arguments)
-    extensions = options.extension or sorted(SUFFIXES)
+    extensions = options.extension or ()
     count = extract(options.source, options.destination, options.pattern or ["*"], extensions, options.suffix)
     print(f"{count} images in {options.destination}")
+    if not extensions and (others := find_passed_over(options.source)):
+        print(
+            f"passed over are {len(others)} files of other names with the content of images, first {next(iter(others))}"
+        )
     return 0
 
 

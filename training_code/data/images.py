@@ -13,6 +13,7 @@ What happens to a file is decided here, the same for training, checking and infe
 """
 
 import io
+import re
 import stat
 import warnings
 from pathlib import Path
@@ -23,14 +24,32 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from training_code.foundation.errors import InputError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".pnm"}
+)
 #: Pixels of the largest image that is read; more is taken for a decompression bomb.
 MAX_PIXELS = 8192 * 8192
 #: Modes of Pillow whose pixels have one value of up to 16 bits.
 DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _READABLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}) | DEEP_MODES
 # Pillow knows more, some of which start other programs.
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+# How files of each format begin; formats that are not read are known too, so that their files can be named.
+_BEGINNINGS = {
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "JPEG": rb"\xff\xd8\xff",
+    "BMP": rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
+    "TIFF": rb"II[*+]\0|MM\0[*+]",
+    "WEBP": rb"RIFF.{4}WEBP",
+    "PPM": rb"P[1-6]\s+(#|\d)",
+    "GIF": rb"GIF8[79]a",
+    "JPEG 2000": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    "HEIF or AVIF": rb".{4}ftyp(heic|heix|mif1|msf1|avif)",
+    "PSD": rb"8BPS",
+    "OpenEXR": rb"v/1\x01",
+    "DICOM": rb".{128}DICM",
+}
+_BEGINNING = 132  # bytes that the longest of these take
 
 
 class ImageError(InputError):
@@ -97,6 +116,23 @@ def decode_image(file: Path | bytes) -> Image.Image:
         raise ImageError(_name(file), f"is damaged or cut short ({_reason(error)})") from error
 
 
+def image_format(path: Path) -> str | None:
+    """Return the format of an image file by how its content begins, None for what is no image or cannot be read."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return None
+        with open(path, "rb") as file:
+            beginning = file.read(_BEGINNING)
+    except OSError:
+        return None
+    return next((name for name, how in _BEGINNINGS.items() if re.match(how, beginning, re.DOTALL)), None)
+
+
+def is_read(format_name: str | None) -> bool:
+    """Return whether files of a format, as `image_format` names it, are read."""
+    return format_name in _FORMATS
+
+
 def is_deep(image: Image.Image) -> bool:
     """Return whether an image has grey values of more than 8 bits."""
     return image.mode in DEEP_MODES
@@ -132,7 +168,7 @@ def read_image(file: Path | bytes, bits: int = 16) -> NDArray[np.uint8] | NDArra
 
 
 def grey_values(image: Image.Image) -> NDArray[np.integer]:
-    """Return the grey values of an image, such as a mask, with as many bits as it has."""
+    """Return the grey values of an image with as many bits as it has."""
     return np.asarray(image if is_deep(image) else image.convert("L"))
 
 

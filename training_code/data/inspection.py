@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from training_code.data.images import ImageError, decode_image, grey_values, is_deep, open_image
+from training_code.data.marking import count_values, find_threshold, mask_values
 from training_code.foundation import paths
 from training_code.foundation.files import sha256, write_json
 
@@ -20,7 +22,7 @@ from training_code.foundation.files import sha256, write_json
 THUMBNAIL = 16
 _ORIENTATION = 0x0112  # tag of EXIF
 #: Changes when `Facts` do, so that what older versions kept is not read.
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,15 @@ class Facts:
     rotated: bool = False  # by EXIF
     transparent: bool = False
     opaque: bool = True  # whether no pixel is really transparent
-    lowest: int = 0  # grey value
+    lowest: int = 0  # value, as `mask_values` gives them
     brightest: int = 255
-    greys: int = 3  # number of different grey values, 3 for more than two
-    marked: int = 0  # number of pixels above 0
+    greys: int = 3  # number of different values, 3 for more than two
+    threshold: int = 1  # from which value on a pixel of a mask counts, 0 where the values do not tell
+    marked: int = 0  # number of pixels from the threshold on
     thumbnail: str = ""  # grey values in hexadecimal
 
 
-def inspect_files(files: Iterable[Path], root: Path) -> dict[Path, Facts]:
+def inspect_files(files: Iterable[Path], root: Path, mask_threshold: int | None = None) -> dict[Path, Facts]:
     """Return the facts of each file; only files that are new or changed since the last time are read.
 
     Parameters
@@ -53,11 +56,13 @@ def inspect_files(files: Iterable[Path], root: Path) -> dict[Path, Facts]:
         Image files.
     root
         The folder of the dataset; what was found out is kept for it in `paths.CACHE`.
+    mask_threshold
+        From which value on a pixel of a mask counts as defect; found for each mask if None.
     """
     kept = _read_kept(root)
     facts: dict[Path, Facts] = {}
     unknown: list[Path] = []
-    keys = {path: _key(path) for path in dict.fromkeys(files)}
+    keys = {path: _key(path, mask_threshold) for path in dict.fromkeys(files)}
     for path, key in keys.items():
         known = kept.get(key) if key else None
         if known is None:
@@ -66,14 +71,15 @@ def inspect_files(files: Iterable[Path], root: Path) -> dict[Path, Facts]:
             facts[path] = known
     if unknown:
         with ThreadPoolExecutor(2) as pool:  # decoding needs the processor, reading the disk
-            found = tqdm(pool.map(inspect_file, unknown), desc="reading images", total=len(unknown), disable=None)
+            inspected = pool.map(inspect_file, unknown, itertools.repeat(mask_threshold))
+            found = tqdm(inspected, desc="reading images", total=len(unknown), disable=None)
             facts |= dict(zip(unknown, found, strict=True))
         # What is refused is looked at again: it may be readable by then.
         _write_kept(root, {key: facts[path] for path, key in keys.items() if key and not facts[path].problem})
     return {path: facts[path] for path in keys}
 
 
-def inspect_file(path: Path) -> Facts:
+def inspect_file(path: Path, mask_threshold: int | None = None) -> Facts:
     """Read an image file completely and return its facts; a file that is refused has a problem, nothing is raised."""
     try:
         image = decode_image(path)
@@ -81,7 +87,7 @@ def inspect_file(path: Path) -> Facts:
             transparent = "transparency" in header.info
             frames = getattr(header, "n_frames", 1)
             rotated = header.getexif().get(_ORIENTATION, 1) not in (0, 1)
-        return _facts(image, sha256(path), frames, rotated, transparent)
+        return _facts(image, sha256(path), frames, rotated, transparent, mask_threshold)
     except ImageError as error:
         problem = error.problem
     except Exception as error:  # what is odd about a file can show anywhere
@@ -91,15 +97,16 @@ def inspect_file(path: Path) -> Facts:
     return Facts("", problem=problem)
 
 
-def _facts(image: Image.Image, digest: str, frames: int, rotated: bool, transparent: bool) -> Facts:
-    grey = grey_values(image)
-    lowest, brightest = int(grey.min()), int(grey.max())
+def _facts(
+    image: Image.Image, digest: str, frames: int, rotated: bool, transparent: bool, mask_threshold: int | None
+) -> Facts:
+    grey, values = grey_values(image), mask_values(image)
+    lowest, brightest = int(values.min()), int(values.max())
     if lowest < 0 or brightest > 65535:
         problem = f"has values from {lowest} to {brightest}; those that are read go from 0 to 65535"
         raise ImageError("the image", problem)
-    # Masks have one or two values; more are not counted.
-    above = grey > lowest
-    two = bool((grey[above] == brightest).all())
+    counts = count_values(values)
+    threshold = mask_threshold or find_threshold(values, counts)
     alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
     small = Image.fromarray((grey // 257 if is_deep(image) else grey).astype(np.uint8))
     return Facts(
@@ -114,19 +121,21 @@ def _facts(image: Image.Image, digest: str, frames: int, rotated: bool, transpar
         opaque=alpha is None or bool((alpha == 255).all()),
         lowest=lowest,
         brightest=brightest,
-        greys=1 + (brightest > lowest) if two else 3,
-        marked=int((grey > 0).sum()),
+        greys=min(int((counts > 0).sum()), 3),
+        threshold=threshold,
+        marked=int(counts[threshold or 1 :].sum()),
         thumbnail=small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes().hex(),
     )
 
 
-def _key(path: Path) -> str | None:
+def _key(path: Path, mask_threshold: int | None) -> str | None:
     """Return what tells that a file has not changed: path, size and times; None where that cannot be known."""
     try:
         status = path.stat()
         # The time of the last change of anything, which no program can set, is what a copy with old times changes.
         stamp = f"{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}|{status.st_ino}"
-        return f"{path}|{stamp}" if str(path).isprintable() else None
+        decided = f"|{mask_threshold}" if mask_threshold else ""
+        return f"{path}|{stamp}{decided}" if str(path).isprintable() else None
     except OSError:
         return None
 

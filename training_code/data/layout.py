@@ -8,22 +8,24 @@ Three layouts are read::
     test/<defect type>/*.png               mask/*.png
     ground_truth/<defect type>/*.png
 
-A mask has the name of its image, or that name with ``_mask`` at its end, and is paired by name, never by position.
+A mask has the name of its image, or that name with ``_mask`` at its end, and is paired by name, never by position. In a
+folder of any layout, ``dataset.yaml`` may have ``mask_threshold``, from which value on a pixel of a mask counts, and
+``ignored_dirs``, a list of folders whose images are not meant to be read.
 """
 
-import itertools
-import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from training_code.data.findings import FileFinding
-from training_code.data.images import SUFFIXES
-from training_code.data.walk import find_files, find_images, find_unreadable
-from training_code.foundation.errors import InputError, choices, unknown
+from training_code.data.pairing import find_folder, pair_masks
+from training_code.data.unread import find_unread, no_images, odd_names, reading_hint
+from training_code.data.walk import check_apart, find_images, find_unreadable
+from training_code.foundation.errors import InputError, choices, suggestion, unknown
 
 NORMAL = "good"
 # Names, in small letters, of a folder of defect-free images in the MVTec layout.
@@ -35,6 +37,10 @@ MASK_DIRS = ("mask", "masks", "mask_dir", "ground_truth")
 #: Describes folders that lie anywhere; the keys are the arguments of anomalib's `Folder`.
 DESCRIPTION = "dataset.yaml"
 DESCRIPTION_KEYS = ("normal_dir", "abnormal_dir", "normal_test_dir", "mask_dir")
+#: Says in a description from which value on a pixel of a mask counts as defect.
+MASK_THRESHOLD = "mask_threshold"
+#: Lists in a description the folders whose images are not meant to be read.
+IGNORED = "ignored_dirs"
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,17 @@ class Sample:
         return self.defect_type != NORMAL
 
 
-def find_samples(root: Path) -> tuple[list[Sample], list[FileFinding]]:
+@dataclass(frozen=True)
+class Found:
+    """What a dataset folder holds by the names of its files."""
+
+    samples: list[Sample]
+    findings: list[FileFinding]
+    good_masks: list[Path] = field(default_factory=list)  # of defect-free images: they should mark nothing
+    mask_threshold: int | None = None  # from which value on a pixel of a mask counts, where the folder says so
+
+
+def find_samples(root: Path) -> Found:
     """Return the images of a dataset folder with their masks, and what is odd about the names of its files.
 
     Raises
@@ -60,68 +76,102 @@ def find_samples(root: Path) -> tuple[list[Sample], list[FileFinding]]:
     InputError
         If the folder has no known layout or no training images.
     """
-    if (root / DESCRIPTION).is_file():
-        samples, findings = _read_plain(*_described_folders(root / DESCRIPTION))
-    elif (root / "train").is_dir():
-        samples, findings = _read_mvtec(root)
-    elif normal := _first_existing(root, NORMAL_DIRS):
-        masks = _first_existing(root, MASK_DIRS)
-        samples, findings = _read_plain(normal, _first_existing(root, ABNORMAL_DIRS), None, masks)
+    content, findings = _read_description(root)
+    good_masks: list[Path] = []
+    if DESCRIPTION_KEYS[0] in content:
+        samples, odd = _read_plain(*_described_folders(root / DESCRIPTION, content))
+    elif find_folder(root, ["train"]):
+        samples, good_masks, odd = _read_mvtec(root)
+    elif normal := find_folder(root, NORMAL_DIRS):
+        masks = find_folder(root, MASK_DIRS)
+        samples, odd = _read_plain(normal, find_folder(root, ABNORMAL_DIRS), None, masks)
     else:
-        expected = f"expected train/{NORMAL} (MVTec) or a folder {' or '.join(NORMAL_DIRS)}"
-        found = sorted(entry.name for entry in root.iterdir())[:8]
-        if not found:
-            raise InputError(f"{root} is empty: {expected}")
-        raise InputError(f"{root} has no layout that can be read: {expected}; found {choices(found)}")
-    findings += [
-        FileFinding(folder, "unreadable", "is a folder that cannot be read", "refused")
-        for folder in find_unreadable(root)
-    ]
-    return samples, findings + _odd_names(root, samples)
+        raise _no_layout(root)
+    read = [path for sample in samples for path in (sample.path, sample.mask) if path]
+    findings += odd + _closed_folders(root)
+    findings += odd_names(root, read)
+    ignored = [root / name for name in content.get(IGNORED, [])]
+    labelled = any(sample.mask for sample in samples)
+    findings += find_unread(root, [*read, *good_masks], findings, labelled, None, ignored)
+    return Found(samples, findings, good_masks, content.get(MASK_THRESHOLD))
 
 
-def _read_mvtec(root: Path) -> tuple[list[Sample], list[FileFinding]]:
-    folders = [folder for folder in (root / "train").iterdir() if folder.name.lower() in NORMAL_NAMES]
+def has_layout(root: Path) -> bool:
+    """Return whether a folder has the layout of MVTec or of plain folders."""
+    return find_folder(root, ["train", *NORMAL_DIRS]) is not None
+
+
+def find_categories(root: Path) -> list[Path]:
+    """Return the folders of datasets in a folder of many, one or two folders down."""
+    for pattern in ("*", "*/*"):
+        below = [entry for entry in sorted(root.glob(pattern)) if entry.is_dir() and not entry.name.startswith(".")]
+        if found := [folder for folder in below if has_layout(folder)]:
+            return found
+    return []
+
+
+def _no_layout(root: Path) -> InputError:
+    expected = f"expected train/{NORMAL} (MVTec) or a folder {' or '.join(NORMAL_DIRS)}"
+    found = sorted(entry.name for entry in root.iterdir())[:8]
+    if not found:
+        return InputError(f"{root} is empty: {expected}")
+    hint = f"; {sentence}" if (sentence := reading_hint(root)) else ""
+    categories = [folder.relative_to(root).as_posix() for folder in find_categories(root)]
+    if categories:
+        number = f"{len(categories)} dataset{'s' * (len(categories) > 1)}"
+        return InputError(
+            f"{root} holds {number}, each in a folder of its own: {choices(categories)}; give one of "
+            f"them, for instance {root / categories[0]}{hint}"
+        )
+    return InputError(f"{root} has no layout that can be read: {expected}; found {choices(found)}{hint}")
+
+
+def _read_mvtec(root: Path) -> tuple[list[Sample], list[Path], list[FileFinding]]:
+    train_root, test_root = find_folder(root, ["train"]) or root / "train", find_folder(root, ["test"]) or root / "test"
+    mask_root = find_folder(root, ["ground_truth"]) or root / "ground_truth"
+    folders = [folder for folder in sorted(train_root.iterdir()) if folder.name.lower() in NORMAL_NAMES]
     train = [Sample(path, "train", NORMAL) for folder in folders for path in find_images(folder)]
     if not train:
-        raise InputError(f"{root / 'train' / NORMAL} holds no images: the defect-free training images belong there")
-    test: list[Sample] = []
+        hint = f"; {sentence}" if (sentence := reading_hint(root)) else ""
+        raise InputError(f"{train_root / NORMAL} holds no images: the defect-free training images belong there{hint}")
+    read = {sample.path for sample in train}
     findings = [
+        FileFinding(path, "misplaced", f"is not read: training images lie in train/{NORMAL}", "skipped")
+        for path in find_images(train_root)
+        if path not in read
+    ]
+    findings += [
         FileFinding(
             path, "misplaced", f"lies in no folder; its place is test/{NORMAL} or test/<defect type>", "refused"
         )
-        for path in find_images(root / "test")
-        if path.parent == root / "test"
+        for path in find_images(test_root)
+        if path.parent == test_root
     ]
-    read = {sample.path for sample in train}
-    findings += [
-        FileFinding(path, "misplaced", f"is not read: training images lie in train/{NORMAL}", "skipped")
-        for path in find_images(root / "train")
-        if path not in read
-    ]
-    findings += _unread([root / "train", root / "test", root / "ground_truth"])
-    findings += [
-        FileFinding(path, "mask without image", "is a mask without an image", "skipped")
-        for path in find_images(root / "ground_truth")
-        if path.parent == root / "ground_truth"
-    ]
-    for folder in sorted(folder for folder in (root / "test").glob("*") if folder.is_dir()):
+    findings += no_images([train_root, test_root, mask_root])
+    test: list[Sample] = []
+    for folder in sorted(folder for folder in test_root.glob("*") if folder.is_dir()):
         images = find_images(folder)
         if folder.name.startswith("."):
             continue
         if folder.name.lower() in NORMAL_NAMES:
             test += [Sample(path, "test", NORMAL) for path in images]
         elif images:
-            masks, odd = _pair_masks(images, folder, root / "ground_truth" / folder.name)
+            masks, odd = pair_masks(images, folder, find_folder(mask_root, [folder.name]))
             test += [Sample(path, "test", folder.name, masks.get(path)) for path in images]
             findings += odd
-    for folder in sorted(folder for folder in (root / "ground_truth").glob("*") if folder.is_dir()):
-        if not (root / "test" / folder.name).is_dir():
-            findings += [
-                FileFinding(path, "mask without image", "is a mask without an image", "skipped")
-                for path in find_images(folder)
-            ]
-    return train + test, findings
+    good_masks, left = _other_masks(mask_root, test, findings)
+    return train + test, good_masks, findings + left + _shared_masks(test)
+
+
+def _other_masks(
+    root: Path, test: Iterable[Sample], findings: Iterable[FileFinding]
+) -> tuple[list[Path], list[FileFinding]]:
+    """Return the masks that belong to no abnormal image: those of good images, and findings about the others."""
+    known = {sample.mask for sample in test} | {finding.path for finding in findings}
+    left = [path for path in find_images(root) if path not in known] if root.is_dir() else []
+    good = [path for path in left if path.relative_to(root).parts[0].lower() in NORMAL_NAMES]
+    what = "is a mask without an image"
+    return good, [FileFinding(path, "mask without image", what, "skipped") for path in left if path not in {*good}]
 
 
 def _read_plain(
@@ -130,12 +180,15 @@ def _read_plain(
     samples = [Sample(path, "train", NORMAL) for path in find_images(normal)]
     if not samples:
         raise InputError(f"{normal} holds no images: the defect-free images belong there")
-    findings = _unread([folder for folder in (normal, abnormal, normal_test) if folder])
+    findings = no_images([folder for folder in (normal, abnormal, normal_test) if folder])
     if normal_test:
         samples += [Sample(path, "test", NORMAL) for path in find_images(normal_test)]
+    if masks and not abnormal:
+        what = "is a mask without an image"
+        findings += [FileFinding(path, "mask without image", what, "skipped") for path in find_images(masks)]
     if abnormal:
         images = find_images(abnormal)
-        paired, odd = _pair_masks(images, abnormal, masks)
+        paired, odd = pair_masks(images, abnormal, masks)
         findings += odd
         for path in images:
             # A folder below abnormal/ names the defect type.
@@ -144,18 +197,39 @@ def _read_plain(
     return samples, findings
 
 
-def _described_folders(path: Path) -> tuple[Path, Path | None, Path | None, Path | None]:
-    """Return the folders that a description names, relative ones from where it lies."""
+def _read_description(root: Path) -> tuple[dict[str, Any], list[FileFinding]]:
+    """Return what a description says; one of another program is passed over where the layout tells enough."""
+    path = root / DESCRIPTION
+    if not path.is_file():
+        return {}, []
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("normal_dir"), str):
-        raise InputError(f"{path} must have the key normal_dir with a folder; valid keys: {choices(DESCRIPTION_KEYS)}")
+    valid = (*DESCRIPTION_KEYS, MASK_THRESHOLD, IGNORED)
+    content = content if isinstance(content, dict) else {}
+    others = [key for key in content if key not in valid]
+    if len(others) == len(content) and not any(suggestion(key, valid) for key in others) and has_layout(root):
+        what = f"describes no dataset of this project and is not read; its keys would be {choices(valid)}"
+        return {}, [FileFinding(path, "foreign description", what, "kept")]
+    if DESCRIPTION_KEYS[0] not in content and not (
+        content and {*content} <= {MASK_THRESHOLD, IGNORED} and has_layout(root)
+    ):
+        raise InputError(f"{path} must have the key normal_dir with a folder; valid keys: {choices(valid)}")
+    if others:
+        raise unknown(f"key of {path}", others[0], valid)
+    threshold = content.get(MASK_THRESHOLD)
+    if MASK_THRESHOLD in content and not (type(threshold) is int and 1 <= threshold <= 65535):
+        raise InputError(f"{path}: {MASK_THRESHOLD} is {threshold!r}; valid: a whole number from 1 to 65535")
+    names = content.get(IGNORED, [])
+    if not (isinstance(names, list) and all(isinstance(name, str) and (root / name).is_dir() for name in names)):
+        raise InputError(f"{path}: {IGNORED} is {names!r}; valid: a list of folders beside it")
+    return content, []
+
+
+def _described_folders(path: Path, content: dict[str, Any]) -> tuple[Path, Path | None, Path | None, Path | None]:
+    """Return the folders that a description names, relative ones from where it lies."""
     folders = []
-    for key in content:
-        if key not in DESCRIPTION_KEYS:
-            raise unknown(f"key of {path}", key, DESCRIPTION_KEYS)
     for key in DESCRIPTION_KEYS:
         folder = content.get(key)
         if folder is not None and not (isinstance(folder, str) and (path.parent / folder).is_dir()):
@@ -166,77 +240,24 @@ def _described_folders(path: Path) -> tuple[Path, Path | None, Path | None, Path
     return normal or path.parent, abnormal, normal_test, masks
 
 
-def check_apart(folders: Mapping[str, Path]) -> None:
-    """Raise an `InputError` if one of the folders is or holds another: its images would have two meanings."""
-    real = {key: folder.resolve() for key, folder in folders.items()}
-    for key, other in itertools.permutations(real, 2):
-        if real[key].is_relative_to(real[other]):
-            raise InputError(
-                f"{folders[key]} ({key}) lies in {folders[other]} ({other}); each needs a folder of its own"
-            )
+def _closed_folders(root: Path) -> list[FileFinding]:
+    what = "is a folder that cannot be read"
+    return [FileFinding(folder, "unreadable", what, "refused") for folder in find_unreadable(root)]
 
 
-def _pair_masks(
-    images: list[Path], folder: Path, mask_folder: Path | None
-) -> tuple[dict[Path, Path], list[FileFinding]]:
-    """Pair each image below ``folder`` with the mask of its name below ``mask_folder``."""
-    available: dict[Path, list[Path]] = defaultdict(list)
-    masks: list[Path] = []
-    if mask_folder is not None and mask_folder.is_dir():
-        masks = find_images(mask_folder)
-        for mask in masks:
-            key = mask.relative_to(mask_folder).with_suffix("")
-            for name in dict.fromkeys((key.name.removesuffix("_mask") or key.name, key.name)):
-                available[key.parent / name].append(mask)
-    pairs: dict[Path, Path] = {}
-    owners: dict[Path, Path] = {}
-    findings = []
-    for image in images:
-        key = image.relative_to(folder).with_suffix("")
-        found = available.get(key) or available.get(Path(key.name)) or []
-        for other in found[1:]:
-            what = f"is a second mask of {image.name}, beside {found[0].name}"
-            findings.append(FileFinding(other, "ambiguous mask", what, "refused"))
-        if found:
-            mask = found[0]
-            if mask in owners:
-                what = f"is the mask of two images, {owners[mask].name} and {image.name}; give each its own"
-                findings.append(FileFinding(mask, "ambiguous mask", what, "refused"))
-            pairs[image], owners[mask] = mask, image
-    named = {finding.path for finding in findings}
-    unused = sorted(set(masks) - set(pairs.values()) - named)
-    return pairs, findings + [
-        FileFinding(mask, "mask without image", "is a mask without an image", "skipped") for mask in unused
-    ]
-
-
-def _unread(folders: Iterable[Path]) -> list[FileFinding]:
+def _shared_masks(samples: Iterable[Sample]) -> list[FileFinding]:
+    """Find masks that images of two defect types were given, since the names of the types differ only in case."""
+    by_mask: dict[Path, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        if sample.mask:
+            by_mask[sample.mask].append(sample)
     return [
-        FileFinding(path, "no image", f"is no image by its name; read are {choices(sorted(SUFFIXES))}", "skipped")
-        for folder in folders
-        for path in sorted(find_files(folder))
-        if path.suffix.lower() not in SUFFIXES
+        FileFinding(
+            mask,
+            "ambiguous mask",
+            f"is the mask of images of two defect types, {shared[0].defect_type} and {shared[1].defect_type}",
+            "refused",
+        )
+        for mask, shared in by_mask.items()
+        if len({sample.defect_type for sample in shared}) > 1
     ]
-
-
-def _odd_names(root: Path, samples: Iterable[Sample]) -> list[FileFinding]:
-    findings = []
-    alike: dict[str, list[Path]] = defaultdict(list)
-    inside = root.resolve()
-    for path in [path for sample in samples for path in (sample.path, sample.mask) if path]:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            findings.append(FileFinding(path, "name", "has a name that is not valid UTF-8; rename it", "refused"))
-        alike[str(path).lower()].append(path)
-        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
-            findings.append(FileFinding(path, "link", "is a link to a file outside of the folder", "kept"))
-    for paths in alike.values():
-        for path in paths[1:]:
-            what = f"differs from {paths[0].name} only in case; elsewhere the two may become one"
-            findings.append(FileFinding(path, "name", what, "kept"))
-    return findings
-
-
-def _first_existing(root: Path, names: Iterable[str]) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)

@@ -6,8 +6,8 @@ from itertools import chain
 import numpy as np
 import pandas as pd
 
-from training_code.data.dataset import LEAST_TRAINING, Dataset
-from training_code.data.findings import FileFinding, Kind
+from training_code.data.dataset import Dataset, shortage
+from training_code.data.findings import FileFinding, Kind, is_missing
 from training_code.data.inspection import THUMBNAIL
 from training_code.data.layout import Sample
 
@@ -43,7 +43,7 @@ def defect_areas(dataset: Dataset) -> pd.DataFrame:
     rows = [
         {"defect_type": sample.defect_type, "percent": 100 * facts.marked / (facts.width * facts.height)}
         for sample in dataset.samples
-        if sample.mask and not (facts := dataset.facts[sample.mask]).problem and facts.greys <= 2
+        if sample.mask and not (facts := dataset.facts[sample.mask]).problem and facts.threshold
     ]
     return pd.DataFrame(rows, columns=["defect_type", "percent"])
 
@@ -106,7 +106,12 @@ def findings_table(dataset: Dataset) -> pd.DataFrame:
 
 def is_usable(dataset: Dataset) -> bool:
     """Return whether a dataset can be trained on."""
-    return not dataset.refused and len(dataset.select("train")) >= LEAST_TRAINING
+    return not dataset.refused and not shortage(dataset)
+
+
+def is_complete(dataset: Dataset) -> bool:
+    """Return whether everything is read that may have been meant to be: images, masks and labels."""
+    return not any(is_missing(finding) for finding in dataset.findings)
 
 
 def report(dataset: Dataset) -> str:
@@ -122,7 +127,8 @@ def report(dataset: Dataset) -> str:
         lines.append(f"{sum(row.images for row in rest):8d}  of {len(rest)} other sizes or kinds")
     lines += ["", *_areas(dataset), ""]
     findings = all_findings(dataset)
-    lines.append("findings" if findings else "nothing was found that people should know")
+    told = findings or dataset.notes
+    lines.append("findings" if told else "nothing was found that people should know")
     counts = Counter((finding.treatment, finding.what) for finding in findings)
     shown: Counter[tuple[str, str]] = Counter()
     for finding in findings:
@@ -132,11 +138,19 @@ def report(dataset: Dataset) -> str:
             lines.append(f"  {finding.treatment:9}  {dataset.sentence(finding)}")
         elif shown[key] == counts[key]:
             lines.append(f"  {finding.treatment:9}  and {counts[key] - _SHOWN} others: {finding.what}")
-    train = len(dataset.select("train"))
-    if train < LEAST_TRAINING:
-        lines.append(f"  refused    {train} defect-free training images, at least {LEAST_TRAINING} are needed")
-    lines += ["", "it can be used" if is_usable(dataset) else "IT CANNOT BE USED before what is refused is mended"]
-    return "\n".join(lines)
+    if problem := shortage(dataset):
+        lines.append(f"  refused    {dataset.name} {problem}")
+    lines += [f"  kept       {note.message}" for note in dataset.notes if note.kind == "few images"]
+    return "\n".join([*lines, "", verdict(dataset)])
+
+
+def verdict(dataset: Dataset) -> str:
+    """Return whether a dataset can be used, and whether something in it is not read."""
+    if not is_usable(dataset):
+        return "IT CANNOT BE USED before what is refused is mended"
+    if not is_complete(dataset):
+        return "it can be used, but NOT EVERYTHING IN IT IS READ: see what is skipped"
+    return "it can be used"
 
 
 def _areas(dataset: Dataset) -> list[str]:

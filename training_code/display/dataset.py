@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from training_code.data.dataset import Dataset
 from training_code.data.images import shown_image
 from training_code.data.layout import Sample
+from training_code.data.marking import read_marked
 from training_code.data.report import defect_areas
 
 THUMBNAIL = 160  # pixels
@@ -55,7 +57,8 @@ def draw_samples(dataset: Dataset) -> Figure:
             if (
                 sample.mask
                 and not dataset.facts[sample.mask].problem
-                and (mask := _thumbnail(sample.mask)[..., 0] > 0).any()
+                and dataset.facts[sample.mask].threshold
+                and (mask := _mask_thumbnail(sample.mask, dataset.mask_threshold)).any()
             ):
                 axis.contour(mask, levels=[0.5], colors="#00e5ff", linewidths=0.8)
     return figure
@@ -86,6 +89,12 @@ def _thumbnail(path: Path) -> np.ndarray:
     image = shown_image(path)
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     return np.asarray(image)
+
+
+def _mask_thumbnail(path: Path, threshold: int | None) -> np.ndarray:
+    image = Image.fromarray(read_marked(path, threshold).astype(np.uint8) * 255)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    return np.asarray(image) > 0
 
 
 def _png(figure: Figure) -> bytes:

@@ -31,11 +31,16 @@ BESIDE = (
     "training_code.training.callbacks:TensorBoardExtras",
     "training_code.training.callbacks:EpochProgress",
     # What people are told about the files of a dataset; what is refused never becomes a run.
-    "training_code.data.dataset:_image_findings",
-    "training_code.data.dataset:_mask_findings",
-    "training_code.data.dataset:_duplicates",
-    "training_code.data.layout:_odd_names",
-    "training_code.data.layout:_unread",
+    "training_code.data.checks",
+    "training_code.data.findings",
+    "training_code.data.published",
+    "training_code.data.unread",
+    "training_code.data.dataset:few_images",
+    "training_code.data.dataset:shortage",
+    "training_code.data.layout:_closed_folders",
+    "training_code.data.layout:_no_layout",
+    "training_code.data.layout:_other_masks",
+    "training_code.data.layout:_shared_masks",
 )
 # Arguments of a specification that tables go by, and export.
 _SHOWN = ("notebook", "told_by", "paper", "plain")

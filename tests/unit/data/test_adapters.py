@@ -81,7 +81,8 @@ def _deeppcb(root):
 
 
 def _magnetic_tile(root):
-    _images(root / "MT_Free" / "Imgs", 102, ".jpg")
+    for path in _images(root / "MT_Free" / "Imgs", 102, ".jpg"):
+        save(path.with_suffix(".png"), 0 * MASK)
     for path in _images(root / "MT_Crack" / "Imgs", 2, ".jpg"):
         soft = MASK.copy()
         soft[9, 5:15] = 100  # a soft edge, below the threshold

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from PIL import Image
 
 from training_code.data.datamodule import SampleDataModule, ValidationDataset
 from training_code.data.dataset import read_dataset
+from training_code.data.layout import Sample
 from training_code.data.split import split_validation
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.errors import InputError
@@ -112,3 +115,11 @@ def test_held_out_share(part, held_out):
     train, validation = split_validation(np.arange(20), part, seed=0)
     assert len(validation) == held_out
     assert sorted([*train, *validation]) == list(range(20))
+
+
+@pytest.mark.parametrize(("count", "held_out"), [(1, 0), (2, 1), (3, 1), (40, 4)])
+def test_a_single_image_is_trained_on_and_of_more_at_least_one_is_held_out(count, held_out):
+    train, validation = split_validation(
+        [Sample(Path(f"{index}.png"), "train", "good") for index in range(count)], 0.1, 0
+    )
+    assert (len(train), len(validation)) == (count - held_out, held_out)

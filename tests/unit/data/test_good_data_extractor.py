@@ -27,7 +27,7 @@ def test_what_matches_is_copied_with_its_hierarchy_times_and_a_suffix(tmp_path, 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--pattern", "*bad*"], "none of 28 files in"),
+        (["--pattern", "*bad*"], "none of 28 images in"),
         (["--extension", "gif"], "none of 0 files in .* that end in .gif"),
         (["--suffix", "a/b"], "must be a part of a name"),
     ],

@@ -24,9 +24,9 @@ def reads(monkeypatch):
     """The files that were read, in order."""
     read, original = [], inspection.inspect_file
 
-    def inspect_file(path):
+    def inspect_file(path, *arguments):
         read.append(path.name)
-        return original(path)
+        return original(path, *arguments)
 
     monkeypatch.setattr(inspection, "inspect_file", inspect_file)
     return read

@@ -3,21 +3,32 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from training_code.data.adapters.annotated import prepare_coco, prepare_labelme
 from training_code.data.adapters.btad import prepare_btad
 from training_code.data.adapters.copying import Target
 from training_code.data.adapters.deeppcb import prepare_deeppcb
+from training_code.data.adapters.kolektor import prepare_kolektor
 from training_code.data.adapters.magnetic_tile import prepare_magnetic_tile
 from training_code.data.adapters.miic import prepare_miic
 from training_code.data.adapters.mvtec import prepare_mvtec
+from training_code.data.adapters.mvtec_ad_2 import prepare_mvtec_ad_2
+from training_code.data.adapters.mvtec_loco import prepare_mvtec_loco
+from training_code.data.adapters.real_iad import prepare_real_iad
 from training_code.data.adapters.visa import prepare_visa
 
 #: Name of each adapter and the function that brings a dataset from a folder into another in MVTec layout.
 ADAPTERS: dict[str, Callable[[Path, Target], None]] = {
     "btad": prepare_btad,
+    "coco": prepare_coco,
     "deeppcb": prepare_deeppcb,
+    "kolektor": prepare_kolektor,
+    "labelme": prepare_labelme,
     "magnetic_tile": prepare_magnetic_tile,
     "miic": prepare_miic,
     "mvtec": prepare_mvtec,
+    "mvtec_ad_2": prepare_mvtec_ad_2,
+    "mvtec_loco": prepare_mvtec_loco,
+    "real_iad": prepare_real_iad,
     "visa": prepare_visa,
 }
 

@@ -1,14 +1,18 @@
 """Bringing single files into a dataset folder: copied or linked, masks as 0 and 255."""
 
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training_code.data.images import decode_image
+from training_code.data.checks import good_mask_findings, mask_file_findings
+from training_code.data.findings import FileFinding
+from training_code.data.inspection import inspect_file
+from training_code.data.marking import read_marked
 from training_code.foundation.errors import InputError
 
 #: Part of the defect-free images that is held out for testing where a dataset has none for that.
@@ -25,10 +29,28 @@ class Target:
         The folder.
     link
         Whether images are linked to, not copied.
+    read
+        Gets the images and masks that were read, and those that are left out for a reason.
+    findings
+        Gets what people should know about files of the source.
     """
 
     root: Path
     link: bool = False
+    read: set[Path] = field(default_factory=set)
+    findings: list[FileFinding] = field(default_factory=list)
+
+    def category(self, name: str) -> "Target":
+        """Return a folder of this one for a dataset of its own."""
+        return replace(self, root=self.root / name)
+
+    def leave_out(self, folder: Path, images: Iterable[Path], why: str) -> None:
+        """Tell of images that are not brought along; ``why`` follows their number."""
+        files = list(images)
+        if files:
+            what = f"holds {len(files)} image{'s' * (len(files) > 1)} left out: {why}"
+            self.findings.append(FileFinding(folder, "left out", what, "skipped"))
+            self.read.update(files)
 
     def add(self, image: Path, split: str, defect_type: str, name: str | None = None) -> Path:
         """Add an image; return where it is."""
@@ -37,6 +59,7 @@ class Target:
         path = self.root / split / defect_type / (name or image.name)
         if path.exists():
             raise InputError(f"{image} and another file would both become {path.relative_to(self.root)}")
+        self.read.add(image)
         path.parent.mkdir(parents=True, exist_ok=True)
         if self.link:
             path.symlink_to(image.resolve())
@@ -50,12 +73,38 @@ class Target:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask.astype(np.uint8) * 255).save(path)
 
+    def check_good(self, mask: Path) -> None:
+        """Read the mask of a defect-free image, which is not needed, and tell if it marks something."""
+        self.read.add(mask)
+        self.findings.extend(good_mask_findings([mask], {mask: inspect_file(mask)}))
 
-def read_mask(path: Path, threshold: int = 1) -> NDArray[np.bool_]:
-    """Return where a mask has grey values of at least ``threshold``."""
-    if not path.is_file():
-        raise InputError(f"there is no mask {path}")
-    return np.asarray(decode_image(path).convert("L")) >= threshold
+    def read_mask(self, path: Path, threshold: int | None = None) -> NDArray[np.bool_]:
+        """Return what a mask of the source marks, and keep what the check would tell of it.
+
+        Parameters
+        ----------
+        path
+            The mask.
+        threshold
+            From which value on a pixel counts; found as the check finds it if None.
+
+        Raises
+        ------
+        InputError
+            If there is no such file, or the check would refuse it.
+        """
+        if not path.is_file():
+            raise InputError(f"there is no mask {path}")
+        self.read.add(path)
+        facts = inspect_file(path, threshold)
+        if facts.problem:
+            raise InputError(f"{path} {facts.problem}")
+        for finding in mask_file_findings(path, facts):
+            if finding.treatment == "refused":
+                raise InputError(f"{path} {finding.what}")
+            if finding.treatment == "converted":  # the others are found again in the copy
+                self.findings.append(finding)
+        return read_marked(path, threshold)
 
 
 def split_good(images: list[Path], test: int | None = None) -> list[tuple[Path, str]]:

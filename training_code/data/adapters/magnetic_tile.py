@@ -6,7 +6,7 @@ same name: its mask, with soft edges.
 
 from pathlib import Path
 
-from training_code.data.adapters.copying import Target, read_mask, split_good
+from training_code.data.adapters.copying import Target, split_good
 from training_code.data.layout import NORMAL
 from training_code.foundation.errors import InputError
 
@@ -24,11 +24,13 @@ def prepare_magnetic_tile(source: Path, target: Target) -> None:
         )
     for image, split in split_good(free, len(free) - TRAIN):
         target.add(image, split, NORMAL)
+        if (mask := image.with_suffix(".png")).is_file():
+            target.check_good(mask)
     for folder in sorted(source.glob("MT_*/Imgs")):
         defect_type = folder.parent.name.removeprefix("MT_").lower()
         if defect_type == "free":
             continue
         for image in sorted(folder.glob("*.jpg")):
             target.add_mask(
-                read_mask(image.with_suffix(".png"), MASK_THRESHOLD), target.add(image, "test", defect_type)
+                target.read_mask(image.with_suffix(".png"), MASK_THRESHOLD), target.add(image, "test", defect_type)
             )

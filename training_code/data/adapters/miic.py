@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training_code.data.adapters.copying import Target, read_mask, split_good
+from training_code.data.adapters.copying import Target, split_good
 from training_code.data.images import open_image
 from training_code.data.layout import NORMAL
 from training_code.data.walk import find_images
@@ -42,7 +42,7 @@ def prepare_miic(source: Path, target: Target) -> None:
             raise InputError(f"{image} has two masks, {masks[0]} and {masks[1]}")
         boxes = source / "boxes" / f"{image.stem}.txt"
         if masks:
-            target.add_mask(read_mask(masks[0]), path)
+            target.add_mask(target.read_mask(masks[0]), path)
         elif boxes.is_file():
             target.add_mask(_draw_boxes(boxes, image), path)
         else:

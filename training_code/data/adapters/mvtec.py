@@ -6,8 +6,9 @@ Detection", CVPR 2019. Masks are called ``NAME_mask.png`` or ``NAME.png``.
 
 from pathlib import Path
 
-from training_code.data.adapters.copying import Target, read_mask
+from training_code.data.adapters.copying import Target
 from training_code.data.layout import find_samples
+from training_code.data.pairing import folded
 from training_code.foundation.errors import InputError
 
 
@@ -18,23 +19,37 @@ def prepare_mvtec(source: Path, target: Target) -> None:
 
 def prepare_categories(source: Path, target: Target, training: str, layout: str) -> None:
     """Bring ``source`` into ``target`` if it has the folder ``training``, otherwise each folder below that has it."""
-    if (source / training).is_dir():
-        _prepare_category(source, target)
-        return
-    categories = sorted(folder for folder in source.iterdir() if (folder / training).is_dir())
-    if not categories:
-        raise InputError(f"{source} is no dataset {layout}: there is no folder {training} in it or one below")
-    for category in categories:
-        _prepare_category(category, Target(target.root / category.name, target.link))
+    for folder, category in category_folders(source, target, training, layout):
+        _prepare_category(folder, category)
+
+
+def category_folders(source: Path, target: Target, inside: str, layout: str) -> list[tuple[Path, Target]]:
+    """Return ``source`` if it has the folder ``inside``, otherwise each folder below that has it, with its target.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder; ``layout`` says what the source is not.
+    """
+    if (source / inside).is_dir():
+        return [(source, target)]
+    folders = sorted(folder for folder in source.iterdir() if (folder / inside).is_dir())
+    if not folders:
+        raise InputError(f"{source} is no dataset {layout}: there is no folder {inside} in it or one below")
+    return [(folder, target.category(folder.name)) for folder in folders]
 
 
 def _prepare_category(source: Path, target: Target) -> None:
-    samples, findings = find_samples(source)
-    if refused := [finding for finding in findings if finding.treatment == "refused"]:
+    found = find_samples(source)
+    if refused := [finding for finding in found.findings if finding.treatment == "refused"]:
         raise InputError(f"{refused[0].path} {refused[0].what}")
-    for sample in samples:
-        folder = source / sample.split
-        below = sample.path.relative_to(folder).parts[1:] if sample.path.is_relative_to(folder) else [sample.path.name]
+    # What is not read is found for the whole source when all categories are done, and links and names in the copy.
+    target.findings.extend(f for f in found.findings if f.kind in ("misplaced", "mask without image", "no image"))
+    for mask in found.good_masks:
+        target.check_good(mask)
+    for sample in found.samples:
+        parts = sample.path.relative_to(source).parts if sample.path.is_relative_to(source) else ()
+        below = parts[2:] if parts and folded(parts[0]) == sample.split else [sample.path.name]
         path = target.add(sample.path, sample.split, sample.defect_type, "_".join(below))
         if sample.mask:
-            target.add_mask(read_mask(sample.mask), path)
+            target.add_mask(target.read_mask(sample.mask, found.mask_threshold), path)

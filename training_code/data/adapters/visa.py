@@ -7,7 +7,7 @@ Published as a folder for each object and ``split_csv/1cls.csv`` with the column
 import csv
 from pathlib import Path
 
-from training_code.data.adapters.copying import Target, read_mask
+from training_code.data.adapters.copying import Target
 from training_code.data.layout import NORMAL
 from training_code.foundation.errors import InputError
 
@@ -36,11 +36,12 @@ def prepare_visa(source: Path, target: Target) -> None:
             raise InputError(f"{place}: {cells['image']} is an anomaly among the training images")
         if not cells["object"] or Path(cells["object"]).name != cells["object"]:
             raise InputError(f"{place}: the object {cells['object']!r} must be the name of a folder")
-        product = Target(target.root / cells["object"], target.link)
+        product = target.category(cells["object"])
         defect_type = NORMAL if cells["label"] == "normal" else "anomaly"
         image = product.add(_inside(source, cells["image"], place), cells["split"], defect_type)
         if cells["label"] == "anomaly" and cells["mask"]:
-            product.add_mask(read_mask(_inside(source, cells["mask"], place)), image)
+            # Kinds of defects are numbered: every pixel above 0 counts.
+            product.add_mask(target.read_mask(_inside(source, cells["mask"], place), 1), image)
 
 
 def _inside(source: Path, name: str, place: str) -> Path:

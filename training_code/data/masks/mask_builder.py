@@ -14,8 +14,7 @@ import numpy as np
 from PIL import Image
 
 from training_code.data.images import decode_image
-from training_code.data.layout import check_apart
-from training_code.data.walk import find_images
+from training_code.data.walk import check_apart, find_images
 from training_code.foundation.errors import InputError, run_command, unknown
 from training_code.foundation.files import atomic_path
 

@@ -96,7 +96,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path, name, content, words):
 def test_what_is_not_there_is_named_with_what_would_be_right(tmp_path):
     with pytest.raises(InputError, match="there is no .*/nowhere; valid: an image, a folder, a pattern"):
         open_source(str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match=r"holds no images \(.bmp, .jpeg"):
+    with pytest.raises(InputError, match=r"holds no images \(.bmp, "):
         open_source(str(tmp_path))
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(InputError, match="holds no images"):

@@ -1,0 +1,168 @@
+"""What is told about the images and masks of a dataset, by the facts that are known of each file; decides no number."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from training_code.data.findings import FileFinding
+from training_code.data.inspection import Facts
+from training_code.data.layout import Sample
+from training_code.data.pairing import folded, without_word
+
+#: A mask that marks more than this part of its image may be the wrong way round.
+MOST_MARKED = 0.8
+_CONVERTED = {
+    "1": "has pixels of 1 bit: converted to 8 bits",
+    "PA": "has a palette: converted to RGB",
+    "P": "has a palette: converted to RGB",
+    "CMYK": "has CMYK colours: converted to RGB",
+    "YCbCr": "has YCbCr colours: converted to RGB",
+}
+# Names of folders that hold masks, not images.
+_MASK_FOLDERS = frozenset({"mask", "masks", "ground_truth", "groundtruth", "gt", "label", "labels"})
+
+
+def image_findings(samples: Iterable[Sample], facts: Mapping[Path, Facts], bits: int) -> Iterator[FileFinding]:
+    """Find images that cannot be read, and those that are read in another form; ``bits`` is that of the dataset."""
+    for sample in samples:
+        of_image = facts[sample.path]
+        if of_image.problem:
+            yield FileFinding(sample.path, "unreadable", of_image.problem, "refused")
+            continue
+        if of_image.bits == 16:
+            what = f"has 16-bit grey-scale: white is {2**bits - 1}"
+            yield FileFinding(sample.path, "conversion", what, "converted")
+        elif of_image.mode in _CONVERTED:
+            yield FileFinding(sample.path, "conversion", _CONVERTED[of_image.mode], "converted")
+        if of_image.transparent:
+            yield FileFinding(sample.path, "conversion", "has transparency: dropped", "converted")
+        if of_image.rotated:
+            yield FileFinding(sample.path, "conversion", "is turned upright as its EXIF data say", "converted")
+        yield from _pages(sample.path, of_image)
+
+
+def mask_findings(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -> Iterator[FileFinding]:
+    """Find masks that are missing, do not fit, or may mark something else than the defect."""
+    some = any(sample.mask for sample in samples)
+    for sample in samples:
+        if not sample.mask:
+            if sample.abnormal and some:
+                what = "is abnormal and has no mask, but others have one"
+                yield FileFinding(sample.path, "image without mask", what, "refused")
+            continue
+        image, mask = facts[sample.path], facts[sample.mask]
+        if mask.problem:
+            yield FileFinding(sample.mask, "unreadable", mask.problem, "refused")
+        elif not image.problem and (mask.width, mask.height) != (image.width, image.height):
+            what = f"is {mask.width} × {mask.height} pixels, but its image {image.width} × {image.height}"
+            yield FileFinding(sample.mask, "mask size", what, "refused")
+        else:
+            yield from mask_file_findings(sample.mask, mask)
+
+
+def mask_file_findings(path: Path, mask: Facts) -> Iterator[FileFinding]:
+    """Find what is odd about a mask that can be read, whatever its image is."""
+    yield from _pages(path, mask)
+    yield from _value_findings(path, mask)
+
+
+def _value_findings(path: Path, mask: Facts) -> Iterator[FileFinding]:
+    part = mask.marked / (mask.width * mask.height)
+    if not mask.opaque:
+        what = "has transparent pixels: save the mask with 0 and 255 alone"
+        yield FileFinding(path, "mask values", what, "refused")
+    elif not mask.threshold and mask.greys > 2:
+        what = (
+            "has more than two grey values that do not gather near two ends: save it with 0 and 255, or say in "
+            "dataset.yaml from which value on a pixel counts, for instance mask_threshold: 128"
+        )
+        yield FileFinding(path, "mask values", what, "refused")
+    elif not mask.threshold:
+        what = "marks every pixel: its lowest value is not 0; save it with 0 where there is no defect"
+        yield FileFinding(path, "mask values", what, "refused")
+    elif part == 1:
+        yield FileFinding(path, "full mask", "marks every pixel of its image", "kept")
+    elif part > MOST_MARKED:
+        what = f"marks more than {MOST_MARKED:.0%} of its image: is it inverted? Defects are white, the rest is black"
+        yield FileFinding(path, "inverted mask", what, "kept")
+    elif not part:
+        what = "is an empty mask: its image counts as abnormal, its pixels as good"
+        yield FileFinding(path, "empty mask", what, "kept")
+    if mask.opaque and mask.threshold > 1 and mask.greys > 2:
+        what = f"has soft edges or other grey values: pixels from {mask.threshold} on count as defect"
+        yield FileFinding(path, "mask threshold", what, "converted")
+
+
+def good_mask_findings(masks: Iterable[Path], facts: Mapping[Path, Facts]) -> Iterator[FileFinding]:
+    """Find masks of defect-free images that mark something, or cannot be read; the others tell nothing new."""
+    for path in masks:
+        if facts[path].problem:
+            yield FileFinding(path, "unreadable", facts[path].problem or "", "skipped")
+        elif facts[path].marked:
+            what = "marks a defect in an image that counts as defect-free: it is not read"
+            yield FileFinding(path, "mask of a good image", what, "skipped")
+
+
+def masks_among_images(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -> Iterator[FileFinding]:
+    """Find masks that lie among the images and would count as such: by their names and by having two values only.
+
+    Images that have two values only are nothing special where most training images have.
+    """
+    train = [_like_a_mask(facts[sample.path]) for sample in samples if sample.split == "train"]
+    usual = 2 * sum(train) > len(train)
+    by_name: dict[tuple[Path, str], list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_name[sample.path.parent, folded(sample.path.stem)].append(sample)
+    for sample in samples:
+        path, like = sample.path, _like_a_mask(facts[sample.path])
+        name = folded(path.stem)
+        image = next((other.path for other in by_name.get((path.parent, folded(without_word(path.stem))), [])), None)
+        if without_word(name) == name:  # beside an image of the same name with another ending
+            others = [other.path for other in by_name[path.parent, name] if not _like_a_mask(facts[other.path])]
+            image = others[0] if others and like else None
+        folder = _of_masks(path.parent.name) or _of_masks(sample.defect_type)
+        if image is not None and image != path:
+            what = "is named as the mask of an image beside it, and would count as an image: move it to the masks"
+            yield FileFinding(path, "mask among images", what, "refused" if like else "kept", image)
+        elif like and not usual and folder:
+            what = "lies in a folder named for masks, has two values only, and would count as an image: move it"
+            yield FileFinding(path, "mask among images", what, "refused")
+        elif sample.abnormal and like and not usual and facts[path].greys == 2:
+            what = "has two values only, like a mask, and counts as an image"
+            yield FileFinding(path, "mask among images", what, "kept")
+
+
+def duplicates(samples: Iterable[Sample], facts: Mapping[Path, Facts]) -> Iterator[FileFinding]:
+    """Find files with the same content; one for testing that is also trained on makes the numbers too good."""
+    by_content: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        if not facts[sample.path].problem:
+            by_content[facts[sample.path].sha256].append(sample)
+    for same in by_content.values():
+        yield from _same(same)
+
+
+def _same(samples: Sequence[Sample]) -> Iterator[FileFinding]:
+    first = samples[0]  # training images come first
+    for sample in samples[1:]:
+        if sample.split == "test" and first.split == "train":
+            what = "has the content of a training image: a leak"
+            yield FileFinding(sample.path, "leak", what, "kept", first.path)
+        else:
+            yield FileFinding(sample.path, "duplicate", "has the content of another image", "kept", first.path)
+
+
+def _pages(path: Path, facts: Facts) -> Iterator[FileFinding]:
+    if facts.frames > 1:
+        what = f"has {facts.frames} frames: the first is read (1 of {facts.frames} frames or pages)"
+        yield FileFinding(path, "conversion", what, "converted")
+
+
+def _of_masks(folder: str) -> bool:
+    """Return whether a folder is named for masks."""
+    return folded(folder) in _MASK_FOLDERS or without_word(folder) != folder
+
+
+def _like_a_mask(facts: Facts) -> bool:
+    """Return whether an image has one or two values, or values near two ends."""
+    return not facts.problem and (facts.greys <= 2 or facts.threshold > 1)

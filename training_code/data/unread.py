@@ -1,0 +1,173 @@
+"""What lies in a dataset folder and is not read, and names that are odd: told, so that nothing is lost silently."""
+
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
+
+from training_code.data.findings import FileFinding
+from training_code.data.images import SUFFIXES, image_format
+from training_code.data.pairing import folded
+from training_code.data.published import adapter_hint, find_adapter
+from training_code.data.walk import find_files, find_images, find_passed_over, is_image
+from training_code.foundation.errors import choices
+
+_SHOWN = 6  # folders
+_LABEL_COLORS = "annotation_definitions.json"  # of Unity's Perception package
+_PROGRAMS = ("labelme", "coco")  # adapters that read annotations
+_LARGEST_LABELS = 64 * 2**20  # bytes
+
+
+def find_unread(
+    root: Path,
+    read: Iterable[Path],
+    findings: Iterable[FileFinding],
+    labelled: bool = False,
+    adapter: str | None = None,
+    ignored: Sequence[Path] = (),
+) -> list[FileFinding]:
+    """Return what is not read of a dataset folder: other images, images of unknown kinds, files of annotations.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    read
+        Images and masks that are read.
+    findings
+        What is known already; files that these are about are not named again.
+    labelled
+        Whether there are masks: then annotations are told and not missed.
+    adapter
+        That which read the folder, None for the layouts that are read without one.
+    ignored
+        Folders that the description of the dataset says are not read.
+    """
+    _real_folder.cache_clear()  # links may have changed
+    used = {_real(path) for path in read}
+    told = used | {_real(finding.path) for finding in findings if finding.kind != "no image"}
+    sources, unread = _segmentations(root, labelled)
+    apart = {Path(os.path.realpath(folder)) for folder in [*ignored, *sources]}
+    left = [path for path in find_images(root) if _real(path) not in told and not apart & {*_real(path).parents}]
+    unread += group_unread(root, left, used) + [
+        FileFinding(path, "unread images", f"is an image by its content ({name}), and is not read", "skipped")
+        for path, name in find_passed_over(root).items()
+        if not apart & {*_real(path).parents}
+    ]
+    unread += [finding for finding in _annotations(root, labelled) if adapter not in _PROGRAMS]
+    if (unread or not labelled) and find_adapter(root) not in (None, adapter):
+        what = f"is not read completely: {adapter_hint(root)}"
+        unread.append(FileFinding(root, "published layout", what, "kept" if labelled else "skipped"))
+    return unread
+
+
+def reading_hint(root: Path) -> str:
+    """Return which adapter reads a folder that has no known layout, by its folders or its annotations; or nothing."""
+    found = _annotations(root, labelled=False)
+    return adapter_hint(root) or (f"{found[0].path.relative_to(root)} {found[0].what}" if found else "")
+
+
+def group_unread(root: Path, left: Sequence[Path], used: Iterable[Path]) -> list[FileFinding]:
+    """Return a finding for each folder that holds images which are not read, with their number."""
+    busy = {folder for path in used for folder in path.parents}
+    groups: dict[Path, list[Path]] = defaultdict(list)
+    for path in left:
+        above = [root / part for part in reversed(path.relative_to(root).parents[:-1])]
+        groups[next((folder for folder in above if Path(_real_folder(folder)) not in busy), path.parent)].append(path)
+    return [
+        FileFinding(folder, "unread images", f"holds {_counted(folder, paths)}", "skipped")
+        for folder, paths in sorted(groups.items())
+    ]
+
+
+def no_images(folders: Iterable[Path]) -> list[FileFinding]:
+    """Return the files in folders of images that are none."""
+    files = [path for folder in folders for path in sorted(find_files(folder))]
+    found = [path for path in files if not is_image(path) and not image_format(path)]
+    what = f"is no image by its name or content; read are {choices(sorted(SUFFIXES))}"
+    return [FileFinding(path, "no image", what, "skipped") for path in found]
+
+
+def odd_names(root: Path, files: Sequence[Path]) -> list[FileFinding]:
+    """Return the names that make trouble elsewhere, and links that lead out of the folder."""
+    findings = []
+    inside = root.resolve()
+    for path in files:
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            findings.append(FileFinding(path, "name", "has a name that is not valid UTF-8; rename it", "refused"))
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+            findings.append(FileFinding(path, "link", "is a link to a file outside of the folder", "kept"))
+    alike: dict[str, list[Path]] = defaultdict(list)
+    for path in [*dict.fromkeys(path.parent for path in files), *files]:
+        alike[folded(str(path))].append(path)
+    for paths in alike.values():
+        for path in paths[1:]:
+            how = "only in case" if path.name.lower() == paths[0].name.lower() else "only in the form of its letters"
+            what = f"differs from {paths[0].name} {how}; elsewhere the two may become one"
+            findings.append(FileFinding(path, "name", what, "kept"))
+    return findings
+
+
+def _counted(folder: Path, paths: Sequence[Path]) -> str:
+    """Return how many images there are, and where below the folder."""
+    counts = Counter(path.relative_to(folder).parts[0] for path in paths if path.parent != folder)
+    shown = [f"{name} {count}" for name, count in sorted(counts.items())[:_SHOWN]]
+    more = [f"{len(counts) - _SHOWN} other folders"] if len(counts) > _SHOWN else []
+    where = f" ({choices(shown + more)})" if counts else ""
+    return f"{len(paths)} image{'s' if len(paths) > 1 else ''}{where} not read"
+
+
+def _annotations(root: Path, labelled: bool) -> list[FileFinding]:
+    """Find files of labelme and COCO, one finding for each folder that has them."""
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in sorted(find_files(root)):
+        if path.suffix.lower() == ".json":
+            by_folder[path.parent].append(path)
+    findings = []
+    for paths in by_folder.values():
+        if program := _program(paths[0]):
+            number = f" (one of {len(paths)} files in its folder)" if len(paths) > 1 else ""
+            what = (
+                f"has annotations of {program}{number}, which are not read: python -m training_code.prepare_data "
+                f"{program} {root} NEW_FOLDER draws masks of them"
+            )
+            findings.append(FileFinding(paths[0], "annotations", what, "kept" if labelled else "skipped"))
+    return findings
+
+
+def _segmentations(root: Path, labelled: bool) -> tuple[list[Path], list[FileFinding]]:
+    """Find folders of segmentations in the colors of labels; where there are masks, these were made of them."""
+    folders = sorted({path.parent for path in find_files(root) if path.name == _LABEL_COLORS})
+    what = (
+        f"holds a segmentation with the colors of its labels ({_LABEL_COLORS}), which is not read: "
+        "python -m training_code.data.masks.mask_builder makes masks of it"
+    )
+    return folders, [] if labelled else [FileFinding(folder, "annotations", what, "skipped") for folder in folders]
+
+
+def _program(path: Path) -> str | None:
+    """Return the adapter for a file of annotations, by the keys that it has."""
+    try:
+        if path.stat().st_size > _LARGEST_LABELS:
+            return None
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    keys = set(content) if isinstance(content, dict) else set()
+    if {"shapes", "imagePath"} <= keys:
+        return "labelme"
+    return "coco" if {"images", "annotations", "categories"} <= keys else None
+
+
+def _real(path: Path) -> Path:
+    """Return where a file is when links to folders are followed; a link to a file is a file of its own."""
+    return Path(_real_folder(path.parent), path.name) if path.name else path
+
+
+@cache
+def _real_folder(folder: Path) -> str:
+    return os.path.realpath(folder)
