@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -13,10 +14,24 @@ from training_code.reporting.sheets import Sheet
 
 #: Digits behind the point in tables that people read; CSV and Parquet hold all of them.
 DIGITS = 3
+# With these begins what spreadsheet programs compute when they open CSV.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _csv(table: pd.DataFrame) -> bytes:
+    table = table.map(_no_formula).rename(columns=_no_formula)
     return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _no_formula(value: Any) -> Any:
+    """Return text that a spreadsheet program would take for a formula as text for it too; numbers stay numbers."""
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

@@ -16,28 +16,15 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from training_code.comparison.table import LINKS
 from training_code.reporting.alignment import Alignment, align
-from training_code.reporting.cells import set_value
 from training_code.reporting.drawing import NOTES, THEIRS, column_names
+from training_code.reporting.kept_notes import Kept
 from training_code.reporting.references import Axis, Moves, References
 from training_code.reporting.sheet_settings import Settings
 from training_code.reporting.sheets import Sheet
 from training_code.reporting.written import EMPTY, LOOKS, Drawn, Looks, Written, crc, fingerprint
 
-#: The sheet that keeps what was written beside rows that are no longer there, and its columns.
-KEPT = "Kept notes"
-KEPT_COLUMNS = ("sheet", "row", "column", "text")
 # A sheet is ours if so much of what we wrote is still in it.
 _OURS = 0.5
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What has lost its place: the name of its row, its column and what was written."""
-
-    sheet: str
-    row: str
-    column: str
-    text: Any
 
 
 @dataclass(frozen=True)
@@ -270,27 +257,6 @@ def take_edits(worksheet: Worksheet, written: Written) -> Edits | None:
     return Edits(worksheet.title, written, found, cells, settings)
 
 
-def restore(worksheet: Worksheet, drawn: Drawn, kept: Sequence[Kept]) -> list[Kept]:
-    """Put back what waited for its row; return what still waits."""
-    rows = {name: row for row, name in drawn.rows.items()}
-    ours = set(drawn.columns[1].values()) - {NOTES}
-    waiting = []
-    for note in kept:
-        row = rows.get(note.row)
-        if row is None or note.column in ours or 1 not in drawn.columns or len(drawn.columns[1]) < 2:
-            waiting.append(note)
-            continue
-        header = [cell for cell in worksheet[1] if str(cell.value) == note.column]
-        cell = worksheet.cell(row, header[-1].column if header else worksheet.max_column + 1)
-        if cell.value is not None:
-            waiting.append(note)
-            continue
-        if not header:
-            worksheet.cell(1, cell.column, note.column)
-        set_value(cell, "", note.text)
-    return waiting
-
-
 def move_formula(cell: Cell, references: References) -> None:
     """Make the formula of a cell refer to where the cells are that it referred to."""
     if isinstance(cell._value, ArrayFormula):
@@ -327,4 +293,4 @@ def _text(cell: Cell) -> Any:
 def _leads_to(cell: Cell) -> bool:
     """Return whether a link leads to the file that its cell names, as ours do."""
     target = str(cell.hyperlink.target or "").replace("%20", " ")
-    return str(cell.value).split("/")[-2:] == target.split("/")[-2:]
+    return str(cell.value).split("/")[-1] == target.split("/")[-1]  # sorting may leave links where they were

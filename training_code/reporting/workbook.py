@@ -1,38 +1,24 @@
 """``models_comparing.xlsx``: made again and again, and what people did to it in between is kept."""
 
-import datetime
 import io
-import os
-import shutil
-import stat
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import pandas as pd
 from openpyxl import Workbook, load_workbook
 from openpyxl.worksheet.worksheet import Worksheet
 
 from training_code.foundation.errors import InputError
-from training_code.foundation.files import atomic_path
 from training_code.reporting import written as memory
 from training_code.reporting.drawing import column_names, draw, set_view
 from training_code.reporting.earlier import infer_written
-from training_code.reporting.losses import find_losses
+from training_code.reporting.kept_notes import KEPT, KEPT_COLUMNS, Kept, kept_sheet, restore
 from training_code.reporting.references import Moves, References
 from training_code.reporting.sheet_settings import move_references
 from training_code.reporting.sheets import Sheet
-from training_code.reporting.user_edits import (
-    KEPT,
-    KEPT_COLUMNS,
-    Edits,
-    Kept,
-    Tools,
-    move_formula,
-    restore,
-    take_edits,
-)
+from training_code.reporting.user_edits import Edits, Tools, move_formula, take_edits
+from training_code.reporting.workbook_file import ChangedError, check_output, save
 from training_code.reporting.written import Drawn, Looks, Written
 
 # So often it is tried again when somebody saves the workbook while it is made.
@@ -41,10 +27,6 @@ _EARLIER = (
     "it was made by an earlier version or saved without its hidden sheet, so colors, comments and what was written "
     "over our values cannot be told from ours"
 )
-
-
-class _ChangedError(Exception):
-    """Somebody saved the workbook after it was read."""
 
 
 @dataclass
@@ -105,43 +87,9 @@ def write_workbook(path: Path, sheets: Sequence[Sheet]) -> list[str]:
         content = target.read_bytes() if target.exists() else None
         try:
             return _write(target, content, sheets)
-        except _ChangedError:
+        except ChangedError:
             continue
     raise InputError(f"{path} was saved by somebody else each time that it was made again; close it and try again")
-
-
-def check_output(path: Path) -> Path:
-    """Return the file that a workbook is written to, where a link leads.
-
-    Raises
-    ------
-    InputError
-        If it cannot or must not be written.
-    """
-    if path.suffix.lower() == ".xlsm":
-        raise InputError(f"{path}: macros cannot be kept; name a file that ends in .xlsx")
-    if path.suffix.lower() != ".xlsx":
-        raise InputError(
-            f"{path} is no name of a workbook, which ends in .xlsx; "
-            "--format csv, parquet, markdown or latex writes one sheet to another kind of file"
-        )
-    try:
-        target = path.resolve()
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{path} is a link that leads nowhere ({error})") from error
-    if target.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file")
-    for place in {path, target}:
-        for lock in (place.with_name(f"~${place.name}"), place.with_name(f".~lock.{place.name}#")):
-            if lock.exists():
-                raise InputError(f"{path} is open in a spreadsheet program ({lock.name} is there); close it first")
-    # Also for the administrator, who may write to any file: it was made read-only for a reason.
-    if target.exists() and (not os.access(target, os.W_OK) or not stat.S_IMODE(target.stat().st_mode) & 0o222):
-        raise InputError(f"{path} is read-only; make it writable (chmod u+w) or give another --output")
-    folder = next(folder for folder in target.parents if folder.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise InputError(f"{folder} is no folder that can be written to; give another --output")
-    return target
 
 
 def _write(target: Path, content: bytes | None, sheets: Sequence[Sheet]) -> list[str]:
@@ -165,37 +113,7 @@ def _write(target: Path, content: bytes | None, sheets: Sequence[Sheet]) -> list
         worksheet.sheet_view.tabSelected = False
     workbook.active = active if active in workbook._sheets else 0
     memory.store(workbook, book.written)
-    return _save(target, content, book)
-
-
-def _save(target: Path, content: bytes | None, book: _Book) -> list[str]:
-    with atomic_path(target) as temporary:
-        book.workbook.save(temporary)
-        lost = list(book.lost)
-        if content is not None:
-            shutil.copymode(target, temporary)
-            lost += find_losses(content, temporary.read_bytes())
-        if (target.read_bytes() if target.exists() else None) != content:
-            raise _ChangedError
-        check_output(target)
-        told = _copy_before(target, content, list(dict.fromkeys(lost))) if lost and content is not None else []
-    return told
-
-
-def _copy_before(target: Path, content: bytes, lost: list[str]) -> list[str]:
-    """Write the workbook as it was beside the new one; return what is in it alone."""
-    now = f"{datetime.datetime.now():%Y%m%d-%H%M%S}"
-    copy, number = target.with_name(f"{target.stem}.before-{now}{target.suffix}"), 1
-    while copy.exists():
-        number += 1
-        copy = target.with_name(f"{target.stem}.before-{now}-{number}{target.suffix}")
-    with atomic_path(copy) as temporary:
-        temporary.write_bytes(content)
-        shutil.copymode(target, temporary)
-    return [
-        f"not everything could be kept; {copy.name} is the workbook as it was, with:",
-        *(f"- {name}" for name in lost),
-    ]
+    return save(workbook, target, content, book.lost)
 
 
 def _open(target: Path, content: bytes | None, sheets: Sequence[Sheet]) -> _Book:
@@ -216,7 +134,7 @@ def _open(target: Path, content: bytes | None, sheets: Sequence[Sheet]) -> _Book
     lost = [text for text in lost if not any(word in text for word in ("xtension", "default style", "DrawingML"))]
     known = memory.load(workbook)
     if known is None:
-        names = {sheet.name: sheet for sheet in sheets} | {KEPT: _kept_sheet([])}
+        names = {sheet.name: sheet for sheet in sheets} | {KEPT: kept_sheet([])}
         known = {
             worksheet.title: found
             for worksheet in workbook.worksheets
@@ -288,14 +206,9 @@ def _take_kept(book: _Book) -> Edits | None:
     return edits
 
 
-def _kept_sheet(kept: Sequence[Kept]) -> Sheet:
-    rows = [(note.sheet, note.row, note.column, note.text) for note in dict.fromkeys(kept)]
-    return Sheet(KEPT, pd.DataFrame(rows, columns=list(KEPT_COLUMNS), dtype=object), key=KEPT_COLUMNS[:3])
-
-
 def _draw_kept(book: _Book, edits: Edits | None, tools: Tools) -> None:
     """Draw the sheet of what has lost its place; none where there is nothing."""
-    workbook, sheet = book.workbook, _kept_sheet(book.kept)
+    workbook, sheet = book.workbook, kept_sheet(book.kept)
     if edits is None and not book.kept:
         return
     if edits is not None and not book.kept and not edits.has_theirs():
