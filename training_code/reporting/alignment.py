@@ -106,12 +106,8 @@ def _align_rows(found: dict[int, dict[int, str]], wrote: dict[int, dict[int, str
         same = free.get(_key(cells, present))
         if same and cells:
             rows[here] = same.pop(same.index(here) if here in same else 0)
-    left = sorted(wrote.keys() - rows.values())
-    for here, cells in found.items():  # what people changed cells of, where it was written
-        if here not in rows and here in left and _shared(cells, wrote[here]) >= _HALF:
-            rows[here] = here
-            left.remove(here)
-    # The others by a value that no other row has, as a key is; then by most of their values.
+    left = set(wrote.keys() - rows.values())
+    # Those that people changed by a value that no other row has, as a key is; then by most of their values.
     values = Counter((column, value) for cells in wrote.values() for column, value in cells.items())
     only = {
         (column, value): there for there in left for column, value in wrote[there].items() if values[column, value] == 1
@@ -123,6 +119,10 @@ def _align_rows(found: dict[int, dict[int, str]], wrote: dict[int, dict[int, str
         if votes:
             rows[here] = votes.most_common(1)[0][0]
             left.remove(rows[here])
+    for here, cells in found.items():  # first where it was written
+        if here not in rows and here in left and _shared(cells, wrote[here]) >= _HALF:
+            rows[here] = here
+            left.remove(here)
     others = [here for here, cells in found.items() if here not in rows and cells]
     if len(others) * len(left) <= _PAIRS:
         for here in others:

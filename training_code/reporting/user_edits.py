@@ -118,7 +118,7 @@ class Edits:
             if here not in moved and here not in self.found.columns:
                 moved[here] = max(width + here - last, free) if here > last else free
                 free = max(free, moved[here] + 1)
-        return Axis(moved, self.found.columns, 1, last, width)
+        return Axis(moved, self.found.columns, 1, max([last, *moved]), max([width, *moved.values()]))
 
     def has_theirs(self) -> bool:
         """Return whether there is anything in a sheet that we did not write."""

@@ -200,9 +200,9 @@ def _take_kept(book: _Book) -> Edits | None:
         names = {edits.written.name(1, there): here for here, there in edits.found.columns.items()}
         for row, there in edits.found.rows.items():
             cells = [edits.cells.get((row, names.get(name, 0))) for name in KEPT_COLUMNS]
-            values = [None if cell is None else cell.value for cell in cells]
-            if there > 1 and all(value is not None for value in values):
-                book.kept.append(Kept(*(str(value) for value in values[:3]), values[3]))
+            *place, text = [None if cell is None else cell.value for cell in cells]
+            if there > 1 and text is not None:  # people may have deleted the other columns
+                book.kept.append(Kept(*("?" if value is None else str(value) for value in place), text))
     return edits
 
 
