@@ -66,7 +66,8 @@ def _rows(prints: Prints) -> Iterable[tuple[int, dict[int, str]]]:
 
 
 def _align_columns(found: Prints, wrote: Prints) -> dict[int, int]:
-    present, ours = (defaultdict(Counter), defaultdict(Counter))
+    present: dict[int, Counter[str]] = defaultdict(Counter)
+    ours: dict[int, Counter[str]] = defaultdict(Counter)
     for counters, prints in ((present, found), (ours, wrote)):
         for (row, column), value in prints.items():
             if row > 1 or counters is present:

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 _WRITTEN = re.compile(
     r"\[Content_Types\]\.xml|.*\.rels|docProps/.*|xl/(workbook|styles|sharedStrings|calcChain|metadata)\.xml"
     r"|xl/(theme|worksheets|chartsheets|media|tables|externalLinks|pivotTables|pivotCache|printerSettings)/[^/]*"
-    r"|xl/(comments[^/]*|comments/.*|drawings/[^/]*|charts/chart\d+\.xml|worksheets/_rels/.*)",
+    r"|xl/persons/.*|xl/(comments[^/]*|comments/.*|drawings/[^/]*|charts/chart\d+\.xml|worksheets/_rels/.*)",
     re.I,
 )
 # Others, as people call them.
@@ -18,7 +18,7 @@ _PARTS = {
     r"xl/vba.*": "macros",
     r"xl/slicer.*": "slicers",
     r"xl/timeline.*": "timelines",
-    r"xl/(threadedComments|persons)/.*": "threads of comments (each becomes one plain comment)",
+    r"xl/threadedComments/.*": "threads of comments (each becomes one plain comment)",
     r"xl/(ctrlProps|activeX)/.*": "buttons and other controls",
     r"xl/embeddings/.*": "embedded objects",
     r"xl/diagrams/.*": "diagrams (SmartArt)",
@@ -41,6 +41,17 @@ _IN_SHEETS = {
     rb"<oleObjects\b": "embedded objects",
     rb"<legacyDrawingHF\b": "pictures in headers",
     rb"<customSheetViews\b": "views",
+    rb"<(\w+:)?protectedRanges\b": "ranges that some may edit",
+    rb"<(\w+:)?ignoredErrors\b": "errors that are ignored",
+    rb"<cellWatches\b": "watched cells",
+    rb"<dataConsolidate\b": "consolidation",
+    rb"<customProperties\b": "properties of a sheet",
+}
+# What the workbook itself and its styles hold that is dropped.
+_IN_WORKBOOK = {
+    rb"<customWorkbookViews\b": "views",
+    rb"<fileSharing\b": "the advice to open it read-only",
+    rb"<tableStyle\b": "styles of tables that people made",
 }
 # Shapes in drawings: text boxes, lines, groups of them.
 _SHAPES = {"sp", "cxnSp", "grpSp", "contentPart"}
@@ -63,6 +74,8 @@ def find_losses(before: bytes, after: bytes) -> list[str]:
             if re.fullmatch(r"xl/worksheets/[^/]*\.xml", name):
                 content = old.read(name)
                 lost += [text for mark, text in _IN_SHEETS.items() if re.search(mark, content)]
+            if name in ("xl/workbook.xml", "xl/styles.xml"):
+                lost += [text for mark, text in _IN_WORKBOOK.items() if re.search(mark, old.read(name))]
     return list(dict.fromkeys(lost))
 
 

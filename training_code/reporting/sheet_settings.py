@@ -16,7 +16,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from training_code.reporting.cells import HIGH, LOW
 from training_code.reporting.references import Moves, References
-from training_code.reporting.written import Written, chart_title, crc, place_of
+from training_code.reporting.written import Written, chart_kind, chart_title, picture_print, place_of
 
 # Programs round widths and heights; rows of one line are that high.
 _WIDTH, _HEIGHT, _ONE_LINE = 0.3, 1.0, (11.0, 17.0)
@@ -78,6 +78,7 @@ class Settings:
         self._place_formats(worksheet, moves, references)
         self._place_filter(worksheet, moves)
         self._place_tables(worksheet, moves)
+        self._place_pivots(worksheet, moves)
         for area in self.merged:
             self._merge(worksheet, area, moves)
         if self.print_area:
@@ -173,6 +174,15 @@ class Settings:
             table.tableColumns = [TableColumn(id=number, name=name) for number, name in enumerate(names, 1)]
             worksheet.add_table(table)
 
+    def _place_pivots(self, worksheet: Worksheet, moves: Moves) -> None:
+        for pivot in list(worksheet._pivots):
+            areas = moves.cells(pivot.location.ref)
+            if len(areas) == 1 and CellRange(areas[0]).size == CellRange(pivot.location.ref).size:
+                pivot.location.ref = areas[0]
+            else:
+                worksheet._pivots.remove(pivot)
+                self.lost.append(f"pivot table {pivot.name} of {worksheet.title}: its cells are apart")
+
     def _merge(self, worksheet: Worksheet, area: str, moves: Moves) -> None:
         found, areas = CellRange(area), moves.cells(area)
         one = len(areas) == 1 and CellRange(areas[0]).size == found.size
@@ -184,7 +194,9 @@ class Settings:
 
     def give_up(self, title: str, written: Written) -> None:
         """Tell what is lost with a sheet that is made no more."""
-        pictures = sum(crc(picture.ref.getvalue()) not in written.pictures for picture in self.pictures)
+        pictures = sum(
+            picture_print(picture)[0] not in {known[0] for known in written.pictures} for picture in self.pictures
+        )
         charts = sum(chart_title(chart) not in written.charts for chart in self.charts)
         formats = sum(not _is_our_scale(rule) for found in self.formats for rule in found.rules)
         counts = {"charts": charts, "pictures": pictures, "conditional formats": formats}
@@ -195,20 +207,28 @@ class Settings:
     def place_drawings(self, worksheet: Worksheet, written: Written, moves: Moves, references: References) -> None:
         """Put charts and pictures of people back; ours stay where people moved them."""
         ours = {chart_title(chart): chart for chart in worksheet._charts}
+        known = dict(written.charts)
+        # A copy of a chart of ours has its title, too: ours is the one that was not moved.
+        self.charts.sort(key=lambda chart: list(place_of(chart)) != known.get(chart_title(chart), [])[:2])
         for chart in self.charts:
             title = chart_title(chart)
-            if title in written.charts and title:
-                if title in ours and list(place_of(chart)) != written.charts[title]:
+            if title and title in known:
+                before = known.pop(title)
+                if title in ours and list(place_of(chart)) != before[:2]:
                     ours[title].anchor = chart.anchor
+                if list(chart_kind(chart)) != before[2:]:
+                    self.lost.append(f"changes to the chart {title!r} of {worksheet.title}, which is drawn anew")
                 continue
             _move(chart, moves)
             move_references(chart, worksheet.title, references)
             worksheet.add_chart(chart)
         left = list(written.pictures)
         for picture in self.pictures:
-            number = crc(picture.ref.getvalue())
-            if number in left:
-                left.remove(number)
+            found = picture_print(picture)
+            # Programs that save a picture in another way leave it where it is.
+            same = next((known for known in left if known[0] == found[0] or known[1:] == found[1:]), None)
+            if same is not None:
+                left.remove(same)
                 continue
             _move(picture, moves)
             worksheet.add_image(picture)

@@ -10,6 +10,7 @@ from typing import Any
 
 from openpyxl.cell import Cell
 from openpyxl.cell.cell import MergedCell
+from openpyxl.cell.rich_text import CellRichText
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.formula import ArrayFormula
 from openpyxl.worksheet.worksheet import Worksheet
@@ -25,6 +26,8 @@ from training_code.reporting.written import EMPTY, LOOKS, Drawn, Looks, Written,
 
 # A sheet is ours if so much of what we wrote is still in it.
 _OURS = 0.5
+# Blank columns up to a column of people that are kept at most, and the last row and column that a sheet can have.
+_GAP, _LAST_ROW, _LAST_COLUMN = 50, 1_048_576, 16_384
 
 
 @dataclass(frozen=True)
@@ -82,24 +85,24 @@ class Edits:
     def _between(self, here: int, table: Sequence[int], filled: set[int]) -> bool:
         """Return whether a blank column lies between the table and a column of people, before those of charts."""
         end = min((column for column in self.found.columns if column > max(table, default=0)), default=10**6)
-        return here < end and any(here < column < end for column in filled)
+        return here < end and any(here < column < min(end, here + _GAP) for column in filled)
 
     def moves(self, drawn: Drawn, order: Sequence[str]) -> Moves:
         """Return where rows and columns are now."""
         rows = {name: row for row, name in drawn.rows.items()}
-        moved = {
-            here: rows[name]
-            for here, there in self.found.rows.items()
-            if (name := self.written.rows[there - 1]) in rows
-        }
+        names = {here: self.written.rows[there - 1] for here, there in self.found.rows.items()}
+        moved = {here: rows[name] for here, name in names.items() if name in rows}
         last = max(self.found.rows, default=0)
         theirs = sorted({row for (row, _), cell in self.cells.items() if _holds(cell)} - self.found.rows.keys())
         # What was below the charts stays below them.
         shift = drawn.last - last
         more = drawn.tail - self.written.tail
-        moved |= {row: row + shift + more * (row - last > self.written.tail > 0) for row in theirs if row > last}
-        free = max([drawn.last + drawn.tail, *(row for row in moved.values())]) + 1
-        moved |= dict(zip((row for row in theirs if row < last), range(free, free + len(theirs)), strict=False))
+        for row in (row for row in theirs if row > last):
+            moved[row] = row + shift + more * (row - last > self.written.tail > 0)
+            moved[row] = moved[row] if moved[row] <= _LAST_ROW else row
+        inside = [row for row in theirs if row < last]
+        below = max([drawn.last + drawn.tail, *(row for row in moved.values() if row < _LAST_ROW - len(inside))])
+        moved |= {row: below + number for number, row in enumerate(inside, 1)}
         return Moves(Axis(moved, self.found.rows, 2, last, drawn.last), self._column_moves(drawn, order))
 
     def _column_moves(self, drawn: Drawn, order: Sequence[str]) -> Axis:
@@ -116,7 +119,8 @@ class Edits:
         free = max([width, *moved.values()]) + 1
         for here in sorted({column for (_, column), cell in self.cells.items() if _holds(cell)}):
             if here not in moved and here not in self.found.columns:
-                moved[here] = max(width + here - last, free) if here > last else free
+                far = width + here - last
+                moved[here] = far if here > last and free <= far <= _LAST_COLUMN else free
                 free = max(free, moved[here] + 1)
         return Axis(moved, self.found.columns, 1, max([last, *moved]), max([width, *moved.values()]))
 
@@ -130,8 +134,7 @@ class Edits:
     def give_up(self, looks: Looks) -> None:
         """Keep what can be kept of a sheet that is made no more."""
         for _, cell in sorted(self.cells.items()):
-            there, wrote = self.found.rows.get(cell.row), self.found.columns.get(cell.column)
-            name = self.written.name(there, wrote) if there and wrote else None
+            name = self._our_column(cell)
             if name is not None:
                 self._give_up(cell, name, looks)
             elif _holds(cell):
@@ -142,17 +145,13 @@ class Edits:
         """Put back what people wrote and how they made it look; formulas still refer to where they did."""
         here = {(row, name): column for row, columns in drawn.columns.items() for column, name in columns.items()}
         by_name = {name: row for row, name in drawn.rows.items()}
-        for (row, column), cell in sorted(self.cells.items()):
-            there = self.found.rows.get(row)
-            wrote = self.found.columns.get(column)
-            name = self.written.name(there, wrote) if there and wrote else None
+        for (row, _), cell in sorted(self.cells.items()):
+            name = self._our_column(cell)
             if name is None:
                 if _holds(cell):
                     self._place_theirs(worksheet, cell, moves, tools.references)
                 continue
-            if there is None or wrote is None:
-                continue
-            new_row = by_name.get(self.written.rows[there - 1])
+            new_row = by_name.get(self.written.rows[self.found.rows[row] - 1])
             new_column = here.get((new_row, name)) if new_row else None
             if new_column is None:
                 self._give_up(cell, name, tools.looks)
@@ -161,9 +160,15 @@ class Edits:
         self.settings.place(worksheet, self.written, moves, tools.references)
         self.settings.place_drawings(worksheet, self.written, moves, tools.references)
 
+    def _our_column(self, cell: Cell) -> str | None:
+        """Return the name of the column of a cell of ours; None for one of people."""
+        there, wrote = self.found.rows.get(cell.row), self.found.columns.get(cell.column)
+        return self.written.name(there, wrote) if there and wrote else None
+
     def _give_up_theirs(self, cell: Cell) -> None:
-        self._keep(cell, self._column_name(cell.column), _text(cell))
-        self._keep_rest(cell, self._column_name(cell.column))
+        column = self._column_name(cell.column)
+        self._keep(cell, column, _text(cell))
+        self._keep_rest(cell, column)
         if cell.has_style:
             self._lose_look(cell)
 
@@ -188,6 +193,8 @@ class Edits:
                 move_formula(new, tools.references)
             else:
                 self._keep(cell, name, _text(cell))
+        if isinstance(cell._value, CellRichText) and fingerprint(cell) == fingerprint(new):
+            new._value = cell._value
         self._look_like(new, cell, tools.looks)
         if cell.comment is not None and self._is_their_comment(cell, there, wrote):
             new.comment = copy(cell.comment)
@@ -228,14 +235,15 @@ class Edits:
 
     def _keep(self, cell: Cell, column: str, text: Any) -> None:
         if text is not None:
-            there = self.found.rows.get(cell.row)
-            row = self.written.rows[there - 1] if there else f"(row {cell.row})"
-            self.homeless.append(Kept(self.written.sheet, row, column, text))
+            self.homeless.append(Kept(self.written.sheet, self._row_name(cell), column, text))
 
     def _lose_look(self, cell: Cell) -> None:
+        about = f"{self.title}!{cell.coordinate} ({self._row_name(cell)})"
+        self.lost.append(f"colors and formats of {about}: its row or column is gone")
+
+    def _row_name(self, cell: Cell) -> str:
         there = self.found.rows.get(cell.row)
-        about = f" ({self.written.rows[there - 1]})" if there else ""
-        self.lost.append(f"colors and formats of {self.title}!{cell.coordinate}{about}: its row or column is gone")
+        return self.written.rows[there - 1] if there else f"row {cell.row}"
 
     def _column_name(self, column: int) -> str:
         header = self.cells.get((1, column))
@@ -279,15 +287,13 @@ def _copy(cell: Cell, new: Cell, references: References) -> None:
 
 def _holds(cell: Cell) -> bool:
     """Return whether there is anything in a cell, or anything to see."""
-    if isinstance(cell, MergedCell):
-        return False
     return cell.value is not None or cell.comment is not None or cell.hyperlink is not None or cell.has_style
 
 
 def _text(cell: Cell) -> Any:
     if cell.data_type == "f":
         return f"formula: {getattr(cell.value, 'text', cell.value)}"
-    return cell.value
+    return str(cell.value) if isinstance(cell.value, CellRichText) else cell.value
 
 
 def _leads_to(cell: Cell) -> bool:

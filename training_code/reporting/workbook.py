@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from openpyxl import Workbook, load_workbook
+from openpyxl.cell.rich_text import CellRichText
+from openpyxl.utils import quote_sheetname
 from openpyxl.worksheet.worksheet import Worksheet
 
 from training_code.foundation.errors import InputError
@@ -111,7 +113,8 @@ def _write(target: Path, content: bytes | None, sheets: Sequence[Sheet]) -> list
     book.lost += references.broken
     for worksheet in workbook.worksheets:
         worksheet.sheet_view.tabSelected = False
-    workbook.active = active if active in workbook._sheets else 0
+    visible = [worksheet for worksheet in workbook._sheets if worksheet.sheet_state == "visible"]
+    workbook.active = active if active in visible else next(iter(visible), 0)
     memory.store(workbook, book.written)
     return save(workbook, target, content, book.lost)
 
@@ -202,7 +205,9 @@ def _take_kept(book: _Book) -> Edits | None:
             cells = [edits.cells.get((row, names.get(name, 0))) for name in KEPT_COLUMNS]
             *place, text = [None if cell is None else cell.value for cell in cells]
             if there > 1 and text is not None:  # people may have deleted the other columns
-                book.kept.append(Kept(*("?" if value is None else str(value) for value in place), text))
+                sheet, about, column = ("?" if value is None else str(value) for value in place)
+                text = str(text) if isinstance(text, CellRichText) else text
+                book.kept.append(Kept(sheet, about, column, text))
     return edits
 
 
@@ -238,14 +243,21 @@ def _move_their_references(book: _Book, references: References) -> None:
                 move_formula(cell, references)
             if cell.hyperlink is not None and cell.hyperlink.location:
                 cell.hyperlink.location = references.reference(cell.hyperlink.location, worksheet.title)
-        for chart in worksheet._charts:
-            move_references(chart, worksheet.title, references)
         for found in worksheet.conditional_formatting:
             for rule in found.rules:
                 rule.formula = [references.formula(text, worksheet.title) for text in rule.formula]
         for validation in worksheet.data_validations.dataValidation:
             if validation.formula1 and not validation.formula1.startswith('"'):
                 validation.formula1 = references.formula(validation.formula1, worksheet.title)
+    for sheet in (*book.workbook.worksheets, *book.workbook.chartsheets):
+        for chart in sheet._charts if sheet.title not in book.written else ():
+            move_references(chart, sheet.title, references)
+        for pivot in getattr(sheet, "_pivots", ()):
+            source = pivot.cache.cacheSource.worksheetSource
+            if source is not None and source.sheet and source.ref:
+                source.ref = references.reference(f"{quote_sheetname(source.sheet)}!{source.ref}", "").rpartition("!")[
+                    2
+                ]
     for holder in (book.workbook, *book.workbook.worksheets):
         for name in holder.defined_names.values():
             if name.attr_text:

@@ -33,16 +33,22 @@ def check_output(path: Path) -> Path:
             f"{path} is no name of a workbook, which ends in .xlsx; "
             "--format csv, parquet, markdown or latex writes one sheet to another kind of file"
         )
+    target = check_file(path)
+    for place in {path, target}:
+        for lock in (place.with_name(f"~${place.name}"), place.with_name(f".~lock.{place.name}#")):
+            if lock.exists():
+                raise InputError(f"{path} is open in a spreadsheet program ({lock.name} is there); close it first")
+    return target
+
+
+def check_file(path: Path) -> Path:
+    """Return the file that is written to, where a link leads; refuse what is none, or is read-only."""
     try:
         target = path.resolve()
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} is a link that leads nowhere ({error})") from error
     if target.is_dir():
         raise InputError(f"{path} is a folder; give the name of a file")
-    for place in {path, target}:
-        for lock in (place.with_name(f"~${place.name}"), place.with_name(f".~lock.{place.name}#")):
-            if lock.exists():
-                raise InputError(f"{path} is open in a spreadsheet program ({lock.name} is there); close it first")
     # Also for the administrator, who may write to any file: it was made read-only for a reason.
     if target.exists() and (not os.access(target, os.W_OK) or not stat.S_IMODE(target.stat().st_mode) & 0o222):
         raise InputError(f"{path} is read-only; make it writable (chmod u+w) or give another --output")

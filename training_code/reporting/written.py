@@ -4,7 +4,6 @@ import base64
 import datetime
 import json
 import zlib
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -15,14 +14,13 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.formula import ArrayFormula
 from openpyxl.worksheet.worksheet import Worksheet
 
-from training_code.reporting.cells import clean
-
 #: The hidden sheet.
 HIDDEN_SHEET = "training_code"
 #: What a style is made of.
 LOOKS = ("font", "fill", "border", "alignment", "number_format", "protection")
 #: The fingerprint of an empty cell.
 EMPTY = "000000"
+_FIRST = "What the program wrote: by this it tells what people added, and keeps that. Do not edit."
 _VERSION, _CHUNK = 1, 32_000  # characters of a cell
 
 
@@ -78,8 +76,8 @@ class Written:
     all_looks: list[list[str]]
     widths: dict[str, float] = field(default_factory=dict)
     heights: dict[str, float] = field(default_factory=dict)
-    charts: dict[str, list[int]] = field(default_factory=dict)
-    pictures: list[int] = field(default_factory=list)
+    charts: dict[str, list] = field(default_factory=dict)
+    pictures: list[list[int]] = field(default_factory=list)
     comments: dict[str, int] = field(default_factory=dict)
     tail: int = 0
 
@@ -143,7 +141,9 @@ def crc(content: str | bytes) -> int:
 
 def record(worksheet: Worksheet, name: str, drawn: Drawn, looks: Looks) -> Written:
     """Return what was written into a sheet; nothing of people's must be in it yet."""
-    width, layouts, known = drawn.width, [], {}
+    width = drawn.width
+    layouts: list[list[str]] = []
+    known: dict[tuple[str, ...], int] = {}
     written = Written(name, [], layouts, [], [], [], [], tail=drawn.tail)
     numbers: dict[tuple[str, ...], int] = {}
     for row in range(1, drawn.last + 1):
@@ -166,8 +166,8 @@ def record(worksheet: Worksheet, name: str, drawn: Drawn, looks: Looks) -> Writt
         if (letter := get_column_letter(column)) in worksheet.column_dimensions
     }
     written.heights = {str(row): found.height for row, found in worksheet.row_dimensions.items() if found.height}
-    written.charts = {chart_title(chart): list(place_of(chart)) for chart in worksheet._charts}
-    written.pictures = [crc(picture.ref.getvalue()) for picture in worksheet._images]
+    written.charts = {chart_title(chart): [*place_of(chart), *chart_kind(chart)] for chart in worksheet._charts}
+    written.pictures = [picture_print(picture) for picture in worksheet._images]
     written.comments = {
         f"{row},{column}": crc(" ".join(cell.comment.text.split()))
         for (row, column), cell in worksheet._cells.items()
@@ -184,6 +184,16 @@ def chart_title(chart: Any) -> str:
         return ""
 
 
+def chart_kind(chart: Any) -> tuple[str, int]:
+    """Return what a chart is: its type and the number of its series."""
+    return chart.tagname, sum(len(part.series) for part in chart._charts)
+
+
+def picture_print(picture: Any) -> list[int]:
+    """Return what tells a picture from others: a checksum, where it stands, its size in pixels."""
+    return [crc(picture.ref.getvalue()), *place_of(picture), int(picture.width), int(picture.height)]
+
+
 def place_of(drawing: Any) -> tuple[int, int]:
     """Return row and column of the corner of a chart or picture, counted from 1; zeros where it has none."""
     anchor = drawing.anchor
@@ -196,31 +206,29 @@ def place_of(drawing: Any) -> tuple[int, int]:
 
 def store(workbook: Workbook, sheets: dict[str, Written]) -> None:
     """Write what was written, by title, into the hidden sheet."""
-    if HIDDEN_SHEET in workbook.sheetnames:
-        workbook.remove(workbook[HIDDEN_SHEET])
     content = {"version": _VERSION, "sheets": {title: asdict(written) for title, written in sheets.items()}}
     text = base64.b64encode(zlib.compress(json.dumps(content).encode())).decode()
-    hidden = workbook.create_sheet(HIDDEN_SHEET)
+    hidden = workbook.create_sheet(HIDDEN_SHEET)  # with a number behind it where people have a sheet of that name
     hidden.sheet_state = "veryHidden"
-    hidden["A1"] = "What the program wrote: it tells by this what people added, and keeps that. Do not edit."
+    hidden["A1"] = _FIRST
     for row, start in enumerate(range(0, len(text), _CHUNK), 2):
-        hidden.cell(row, 1, clean("." + text[start : start + _CHUNK])).data_type = "s"  # never begins with =
+        hidden.cell(row, 1, f".{text[start : start + _CHUNK]}")  # never begins with =
 
 
 def load(workbook: Workbook) -> dict[str, Written] | None:
     """Return what was written, by title, and remove the hidden sheet; None where there is none that can be read."""
-    if HIDDEN_SHEET not in workbook.sheetnames or workbook[HIDDEN_SHEET].sheet_state == "visible":
-        return None
-    texts: Iterable[Any] = workbook[HIDDEN_SHEET].iter_rows(min_row=2, max_col=1, values_only=True)
-    try:
-        content = json.loads(zlib.decompress(base64.b64decode("".join(str(text)[1:] for (text,) in texts if text))))
-        sheets = {title: Written(**written) for title, written in content["sheets"].items()}
-        if content["version"] != _VERSION:
-            return None
-    except (ValueError, KeyError, TypeError, zlib.error):
-        return None
-    workbook.remove(workbook[HIDDEN_SHEET])
-    return sheets
+    for worksheet in workbook.worksheets:
+        if worksheet["A1"].value != _FIRST:
+            continue
+        texts = worksheet.iter_rows(min_row=2, max_col=1, values_only=True)
+        try:
+            content = json.loads(zlib.decompress(base64.b64decode("".join(str(text)[1:] for (text,) in texts if text))))
+            sheets = {title: Written(**written) for title, written in content["sheets"].items()}
+        except (ValueError, KeyError, TypeError, zlib.error):
+            continue
+        workbook.remove(worksheet)
+        return sheets if content.get("version") == _VERSION else None
+    return None
 
 
 def _color(color: Color | None) -> str:

@@ -4,6 +4,7 @@ Each kind of edit is tried on each sheet. Between the two writings a detector co
 so that rows move everywhere and, in pivots, columns too.
 """
 
+import copy
 import datetime
 import io
 
@@ -18,6 +19,7 @@ from openpyxl.drawing.image import Image as Picture
 from openpyxl.formatting.rule import CellIsRule
 from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
 from openpyxl.utils import get_column_letter
+from openpyxl.workbook.defined_name import DefinedName
 from openpyxl.worksheet.datavalidation import DataValidation
 from openpyxl.worksheet.table import Table
 from PIL import Image
@@ -680,3 +682,60 @@ def test_made_again_and_again_a_workbook_full_of_edits_stays_as_it_is(made, tmp_
     for _ in range(2):
         assert write_workbook(path, sheets) == []
         assert _dump(path) == first
+
+
+def test_a_copy_of_a_chart_of_ours_is_theirs_and_ours_stays_where_it_was_moved(again):
+    def edit(workbook):
+        sheet = workbook["Best models"]
+        (chart,) = sheet._charts
+        copied = copy.deepcopy(chart)
+        copied.anchor._from.row += 30
+        sheet._charts.insert(0, copied)
+
+    workbook, told = again("Best models", edit)
+    assert len(workbook["Best models"]._charts) == 2 and not told
+
+    def move(workbook):
+        workbook["Best models"]._charts[0].anchor._from.col = 9
+
+    workbook, _ = again("Best models", move)
+    assert 9 in [chart.anchor._from.col for chart in workbook["Best models"]._charts]
+
+
+def test_pictures_of_ours_are_there_once_also_when_a_program_saved_them_in_another_way(made, tmp_path):
+    path = tmp_path / "w.xlsx"
+    write_workbook(path, [made[1]["Examples"]])
+    workbook = openpyxl.load_workbook(path)
+    for picture in workbook["Examples"]._images:
+        file = io.BytesIO()
+        Image.open(picture.ref).save(file, "PNG")
+        picture.ref, picture.format = file, "png"
+    number = len(workbook["Examples"]._images)
+    workbook.save(path)
+    write_workbook(path, [made[1]["Examples"]])
+    assert len(openpyxl.load_workbook(path)["Examples"]._images) == number > 0
+
+
+def test_a_word_made_bold_in_text_of_ours_stays_bold(again):
+    def edit(workbook):
+        ours(workbook["Examples"]).value = CellRichText("Res", TextBlock(InlineFont(b=True), "Net18"))
+
+    workbook, told = again("Examples", edit)
+    assert ours(workbook["Examples"]).value[1].font.b and "Kept notes" not in workbook.sheetnames and not told
+
+
+def test_names_of_cells_and_validation_by_a_list_follow_ours(again):
+    def edit(workbook):
+        cell = ours(workbook["All runs"])
+        place = f"'All runs'!${cell.column_letter}${cell.row}"
+        workbook.defined_names["best"] = DefinedName("best", attr_text=place)
+        plan = workbook.create_sheet("Plan")
+        validation = DataValidation("list", formula1=place)
+        validation.add("A1")
+        plan.add_data_validation(validation)
+
+    workbook, _ = again("All runs", edit)
+    cell = ours(workbook["All runs"])
+    place = f"'All runs'!${cell.column_letter}${cell.row}"
+    assert workbook.defined_names["best"].attr_text == place
+    assert workbook["Plan"].data_validations.dataValidation[0].formula1 == place

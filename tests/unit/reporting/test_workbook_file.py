@@ -11,6 +11,7 @@ import pytest
 
 from training_code.foundation.errors import InputError
 from training_code.reporting import workbook_file
+from training_code.reporting.export import write_export
 from training_code.reporting.sheets import Sheet
 from training_code.reporting.workbook import write_workbook
 
@@ -37,7 +38,6 @@ PARTS = {
     "xl/slicerCaches/slicerCache1.xml": "slicers",
     "xl/timelines/timeline1.xml": "timelines",
     "xl/threadedComments/threadedComment1.xml": "threads of comments",
-    "xl/persons/person.xml": "threads of comments",
     "xl/ctrlProps/ctrlProp1.xml": "buttons",
     "xl/activeX/activeX1.xml": "buttons",
     "xl/embeddings/oleObject1.bin": "embedded objects",
@@ -216,3 +216,39 @@ def test_what_was_written_is_kept_out_of_sight(book):
     assert openpyxl.load_workbook(book)["training_code"].sheet_state == "veryHidden"
     with zipfile.ZipFile(book) as archive:
         assert re.search(rb'name="training_code"[^>]*veryHidden', archive.read("xl/workbook.xml"))
+
+
+def test_a_sheet_of_theirs_with_the_name_of_the_hidden_one_stays(tmp_path):
+    path = tmp_path / "w.xlsx"
+    workbook = openpyxl.Workbook()
+    workbook.active.title = "training_code"
+    workbook.active["A1"] = "mine"
+    workbook.save(path)
+    for _ in range(2):
+        assert write_workbook(path, [_sheet()]) == []
+        assert openpyxl.load_workbook(path)["training_code"]["A1"].value == "mine"
+    assert len(openpyxl.load_workbook(path).sheetnames) == 3
+
+
+@pytest.mark.parametrize("place", ["XFD3", "A1048576", "XFD1048576"])
+def test_the_farthest_cells_are_kept(book, place):
+    workbook = openpyxl.load_workbook(book)
+    workbook["All runs"][place] = "far"
+    workbook.save(book)
+    table = _sheet().table
+    more = pd.concat([table, table.assign(run_id=["c", "d"])]).assign(seed=1)
+    assert write_workbook(book, [Sheet("All runs", more, key="run_id")]) == []
+    assert "far" in {cell.value for cell in openpyxl.load_workbook(book)["All runs"]._cells.values()}
+
+
+@pytest.mark.parametrize("name", ["w.xlsx", "d"])
+def test_no_table_is_exported_over_a_workbook_or_a_folder(tmp_path, name):
+    (tmp_path / "d").mkdir()
+    with pytest.raises(InputError, match="is the name of a workbook|is a folder"):
+        write_export(b"a,b", tmp_path / name)
+
+
+def test_an_export_goes_where_a_link_leads(tmp_path):
+    (tmp_path / "a.csv").symlink_to("b.csv")
+    write_export(b"a,b", tmp_path / "a.csv")
+    assert (tmp_path / "a.csv").is_symlink() and (tmp_path / "b.csv").read_bytes() == b"a,b"
