@@ -246,10 +246,8 @@ class Edits:
         return self.written.rows[there - 1] if there else f"row {cell.row}"
 
     def _column_name(self, column: int) -> str:
-        header = self.cells.get((1, column))
-        if header is not None and header.value is not None:
-            return str(header.value)
-        return f"(column {get_column_letter(column)})"
+        header = getattr(self.cells.get((1, column)), "value", None)
+        return f"(column {get_column_letter(column)})" if header is None else str(header)
 
 
 def take_edits(worksheet: Worksheet, written: Written) -> Edits | None:
