@@ -50,7 +50,11 @@ def main(arguments: list[str]) -> int:
     from training_code.comparison.table import runs_table
     from training_code.records.reading import read_records
     from training_code.reporting.sheets import all_sheets, choose_runs, compare, summary
+    from training_code.reporting.workbook_file import check_output
 
+    output = paths.from_home(options.output or paths.WORKBOOK)
+    if options.format is None and options.mlflow is None:
+        check_output(output)
     results = paths.from_home(options.results)
     runs, problems = read_records(results)
     for problem in problems:
@@ -64,11 +68,12 @@ def main(arguments: list[str]) -> int:
     if options.format is not None:
         return _export(all_sheets(comparison, results), options)
 
-    output = paths.from_home(options.output or paths.WORKBOOK)
     executed = _execute(results, output, options)
     print(f"best of each detector by {comparison.criterion}, out of {len(comparison.runs)} runs:")
     print(summary(comparison).to_string(index=False))
     print(f"\nwritten: {paths.relative_to_home(output)} (all runs, every number)")
+    for line in _told(executed):
+        print(line)
     if options.report:
         _report(executed)
     print(f"look next: {paths.relative_to_home(executed)} (pictures)")
@@ -90,6 +95,16 @@ def _execute(results: Path, output: Path, options: argparse.Namespace) -> Path:
         raise InputError(f"{NOTEBOOK} stopped: {error} (see {executed} and {log.name})") from error
     log.unlink(missing_ok=True)
     return executed
+
+
+def _told(executed: Path) -> list[str]:
+    """Return what the notebook said when it wrote the workbook: what could not be kept, and where it is."""
+    import nbformat  # only now, as above
+
+    cells = nbformat.read(executed, as_version=4).cells
+    outputs = [output for cell in cells if "write_workbook(" in cell.source for output in cell.get("outputs", [])]
+    lines = "".join(output.get("text", "") for output in outputs).splitlines()
+    return [line for line in lines if line and not line.startswith("written: ")]
 
 
 def _export(sheets: list["Sheet"], options: argparse.Namespace) -> int:

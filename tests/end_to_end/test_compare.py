@@ -5,12 +5,13 @@ import io
 import re
 import subprocess
 import sys
+import zipfile
 
 import nbformat
 import openpyxl
 import pandas as pd
 import pytest
-from helpers.results import make_demo, make_results, make_run
+from helpers.results import DETECTORS, make_demo, make_results, make_run
 
 from training_code.foundation import paths
 
@@ -85,6 +86,30 @@ def test_links_of_the_workbook_lead_to_files_that_are_there(compared):
     assert targets and all((folder / target).exists() for target in targets)
 
 
+def test_names_from_strangers_are_text_everywhere(tmp_path):
+    for number, name in enumerate(("=1+1", "<b>bold</b>", "-x")):
+        make_run(tmp_path / "results", f"r{number}", dataset=name)
+        make_run(tmp_path / "results", f"s{number}", dataset=name, arguments=DETECTORS["Padim"] | {"n_features": 7})
+    status, output, errors = _compare("--results", tmp_path / "results", "--output", tmp_path / "w.xlsx", "--report")
+    assert status == 0, output + errors
+    workbook = openpyxl.load_workbook(tmp_path / "w.xlsx")
+    formulas = [cell.value for sheet in workbook for row in sheet.iter_rows() for cell in row if cell.data_type == "f"]
+    assert not formulas and "=1+1" in [cell.value for cell in workbook["All runs"]["B"]]
+    page = (tmp_path / "results" / "report.html").read_text()
+    assert "<b>bold</b>" not in page and "&lt;b&gt;bold&lt;/b&gt;" in page and "&amp;lt;b&amp;gt;" not in page
+
+
+def test_what_could_not_be_kept_is_told_and_where_it_is(tmp_path):
+    make_run(tmp_path / "results", "r")
+    options = ("--results", tmp_path / "results", "--output", tmp_path / "w.xlsx")
+    assert _compare(*options)[0] == 0
+    with zipfile.ZipFile(tmp_path / "w.xlsx", "a") as archive:
+        archive.writestr("xl/slicers/slicer1.xml", "<slicers/>")
+    status, output, errors = _compare(*options)
+    (copy,) = tmp_path.glob("w.before-*.xlsx")
+    assert status == 0 and copy.name in output and "- slicers" in output, output + errors
+
+
 def test_wrong_choices_are_one_line_and_status_2(compared, tmp_path):
     folder, _, _ = compared
     for options, words in (
@@ -92,6 +117,8 @@ def test_wrong_choices_are_one_line_and_status_2(compared, tmp_path):
         (["--dataset", "tile"], "unknown dataset 'tile' (did you mean 'tiles'?)"),
         (["--format", "xml"], "unknown format 'xml'"),
         (["--format", "parquet"], "--output FILE says where"),
+        (["--output", tmp_path / "x.csv"], f"{tmp_path / 'x.csv'} is no name of a workbook"),
+        (["--output", tmp_path / "x.xlsm"], f"{tmp_path / 'x.xlsm'}: macros cannot be kept"),
     ):
         status, output, errors = _compare("--results", folder / "results", *options)
         assert status == 2 and not output, output

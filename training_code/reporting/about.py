@@ -68,8 +68,8 @@ def about(
         ("fastest, least memory, smallest", "TRUE where no model of the same protocol is better at no higher cost."),
         (
             "notes",
-            "Columns that you add, a column notes for instance, their order, and sheets of your own are kept when this "
-            "file is made again.",
+            "What you write, color, hide or add in this file is kept when it is made again, beside its row; what has "
+            "no row any more is in Kept notes. Our own values are always those of the records.",
         ),
     ]
     return pd.DataFrame(rows, columns=["what", "value"])

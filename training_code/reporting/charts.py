@@ -9,12 +9,11 @@ from openpyxl.chart.error_bar import ErrorBars
 from openpyxl.chart.shapes import GraphicalProperties
 from openpyxl.chart.text import RichText, Text
 from openpyxl.chart.title import Title
-from openpyxl.comments import Comment
 from openpyxl.drawing.text import CharacterProperties, Paragraph, RegularTextRun
 from openpyxl.utils import get_column_letter, quote_sheetname
 from openpyxl.worksheet.worksheet import Worksheet
 
-from training_code.reporting.user_edits import AUTHOR
+from training_code.reporting.cells import comment
 
 #: Charts of a sheet at most, one for each dataset and protocol.
 MOST = 12
@@ -24,11 +23,14 @@ _MARKERS = ("circle", "square", "triangle", "diamond", "x", "plus", "star", "das
 _BESIDE, _HEIGHT, _ROWS = 16.0, 7.5, 17  # centimetres, and rows that a chart covers
 
 
-def add_bars(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> None:
-    """Add a chart for each dataset and protocol: the criterion of each detector, with its deviation over seeds."""
+def add_bars(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> int:
+    """Add a chart for each dataset and protocol: the criterion of each detector, with its deviation over seeds.
+
+    Returns the rows that they take below the table.
+    """
     names = list(table.columns)
     if criterion not in names or table.empty:
-        return
+        return 0
     value, model, deviation = names.index(criterion) + 1, names.index("Model") + 1, f"{criterion}_sd"
     row = len(table) + 4
     for (dataset, protocol), first, last in _stretches(table)[:MOST]:
@@ -52,21 +54,23 @@ def add_bars(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> None:
         chart.width, chart.height = _BESIDE, min(_HEIGHT, 2.5 + 1.0 * (last - first + 1))
         worksheet.add_chart(chart, f"B{row}")
         row += _ROWS
+    return row - len(table) - 1
 
 
-def add_front(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> None:
+def add_front(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> int:
     """Add a chart for each dataset and protocol: the criterion against latency, detectors apart, and the front.
 
-    Charts need the values of a series in one stretch: they are written beside the table.
+    Charts need the values of a series in one stretch: they are written beside the table. Returns the rows that the
+    charts take below it.
     """
     if criterion not in table or "latency_s" not in table or table.empty:
-        return
+        return 0
     detectors = sorted(table["Model"].unique())
     start = len(table.columns) + 3
     titles = ["latency, ms", *detectors, "front"]
     for offset, title in enumerate(titles):
         cell = worksheet.cell(1, start + offset, f"chart: {title}")
-        cell.comment = Comment(f"{AUTHOR}:\nWhat the chart below is drawn from.", AUTHOR)
+        cell.comment = comment("What the chart below is drawn from.")
         worksheet.column_dimensions[get_column_letter(start + offset)].width = 14
     for row, (_, model) in enumerate(table.iterrows(), 2):
         if pd.isna(model["latency_s"]) or pd.isna(model[criterion]):
@@ -106,6 +110,7 @@ def add_front(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> None
         chart.legend.position = "r"
         worksheet.add_chart(chart, f"B{place}")
         place += _ROWS
+    return place - len(table) - 1
 
 
 def _title(text: str) -> Title:

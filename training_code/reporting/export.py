@@ -1,8 +1,10 @@
 """Sheets of the comparison for other programs: CSV, Parquet, Markdown, LaTeX."""
 
 import io
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -10,13 +12,28 @@ from training_code.comparison.values import is_missing, order_key, write_value
 from training_code.foundation.errors import InputError, unknown
 from training_code.foundation.files import atomic_path
 from training_code.reporting.sheets import Sheet
+from training_code.reporting.workbook_file import check_file
 
 #: Digits behind the point in tables that people read; CSV and Parquet hold all of them.
 DIGITS = 3
+# With these begins what spreadsheet programs compute when they open CSV.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _csv(table: pd.DataFrame) -> bytes:
+    table = table.map(_no_formula).rename(columns=_no_formula)
     return table.to_csv(index=False, lineterminator="\n").encode()
+
+
+def _no_formula(value: Any) -> Any:
+    """Return text that a spreadsheet program would take for a formula as text for it too; numbers stay numbers."""
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def _parquet(table: pd.DataFrame) -> bytes:
@@ -73,11 +90,14 @@ def export(sheets: Sequence[Sheet], name: str, format: str) -> bytes:
 
 
 def write_export(content: bytes, path: Path) -> None:
-    """Write an exported sheet, atomically; refuse a folder."""
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; give the name of a file")
-    with atomic_path(path) as temporary:
+    """Write an exported sheet, atomically, where a link leads; refuse a folder and the name of a workbook."""
+    if path.suffix.lower() in (".xlsx", ".xlsm", ".xls"):
+        raise InputError(f"{path} is the name of a workbook, which is written without --format")
+    target = check_file(path)
+    with atomic_path(target) as temporary:
         temporary.write_bytes(content)
+        if target.exists():
+            shutil.copymode(target, temporary)
 
 
 def _text(value: object) -> str:

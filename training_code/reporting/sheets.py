@@ -43,7 +43,7 @@ class Sheet:
         ``"table"``; ``"blocks"``: a block for each detector, its configurations side by side; ``"examples"``: a picture
         for each row; ``"about"``: what and its value.
     key
-        The column that tells one row from another, by which notes find their rows again.
+        The columns that tell one row from another, by which what people wrote finds its rows again.
     scales
         Columns with colours from the lowest to the highest value.
     charts
@@ -53,7 +53,7 @@ class Sheet:
     name: str
     table: pd.DataFrame
     kind: Literal["table", "blocks", "examples", "about"] = "table"
-    key: str | None = None
+    key: str | tuple[str, ...] = ()
     scales: tuple[str, ...] = ()
     charts: tuple[str, ...] = ()
     criterion: str = CRITERION
@@ -148,15 +148,22 @@ def all_sheets(comparison: Comparison, results: Path) -> list[Sheet]:
         by_backbone(models, criterion),
         by_dataset(models, criterion),
         by_defect_type(runs, best),
-        Sheet("Hyper-parameters", effects_of_arguments(runs, criterion), scales=("difference",), criterion=criterion),
-        Sheet(SPEED, speed_and_size(models, criterion), charts=("front",), criterion=criterion),
+        Sheet(
+            "Hyper-parameters",
+            effects_of_arguments(runs, criterion),
+            key=("dataset", "Model", "argument", "value"),
+            scales=("difference",),
+            criterion=criterion,
+        ),
+        Sheet(SPEED, speed_and_size(models, criterion), key=("run_id",), charts=("front",), criterion=criterion),
         Sheet(
             EXAMPLES,
             best.reindex(columns=["dataset", "protocol", "Model", "backbone", "configuration", "run_id", "examples"]),
             "examples",
+            key=("run_id",),
         ),
         Sheet(FAILED, failed(runs, comparison.problems), key="run_id"),
-        Sheet("About", about(runs, models, comparison.problems, criterion, results), "about"),
+        Sheet("About", about(runs, models, comparison.problems, criterion, results), "about", key=("what",)),
     ]
     return sheets
 
@@ -190,7 +197,8 @@ def by_defect_type(runs: pd.DataFrame, best: pd.DataFrame) -> Sheet:
     names = ["dataset", "protocol", "defect type", "metric"]
     table = pd.DataFrame([dict(zip(names, place, strict=True)) | row for place, row in sorted(rows.items())])
     detectors = sorted(set(table) - {*names, "images"})
-    return Sheet("By defect type", table.reindex(columns=[*names, "images", *detectors]), scales=tuple(detectors))
+    table = table.reindex(columns=[*names, "images", *detectors])
+    return Sheet("By defect type", table, key=tuple(names), scales=tuple(detectors))
 
 
 def failed(runs: pd.DataFrame, problems: Sequence[str]) -> pd.DataFrame:
@@ -218,13 +226,14 @@ def _blocks(models: pd.DataFrame, criterion: str) -> list[Sheet]:
 
 def _pivot(name: str, models: pd.DataFrame, index: list[str], column: str, criterion: str) -> Sheet:
     if models.empty:
-        return Sheet(name, pd.DataFrame(columns=index))
+        return Sheet(name, pd.DataFrame(columns=index), key=tuple(index))
     models = newest_code(models)  # a cell has no place for a mark
     models = models.assign(
         backbone=models["backbone"].replace("", NONE), data=models["dataset"] + ", " + models["protocol"]
     )
     best = models.pivot_table(index=index, columns=column, values=criterion, aggfunc="max")
-    return Sheet(name, best.reset_index().rename_axis(columns=None), scales=tuple(best.columns), criterion=criterion)
+    table = best.reset_index().rename_axis(columns=None)
+    return Sheet(name, table, key=tuple(index), scales=tuple(best.columns), criterion=criterion)
 
 
 def _sheet_name(name: str, taken: Sequence[str]) -> str:

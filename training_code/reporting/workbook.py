@@ -1,296 +1,274 @@
-"""``models_comparing.xlsx``: tables as sheets in which every number is a number."""
+"""``models_comparing.xlsx``: made again and again, and what people did to it in between is kept."""
 
 import io
-import math
-import os
-import textwrap
-from collections.abc import Collection, Sequence
-from copy import copy
-from numbers import Number
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
-import pandas as pd
-from openpyxl import Workbook
-from openpyxl.cell import Cell
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-from openpyxl.comments import Comment
-from openpyxl.drawing.image import Image as Picture
-from openpyxl.formatting.rule import ColorScaleRule
-from openpyxl.styles import Alignment, Font, PatternFill
-from openpyxl.utils import get_column_letter
-from openpyxl.worksheet.properties import PageSetupProperties
+from openpyxl import Workbook, load_workbook
+from openpyxl.cell.rich_text import CellRichText
+from openpyxl.utils import quote_sheetname
 from openpyxl.worksheet.worksheet import Worksheet
-from PIL import Image
 
-from training_code.comparison.table import LINKS, MAIN_METRICS
-from training_code.comparison.values import is_missing
-from training_code.display.examples import OVERVIEW
-from training_code.foundation import paths
 from training_code.foundation.errors import InputError
-from training_code.foundation.files import atomic_path
-from training_code.reporting.charts import add_bars, add_front
-from training_code.reporting.column_help import help_for
+from training_code.reporting import written as memory
+from training_code.reporting.drawing import column_names, draw, set_view
+from training_code.reporting.earlier import infer_written
+from training_code.reporting.kept_notes import KEPT, KEPT_COLUMNS, Kept, kept_sheet, restore
+from training_code.reporting.references import Moves, References
+from training_code.reporting.sheet_settings import move_references
 from training_code.reporting.sheets import Sheet
-from training_code.reporting.user_edits import AUTHOR, KEPT, Additions, take_additions
+from training_code.reporting.user_edits import Edits, Tools, move_formula, take_edits
+from training_code.reporting.workbook_file import ChangedError, check_output, save
+from training_code.reporting.written import Drawn, Looks, Written
 
-WIDEST = 44  # characters
-#: Excel's limits: characters of a cell, links of a sheet.
-LONGEST_TEXT, MOST_LINKS = 32_767, 65_530
-THUMBNAIL = 560, 240  # pixels, at most
-_HEADER = PatternFill("solid", fgColor="DDE6F0")
-# Blue tells in print too: darker is better, and the best is bold.
-_BEST = PatternFill("solid", fgColor="9EC9E2")
-_LEVEL = PatternFill("solid", fgColor="E3EEF6")
-_LOW, _HIGH = "F7FBFF", "6BAED6"
-# The space at the end keeps numbers apart from the text in the next column.
-_FORMATS = (("_bytes", "#,##0_)"), ("_per_s", "0.0_)"), ("_s", "0.000_)"), ("_split", "0%_)"))
-_METRIC_FORMAT, _SMALL_FORMAT, _WHOLE_FORMAT = "0.000_)", "0.0E+00_)", "0_)"
-_LINK = Font(color="0563C1", underline="single")
+# So often it is tried again when somebody saves the workbook while it is made.
+_ATTEMPTS = 3
+_EARLIER = (
+    "it was made by an earlier version or saved without its hidden sheet, so colors, comments and what was written "
+    "over our values cannot be told from ours"
+)
 
 
-def write_workbook(path: Path, sheets: Sequence[Sheet]) -> None:
-    """Write the sheets, atomically; what people added to the workbook by hand is kept.
+@dataclass
+class _Place:
+    """One of our sheets while the workbook is made."""
 
-    Kept are their own sheets, the order of columns, and columns that they added to sheets whose rows have a key
-    (`training_code.reporting.user_edits`).
+    sheet: Sheet
+    worksheet: Worksheet
+    drawn: Drawn
+    edits: Edits | None
+    moves: Moves | None
+
+
+@dataclass
+class _Book:
+    """The workbook while it is made.
+
+    Attributes
+    ----------
+    known
+        What was written, by title; of what is not in it we know nothing.
+    kept
+        What lost its place, now or earlier.
+    lost
+        What cannot be kept, a sentence each.
+    """
+
+    workbook: Workbook
+    beside: Path
+    known: dict[str, Written]
+    lost: list[str] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+    looks: Looks = field(default_factory=Looks)
+    written: dict[str, Written] = field(default_factory=dict)
+    moves: dict[str, Moves] = field(default_factory=dict)
+
+
+def write_workbook(path: Path, sheets: Sequence[Sheet]) -> list[str]:
+    """Write the sheets, atomically, and keep what people did to the workbook.
+
+    Their own sheets, and any sheet that we cannot prove to have written, stay as they are. What they did in ours moves
+    with its rows and columns (`training_code.reporting.user_edits`). Before anything is dropped that cannot be kept, a
+    copy is made of the workbook as it was.
+
+    Returns
+    -------
+    list of str
+        What people should know: what the copy is named and what it holds that the workbook does not.
 
     Raises
     ------
     InputError
-        If the workbook is open in a spreadsheet program, whose copy would overwrite this one, or cannot be read.
+        If the file is none that can be written, is open in a spreadsheet program, whose copy would overwrite this one,
+        or cannot be read.
     """
-    for lock in (path.with_name(f"~${path.name}"), path.with_name(f".~lock.{path.name}#")):
-        if lock.exists():
-            raise InputError(f"{path} is open in a spreadsheet program ({lock.name} is there); close it first")
-    additions = take_additions(path)
-    workbook = additions.workbook
-    for number, sheet in enumerate(sheets):
-        worksheet = workbook.create_sheet(_free_name(workbook, sheet.name), number)
-        if sheet.kind == "blocks":
-            _draw_blocks(worksheet, sheet)
-        elif sheet.kind == "examples":
-            _draw_examples(worksheet, sheet.table)
-        elif sheet.kind == "about":
-            _draw_about(worksheet, sheet.table)
-        else:
-            _draw_table(worksheet, sheet, additions, path.parent)
-    left = additions.left()
-    if len(left):
-        _draw_table(workbook.create_sheet(_free_name(workbook, KEPT)), Sheet(KEPT, left), additions, path.parent)
-    workbook.active = 0
-    for number, worksheet in enumerate(workbook.worksheets):
-        worksheet.sheet_view.tabSelected = number == 0
-        if number < len(sheets):
-            worksheet.page_setup.orientation, worksheet.page_setup.fitToHeight = "landscape", 0
-            worksheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
-    with atomic_path(path) as temporary:
-        workbook.save(temporary)
+    for _ in range(_ATTEMPTS):
+        target = check_output(path)
+        content = target.read_bytes() if target.exists() else None
+        try:
+            return _write(target, content, sheets)
+        except ChangedError:
+            continue
+    raise InputError(f"{path} was saved by somebody else each time that it was made again; close it and try again")
+
+
+def _write(target: Path, content: bytes | None, sheets: Sequence[Sheet]) -> list[str]:
+    book = _open(target, content, sheets)
+    workbook, active = book.workbook, book.workbook.active
+    notes = _take_kept(book)
+    places = [_draw(book, sheet, number, sheets) for number, sheet in enumerate(sheets)]
+    _give_up_others(book, sheets)
+    references = References(book.moves)
+    tools = Tools(book.looks, references)
+    for place in places:
+        _place(book, place, tools)
+    for place in places:
+        waiting = [note for note in book.kept if note.sheet == place.sheet.name]
+        others = [note for note in book.kept if note.sheet != place.sheet.name]
+        book.kept = others + restore(place.worksheet, place.drawn, waiting)
+    _draw_kept(book, notes, tools)
+    _move_their_references(book, references)
+    book.lost += references.broken
+    for worksheet in workbook.worksheets:
+        worksheet.sheet_view.tabSelected = False
+    visible = [worksheet for worksheet in workbook._sheets if worksheet.sheet_state == "visible"]
+    workbook.active = active if active in visible else next(iter(visible), 0)
+    memory.store(workbook, book.written)
+    return save(workbook, target, content, book.lost)
+
+
+def _open(target: Path, content: bytes | None, sheets: Sequence[Sheet]) -> _Book:
+    if content is None:
+        workbook = Workbook()
+        workbook.remove(workbook.active)
+        return _Book(workbook, target.parent, {})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            workbook = load_workbook(io.BytesIO(content), rich_text=True)
+        except Exception as error:  # whatever openpyxl, zipfile or an XML parser make of a file that is none
+            raise InputError(
+                f"{target} is no workbook that can be read ({error}); move it away to have a new one"
+            ) from error
+    lost = [str(found.message) for found in caught if issubclass(found.category, UserWarning)]
+    # Extensions and shapes are named by `find_losses`.
+    lost = [text for text in lost if not any(word in text for word in ("xtension", "default style", "DrawingML"))]
+    known = memory.load(workbook)
+    if known is None:
+        names = {sheet.name: sheet for sheet in sheets} | {KEPT: kept_sheet([])}
+        known = {
+            worksheet.title: found
+            for worksheet in workbook.worksheets
+            if worksheet.title in names and (found := infer_written(worksheet, names[worksheet.title])) is not None
+        }
+        lost += [_EARLIER] if known else []
+    return _Book(workbook, target.parent, known, lost)
+
+
+def _take(book: _Book, name: str) -> Edits | None:
+    """Take what people did out of the sheet of ours that has this name; None where there is none that is ours."""
+    for title, written in book.known.items():
+        if written.sheet == name and title in book.workbook.sheetnames:
+            worksheet = book.workbook[title]
+            if isinstance(worksheet, Worksheet):
+                return take_edits(worksheet, written)
+    return None
+
+
+def _draw(book: _Book, sheet: Sheet, number: int, sheets: Sequence[Sheet]) -> _Place:
+    edits = _take(book, sheet.name)
+    if edits is None:
+        before = {other.name for other in sheets[:number]}
+        positions = [book.workbook.index(book.workbook[t]) for t, w in book.written.items() if w.sheet in before]
+        worksheet = book.workbook.create_sheet(_free_name(book.workbook, sheet.name), max(positions, default=-1) + 1)
+        set_view(worksheet, sheet)
+    else:
+        worksheet = book.workbook[edits.title]
+    order = column_names(sheet) if edits is None else edits.order(sheet)
+    if sheet.kind != "table":
+        order = []
+    drawn = draw(worksheet, sheet, order, book.beside)
+    title = worksheet.title
+    book.written[title] = memory.record(worksheet, sheet.name, drawn, book.looks)
+    moves = None if edits is None else edits.moves(drawn, order)
+    if moves is not None:
+        book.moves[title] = moves
+    return _Place(sheet, worksheet, drawn, edits, moves)
+
+
+def _place(book: _Book, place: _Place, tools: Tools) -> None:
+    if place.edits is not None and place.moves is not None:
+        place.edits.place(place.worksheet, place.drawn, place.moves, tools)
+        book.kept += place.edits.homeless
+        book.lost += [*place.edits.lost, *place.edits.settings.lost]
+
+
+def _give_up_others(book: _Book, sheets: Sequence[Sheet]) -> None:
+    """Remove sheets of ours that are made no more, a dataset's for instance; what people wrote there is kept."""
+    names = {sheet.name for sheet in sheets} | {KEPT}
+    for title, written in book.known.items():
+        if written.sheet not in names and (edits := _take(book, written.sheet)) is not None:
+            edits.give_up(book.looks)
+            book.kept += edits.homeless
+            book.lost += [*edits.lost, *edits.settings.lost]
+            book.workbook.remove(book.workbook[title])
+            book.moves[title] = Moves(gone=True)
+
+
+def _take_kept(book: _Book) -> Edits | None:
+    edits = _take(book, KEPT)
+    if edits is not None:
+        names = {edits.written.name(1, there): here for here, there in edits.found.columns.items()}
+        for row, there in edits.found.rows.items():
+            cells = [edits.cells.get((row, names.get(name, 0))) for name in KEPT_COLUMNS]
+            *place, text = [None if cell is None else cell.value for cell in cells]
+            if there > 1 and text is not None:  # people may have deleted the other columns
+                sheet, about, column = ("?" if value is None else str(value) for value in place)
+                text = str(text) if isinstance(text, CellRichText) else text
+                book.kept.append(Kept(sheet, about, column, text))
+    return edits
+
+
+def _draw_kept(book: _Book, edits: Edits | None, tools: Tools) -> None:
+    """Draw the sheet of what has lost its place; none where there is nothing."""
+    workbook, sheet = book.workbook, kept_sheet(book.kept)
+    if edits is None and not book.kept:
+        return
+    if edits is not None and not book.kept and not edits.has_theirs():
+        workbook.remove(workbook[edits.title])
+        return
+    worksheet = workbook[edits.title] if edits else workbook.create_sheet(_free_name(workbook, KEPT))
+    order = edits.order(sheet) if edits else column_names(sheet)
+    drawn = draw(worksheet, sheet, order, book.beside)
+    book.written[worksheet.title] = memory.record(worksheet, KEPT, drawn, book.looks)
+    if edits is None:
+        set_view(worksheet, sheet)
+        return
+    moves = edits.moves(drawn, order)
+    edits.place(worksheet, drawn, moves, Tools(tools.looks, References({worksheet.title: moves})))
+    book.lost += [*edits.lost, *edits.settings.lost]
+    for note in edits.homeless:  # what was beside a note that has gone back: below, where it is people's own row
+        worksheet.append([note.sheet, note.row, note.column, note.text])
+
+
+def _move_their_references(book: _Book, references: References) -> None:
+    """Make what people's own sheets show of ours follow its cells."""
+    for worksheet in book.workbook.worksheets:
+        if worksheet.title in book.written:
+            continue
+        for cell in worksheet._cells.values():
+            if cell.data_type == "f":
+                move_formula(cell, references)
+            if cell.hyperlink is not None and cell.hyperlink.location:
+                cell.hyperlink.location = references.reference(cell.hyperlink.location, worksheet.title)
+        for found in worksheet.conditional_formatting:
+            for rule in found.rules:
+                rule.formula = [references.formula(text, worksheet.title) for text in rule.formula]
+        for validation in worksheet.data_validations.dataValidation:
+            if validation.formula1 and not validation.formula1.startswith('"'):
+                validation.formula1 = references.formula(validation.formula1, worksheet.title)
+    for sheet in (*book.workbook.worksheets, *book.workbook.chartsheets):
+        for chart in sheet._charts if sheet.title not in book.written else ():
+            move_references(chart, sheet.title, references)
+        for pivot in getattr(sheet, "_pivots", ()):
+            source = pivot.cache.cacheSource.worksheetSource
+            if source is not None and source.sheet and source.ref:
+                source.ref = references.reference(f"{quote_sheetname(source.sheet)}!{source.ref}", "").rpartition("!")[
+                    2
+                ]
+    for holder in (book.workbook, *book.workbook.worksheets):
+        for name in holder.defined_names.values():
+            if name.attr_text:
+                name.attr_text = references.formula(name.attr_text, "")
 
 
 def _free_name(workbook: Workbook, name: str) -> str:
-    """Return a name that no sheet of a researcher has."""
+    """Return a name that no sheet of people has."""
     taken = {sheet.lower() for sheet in workbook.sheetnames}
-    return name if name.lower() not in taken else f"{name[:26]} auto"
-
-
-def _draw_table(worksheet: Worksheet, sheet: Sheet, additions: Additions, beside: Path) -> None:
-    table = additions.add_to(sheet.name, sheet.table, sheet.key)
-    names = [str(name) for name in table.columns]
-    theirs = set(names) - {str(name) for name in sheet.table.columns}
-    _draw_header(worksheet, names, sheet.scales, theirs)
-    links = 0
-    for column, name in enumerate(names, 1):
-        values = table.iloc[:, column - 1]
-        kind = sheet.criterion if name in sheet.scales else name  # which decides how numbers are written
-        for row, value in enumerate(values, 2):
-            if is_missing(value):
-                continue
-            cell = worksheet.cell(row, column)
-            _set(cell, kind, value)
-            if name in LINKS and links < MOST_LINKS:
-                links += 1
-                cell.hyperlink = quote(os.path.relpath(paths.from_home(value), beside))
-                cell.font = copy(_LINK)
-    worksheet.freeze_panes = "B2"
-    worksheet.auto_filter.ref = worksheet.dimensions
-    for name in sheet.scales:
-        if name in names and len(table):
-            letter = get_column_letter(names.index(name) + 1)
-            rule = ColorScaleRule("min", start_color=_LOW, end_type="max", end_color=_HIGH)
-            worksheet.conditional_formatting.add(f"{letter}2:{letter}{len(table) + 1}", rule)
-    if "level_with_best" in names and sheet.criterion in names:
-        _mark_best(worksheet, table, names, sheet.criterion)
-    for index, name in enumerate(names, 1):
-        kind = sheet.criterion if name in sheet.scales else name
-        shown = [name, *(_shown(kind, value) for value in table.iloc[:, index - 1])]
-        worksheet.column_dimensions[get_column_letter(index)].width = min(max(map(len, shown)) + 3, WIDEST)
-    _fit_height(worksheet, 1)
-    if "bars" in sheet.charts:
-        add_bars(worksheet, table, sheet.criterion)
-    if "front" in sheet.charts:
-        add_front(worksheet, table, sheet.criterion)
-
-
-def _draw_about(worksheet: Worksheet, table: pd.DataFrame) -> None:
-    _draw_header(worksheet, list(table.columns))
-    worksheet.column_dimensions["A"].width, worksheet.column_dimensions["B"].width = 30, 110
-    for row, (what, value) in enumerate(table.itertuples(index=False), 2):
-        for column, text in enumerate((what, value), 1):
-            cell = worksheet.cell(row, column)
-            _set(cell, "", text)
-            cell.alignment = Alignment(wrap_text=True, vertical="top", horizontal="left")
-        _fit_height(worksheet, row)
-    worksheet.freeze_panes = "A2"
-
-
-def _fit_height(worksheet: Worksheet, row: int) -> None:
-    """Make a row as high as its text needs, which a spreadsheet program does not do for files that others wrote."""
-    lines = 1
-    for cell in worksheet[row]:
-        width = worksheet.column_dimensions[get_column_letter(cell.column)].width
-        lines = max(lines, len(textwrap.wrap(str(cell.value or ""), max(int(width) - 3, 5))))
-    worksheet.row_dimensions[row].height = 15 * lines  # points
-
-
-def _draw_header(
-    worksheet: Worksheet, names: Sequence[str], values: Sequence[str] = (), theirs: Collection[str] = ()
-) -> None:
-    """Write the header: ``values`` are columns of the criterion, ``theirs`` those that people added."""
-    worksheet.append([_clean(name) for name in names])
-    for cell, name in zip(worksheet[1], names, strict=True):
-        cell.data_type = "s"
-        cell.font, cell.fill = Font(bold=True), _HEADER
-        cell.alignment = Alignment(vertical="top", wrap_text=True)
-        if name not in theirs:
-            text = help_for(name, *(["Value of the criterion."] if name in values else []))
-            cell.comment = Comment(f"{AUTHOR}:\n{text}", AUTHOR, height=110, width=320)
-
-
-def _mark_best(worksheet: Worksheet, table: pd.DataFrame, names: list[str], criterion: str) -> None:
-    """Mark the best of each protocol, and what cannot be told from it."""
-    column = names.index(criterion) + 1
-    best = table.groupby(["dataset", "protocol"], sort=False)[criterion].transform("max")
-    for row, (value, top, level) in enumerate(zip(table[criterion], best, table["level_with_best"], strict=True), 2):
-        cell = worksheet.cell(row, column)
-        if value == top:
-            cell.fill, cell.font = _BEST, Font(bold=True)
-        elif level is True:
-            cell.fill = _LEVEL
-
-
-def _draw_blocks(worksheet: Worksheet, sheet: Sheet) -> None:
-    """Draw a block for each detector: a column for each configuration, a row for each metric, its best marked."""
-    table, criterion = sheet.table, sheet.criterion
-    metrics = list(dict.fromkeys([*MAIN_METRICS, criterion]))
-    worksheet["A1"] = (
-        "The best of each row is bold on a darker ground; what DeLong's test cannot tell from the best of all "
-        "detectors has a lighter one."
-    )
-    worksheet["A1"].comment = Comment(f"{AUTHOR}:\n{help_for(sheet.name)}", AUTHOR, height=110, width=320)
-    row, widest = 1, max((len(block) for _, block in table.groupby(["protocol", "Model"])), default=0)
-    worksheet.column_dimensions["A"].width = 18
-    for column in range(2, widest + 2):
-        worksheet.column_dimensions[get_column_letter(column)].width = 28
-    for protocol, models in table.groupby("protocol", sort=False):
-        row += 2
-        worksheet.cell(row, 1, _clean(protocol)).font = Font(bold=True, size=12)
-        row += 1
-        for detector, block in models.groupby("Model", sort=False):
-            titles = [f"{a} - {b}" if a else b for a, b in zip(block["backbone"], block["configuration"], strict=True)]
-            for column, text in enumerate([detector, *titles], 1):
-                cell = worksheet.cell(row, column)
-                _set(cell, "", text)
-                cell.font, cell.fill = Font(bold=True), _HEADER
-                cell.alignment = Alignment(wrap_text=True, vertical="top")
-            _fit_height(worksheet, row)
-            for metric in metrics:
-                row += 1
-                worksheet.cell(row, 1, metric)
-                values = block[metric] if metric in block else pd.Series(dtype=float)
-                for column, (value, level) in enumerate(zip(values, block["level_with_best"], strict=False), 2):
-                    if is_missing(value):
-                        continue
-                    cell = worksheet.cell(row, column)
-                    _set(cell, metric, value)
-                    if value == values.max():
-                        cell.fill, cell.font = _BEST, Font(bold=True)
-                    elif level is True and metric == criterion:
-                        cell.fill = _LEVEL
-            row += 2
-        row -= 1
-    worksheet.freeze_panes = "B2"
-
-
-def _draw_examples(worksheet: Worksheet, table: pd.DataFrame) -> None:
-    """Draw a row for each model with its most telling predictions."""
-    names = [name for name in table.columns if name != "examples"] + ["predictions"]
-    _draw_header(worksheet, names)
-    for row, (_, model) in enumerate(table.iterrows(), 2):
-        for column, name in enumerate(names[:-1], 1):
-            _set(worksheet.cell(row, column), name, model[name])
-            worksheet.cell(row, column).alignment = Alignment(vertical="top", wrap_text=True)
-        picture = _thumbnail(model["examples"])
-        if picture is not None:
-            worksheet.row_dimensions[row].height = picture.height * 0.75 + 6  # points
-            worksheet.add_image(picture, f"{get_column_letter(len(names))}{row}")
-    for column, name in enumerate(names, 1):
-        worksheet.column_dimensions[get_column_letter(column)].width = 82 if name == "predictions" else 22
-    worksheet.freeze_panes = "A2"
-
-
-def _thumbnail(examples: str | None) -> Picture | None:
-    """Return the overview of a run's examples, small; None where there is none."""
-    if not isinstance(examples, str):
-        return None
-    try:
-        with Image.open(paths.from_home(examples) / OVERVIEW) as overview:
-            small = overview.convert("RGB")
-    except OSError:
-        return None
-    small.thumbnail(THUMBNAIL)
-    file = io.BytesIO()
-    small.save(file, "JPEG", quality=85)
-    return Picture(file)
-
-
-def _set(cell: Cell, name: str, value: Any) -> None:
-    if is_missing(value):
-        return
-    if isinstance(value, bool) or type(value).__name__ == "bool":  # numpy's, too
-        cell.value = bool(value)
-    elif isinstance(value, Number):
-        number = value.item() if hasattr(value, "item") else value
-        if isinstance(number, float) and not math.isfinite(number):
-            cell.value = str(number)  # no number that a spreadsheet has
-            return
-        cell.value, cell.number_format = number, _number_format(name, number)
-    elif hasattr(value, "isoformat"):  # a date that somebody wrote
-        cell.value = value
-    else:
-        cell.value = _clean(value)
-        cell.data_type = "s"  # text that begins with = is text, no formula
-
-
-def _clean(value: Any) -> str:
-    return ILLEGAL_CHARACTERS_RE.sub("", str(value))[:LONGEST_TEXT]
-
-
-def _number_format(name: str, value: Any) -> str:
-    for ending, number_format in _FORMATS:
-        if name.endswith(ending):
-            return number_format
-    if isinstance(value, int):
-        return _WHOLE_FORMAT
-    if name.startswith(("image_", "pixel_", "p_", "difference")):
-        return _METRIC_FORMAT if abs(value) >= 0.0005 or value == 0 else _SMALL_FORMAT
-    return "General"
-
-
-def _shown(name: str, value: Any) -> str:
-    if is_missing(value):
-        return ""
-    if isinstance(value, float):
-        return f"{value:.3f}" if _number_format(name, value) != "General" else f"{value:g}"
-    return str(value)
+    candidate, number = name, 1
+    while candidate.lower() in taken:
+        candidate = f"{name[:24]} auto" if number == 1 else f"{name[:24]} auto {number}"
+        number += 1
+    return candidate

@@ -29,6 +29,16 @@ def test_csv_holds_every_digit(sheets):
     assert read["seeds"].tolist() == [3, 1]
 
 
+def test_text_that_begins_as_a_formula_is_text_in_csv_and_numbers_stay_numbers():
+    names = ["=cmd()", "+1+1", "-x", "@a", "\t=1", "-1.5", "a=b"]
+    table = pd.DataFrame({"Model": names, "=A1, 64 × 64": [-1.0, -2.0, 3.0, 4.0, 5.0, 6.0, 7.0], "n": range(-3, 4)})
+    lines = export([Sheet("By dataset", table)], "By dataset", "csv").decode().splitlines()
+    assert lines[0] == """Model,"'=A1, 64 × 64",n"""
+    first, others = zip(*(line.split(",", 1) for line in lines[1:]), strict=True)
+    assert first == ("'=cmd()", "'+1+1", "'-x", "'@a", "'\t=1", "-1.5", "a=b")
+    assert others[:2] == ("-1.0,-3", "-2.0,-2")
+
+
 def test_parquet_holds_types(sheets):
     read = pd.read_parquet(io.BytesIO(export(sheets, "Best models", "parquet")))
     pd.testing.assert_frame_equal(read, sheets[0].table, check_dtype=False)
