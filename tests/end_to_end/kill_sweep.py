@@ -25,7 +25,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from helpers.data import make_mvtec  # noqa: E402
 
-from training_code.records.record import NOTEBOOK, RECORD, read_record  # noqa: E402
+from training_code.records.reading import read_record  # noqa: E402
+from training_code.records.record import NOTEBOOK, RECORD  # noqa: E402
 
 JOBS = 12
 # Seconds after which a process that was left must have ended itself, and in which a sweep must come to its end.

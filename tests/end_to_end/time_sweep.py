@@ -28,7 +28,7 @@ from training_code.experiment import Experiment  # noqa: E402
 from training_code.notebooks import KERNELS  # noqa: E402
 from training_code.notebooks.kernel import KernelOptions, execute_notebook  # noqa: E402
 from training_code.records.code import code_hash  # noqa: E402
-from training_code.records.record import write_record  # noqa: E402
+from training_code.records.reading import write_record  # noqa: E402
 from training_code.sweep.file import read_sweep  # noqa: E402
 from training_code.sweep.plan import Planner, make_plan  # noqa: E402
 

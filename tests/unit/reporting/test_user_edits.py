@@ -25,7 +25,7 @@ from openpyxl.worksheet.table import Table
 from PIL import Image
 
 from training_code.comparison.table import runs_table
-from training_code.records.record import read_records
+from training_code.records.reading import read_records
 from training_code.reporting.sheets import all_sheets, compare
 from training_code.reporting.workbook import write_workbook
 
@@ -59,12 +59,12 @@ def made(tmp_path_factory):
         arguments = DETECTORS["Padim"] | {"n_features": features}
         make_run(results, f"padim-{number}", skill=3.0 - number, arguments=arguments)
     make_run(results, "patchcore-0", "Patchcore", skill=1.0)
-    make_run(results, "padim-bad", status="failed", metrics={}, times={}, error="too slow")
+    make_run(results, "padim-bad", seed=1, status="failed", metrics={}, times={}, error="too slow")
     before = _sheets(results)
     make_run(results, "cflow-0", "Cflow", skill=0.5)
     arguments = DETECTORS["Cflow"] | {"max_epochs": 9}
     make_run(results, "cflow-1", "Cflow", skill=0.7, arguments=arguments)
-    make_run(results, "cflow-bad", "Cflow", status="failed", metrics={}, times={}, error="=cmd()")
+    make_run(results, "cflow-bad", "Cflow", seed=1, status="failed", metrics={}, times={}, error="=cmd()")
     return before, _sheets(results)
 
 
