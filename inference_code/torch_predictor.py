@@ -1,5 +1,6 @@
 """`TorchPredictor`: the detector of a run, rebuilt from its checkpoint and computed by torch."""
 
+import dataclasses
 import pickle
 import time
 from collections.abc import Sequence
@@ -75,16 +76,13 @@ class TorchPredictor(Predictor):
                 f"{checkpoint} is not the file that its run wrote; trust_changed (--trust-changed) loads it nonetheless"
             )
         state = _load_tensors(checkpoint)
-        identity, options = record.identity, record.options
+        identity = record.identity
         detector = build_detector(
             configure(record.detector, record.arguments),
             create_network(record.weights.recipe) if record.weights else None,
             identity.protocol.image_size,
-            identity.mean,
-            identity.std,
-            precision,
-            options.channels_last,
-            options.backbone_runtime,
+            None if identity.mean is None or identity.std is None else (identity.mean, identity.std),
+            dataclasses.replace(record.options, backbone_precision=precision),
         )
         try:
             detector.load_state_dict(state)

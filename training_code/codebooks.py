@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from filelock import FileLock
@@ -83,10 +83,8 @@ def pretrain_codebook(
     network = load_backbone(weights) if weights else None
     recipe = weights.recipe if weights else None
     torch.manual_seed(seed)
-    detector = build_detector(
-        configuration, network, size, recipe.mean if recipe else None, recipe.std if recipe else None
-    )
-    assert isinstance(detector, Dsr)
+    statistics = (recipe.mean, recipe.std) if recipe else None
+    detector = cast(Dsr, build_detector(configuration, network, size, statistics))
     _train(detector, lambda index: load_image(found[index], size), len(found), configuration.arguments, seed, path)
     return path
 

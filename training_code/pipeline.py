@@ -3,6 +3,7 @@
 `run_stages` puts them together; it reads from top to bottom. The benchmark calls the same functions.
 """
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,15 +115,11 @@ def prepare_data(
 
     Training has batches of ``batch_size`` images, None for the experiment's ``train_batch_size``.
     """
+    protocol, compute = conditions.protocol, conditions.compute
+    if batch_size is not None:
+        compute = dataclasses.replace(compute, train_batch_size=batch_size)
     return SampleDataModule(
-        conditions.dataset,
-        conditions.protocol.image_size,
-        conditions.protocol.validation_split,
-        conditions.seed,
-        batch_size or conditions.compute.train_batch_size,
-        conditions.compute.eval_batch_size,
-        conditions.compute.num_workers,
-        cache,
+        conditions.dataset, protocol.image_size, protocol.validation_split, conditions.seed, compute, cache
     )
 
 
@@ -136,18 +133,10 @@ def build(prepared: PreparedRun, conditions: Conditions, store: FeatureStore | N
     seed_everything(conditions.seed, workers=True, verbose=False)
     network = load_backbone(prepared.weights) if prepared.weights else None
     seed_everything(conditions.seed, workers=True, verbose=False)  # as if making the network had drawn nothing
-    identity, compute = prepared.identity, conditions.compute
-    return build_detector(
-        prepared.configuration,
-        network,
-        conditions.protocol.image_size,
-        identity.mean,
-        identity.std,
-        compute.backbone_precision,
-        compute.channels_last,
-        compute.backbone_runtime,
-        store,
-    )
+    identity = prepared.identity
+    statistics = None if identity.mean is None or identity.std is None else (identity.mean, identity.std)
+    size, compute = conditions.protocol.image_size, conditions.compute
+    return build_detector(prepared.configuration, network, size, statistics, compute, store)
 
 
 def fit(

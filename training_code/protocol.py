@@ -236,6 +236,10 @@ class ComputeOptions(_Checked):
         return tuple(entry.name for entry in dataclasses.fields(cls) if entry.metadata["needs"] == "backbone")
 
 
+#: The options where none are given.
+DEFAULT_COMPUTE = ComputeOptions()
+
+
 def read_options(
     given: Mapping[str, Any], protocol: Mapping[str, Any], compute: Mapping[str, Any]
 ) -> tuple[ExperimentProtocol, ComputeOptions]:

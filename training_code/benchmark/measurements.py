@@ -249,13 +249,14 @@ def _detector(bench: Bench, detector: str, arguments: dict[str, Any], folder: Pa
 
 def _sweep(bench: Bench, configurations: list[tuple[str, dict[str, Any]]]) -> list[float]:
     folder = bench.images(SWEEP_IMAGES)
-    return bench.apart(ours.run_sweep, folder, configurations, SIDE, SEED, bench.fresh(), bench.fresh())
+    return bench.apart(ours.run_sweep, ours.Setting(folder, SIDE, SEED, bench.fresh(), bench.fresh()), configurations)
 
 
 def _ours(
     bench: Bench, folder: Path, detector: str, arguments: dict[str, Any], cache: Path, test: bool = True
 ) -> dict[str, Any]:
-    return bench.apart(ours.run_ours, folder, detector, arguments, SIDE, SEED, bench.fresh(), cache, test)
+    setting = ours.Setting(folder, SIDE, SEED, bench.fresh(), cache)
+    return bench.apart(ours.run_ours, setting, detector, arguments, test)
 
 
 def _differences(theirs: dict[str, Any], own: dict[str, Any]) -> dict[str, float]:

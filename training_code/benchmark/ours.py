@@ -1,6 +1,7 @@
 """The same through this project."""
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,30 +18,31 @@ from training_code.preparation import Conditions, prepare
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 
 
-def run_ours(
-    folder: Path,
-    detector: str,
-    arguments: dict[str, Any],
-    image_size: int,
-    seed: int,
-    scratch: Path,
-    cache: Path,
-    test: bool = True,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Setting:
+    """What runs have in common: the folder of their images, the side of these in pixels, the seed, and two folders."""
+
+    folder: Path
+    image_size: int
+    seed: int
+    scratch: Path
+    cache: Path  # where what training shares lies
+
+
+def run_ours(setting: Setting, detector: str, arguments: dict[str, Any], test: bool = True) -> dict[str, Any]:
     """Train and test as `training_code.experiment.Experiment` does, without validation images, pictures and record.
 
-    Returns what `training_code.benchmark.plain.run_plain` does; what training shares lies in ``cache``. Testing shares
-    nothing.
+    Returns what `training_code.benchmark.plain.run_plain` does. Testing shares nothing.
     """
-    paths.CACHE = cache
-    protocol = ExperimentProtocol(image_size=(image_size, image_size), validation_split=0)
-    conditions = Conditions(read_dataset(folder), protocol, ComputeOptions(tensorboard="off"), seed)
+    paths.CACHE = setting.cache
+    protocol = ExperimentProtocol(image_size=(setting.image_size, setting.image_size), validation_split=0)
+    conditions = Conditions(read_dataset(setting.folder), protocol, ComputeOptions(tensorboard="off"), setting.seed)
     prepared = prepare(conditions, detector, arguments)
     tensors = TensorCache()
     data = prepare_data(conditions, prepared.batch_size, tensors)
     model = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, tensors))
     start = time.perf_counter()
-    trained = fit(model, prepared, conditions, data, Places(scratch))
+    trained = fit(model, prepared, conditions, data, Places(setting.scratch))
     fitted = time.perf_counter()
     found = {}
     if test:
@@ -54,18 +56,11 @@ def run_ours(
     return found | {"fit": fitted - start, "test": tested - fitted, "memory": peak_memory()}
 
 
-def run_sweep(
-    folder: Path,
-    configurations: list[tuple[str, dict[str, Any]]],
-    image_size: int,
-    seed: int,
-    scratch: Path,
-    cache: Path,
-) -> list[float]:
+def run_sweep(setting: Setting, configurations: list[tuple[str, dict[str, Any]]]) -> list[float]:
     """Run configurations one after the other in this process, records and pictures included; return seconds of each."""
-    paths.CACHE = cache
+    paths.CACHE = setting.cache
     start = time.perf_counter()
-    experiment = Experiment(folder, image_size=image_size, seed=seed, results=scratch)
+    experiment = Experiment(setting.folder, image_size=setting.image_size, seed=setting.seed, results=setting.scratch)
     seconds = []
     for detector, arguments in configurations:
         experiment.run(detector, **arguments)

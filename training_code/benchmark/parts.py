@@ -20,6 +20,7 @@ from training_code.detectors.patchcore.coreset import k_center_greedy
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory
 from training_code.features.extractor import FeatureExtractor
 from training_code.foundation import paths
+from training_code.protocol import ComputeOptions
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -77,7 +78,7 @@ def backbone(kind: str, name: str, cache: Path, images: int = 32, side: int = 25
         own = extractor.feature_extractor.state_dict()
         extractor.feature_extractor.load_state_dict({key: state[key.replace(".", "_")] for key in own})
     else:
-        extractor = FeatureExtractor(network, entry, layers, runtime="auto")
+        extractor = FeatureExtractor(network, entry, layers, ComputeOptions())
     extractor = extractor.eval().to(DEVICE)
     with torch.inference_mode():
         first, _ = _timed(lambda: extractor(pixels[:2]))

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -31,14 +32,35 @@ from training_code.data.split import split_validation
 from training_code.foundation.cache import TensorCache, cache_key
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
+from training_code.protocol import DEFAULT_COMPUTE, ComputeOptions
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a dataset are read.
+
+    Attributes
+    ----------
+    bits
+        As of `training_code.data.images.read_image`.
+    mask_threshold
+        As of `load_mask`.
+    facts
+        What is known of the files, by path.
+    cache
+        Keeps resized images under the content that ``facts`` know of a file; without one they are read each time.
+    """
+
+    bits: int = 16
+    mask_threshold: int | None = None
+    facts: Mapping[Path, Facts] = field(default_factory=dict)
+    cache: TensorCache | None = None
 
 
 class SampleDataset(AnomalibDataset):
     """Images and masks of a list of samples, resized to ``image_size`` (height, width) in pixels.
 
-    The images of a batch are read at the same time. ``bits`` is that of `training_code.data.images.read_image`; resized
-    images are kept in ``cache`` under the content that ``facts`` know of a file, and read from there the next time.
-    ``mask_threshold`` is that of `load_mask`.
+    The images of a batch are read at the same time.
     """
 
     def __init__(
@@ -46,18 +68,11 @@ class SampleDataset(AnomalibDataset):
         samples: Sequence[Sample],
         image_size: tuple[int, int],
         with_masks: bool,
-        bits: int = 16,
-        facts: Mapping[Path, Facts] | None = None,
-        cache: TensorCache | None = None,
-        *,
-        mask_threshold: int | None = None,
+        reading: Reading | None = None,
     ) -> None:
         super().__init__()
-        self.mask_threshold = mask_threshold
         self.image_size = image_size
-        self.bits = bits
-        self.facts = facts or {}
-        self.cache = cache
+        self.reading = reading or Reading()
         frame = pd.DataFrame(
             {
                 "image_path": [str(sample.path) for sample in samples],
@@ -78,12 +93,14 @@ class SampleDataset(AnomalibDataset):
         if self.task == TaskType.SEGMENTATION:
             mask = torch.zeros(self.image_size, dtype=torch.uint8)
             if sample.label_index:
-                path, least = Path(sample.mask_path), self.mask_threshold
+                path, least = Path(sample.mask_path), self.reading.mask_threshold
                 made = self._kept("mask", path, lambda: {"mask": load_mask(path, self.image_size, least)}, least or 0)
                 mask = made["mask"]
         path = Path(sample.image_path)
         return ImageItem(
-            image=self._kept("image", path, lambda: {"image": load_image(path, self.image_size, self.bits)})["image"],
+            image=self._kept("image", path, lambda: {"image": load_image(path, self.image_size, self.reading.bits)})[
+                "image"
+            ],
             gt_mask=None if mask is None else Mask(mask),
             gt_label=torch.tensor(sample.label_index),
             image_path=sample.image_path,
@@ -100,16 +117,16 @@ class SampleDataset(AnomalibDataset):
         self, what: str, path: Path, make: Callable[[], dict[str, torch.Tensor]], *more: object
     ) -> dict[str, torch.Tensor]:
         """Return what ``make`` gives for a file, from the cache where it is known."""
-        facts = self.facts.get(path)
-        if self.cache is None or facts is None or not facts.sha256:
+        facts, cache = self.reading.facts.get(path), self.reading.cache
+        if cache is None or facts is None or not facts.sha256:
             return make()
-        key = cache_key(what, facts.sha256, self.image_size, self.bits, *more)
-        tensors = self.cache.get(key)
+        key = cache_key(what, facts.sha256, self.image_size, self.reading.bits, *more)
+        tensors = cache.get(key)
         if tensors is None:
             if sha256(path) != facts.sha256:
                 raise InputError(f"{path} has changed since the dataset was read; read it again")
             tensors = make()
-            self.cache.put(key, tensors)
+            cache.put(key, tensors)
         return tensors
 
     @property
@@ -130,11 +147,9 @@ class ValidationDataset(SampleDataset):
         samples: Sequence[Sample],
         image_size: tuple[int, int],
         seed: int,
-        bits: int = 16,
-        facts: Mapping[Path, Facts] | None = None,
-        cache: TensorCache | None = None,
+        reading: Reading | None = None,
     ) -> None:
-        super().__init__(samples, image_size, with_masks=True, bits=bits, facts=facts, cache=cache)
+        super().__init__(samples, image_size, with_masks=True, reading=reading)
         self.seed = seed
 
     def __len__(self) -> int:
@@ -171,8 +186,8 @@ class SampleDataModule(AnomalibDataModule):
         Part of the defect-free training images that is held out for finding thresholds; 0 holds out none.
     seed
         Chooses the held-out images and their synthetic anomalies.
-    train_batch_size, eval_batch_size, num_workers
-        As in anomalib.
+    compute
+        How many images come at once, and how many processes read them.
     cache
         Keeps decoded and resized images; without one they are read each time.
     """
@@ -187,12 +202,10 @@ class SampleDataModule(AnomalibDataModule):
         image_size: tuple[int, int],
         validation_split: float,
         seed: int,
-        train_batch_size: int = 32,
-        eval_batch_size: int = 32,
-        num_workers: int = 0,
+        compute: ComputeOptions = DEFAULT_COMPUTE,
         cache: TensorCache | None = None,
     ) -> None:
-        super().__init__(train_batch_size, eval_batch_size, num_workers, seed=seed)
+        super().__init__(compute.train_batch_size, compute.eval_batch_size, compute.num_workers, seed=seed)
         self.cache = cache
         self.dataset = dataset
         self.image_size = image_size
@@ -207,12 +220,10 @@ class SampleDataModule(AnomalibDataModule):
     def _setup(self, _stage: str | None = None) -> None:
         train, validation = split_validation(self.dataset.select("train"), self.validation_split, self.seed or 0)
         seed, size, test = self.seed or 0, self.image_size, self.dataset.select("test")
-        bits, facts, cache = self.dataset.bits, self.dataset.facts, self.cache
-        self.train_data = SampleDataset(train, size, False, bits, facts, cache)
-        self.val_data = ValidationDataset(validation, size, seed, bits, facts, cache) if validation else None
-        self.test_data = SampleDataset(
-            test, size, self.dataset.has_masks, bits, facts, cache, mask_threshold=self.dataset.mask_threshold
-        )
+        reading = Reading(self.dataset.bits, self.dataset.mask_threshold, self.dataset.facts, self.cache)
+        self.train_data = SampleDataset(train, size, False, reading)
+        self.val_data = ValidationDataset(validation, size, seed, reading) if validation else None
+        self.test_data = SampleDataset(test, size, self.dataset.has_masks, reading)
 
     def _create_test_split(self) -> None:
         """Leave the test set as the dataset has it."""

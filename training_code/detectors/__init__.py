@@ -6,6 +6,8 @@ The classes are attributes of this package, imported when they are asked for, as
 
 from typing import TYPE_CHECKING, Any
 
+from training_code.detectors.registry import DETECTORS
+
 if TYPE_CHECKING:
     from training_code.detectors.autoencoder.model import Autoencoder as Autoencoder
     from training_code.detectors.cflow.model import Cflow as Cflow
@@ -16,9 +18,6 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # The registry finds the folders of this package, so it can only be imported once the package is there.
-    from training_code.detectors.registry import DETECTORS
-
     if name not in DETECTORS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return DETECTORS[name].load()

@@ -14,17 +14,15 @@ from training_code.detectors.registry import get_detector
 from training_code.features.extractor import FeatureExtractor
 from training_code.features.store import FeatureStore
 from training_code.foundation.cache import TensorCache
+from training_code.protocol import DEFAULT_COMPUTE, ComputeOptions
 
 
 def build_detector(
     configuration: Configuration,
     network: nn.Module | None,
     image_size: tuple[int, int],
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-    backbone_precision: str = "float32",
-    channels_last: bool = False,
-    backbone_runtime: str = "auto",
+    statistics: tuple[Sequence[float], Sequence[float]] | None = None,
+    compute: ComputeOptions = DEFAULT_COMPUTE,
     store: FeatureStore | None = None,
 ) -> AnomalibModule:
     """Return the detector over ``network``, giving raw scores and maps.
@@ -40,11 +38,11 @@ def build_detector(
         without a backbone.
     image_size
         Height and width in pixels that the detector resizes images to.
-    mean, std
-        Normalisation of images with values from 0 to 1, by channel. Detectors that reconstruct images get them as they
-        are, and normalise them for their backbone themselves.
-    backbone_precision, channels_last, backbone_runtime
-        How the backbone computes; see `training_code.features.extractor.FeatureExtractor`.
+    statistics
+        Mean and deviation of images with values from 0 to 1, by channel; None without a backbone. Detectors that
+        reconstruct images get them as they are, and normalize them for their backbone themselves.
+    compute
+        How the backbone computes.
     store
         Where features, and whatever else the detector can share with others, are looked up and kept.
     """
@@ -53,16 +51,16 @@ def build_detector(
 
     transforms = [Resize(image_size, antialias=True)]
     if spec.normalizes:
-        assert mean is not None and std is not None
-        transforms.append(Normalize(mean=list(mean), std=list(std)))
+        assert statistics is not None
+        mean, std = map(list, statistics)
+        transforms.append(Normalize(mean=mean, std=std))
     make: Callable[[], FeatureExtractor] | None = None
     if network is not None:
         backbone, layers = configuration.backbone, configuration.layers
         assert backbone is not None
-        compute = backbone_precision, channels_last, backbone_runtime, store
 
         def make() -> FeatureExtractor:
-            return FeatureExtractor(network, backbone, layers, *compute)
+            return FeatureExtractor(network, backbone, layers, compute, store)
 
         # Plain arguments, which the checkpoint keeps: it loads without running code.
         arguments |= {"backbone": backbone.architecture, "pre_trained": False}
@@ -75,7 +73,8 @@ def build_detector(
             visualizer=False,
         )
     if network is not None and (set_normalization := getattr(detector, "set_normalization", None)):
-        set_normalization(mean, std)
+        assert statistics is not None
+        set_normalization(*statistics)
     share_work(detector, store.cache if store else None)
     return detector
 

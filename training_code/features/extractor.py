@@ -22,10 +22,12 @@ from training_code.features.store import FeatureStore
 from training_code.foundation.cache import content_key
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import digest
-from training_code.protocol import COMPILED_PRECISIONS
+from training_code.protocol import COMPILED_PRECISIONS, ComputeOptions
 
 # Pixels of the image per position from which on detectors commonly use a layer; finer maps are large.
 _LEAST_STRIDE = 4
+#: As anomalib computes.
+TORCH = ComputeOptions(backbone_runtime="torch")
 
 
 class FeatureExtractor(TimmFeatureExtractor):
@@ -43,13 +45,9 @@ class FeatureExtractor(TimmFeatureExtractor):
         Its entry in the registry.
     layers
         Names of the layers, in network order.
-    precision
-        One of `training_code.protocol.PRECISIONS`; the features are float32 in any case.
-    channels_last
-        Whether the network computes with the channels of a position side by side in memory.
-    runtime
-        One of `training_code.protocol.RUNTIMES`. With ``"auto"``, and as a graph that is being exported, what OpenVINO
-        cannot take is computed by torch.
+    compute
+        How the network computes: precision, memory format and runtime. The features are float32 in any case. With the
+        runtime ``"auto"``, and as a graph that is being exported, what OpenVINO cannot take is computed by torch.
     store
         Where features are looked up and kept; without one they are computed each time.
     """
@@ -63,18 +61,16 @@ class FeatureExtractor(TimmFeatureExtractor):
         network: nn.Module,
         backbone: Backbone,
         layers: Sequence[str],
-        precision: str = "float32",
-        channels_last: bool = False,
-        runtime: str = "torch",
+        compute: ComputeOptions = TORCH,
         store: FeatureStore | None = None,
     ) -> None:
         nn.Module.__init__(self)  # anomalib's constructor would build a network of its own
         self.backbone = backbone.architecture
         self.layers = list(layers)
         self.requires_grad = False
-        self.precision = precision
-        self.channels_last = channels_last
-        self.runtime = runtime
+        self.precision = compute.backbone_precision
+        self.channels_last = compute.channels_last
+        self.runtime = compute.backbone_runtime
         self.store = store
         self._by_name = {layer.name: layer for layer in backbone.layers}
         self.out_dims = [self._by_name[name].channels for name in layers]
@@ -90,7 +86,7 @@ class FeatureExtractor(TimmFeatureExtractor):
         else:
             self.feature_extractor = create_feature_extractor(network, {name: name for name in layers})
         network.eval()
-        if channels_last:
+        if compute.channels_last:
             network.to(memory_format=torch.channels_last)
 
     @property

@@ -1,16 +1,14 @@
 """Pictures of the comparison.
 
-Colours are such that colour-blind readers can tell them apart; lines and marks differ in grey, too.
+Lines and marks differ in gray, too.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import scikit_posthocs
 import seaborn
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
@@ -21,13 +19,12 @@ from training_code.comparison.table import MAIN_METRICS, PROTOCOL, arguments_of
 from training_code.comparison.values import rank_values, write_value
 from training_code.protocol import ExperimentProtocol
 from training_code.records.scores import Scores
+from training_code.reporting.canvas import PALETTE, color, heat_map, make_figure, make_grid, say
 
-PALETTE = "colorblind"
 #: Datasets and protocols, or heat maps, that a picture shows at most.
 MOST = 12
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
-_SEQUENTIAL = "Blues"
 
 
 def draw_main_metrics(table: pd.DataFrame) -> Figure:
@@ -40,10 +37,10 @@ def draw_main_metrics(table: pd.DataFrame) -> Figure:
     datasets = sorted(good["dataset"].unique())[:MOST]
     good = good[good["dataset"].isin(datasets)].assign(backbone=lambda runs: runs["backbone"].map(write_value))
     rows, columns = max(len(datasets), 1), max(len(metrics), 1)
-    figure = _figure(3.6 * columns, 0.9 + 0.45 * good["backbone"].nunique() * rows + 1.1 * rows)
+    figure = make_figure(3.6 * columns, 0.9 + 0.45 * good["backbone"].nunique() * rows + 1.1 * rows)
     axes = figure.subplots(rows, columns, squeeze=False)
     if not metrics:
-        return _say(figure, axes[0, 0], "no run with metrics yet")
+        return say(figure, axes[0, 0], "no run with metrics yet")
     detectors = sorted(good["detector"].unique())
     for row, dataset in zip(axes, datasets, strict=True):
         for axis, metric in zip(row, metrics, strict=True):
@@ -80,11 +77,11 @@ def draw_curves(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
         Of the runs in ``run_id``; those that are missing are left out.
     """
     groups = _groups(best, scores)
-    figure = _figure(9.6, 3.6 * max(len(groups), 1))
+    figure = make_figure(9.6, 3.6 * max(len(groups), 1))
     axes = figure.subplots(max(len(groups), 1), 2, squeeze=False)
     if not groups:
         axes[0, 1].axis("off")
-        return _say(figure, axes[0, 0], "no scores of both good and defective images")
+        return say(figure, axes[0, 0], "no scores of both good and defective images")
     detectors = sorted(best["Model"].unique())  # a detector has its colour and line in every row
     for row, (title, models) in zip(axes, groups, strict=True):
         for name, found in models:
@@ -92,7 +89,7 @@ def draw_curves(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
             style = {
                 "label": name,
                 "linestyle": _LINES[number % len(_LINES)],
-                "color": _colour(number),
+                "color": color(number),
                 "linewidth": 1.6,
             }
             false, true, _ = roc_curve(found.labels, found.scores)
@@ -117,13 +114,13 @@ def draw_scores(best: pd.DataFrame, scores: dict[str, Scores], thresholds: dict[
     """
     groups = [(title, models) for title, models in _groups(best, scores, with_runs=True)]
     width = max((len(models) for _, models in groups), default=1)
-    figure = _figure(2.9 * width + 0.6, 2.5 * max(len(groups), 1))
+    figure = make_figure(2.9 * width + 0.6, 2.5 * max(len(groups), 1))
     axes = figure.subplots(max(len(groups), 1), width, squeeze=False)
     for axis in axes.flat:
         axis.set_visible(False)
     if not groups:
         axes[0, 0].set_visible(True)
-        return _say(figure, axes[0, 0], "no scores of both good and defective images")
+        return say(figure, axes[0, 0], "no scores of both good and defective images")
     for row, (title, models) in zip(axes, groups, strict=True):
         for axis, (name, run_id, found) in zip(row, models, strict=False):
             axis.set_visible(True)
@@ -152,16 +149,16 @@ def draw_front(models: pd.DataFrame, criterion: str) -> Figure:
     """
     known = models.dropna(subset=[criterion, "latency_s"]) if {criterion, "latency_s"} <= set(models) else models[:0]
     groups = list(known.groupby(["dataset", "protocol", "hardware"], sort=True))[:MOST] if len(known) else []
-    figure = _figure(8.0, 3.8 * max(len(groups), 1))
+    figure = make_figure(8.0, 3.8 * max(len(groups), 1))
     axes = figure.subplots(max(len(groups), 1), 1, squeeze=False)[:, 0]
     if not groups:
-        return _say(figure, axes[0], "no run with a latency yet")
+        return say(figure, axes[0], "no run with a latency yet")
     detectors = sorted(known["Model"].unique())
     for axis, ((dataset, protocol, hardware), group) in zip(axes, groups, strict=True):
         for number, detector in enumerate(detectors):
             chosen = group[group["Model"] == detector]
             if len(chosen):
-                marker, colour = _MARKERS[number % len(_MARKERS)], _colour(number)
+                marker, colour = _MARKERS[number % len(_MARKERS)], color(number)
                 axis.scatter(1000 * chosen["latency_s"], chosen[criterion], marker=marker, color=colour, label=detector)
         front = group[group["fastest"] == True].sort_values("latency_s")  # noqa: E712
         axis.step(
@@ -186,10 +183,10 @@ def draw_defect_types(table: pd.DataFrame) -> Figure:
     """
     models = [name for name in table if name not in ("dataset", "protocol", "defect type", "metric", "images")]
     groups = list(table.groupby(["dataset", "protocol", "metric"], sort=True))[:MOST] if len(table) else []
-    figure = _figure(9.6, 2.9 * max(len(groups), 1))
+    figure = make_figure(9.6, 2.9 * max(len(groups), 1))
     axes = figure.subplots(max(len(groups), 1), 1, squeeze=False)[:, 0]
     if not groups:
-        return _say(figure, axes[0], "no metrics by type of defect")
+        return say(figure, axes[0], "no metrics by type of defect")
     colours = dict(zip(models, seaborn.color_palette(PALETTE, len(models)), strict=True))
     for axis, ((dataset, protocol, metric), group) in zip(axes, groups, strict=True):
         group = group.assign(
@@ -213,30 +210,30 @@ def draw_defect_types(table: pd.DataFrame) -> Figure:
 def draw_agreement(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
     """Draw how alike models order the test images: Spearman's rank correlation of their scores."""
     groups = [(title, models) for title, models in _groups(best, scores) if len(models) > 1]
-    figure, axes = _grid(len(groups), 4.6, 3.8)
+    figure, axes = make_grid(len(groups), 4.6, 3.8)
     if not groups:
-        return _say(figure, axes[0], "agreement needs two models on the same images")
+        return say(figure, axes[0], "agreement needs two models on the same images")
     for axis, (title, models) in zip(axes, groups, strict=True):
         frame = pd.DataFrame({name: found.scores for name, found in models})
         square = frame.corr(method="spearman")
-        _heat_map(axis, square, ".2f", title, vmin=0, vmax=1)
+        heat_map(axis, square, ".2f", title, vmin=0, vmax=1)
     return figure
 
 
 def draw_hyper_parameters(runs: pd.DataFrame, criterion: str) -> Figure:
     """Draw the criterion over the two arguments that were varied most of each detector, mean over everything else."""
     maps = list(_heat_maps(runs, criterion))[:MOST]
-    figure, axes = _grid(len(maps), 4.8, 3.4)
+    figure, axes = make_grid(len(maps), 4.8, 3.4)
     if not maps:
-        return _say(figure, axes[0], "no detector was run with two values of an argument")
+        return say(figure, axes[0], "no detector was run with two values of an argument")
     for axis, (title, square) in zip(axes, maps, strict=True):
-        _heat_map(axis, square, ".3f", title)
+        heat_map(axis, square, ".3f", title)
     return figure
 
 
 def draw_critical_difference(found: OverDatasets) -> Figure:
     """Draw average ranks over datasets; what a bar joins cannot be told apart (Demšar 2006, figure 1)."""
-    figure = _figure(8.0, 1.4 + 0.3 * len(found.ranks))
+    figure = make_figure(8.0, 1.4 + 0.3 * len(found.ranks))
     axis = figure.subplots()
     scikit_posthocs.critical_difference_diagram(found.ranks, found.pairs, ax=axis, label_props={"fontsize": "small"})
     axis.set_title("average rank over datasets, 1 is the best", fontsize="medium")
@@ -267,20 +264,6 @@ def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.Dat
         yield f"{detector} on {dataset}: {criterion}", square.iloc[:20, :20]
 
 
-def _heat_map(axis: Axes, square: pd.DataFrame, digits: str, title: str, **limits: Any) -> None:
-    annotate = square.size <= 64
-    seaborn.heatmap(
-        square, annot=annotate, fmt=digits, cmap=_SEQUENTIAL, ax=axis, linewidths=0.5, annot_kws={"size": 8}, **limits
-    )
-    axis.set_title(title, fontsize="small", parse_math=False)
-    axis.set(xlabel=axis.get_xlabel(), ylabel=axis.get_ylabel())
-    axis.tick_params(labelsize="x-small")
-    for label in axis.get_xticklabels():
-        label.set(rotation=30, ha="right")
-    for label in axis.get_yticklabels():
-        label.set(rotation=0)
-
-
 def _groups(best: pd.DataFrame, scores: dict[str, Scores], with_runs: bool = False) -> list[tuple[str, list[tuple]]]:
     """Return for each dataset and protocol its title, and the models with scores of both kinds of images."""
     groups = []
@@ -293,32 +276,3 @@ def _groups(best: pd.DataFrame, scores: dict[str, Scores], with_runs: bool = Fal
         if models:
             groups.append((f"{group['dataset'].iloc[0]}, {group['protocol'].iloc[0]}", models))
     return groups[:MOST]
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height))
-    figure.set_layout_engine("constrained")
-    return figure
-
-
-def _grid(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure with a panel for each of ``count``, at least one, three in a row."""
-    shown = max(count, 1)
-    columns = min(shown, 3)
-    rows = -(-shown // columns)
-    figure = _figure(width * columns, height * rows)
-    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
-    for axis in axes[shown:]:
-        axis.set_visible(False)
-    return figure, axes[:shown]
-
-
-def _say(figure: Figure, axis: Axes, words: str) -> Figure:
-    axis.axis("off")
-    axis.set_title(words)
-    return figure
-
-
-def _colour(number: int) -> tuple[float, float, float]:
-    palette: Sequence[tuple[float, float, float]] = seaborn.color_palette(PALETTE)
-    return palette[number % len(palette)]

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import json
-import math
 import secrets
 import signal
 import time
@@ -24,12 +23,11 @@ from training_code.sweep.order import cheapest_first, in_bundles
 from training_code.sweep.plan import Planner, with_half_the_batch
 from training_code.sweep.pools import Finished, LostWorkerError, Pool
 from training_code.sweep.reporter import Reporter
+from training_code.sweep.waits import Waits
 from training_code.sweep.work import Ended, Work, unpack
 
 # How often work is begun again whose worker was lost, and seconds between two looks at runs that others are at.
 _LOST, _LOOK = 3, 1.0
-# Seconds between two words about a run that another process is at.
-_TELL = 60.0
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Scheduler:
         self._losses: Counter[str] = Counter()
         self._halved: dict[str, Job] = {}  # by the key of the job that has half the batch size: the one it had
         self._running: dict[tuple[str, ...], list[Job]] = {}
-        self._busy: dict[str, tuple[float, float]] = {}  # since when a job waits for others, and when that was told
+        self._waits = Waits(reporter)
         self._mark = None if pool.shared else f"sweep-{secrets.token_hex(8)}"
         left = list(jobs) if self._deadline is None else cheapest_first(jobs, estimates)
         self._waiting = deque(in_bundles(left, rules.group))
@@ -114,7 +112,7 @@ class Scheduler:
             free = [job for job in bundle if not job.store.is_locked(job.run_id)]
             if busy := [job for job in bundle if job not in free]:
                 self._waiting.append(busy)
-                self._tell_whom_it_waits_for(busy)
+                self._waits.note(busy)
             if free and not self._in_time(free):
                 for job in free:
                     self._end(job, JobState.POSTPONED, "would not come to its end in time")
@@ -125,16 +123,6 @@ class Scheduler:
                 self.pool.start(work)
                 begun = True
         return begun
-
-    def _tell_whom_it_waits_for(self, jobs: Sequence[Job]) -> None:
-        """Say of jobs that other processes are at by whom and for how long, each minute once."""
-        now = time.monotonic()
-        for job in jobs:
-            since, told = self._busy.get(job.key, (now, -math.inf))
-            if now - told >= _TELL:
-                self._busy[job.key] = since, now
-                whom = f"waits for {job.store.holder(job.run_id)}, which is at the same run"
-                self.reporter.on_message(f"{job.name}: {whom}" + (f", for {now - since:.0f} s" if now > since else ""))
 
     def _done_meanwhile(self, job: Job) -> bool:
         """Tell of a job whose run another sweep has made since the plan."""
@@ -268,7 +256,7 @@ class Scheduler:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C: the first one begins no new jobs, the second one stops now."""
+        """Ctrl-C: the first one begins no new jobs, the second one stops now, as SIGTERM does."""
 
         def interrupt(*_: object) -> None:
             if self.interrupted:
@@ -277,15 +265,15 @@ class Scheduler:
             words = "running jobs come to their end, no new ones are begun; again to stop now"
             self.reporter.on_message(f"interrupted: {words}")
 
-        try:
-            before = signal.signal(signal.SIGINT, interrupt)
-        except ValueError:  # not the main thread
+        def terminate(number: int, _: object) -> None:
+            self.reporter.on_message("terminated: running jobs are stopped; the same command goes on with them")
+            raise SystemExit(128 + number)
+
+        with contextlib.ExitStack() as stack:
+            with contextlib.suppress(ValueError):  # not the main thread
+                for number, handler in ((signal.SIGINT, interrupt), (signal.SIGTERM, terminate)):
+                    stack.callback(signal.signal, number, signal.signal(number, handler))
             yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, before)
 
     @contextlib.contextmanager
     def _marked(self, mark: str) -> Iterator[None]:

@@ -37,7 +37,7 @@ def test_the_normalization_applied_is_the_one_that_the_weights_were_trained_with
     assert trained.hf_hub_id or trained.url, "there are no such weights"
     recipe = backbone.recipe
     configuration = configure("Patchcore", {"backbone": name})
-    detector = build_detector(configuration, create_network(recipe), (56, 56), recipe.mean, recipe.std)
+    detector = build_detector(configuration, create_network(recipe), (56, 56), (recipe.mean, recipe.std))
     applied = [part for part in detector.pre_processor.transform.transforms if isinstance(part, Normalize)]
     assert [(tuple(part.mean), tuple(part.std)) for part in applied] == [(trained.mean, trained.std)]
     if backbone.torchvision:

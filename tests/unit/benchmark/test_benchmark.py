@@ -32,7 +32,7 @@ def test_plain_anomalib_and_this_project_give_the_same_scores(tmp_path, monkeypa
     folder = copy_images(str(make_mvtec(tmp_path / "data")), 8, tmp_path / "images")
     arguments = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"], "n_features": 10}
     theirs = plain.run_plain(folder, "Padim", arguments, 64, 3, tmp_path / "plain")
-    own = ours.run_ours(folder, "Padim", arguments, 64, 3, tmp_path / "ours", tmp_path / "cache")
+    own = ours.run_ours(ours.Setting(folder, 64, 3, tmp_path / "ours", tmp_path / "cache"), "Padim", arguments)
     difference = measurements._differences(theirs, own)
     assert difference["image_AUROC"] == 0 and difference["scores_relative"] < 1e-3
     assert difference["pixel_AUROC"] < 1e-4

@@ -16,11 +16,12 @@ from training_code.data.dataset import examine, read_dataset
 from training_code.data.images import ImageError, decode_image
 from training_code.data.report import all_findings, is_usable, report
 from training_code.foundation.errors import InputError
+from training_code.protocol import ComputeOptions
 
 
 def _load_everything(dataset):
     """Do with every file what training and testing do with it."""
-    module = SampleDataModule(dataset, (32, 32), 0.1, 0, train_batch_size=4, eval_batch_size=4)
+    module = SampleDataModule(dataset, (32, 32), 0.1, 0, ComputeOptions(train_batch_size=4, eval_batch_size=4))
     for loader in (module.train_dataloader(), module.val_dataloader(), module.test_dataloader()):
         for batch in loader:
             assert batch.image.shape[1:] == (3, 32, 32) and 0 <= batch.image.min() and batch.image.max() <= 1

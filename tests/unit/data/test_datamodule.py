@@ -12,11 +12,13 @@ from training_code.data.layout import Sample
 from training_code.data.split import split_validation
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.errors import InputError
+from training_code.protocol import ComputeOptions
 
 
 @pytest.fixture
 def datamodule(tiny_dataset):
-    return SampleDataModule(read_dataset(tiny_dataset), (32, 40), validation_split=0.25, seed=3, eval_batch_size=4)
+    compute = ComputeOptions(eval_batch_size=4)
+    return SampleDataModule(read_dataset(tiny_dataset), (32, 40), validation_split=0.25, seed=3, compute=compute)
 
 
 def test_training_validation_and_test_images_are_disjoint(datamodule):

@@ -5,13 +5,8 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from training_code.detectors.autoencoder.model import (
-    Autoencoder,
-    loss_map,
-    residual_map,
-    sparsity,
-    squared_jacobian,
-)
+from training_code.detectors.autoencoder.model import Autoencoder
+from training_code.detectors.autoencoder.networks import loss_map, residual_map, sparsity, squared_jacobian
 from training_code.detectors.autoencoder.spec import LOSSES, RESIDUALS, VARIANTS
 from training_code.detectors.configuration import configure
 from training_code.detectors.registry import DETECTORS

@@ -130,7 +130,7 @@ def on_backbone(weights):
     configuration = configure("Dsr", SMALL | {"backbone": "efficientnet_lite0"})
     found = find_weights(get_backbone("efficientnet_lite0"), paths.HOME / "weights")
     torch.manual_seed(0)
-    return build_detector(configuration, load_backbone(found), (64, 64), found.recipe.mean, found.recipe.std)
+    return build_detector(configuration, load_backbone(found), (64, 64), (found.recipe.mean, found.recipe.std))
 
 
 def test_a_backbone_gives_its_features_of_strides_4_and_8_frozen_and_normalised(on_backbone):

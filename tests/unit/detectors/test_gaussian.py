@@ -132,7 +132,7 @@ def test_padim_scores_as_anomalibs_does_from_the_same_features():
     configuration = configure(Padim, {"backbone": "resnet18", "n_features": 60})
     torch.manual_seed(0)
     network = create_network(backbone.recipe)
-    ours = build_detector(configuration, network, (64, 64), backbone.mean, backbone.std)
+    ours = build_detector(configuration, network, (64, 64), (backbone.mean, backbone.std))
     plain = anomalib.models.Padim("resnet18", configuration.layers, False, 60, False, False, False, False)
     plain.model.feature_extractor, plain.model.idx = ours.model.feature_extractor, ours.model.idx
     images, test = torch.rand(20, 3, 64, 64), torch.rand(5, 3, 64, 64)

@@ -11,6 +11,7 @@ from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
 from training_code.detectors.patchcore import model as patchcore
+from training_code.features.extractor import TORCH
 from training_code.features.store import FeatureStore
 from training_code.foundation.cache import TensorCache
 
@@ -23,9 +24,7 @@ def _fitted(images, cache=None, **arguments):
     torch.manual_seed(0)
     network = create_network(get_backbone("resnet18").recipe)
     store = None if cache is None else FeatureStore(cache)
-    detector = build_detector(
-        configure("Patchcore", arguments), network, SIZE, MEAN, STD, backbone_runtime="torch", store=store
-    )
+    detector = build_detector(configure("Patchcore", arguments), network, SIZE, (MEAN, STD), TORCH, store)
     detector.model.train()
     for batch in images.split(4):
         detector.model(batch)

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import timm
 import torch
@@ -5,7 +7,8 @@ from anomalib.models.components import TimmFeatureExtractor
 
 from training_code.backbones.networks import create_network
 from training_code.backbones.registry import get_backbone
-from training_code.features.extractor import FeatureExtractor
+from training_code.features.extractor import TORCH, FeatureExtractor
+from training_code.protocol import ComputeOptions
 
 LAYERS = {
     "resnet18": ["layer1", "layer3"],
@@ -69,11 +72,13 @@ def test_mixed_precision_and_channels_last_change_the_features_a_little_and_not_
     network = create_network(backbone.recipe)
     images = torch.randn(2, 3, 64, 64)
     exact = FeatureExtractor(network, backbone, ["layer2"])(images)["layer2"]
-    mixed = FeatureExtractor(network, backbone, ["layer2"], precision="bfloat16")(images)["layer2"]
+    mixed = FeatureExtractor(network, backbone, ["layer2"], dataclasses.replace(TORCH, backbone_precision="bfloat16"))(
+        images
+    )["layer2"]
     assert mixed.dtype == torch.float32 and not torch.equal(mixed, exact)
     # bfloat16 keeps 8 bits of a number.
     assert (mixed - exact).norm() < 2**-6 * exact.norm()
-    last = FeatureExtractor(network, backbone, ["layer2"], channels_last=True)
+    last = FeatureExtractor(network, backbone, ["layer2"], dataclasses.replace(TORCH, channels_last=True))
     weights = [tensor for tensor in last.state_dict().values() if tensor.ndim == 4]
     assert weights and all(tensor.is_contiguous(memory_format=torch.channels_last) for tensor in weights)
     assert torch.allclose(last(images)["layer2"], exact, rtol=1e-4, atol=1e-5)
@@ -84,7 +89,8 @@ def test_mixed_precision_and_channels_last_change_the_features_a_little_and_not_
 def test_features_on_a_gpu_are_the_same_each_time(precision):
     backbone = get_backbone("resnet50")
     network = create_network(backbone.recipe)
-    extractor = FeatureExtractor(network, backbone, ["layer2", "layer3"], precision, True).cuda()
+    compute = ComputeOptions(backbone_precision=precision, channels_last=True, backbone_runtime="torch")
+    extractor = FeatureExtractor(network, backbone, ["layer2", "layer3"], compute).cuda()
     images = torch.randn(4, 3, 224, 224, device="cuda")
     first, second = extractor(images), extractor(images)
     for layer, feature in first.items():

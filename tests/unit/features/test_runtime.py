@@ -1,5 +1,6 @@
 """OpenVINO gives torch's features, compiles once, and steps aside where it cannot take a network."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from training_code.backbones.registry import get_backbone
 from training_code.detectors.registry import DETECTORS
 from training_code.features import extractor as extractor_module
 from training_code.features import runtime
-from training_code.features.extractor import FeatureExtractor
+from training_code.features.extractor import TORCH, FeatureExtractor
 from training_code.foundation.errors import InputError
 
 
@@ -20,7 +21,7 @@ def _extractor(name="resnet18", **options):
     backbone = get_backbone(name)
     torch.manual_seed(0)
     layers = backbone.default_layers(DETECTORS["Padim"].backbone)
-    return FeatureExtractor(create_network(backbone.recipe), backbone, layers, **options)
+    return FeatureExtractor(create_network(backbone.recipe), backbone, layers, dataclasses.replace(TORCH, **options))
 
 
 def _difference(found, expected):
@@ -36,7 +37,7 @@ def _difference(found, expected):
 def test_features_are_torchs_to_a_hundred_thousandth_of_their_range(name):
     side = 70 if "vit" in name else 96
     images = torch.randn(3, 3, side, side)
-    compiled = _extractor(name, runtime="openvino")
+    compiled = _extractor(name, backbone_runtime="openvino")
     assert compiled.runtime_for(torch.device("cpu")) == "openvino"
     found, expected = compiled(images), _extractor(name)(images)
     assert found.keys() == expected.keys() and all(found[layer].shape == expected[layer].shape for layer in found)
@@ -48,21 +49,24 @@ def test_features_are_torchs_to_a_hundred_thousandth_of_their_range(name):
 
 def test_bfloat16_changes_features_a_little():
     images = torch.randn(2, 3, 64, 64)
-    found, expected = _extractor(runtime="openvino", precision="bfloat16")(images), _extractor()(images)
+    found, expected = (
+        _extractor(backbone_runtime="openvino", backbone_precision="bfloat16")(images),
+        _extractor()(images),
+    )
     assert 0 < _difference(found, expected) < 0.05
 
 
 def test_a_network_is_compiled_once_and_read_from_disk_afterwards(monkeypatch):
     images = torch.randn(1, 3, 80, 80)
-    expected = _extractor(runtime="openvino")(images)
+    expected = _extractor(backbone_runtime="openvino")(images)
     monkeypatch.setattr(runtime, "_compiled", {})
     monkeypatch.setattr(runtime, "compile_network", None)
-    assert _difference(_extractor(runtime="openvino")(images), expected) == 0
+    assert _difference(_extractor(backbone_runtime="openvino")(images), expected) == 0
 
 
 def test_other_weights_are_another_network():
     images = torch.randn(1, 3, 64, 64)
-    changed = _extractor(runtime="openvino")
+    changed = _extractor(backbone_runtime="openvino")
     before = changed(images)
     changed.load_state_dict({name: 1.5 * tensor for name, tensor in changed.state_dict().items()})
     expected = _extractor()
@@ -77,15 +81,15 @@ def test_what_openvino_cannot_take_is_computed_by_torch_or_refused(monkeypatch):
 
     monkeypatch.setattr(extractor_module, "load_or_compile", fail)
     images = torch.randn(2, 3, 64, 64)
-    fallen_back = _extractor(runtime="auto")
+    fallen_back = _extractor(backbone_runtime="auto")
     assert _difference(fallen_back(images), _extractor()(images)) < 1e-5
     assert fallen_back.describe(torch.device("cpu"))["runtime"] == "torch" and fallen_back.channels_last
     with pytest.raises(InputError, match="OpenVINO cannot take resnet18: no such operation; valid: auto, torch"):
-        _extractor(runtime="openvino")(images)
+        _extractor(backbone_runtime="openvino")(images)
 
 
 def test_a_graph_that_is_exported_is_torchs():
-    extractor = _extractor(runtime="auto")
+    extractor = _extractor(backbone_runtime="auto")
 
     class Outputs(nn.Module):
         def forward(self, images):
@@ -111,4 +115,4 @@ def test_nothing_is_told_to_anybody(tmp_path):
 
 
 def test_float16_has_no_path_in_openvino():
-    assert _extractor(precision="float16", runtime="auto").runtime_for(torch.device("cpu")) == "torch"
+    assert _extractor(backbone_precision="float16", backbone_runtime="auto").runtime_for(torch.device("cpu")) == "torch"

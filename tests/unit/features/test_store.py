@@ -9,9 +9,10 @@ import torch
 from training_code.backbones.networks import create_network
 from training_code.backbones.registry import get_backbone
 from training_code.features import store as store_module
-from training_code.features.extractor import FeatureExtractor
+from training_code.features.extractor import TORCH, FeatureExtractor
 from training_code.features.store import FeatureStore
 from training_code.foundation.cache import TensorCache
+from training_code.protocol import ComputeOptions
 
 
 @pytest.fixture
@@ -27,7 +28,8 @@ def images():
 
 def _extractor(network, folder, layers=("layer2", "layer3"), mode="on", **options):
     store = FeatureStore(TensorCache(folder), mode)
-    return FeatureExtractor(network, get_backbone("resnet18"), list(layers), store=store, **options), store
+    compute = dataclasses.replace(TORCH, **options)
+    return FeatureExtractor(network, get_backbone("resnet18"), list(layers), compute, store), store
 
 
 def _count(extractor, monkeypatch):
@@ -88,14 +90,15 @@ def test_networks_that_differ_in_their_paddings_share_nothing(tmp_path):
     for runtime in ("torch", "openvino"):
         for network in networks:
             store = FeatureStore(TensorCache(tmp_path), "on")
-            found = FeatureExtractor(network, backbone, ["blocks.2"], runtime=runtime, store=store)(images)["blocks.2"]
+            compute = ComputeOptions(backbone_runtime=runtime)
+            found = FeatureExtractor(network, backbone, ["blocks.2"], compute, store)(images)["blocks.2"]
             expected = FeatureExtractor(network, backbone, ["blocks.2"])(images)["blocks.2"]
             assert store.misses == 1 and torch.allclose(found, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_a_network_in_half_precision_is_stored_whole(tmp_path):
     network = create_network(get_backbone("resnet18").recipe)
-    extractor, store = _extractor(network, tmp_path, runtime="auto")
+    extractor, store = _extractor(network, tmp_path, backbone_runtime="auto")
     images = torch.randn(2, 3, 64, 64)
     found = extractor.half()(images.half())
     assert store.misses == 2 and all(maps.dtype == torch.half for maps in found.values())
@@ -116,7 +119,9 @@ def test_a_folder_that_cannot_be_written_costs_time_and_nothing_else(network, im
 @pytest.mark.parametrize("change", ["image", "weights", "precision", "runtime", "size"])
 def test_whatever_the_features_depend_on_makes_a_miss(network, images, tmp_path, change):
     _extractor(network, tmp_path)[0](images)
-    options = {"precision": {"precision": "bfloat16"}, "runtime": {"runtime": "openvino"}}.get(change, {})
+    options = {"precision": {"backbone_precision": "bfloat16"}, "runtime": {"backbone_runtime": "openvino"}}.get(
+        change, {}
+    )
     if change == "weights":
         with torch.no_grad():
             network.layer1[0].conv1.weight[0, 0, 0, 0] += 1e-3

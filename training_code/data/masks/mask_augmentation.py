@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -32,14 +33,33 @@ Marked = NDArray[np.bool_]  # (height, width), True where the anomaly is
 Anomaly = Callable[[Pixels, np.random.Generator, Pixels], tuple[Pixels, Marked]]
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How far an image and its mask are moved at most.
+
+    Attributes
+    ----------
+    degrees
+        Largest angle, to both sides.
+    shift
+        Largest shift, as a part of the sides.
+    scale
+        Largest change of size, as a part.
+    flips
+        Whether the image may be mirrored, and turned upside down.
+    """
+
+    degrees: float = 10
+    shift: float = 0.05
+    scale: float = 0.1
+    flips: bool = True
+
+
+LIMITS = Limits()
+
+
 def transform_pair(
-    image: Pixels,
-    mask: Marked,
-    generator: np.random.Generator,
-    degrees: float = 10,
-    shift: float = 0.05,
-    scale: float = 0.1,
-    flips: bool = True,
+    image: Pixels, mask: Marked, generator: np.random.Generator, limits: Limits = LIMITS
 ) -> tuple[Pixels, Marked]:
     """Return an image and its mask after the same random flip, rotation, shift and enlargement.
 
@@ -49,14 +69,8 @@ def transform_pair(
         uint8 of shape (height, width, 3) and bool of shape (height, width).
     generator
         Draws the transform.
-    degrees
-        Largest angle, to both sides.
-    shift
-        Largest shift, as a part of the sides.
-    scale
-        Largest change of size, as a part.
-    flips
-        Whether the image may be mirrored, and turned upside down.
+    limits
+        How far it goes.
 
     Returns
     -------
@@ -65,12 +79,12 @@ def transform_pair(
         taken, not mixed.
     """
     height, width = mask.shape
-    for axis in (0, 1) if flips else ():
+    for axis in (0, 1) if limits.flips else ():
         if generator.random() < 0.5:
             image, mask = np.flip(image, axis), np.flip(mask, axis)
-    angle = float(generator.uniform(-degrees, degrees))
-    translate = [round(float(generator.uniform(-shift, shift)) * side) for side in (width, height)]
-    size = 1 + float(generator.uniform(-scale, scale))
+    angle = float(generator.uniform(-limits.degrees, limits.degrees))
+    translate = [round(float(generator.uniform(-limits.shift, limits.shift)) * side) for side in (width, height)]
+    size = 1 + float(generator.uniform(-limits.scale, limits.scale))
     # The margin shows what lies beyond the borders after the transform.
     margin = [(side // 2, side // 2) for side in (height, width)]
     moved = []

@@ -3,7 +3,7 @@ import pytest
 from helpers.data import make_mvtec
 
 from training_code.data.dataset import read_dataset
-from training_code.data.masks.mask_augmentation import ANOMALIES, main, transform_pair, write_synthetic
+from training_code.data.masks.mask_augmentation import ANOMALIES, Limits, main, transform_pair, write_synthetic
 from training_code.foundation.errors import InputError, run_command
 
 KINDS = ("perlin", "cut_paste", "scratch")
@@ -29,7 +29,7 @@ def test_the_transform_is_drawn_from_the_generator_and_none_leaves_all_as_it_is(
     image, mask = _image(), _image()[..., 0] > 128
     first, second = (transform_pair(image, mask, np.random.default_rng(3)) for _ in range(2))
     assert np.array_equal(first[0], second[0]) and np.array_equal(first[1], second[1])
-    same = transform_pair(image, mask, np.random.default_rng(3), degrees=0, shift=0, scale=0, flips=False)
+    same = transform_pair(image, mask, np.random.default_rng(3), Limits(degrees=0, shift=0, scale=0, flips=False))
     assert np.array_equal(same[0], image) and np.array_equal(same[1], mask)
 
 

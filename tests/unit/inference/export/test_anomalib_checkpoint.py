@@ -21,6 +21,7 @@ from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
 from training_code.evaluation.thresholds import Thresholds
+from training_code.features.extractor import TORCH
 from training_code.foundation.errors import InputError
 
 
@@ -29,9 +30,9 @@ def _made(name, arguments, size):
     torch.manual_seed(0)
     configuration = configure(name, arguments)
     recipe = configuration.backbone.recipe if configuration.backbone else None
-    normalization = (recipe.mean, recipe.std) if recipe else (None, None)
+    statistics = (recipe.mean, recipe.std) if recipe else None
     network = create_network(recipe) if recipe else None
-    detector = build_detector(configuration, network, size, *normalization, backbone_runtime="torch").eval()
+    detector = build_detector(configuration, network, size, statistics, TORCH).eval()
     identity = make_identity(detector=name, arguments=configuration.arguments, image_size=size)
     weights = dataclasses.replace(WEIGHTS, recipe=recipe) if recipe else None
     return detector, make_record(identity=identity, weights=weights)

@@ -1,0 +1,62 @@
+"""What the pictures of the comparison are drawn with.
+
+Colors are such that color-blind readers can tell them apart.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import seaborn
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+PALETTE = "colorblind"
+_SEQUENTIAL = "Blues"
+
+
+def heat_map(axis: Axes, square: pd.DataFrame, digits: str, title: str, **limits: Any) -> None:
+    """Draw a table as a heat map, with its numbers where there are few."""
+    annotate = square.size <= 64
+    seaborn.heatmap(
+        square, annot=annotate, fmt=digits, cmap=_SEQUENTIAL, ax=axis, linewidths=0.5, annot_kws={"size": 8}, **limits
+    )
+    axis.set_title(title, fontsize="small", parse_math=False)
+    axis.set(xlabel=axis.get_xlabel(), ylabel=axis.get_ylabel())
+    axis.tick_params(labelsize="x-small")
+    for label in axis.get_xticklabels():
+        label.set(rotation=30, ha="right")
+    for label in axis.get_yticklabels():
+        label.set(rotation=0)
+
+
+def make_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of a width and a height in inches."""
+    figure = Figure(figsize=(width, height))
+    figure.set_layout_engine("constrained")
+    return figure
+
+
+def make_grid(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a panel for each of ``count``, at least one, three in a row; sizes in inches a panel."""
+    shown = max(count, 1)
+    columns = min(shown, 3)
+    rows = -(-shown // columns)
+    figure = make_figure(width * columns, height * rows)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes[shown:]:
+        axis.set_visible(False)
+    return figure, axes[:shown]
+
+
+def say(figure: Figure, axis: Axes, words: str) -> Figure:
+    """Return a figure that only says why there is nothing to see."""
+    axis.axis("off")
+    axis.set_title(words)
+    return figure
+
+
+def color(number: int) -> tuple[float, float, float]:
+    """Return a color of the palette."""
+    palette: Sequence[tuple[float, float, float]] = seaborn.color_palette(PALETTE)
+    return palette[number % len(palette)]
