@@ -112,6 +112,8 @@ class Experiment:
             prepared = self.prepare(detector, arguments)
         except MissingWeightsError as error:
             return self._note(SkippedRun(str(configure(detector, arguments)), str(error)))
+        if not self.runs:
+            self.store.sweep_up()
         with self.store.locked(prepared.run_id):
             if not rerun and (record := self.store.stored(prepared.run_id)):
                 return self._note(Run(self.store.find(prepared.run_id), record, stored=True))

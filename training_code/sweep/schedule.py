@@ -171,7 +171,8 @@ class Scheduler:
         if ended.files is not None:
             unpack(ended.files, store, job.run_id)
         record = store.record(job.run_id)
-        if ended.status is None and record is not None and record.status == "ok":
+        # What is stored counts, whatever became of the notebook after it: its kernel may have been told to exit.
+        if record is not None and record.status == "ok" and (ended.status is None or ended.recorded):
             if origin := self._halved.pop(job.key, None):
                 self._retried(origin, job, record)
                 return
@@ -182,17 +183,18 @@ class Scheduler:
         if self._deadline is not None and ended.status == "timeout" and time.monotonic() >= self._deadline:
             self._end(job, JobState.POSTPONED, "stopped: time is up", ended.seconds)
             return
-        if ended.recorded and record is not None and record.status != "ok":
-            # The kernel could record the failure itself, and knows more of it.
+        recorded = record is not None and ended.recorded
+        if record is not None and ended.recorded:  # the kernel could record the failure itself, and knows more of it
             ended = dataclasses.replace(ended, status=record.status, error=record.error or ended.error)
-        self._failed(job, ended)
+        self._failed(job, dataclasses.replace(ended, recorded=recorded))
 
     def _failed(self, job: Job, ended: Ended) -> None:
         """Record a failure, and try again where that may help."""
         assert job.prepared is not None  # the others are never begun
         status, error = ended.status or "failed", ended.error or "the notebook ended without a result"
-        with contextlib.suppress(OSError):  # on a full disk what matters is that the sweep says so
-            record_failure(job.store, job.conditions, job.prepared, status, error)
+        if not ended.recorded:  # otherwise the kernel has said more of it
+            with contextlib.suppress(OSError):  # on a full disk what matters is that the sweep says so
+                record_failure(job.store, job.conditions, job.prepared, status, error)
         origin = self._halved.pop(job.key, None)
         if status == "out_of_memory" and origin is None and (halved := self._halve(job)):
             again = f"tried again with half the batch size{_renamed(job, halved)}"

@@ -1,20 +1,25 @@
-"""Whose account of a failure a sweep keeps: the kernel's own where it recorded the failure, otherwise what was seen."""
+"""What a sweep keeps of its jobs: the kernel's own account where it recorded one, otherwise what was seen."""
 
+import os
+import signal
 from types import SimpleNamespace
 
 import nbformat
 import pytest
+from filelock._marker import OwnerRecord, encode_marker
 from helpers.records import make_record
 from nbformat.v4 import new_code_cell, new_notebook
 
 from training_code.notebooks.kernel import NotebookError, NotebookTimeoutError
+from training_code.records import leases
 from training_code.records.store import RunStore
 from training_code.sweep import schedule, work, worker
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import Resources
 from training_code.sweep.notebook import RUN_KEY
-from training_code.sweep.pools import InProcess
+from training_code.sweep.pools import Finished, InProcess
 from training_code.sweep.progress import Progress
+from training_code.sweep.reporter import SilentReporter
 from training_code.sweep.schedule import Rules, Scheduler
 
 RUN = "padim-resnet18-0123456789"
@@ -35,7 +40,7 @@ def settle(tmp_path, monkeypatch):
         with store.locked(RUN):
             store.write_failure(make_record(RUN, status=status, error=error, metrics={}))
 
-    def run(error, before=None, recorded=None):
+    def run(error, before=None, recorded=None, status="failed"):
         if before:
             write_failure("failed", before)
 
@@ -43,8 +48,11 @@ def settle(tmp_path, monkeypatch):
             notebook.cells[0].metadata["papermill"] = {"start_time": "2026-01-01T00:00:00"}
             executing.parent.mkdir(parents=True, exist_ok=True)
             nbformat.write(notebook, executing)
-            if recorded:
-                write_failure("failed", recorded)
+            if recorded and status == "ok":
+                with store.locked(RUN), store.staging(RUN) as staging:
+                    store.publish(staging, make_record(RUN))
+            elif recorded:
+                write_failure(status, recorded)
             if error:
                 raise error
 
@@ -79,3 +87,62 @@ def test_an_earlier_failure_is_not_taken_for_that_of_a_kernel_that_recorded_noth
 def test_the_same_failure_recorded_again_is_the_kernels(settle):
     own = "RuntimeError: diverged"
     assert settle(NotebookTimeoutError("a cell took longer than 15 s"), before=own, recorded=own) == ("failed", own)
+
+
+def test_a_kernel_that_is_told_to_exit_after_its_run_was_stored_costs_nothing(settle):
+    assert settle(NotebookError("the kernel died"), recorded="stored", status="ok") == ("ok", None)
+
+
+class _Reporter(SilentReporter):
+    def __init__(self):
+        self.messages, self.ends = [], []
+
+    def on_message(self, text):
+        self.messages.append(text)
+
+    def on_end(self, name, state, details, *_):
+        self.ends.append((name, state.value, details))
+
+
+class _Pool(InProcess):
+    """Does nothing, but what a test wants, and says whether it was closed."""
+
+    closed = False
+
+    def start(self, work):
+        self.does(work)
+        self._finished.append(Finished(work, []))
+
+    def close(self):
+        self.closed = True
+
+
+def _job(store, name=RUN):
+    job = SimpleNamespace(name=name, run_id=name, key=name, rerun=False, conditions=None, prepared=object())
+    job.store = store
+    return job
+
+
+def test_a_sweep_says_for_whom_it_waits_and_takes_the_run_over_when_nobody_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(leases, "LEASE", 1.0)
+    monkeypatch.setattr(schedule, "_LOOK", 0.05)
+    monkeypatch.setattr(Scheduler, "_work", _work)
+    store, reporter, pool, began = RunStore(tmp_path), _Reporter(), _Pool(Resources()), []
+    lease = tmp_path / "locks" / f"{RUN}.lease"
+    lease.parent.mkdir()
+    lease.write_bytes(encode_marker(OwnerRecord(7, "elsewhere", "lease", "t" * 32, 1.0, 1)))
+    pool.does = lambda work: began.append(work.run_ids)
+    Scheduler([_job(store)], pool, Rules(), None, Estimates(), reporter).run()
+    assert began == [(RUN,)]
+    assert reporter.messages[0] == f"{RUN}: waits for process 7 on elsewhere, which is at the same run"
+
+
+def test_a_sweep_that_is_terminated_stops_its_workers(tmp_path, monkeypatch):
+    monkeypatch.setattr(Scheduler, "_work", _work)
+    reporter, pool = _Reporter(), _Pool(Resources())
+    before = signal.getsignal(signal.SIGTERM)
+    pool.does = lambda _: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        Scheduler([_job(RunStore(tmp_path))], pool, Rules(), None, Estimates(), reporter).run()
+    assert ended.value.code == 143 and pool.closed and "terminated" in reporter.messages[0]
+    assert signal.getsignal(signal.SIGTERM) is before

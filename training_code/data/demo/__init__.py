@@ -15,7 +15,7 @@ def _make_textures(root: Path) -> None:
 
 
 def _make_boards(root: Path) -> None:
-    from training_code.data.demo.boards import write_boards
+    from training_code.data.demo.boards import write_boards  # as above
 
     write_boards(root)
 

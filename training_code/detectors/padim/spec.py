@@ -26,6 +26,12 @@ def complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, 
     return arguments | {"n_features": n_features}
 
 
+def check(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -> None:
+    """Refuse a single training image, which has no covariance, with the reason in an `InputError`."""
+    if images < 2:
+        raise InputError(f"Padim needs at least 2 training images, of which {images} is left; valid for 1: Patchcore")
+
+
 SPEC = DetectorSpec(
     name="Padim",
     path="training_code.detectors.padim.model:Padim",
@@ -40,4 +46,5 @@ SPEC = DetectorSpec(
     told_by=("n_features",),
     plain=PlainForm(),
     complete=complete,
+    check=check,
 )
