@@ -60,7 +60,7 @@ def test_a_search_tries_conditions_of_the_experiment_and_arguments_of_the_config
     with contextlib.redirect_stdout(io.StringIO()) as output:
         assert run_command(main, [str(file), "--results", str(tmp_path / "results")]) == 0
     runs = [record for _, record in read_records(tmp_path / "results")[0]]
-    found = sorted((record.identity["normalization"]["mode"], record.arguments["n_features"]) for record in runs)
+    found = sorted((record.identity.protocol.normalization, record.arguments["n_features"]) for record in runs)
     assert found == [("backbone", 3), ("imagenet", 3)], output.getvalue()
     assert all(record.arguments["layers"] == ["blocks.2", "blocks.4"] for record in runs)
     content["search"]["space"] = {"normalisation": ["imagenet"]}

@@ -159,9 +159,9 @@ def test_single_conditions_reach_the_kernel_of_a_notebook_that_takes_them_in_one
     single = {"dataset": str(tiny_dataset), "image_size": 64, "validation_split": 0.2, "num_workers": 1}
     status, output, results = sweep(entries, parameters=single)
     assert status == 0 and "2 jobs: 2 ok" in output, output
-    records = {record.identity["normalization"]["mode"]: record for record in _records(results).values()}
+    records = {record.identity.protocol.normalization: record for record in _records(results).values()}
     assert set(records) == {"backbone", "imagenet"}
-    assert all(record.identity["validation_split"] == 0.2 for record in records.values())
+    assert all(record.identity.protocol.validation_split == 0.2 for record in records.values())
     executed = nbformat.read(results / "runs" / records["imagenet"].run_id / "notebook.ipynb", as_version=4)
     (injected,) = (cell.source for cell in executed.cells if "injected-parameters" in cell.metadata.get("tags", []))
     names: dict = {}

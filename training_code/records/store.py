@@ -137,6 +137,9 @@ class RunStore:
         LostLeaseError
             If another process has taken the run over meanwhile.
         """
+        for entry in staging.iterdir():  # what training used on the way
+            if entry.name not in _OF_A_RUN:
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         write_record(staging, record)
         self.put(staging, record.run_id)
         self.forget_unfinished(record.run_id)

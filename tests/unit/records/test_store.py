@@ -71,6 +71,14 @@ def test_what_a_person_put_into_the_folder_of_a_run_stays_when_it_is_made_again(
     assert (folder / "exported" / "model.onnx").read_text() == "x"
 
 
+def test_what_training_used_on_the_way_is_not_published(store):
+    with store.locked(RUN), store.staging(RUN) as staging:
+        (staging / "engine" / "Padim").mkdir(parents=True)
+        (staging / "notes.tmp").write_text("x")
+        store.publish(staging, make_record(RUN))
+    assert [path.name for path in store.folder(RUN).iterdir()] == ["run.json"]
+
+
 def test_others_may_read_a_published_run(store):
     before = os.umask(0o022)
     try:
