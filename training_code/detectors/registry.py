@@ -22,6 +22,13 @@ def get_detector(detector: type | str) -> DetectorSpec:
     """Return the specification for a class of this package, for anomalib's of the same name, or for the name.
 
     Anything else is an `InputError` with the valid names.
+
+    Examples
+    --------
+    anomalib's PatchCore looks at nine neighbors:
+
+    >>> get_detector("Patchcore").arguments["num_neighbors"].default
+    9
     """
     name = detector if isinstance(detector, str) else getattr(detector, "__name__", repr(detector))
     spec = DETECTORS.get(name)

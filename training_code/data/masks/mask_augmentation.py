@@ -63,6 +63,16 @@ def transform_pair(
     tuple
         The image, interpolated and at its borders continued with its mirror image, and the mask, whose pixels are
         taken, not mixed.
+
+    Examples
+    --------
+    A marked pixel stays on its mark.
+
+    >>> image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), bool)
+    >>> image[1, 2], mask[1, 2] = 255, True
+    >>> moved, marked = transform_pair(image, mask, np.random.default_rng(0), degrees=0, shift=0.2, scale=0)
+    >>> bool((moved[..., 0] > 0).any()), bool(((moved[..., 0] > 0) == marked).all())
+    (True, True)
     """
     height, width = mask.shape
     for axis in (0, 1) if flips else ():
