@@ -32,7 +32,6 @@ ENTRY_POINTS = [
     "training_code.evaluation.ranking:rank",
     "training_code.protocol:ComputeOptions",
     "training_code.protocol:ExperimentProtocol",
-    "training_code.records.record:read_record",
 ]
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)

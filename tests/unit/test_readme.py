@@ -80,6 +80,14 @@ def test_every_make_target_that_is_named_exists():
     assert {"environment", "demo", "test", "lint", "notebooks", "sweep", "compare"} <= named
 
 
+@pytest.mark.parametrize("page", sorted({*PAGES} - {"CHANGELOG.md"}))  # which tells of files that were there once
+def test_every_file_of_the_code_that_is_named_is_there(page):
+    named = re.findall(r"`((?:training_code|inference_code|tests|notebooks|sweeps)/[\w./]+)`", TEXTS[page])
+    missing = [path for path in named if not (paths.ROOT / path).exists()]
+    # Not sweep files that the reader is to make.
+    assert [path for path in missing if path != "sweeps/boards.yaml"] == []
+
+
 def test_commands_are_found_on_the_pages():
     assert sum(len(COMMAND.findall(text)) for text in TEXTS.values()) > 30
 

@@ -248,20 +248,6 @@ def read_record(folder: Path) -> Record | None:
     ------
     ValueError
         If the file is damaged or of another schema; the message says so.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> read_record(folder) is None
-    True
-    >>> identity = Identity("Draem", {"max_epochs": 7}, 42, ExperimentProtocol(), {}, None, None, "data", None, {})
-    >>> dataset = DatasetUsed("boards", "data/boards", "data", {"train/good": 4})
-    >>> began, ended = "2026-01-01T00:00:00+00:00", "2026-01-01T00:01:00+00:00"
-    >>> record = Record(identity.run_id, "ok", identity, {}, dataset, None, began, ended, {"image_AUROC": 0.75})
-    >>> write_record(folder, record)
-    >>> read_record(folder) == record
-    True
     """
     path = folder / RECORD
     found = stamp(path)
