@@ -79,9 +79,8 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
     ...     identity = Identity("Draem", arguments, seed, ExperimentProtocol(), {}, None, None, "data", None, {})
     ...     dataset = DatasetUsed("boards", "data/boards", "data", {"train/good": 4})
     ...     began, ended = "2026-01-01T00:00:00+00:00", "2026-01-01T00:01:00+00:00"
-    ...     metrics = {"image_AUROC": auroc}
-    ...     record = Record(identity.run_id, "ok", identity, {}, dataset, None, began, ended, metrics)
-    ...     return Path("results/runs") / record.run_id, record
+    ...     made = Record(identity.run_id, "ok", identity, {}, dataset, None, began, ended, {"image_AUROC": auroc})
+    ...     return Path("results/runs") / made.run_id, made
     >>> found = configurations(runs_table([record(1, 0.7, max_epochs=7), record(2, 0.9, max_epochs=7)]))
     >>> found[["seeds", "image_AUROC", "image_AUROC_sd"]].round(4).values.tolist()
     [[2.0, 0.8, 0.1414]]

@@ -50,9 +50,8 @@ def effects_of_arguments(runs: pd.DataFrame, criterion: str) -> pd.DataFrame:
     ...     identity = Identity("Draem", arguments, seed, ExperimentProtocol(), {}, None, None, "data", None, {})
     ...     dataset = DatasetUsed("boards", "data/boards", "data", {"train/good": 4})
     ...     began, ended = "2026-01-01T00:00:00+00:00", "2026-01-01T00:01:00+00:00"
-    ...     metrics = {"image_AUROC": auroc}
-    ...     record = Record(identity.run_id, "ok", identity, {}, dataset, None, began, ended, metrics)
-    ...     return Path("results/runs") / record.run_id, record
+    ...     made = Record(identity.run_id, "ok", identity, {}, dataset, None, began, ended, {"image_AUROC": auroc})
+    ...     return Path("results/runs") / made.run_id, made
     >>> few = [record(1, 0.5, max_epochs=7), record(2, 0.6, max_epochs=7)]
     >>> many = [record(1, 0.6, max_epochs=70), record(2, 0.8, max_epochs=70)]
     >>> found = effects_of_arguments(runs_table(few + many), "image_AUROC")
