@@ -34,6 +34,26 @@ def load_predictor(
     InputError
         If there is no such run or export, it did not end well, was changed or is damaged, or cannot be computed as
         asked.
+
+    Examples
+    --------
+    A detector of gray plates finds the one with a white square.
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from PIL import Image
+    >>> from training_code.experiment import Experiment
+    >>> folder = Path(tempfile.mkdtemp()) / "plates"
+    >>> for number in range(6):
+    ...     path = folder / "normal" / f"{number}.png"
+    ...     path.parent.mkdir(parents=True, exist_ok=True)
+    ...     Image.new("L", (32, 32), 120 + number).save(path)
+    >>> experiment = Experiment(folder, image_size=32, results=folder.parent, backbone_runtime="torch")
+    >>> run = experiment.run("Padim", backbone="resnet18", pre_trained=False, layers=["layer1"], n_features=4)
+    >>> good, bad = np.full((2, 32, 32), 122, np.uint8)
+    >>> bad[10:20, 10:20] = 255
+    >>> [prediction.abnormal for prediction in load_predictor(run.folder).predict([good, bad])]
+    [False, True]
     """
     options, place = options or LoadOptions(), paths.from_home(results)
     if options.runtime == "torch":

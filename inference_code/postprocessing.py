@@ -59,6 +59,11 @@ def quantile_threshold(normal_scores: NDArray, quantile: float) -> float:
     ------
     InputError
         If the quantile is out of range or there are no scores.
+
+    Examples
+    --------
+    >>> quantile_threshold(np.arange(101), 0.99)
+    99.0
     """
     if not 0 <= quantile <= 1:
         raise InputError(f"the quantile {quantile:g} is out of range; valid: 0 to 1, or 0% to 100%")

@@ -50,6 +50,25 @@ class Experiment:
     ------
     InputError
         If the dataset cannot be used or a value is out of range.
+
+    Examples
+    --------
+    Six gray plates; one in five of them is held out for testing, since there are no test images. The layers of
+    PatchCore are those of its paper.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = Path(tempfile.mkdtemp()) / "plates"
+    >>> for number in range(6):
+    ...     path = folder / "normal" / f"{number}.png"
+    ...     path.parent.mkdir(parents=True, exist_ok=True)
+    ...     Image.new("L", (32, 32), 120 + number).save(path)
+    >>> experiment = Experiment(folder, image_size=32, results=folder.parent / "results")
+    >>> experiment.dataset.counts
+    {'train/good': 5, 'test/good': 1}
+    >>> prepared = experiment.prepare("Patchcore", {"backbone": "resnet18", "pre_trained": False})
+    >>> prepared.configuration.layers
+    ['layer2', 'layer3']
     """
 
     def __init__(

@@ -182,6 +182,13 @@ class ComputeOptions(_Checked):
     ------
     InputError
         If a value is not valid, or two do not fit each other; the message names the valid ones.
+
+    Examples
+    --------
+    On a processor ``"auto"`` is OpenVINO, and batch sizes decide nothing:
+
+    >>> ComputeOptions(eval_batch_size=8).deciding_about(backbone=True, gpu=False)
+    {'backbone_precision': 'float32', 'backbone_runtime': 'openvino'}
     """
 
     backbone_precision: str = _option("float32", _one_of(PRECISIONS), needs="backbone")

@@ -1,4 +1,4 @@
-"""What the README says is so."""
+"""What the pages say is so."""
 
 import io
 import re
@@ -11,14 +11,28 @@ from training_code.comparison.table import MAIN_METRICS
 from training_code.detectors.registry import DETECTORS
 from training_code.foundation import paths
 
-PAGES = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "notebooks/README.md", "weights/README.md", "data/README.md"]
-PAGES += ["docs/performance.md", "docs/cluster.md", "docs/results.md", "docs/comparison.md", "docs/inference.md"]
-README = (paths.ROOT / "README.md").read_text()
+IN_FOLDERS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "notebooks/README.md",
+    "weights/README.md",
+    "data/README.md",
+]
+PAGES = IN_FOLDERS + sorted(path.relative_to(paths.ROOT).as_posix() for path in paths.ROOT.glob("docs/*.md"))
+TEXTS = {page: (paths.ROOT / page).read_text(encoding="utf-8") for page in PAGES}
+#: Lines after which a newcomer has given up.
+LONGEST_README = 120
+COMMAND = re.compile(
+    r"(?:^|[`>])(?:\.venv/bin/)?python -m ((?:training|inference)_code[\w.]*)([^`#\n]*(?:\\\n[^`#\n]*)*)", re.M
+)
 
 
-def test_the_table_is_that_of_the_workbook():
-    rows = [
-        line.strip("| ").split(" | ") for line in README.splitlines() if re.match(rf"\| ({'|'.join(DETECTORS)}) ", line)
+def test_the_table_of_published_results_is_that_of_the_workbook():
+    written = [
+        line.strip("| ").split(" | ")
+        for line in TEXTS["docs/published.md"].splitlines()
+        if re.match(rf"\| ({'|'.join(DETECTORS)}) ", line)
     ]
     # The committed workbook: the one in the working tree holds whatever was run last.
     command = ["git", "-C", paths.ROOT, "show", f"HEAD:{paths.WORKBOOK.name}"]
@@ -26,34 +40,90 @@ def test_the_table_is_that_of_the_workbook():
     if committed.returncode:
         pytest.skip("not in a git checkout, so there is no committed workbook")
     sheet = pd.read_excel(io.BytesIO(committed.stdout), sheet_name="Best models").dropna(subset=["run_id"])
-    written = [
-        [row["Model"], *(f"{row[name]:.3f} ± {row[f'{name}_sd']:.3f}" for name in MAIN_METRICS)]
-        for _, row in sheet.iterrows()
+    rows = [row for _, row in sheet.iterrows()]
+    assert [row[:5] for row in written] == [
+        [row["Model"], *(f"{row[name]:.3f} ± {row[f'{name}_sd']:.3f}" for name in MAIN_METRICS)] for row in rows
     ]
-    assert written == [row[:5] for row in rows]
-    assert [f"{row['dataset']}, {row['protocol'].split()[0]}" for _, row in sheet.iterrows()] == [
-        row[5] for row in rows
-    ]
-    assert {row[0] for row in rows} >= {"Padim", "Patchcore", "Cflow", "Dsr", "Autoencoder"}
+    assert [row[5] for row in written] == [f"{row['dataset']}, {row['protocol'].split()[0]}" for row in rows]
+    assert {row[0] for row in written} >= {"Padim", "Patchcore", "Cflow", "Dsr", "Autoencoder"}
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
     folder = (paths.ROOT / page).parent
-    for link in re.findall(r"\]\(([^)#]+)[^)]*\)", (paths.ROOT / page).read_text()):
-        assert "://" in link or (folder / link).exists(), link
+    for link, _, heading in (found.partition("#") for found in re.findall(r"\]\(([^)]+)\)", TEXTS[page])):
+        if "://" in link:
+            continue
+        target = folder / link if link else paths.ROOT / page
+        assert target.exists(), link
+        assert not heading or heading in headings(target.read_text(encoding="utf-8")), f"{link}#{heading}"
+
+
+def headings(text: str) -> set[str]:
+    """Return the names by which the headings of a page are linked to."""
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_newcomers_can_read_the_readme_in_one_go_and_find_every_page_from_it():
+    assert len(TEXTS["README.md"].splitlines()) <= LONGEST_README
+    linked = set(re.findall(r"\]\(([^)#]+)", TEXTS["README.md"]))
+    assert set(PAGES) - {"README.md"} <= linked
 
 
 def test_every_make_target_that_is_named_exists():
-    targets = set(re.findall(r"^([a-z]+):", (paths.ROOT / "Makefile").read_text(), re.M))
-    named = set(re.findall(r"`make ([a-z]+)|^make ([a-z]+)", README, re.M))
-    assert {name for pair in named for name in pair if name} <= targets
-    assert {"demo", "test", "lint", "notebooks", "sweep", "compare"} <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (paths.ROOT / "Makefile").read_text(), re.M))
+    named = {name for text in TEXTS.values() for name in re.findall(r"`make ([a-z-]+)", text)}
+    for block in (block for text in TEXTS.values() for block in re.findall(r"^```.*?^```", text, re.M | re.S)):
+        named |= set(re.findall(r"^make ([a-z-]+)", block, re.M))
+    assert named <= targets
+    assert {"environment", "demo", "test", "lint", "notebooks", "sweep", "compare"} <= named
+
+
+@pytest.mark.parametrize("page", sorted({*PAGES} - {"CHANGELOG.md"}))  # which tells of files that were there once
+def test_every_file_of_the_code_that_is_named_is_there(page):
+    named = re.findall(r"`((?:training_code|inference_code|tests|notebooks|sweeps)/[\w./]+)`", TEXTS[page])
+    missing = [path for path in named if not (paths.ROOT / path).exists()]
+    # Not sweep files that the reader is to make.
+    assert [path for path in missing if path != "sweeps/boards.yaml"] == []
+
+
+def test_commands_are_found_on_the_pages():
+    assert sum(len(COMMAND.findall(text)) for text in TEXTS.values()) > 30
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_that_is_named_exists_and_has_the_options_that_are_named(page):
+    for module, arguments in COMMAND.findall(TEXTS[page]):
+        source = source_of(module)
+        for option in re.findall(r"(?<!\S)--[a-z-]+", arguments):
+            assert f'"{option}"' in source, f"python -m {module} has no {option}"
+
+
+def source_of(module: str) -> str:
+    """Return the source of a command and of the modules that it imports, which may add arguments to its parser."""
+    own = read_module(module) + read_module(f"{module}.__main__")
+    assert own, f"there is no module {module}"
+    used = re.findall(r"^from ((?:training|inference)_code[\w.]*) import", own, re.M)
+    return own + "".join(map(read_module, used))
+
+
+def read_module(module: str) -> str:
+    """Return the source of a module or package, nothing where there is none."""
+    path = paths.ROOT.joinpath(*module.split("."))
+    found = [source for source in (path.with_suffix(".py"), path / "__init__.py") if source.is_file()]
+    return found[0].read_text(encoding="utf-8") if found else ""
 
 
 def test_every_backbone_is_named_with_its_weight_file():
     from training_code.backbones.registry import BACKBONES
 
-    weights = (paths.ROOT / "weights" / "README.md").read_text()
     for backbone in BACKBONES.values():
-        assert f"`{backbone.name}`" in README and f"`{backbone.pretrained}`" in weights
+        assert f"`{backbone.name}`" in TEXTS["README.md"] and f"`{backbone.pretrained}`" in TEXTS["weights/README.md"]
+
+
+def test_the_page_of_the_layers_names_every_package_and_module():
+    text = TEXTS["docs/architecture.md"]
+    for path in (paths.ROOT / "training_code").iterdir():
+        if path.suffix == ".py" or (path / "__init__.py").exists():
+            assert path.name.startswith("__") or re.search(rf"\b{path.stem}\b", text), path.name

@@ -45,6 +45,13 @@ def get_backbone(name: object) -> Backbone:
 
     The name may say which of timm's weights: ``resnet18.a1_in1k``. An unknown name is an `InputError` that lists the
     registered ones.
+
+    Examples
+    --------
+    The first three stages of Wide ResNet-50-2 have 256, 512 and 1,024 channels.
+
+    >>> get_backbone("wide_resnet50_2").channels(["layer1", "layer2", "layer3"])
+    1792
     """
     if name in BACKBONES:
         return BACKBONES[str(name)]

@@ -29,6 +29,17 @@ def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
     """Return a row for each run with everything that its record holds; what a run does not have is missing.
 
     Numbers are numbers: times in seconds, sizes in bytes. Arguments that several detectors share have one column.
+
+    Examples
+    --------
+    >>> from training_code.records.record import DatasetUsed
+    >>> identity = Identity("Draem", {"max_epochs": 7}, 42, ExperimentProtocol(), {}, None, None, "data", None, {})
+    >>> dataset = DatasetUsed("boards", "data/boards", "data", {"train/good": 4})
+    >>> began, ended = "2026-01-01T00:00:00+00:00", "2026-01-01T00:01:00+00:00"
+    >>> record = Record(identity.run_id, "ok", identity, {}, dataset, None, began, ended, {"image_AUROC": 0.75})
+    >>> table = runs_table([(Path("results/runs") / record.run_id, record)])
+    >>> table[["detector", "max_epochs", "seed", "image_AUROC"]].values.tolist()
+    [['Draem', 7, 42, 0.75]]
     """
     runs = list(runs)
     records = [record for _, record in runs]

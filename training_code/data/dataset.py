@@ -131,6 +131,20 @@ def read_dataset(dataset: str | Path) -> Dataset:
     ------
     InputError
         If the folder is missing or empty, has no known layout, or holds images or masks that cannot be used.
+
+    Examples
+    --------
+    One in five of ten good images is held out for testing where a dataset has no good test images.
+
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in [*(f"normal/{number}.png" for number in range(10)), "abnormal/crack/10.png"]:
+    ...     path = folder / name
+    ...     path.parent.mkdir(parents=True, exist_ok=True)
+    ...     Image.new("L", (8, 8), int(path.stem)).save(path)
+    >>> read_dataset(folder).counts
+    {'train/good': 8, 'test/crack': 1, 'test/good': 2}
     """
     examined = examine(dataset)
     if refused := examined.refused:

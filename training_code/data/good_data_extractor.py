@@ -43,6 +43,18 @@ def extract(
     ------
     InputError
         If nothing matches, or the source and the destination lie in one another.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from PIL import Image
+    >>> source, destination = Path(tempfile.mkdtemp()), Path(tempfile.mkdtemp())
+    >>> for name in ("line1_good", "line1_bad", "line2_good"):
+    ...     Image.new("L", (8, 8)).save(source / f"{name}.png")
+    >>> extract(source, destination, patterns=["*good*"], suffix="_new")
+    2
+    >>> sorted(path.name for path in destination.iterdir())
+    ['line1_good_new.png', 'line2_good_new.png']
     """
     if not source.is_dir():
         raise InputError(f"there is no folder {source}")

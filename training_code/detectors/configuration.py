@@ -61,6 +61,14 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
     InputError
         For an unknown detector, argument, backbone or layer, a value of a wrong type or out of range, and layers out
         of order; the message names the valid choices.
+
+    Examples
+    --------
+    PaDiM's paper takes 100 features at random from the first three stages of ResNet-18.
+
+    >>> configuration = configure("Padim", {"backbone": "resnet18"})
+    >>> configuration.arguments["n_features"], configuration.layers
+    (100, ['layer1', 'layer2', 'layer3'])
     """
     spec = get_detector(detector)
     known = spec.all_arguments

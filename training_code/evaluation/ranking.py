@@ -64,6 +64,14 @@ def rank(scores: NDArray, labels: NDArray[np.bool_], region_weights: NDArray | N
         Arrays of the same shape; labels are True for abnormal, both kinds must occur.
     region_weights
         For pixels: 1 / (number of regions × size of its region) for each pixel of a region, 0 elsewhere.
+
+    Examples
+    --------
+    The example of scikit-learn's ``roc_auc_score`` and ``average_precision_score``:
+
+    >>> ranking = rank(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
+    >>> ranking.auroc, round(ranking.aupr, 2)
+    (0.75, 0.83)
     """
     scores, labels = scores.reshape(-1), labels.reshape(-1)
     if labels.all() or not labels.any():

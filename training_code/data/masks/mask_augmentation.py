@@ -77,6 +77,17 @@ def transform_pair(
     tuple
         The image, interpolated and at its borders continued with its mirror image, and the mask, whose pixels are
         taken, not mixed.
+
+    Examples
+    --------
+    A white square and its mark move to the same place.
+
+    >>> image, mask = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), bool)
+    >>> image[10:26, 20:36], mask[10:26, 20:36] = 255, True
+    >>> moved, marked = transform_pair(image, mask, np.random.default_rng(0))
+    >>> distance = np.argwhere(moved[..., 0] > 127).mean(axis=0) - np.argwhere(marked).mean(axis=0)
+    >>> bool(np.abs(distance).max() < 0.5)
+    True
     """
     height, width = mask.shape
     for axis in (0, 1) if limits.flips else ():

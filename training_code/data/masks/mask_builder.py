@@ -67,6 +67,14 @@ def binary_mask(segmentation: np.ndarray, colours: Iterable[Colour], tolerance: 
     -------
     numpy.ndarray
         bool of shape (height, width).
+
+    Examples
+    --------
+    >>> segmentation = np.array([[[255, 0, 0], [250, 0, 0], [0, 0, 255]]], np.uint8)
+    >>> binary_mask(segmentation, [(255, 0, 0)]).tolist()
+    [[True, False, False]]
+    >>> binary_mask(segmentation, [(255, 0, 0)], tolerance=5).tolist()
+    [[True, True, False]]
     """
     allowed = np.broadcast_to(np.asarray(tolerance), 3)
     mask = np.zeros(segmentation.shape[:2], dtype=bool)

@@ -46,6 +46,16 @@ class FactorizedGaussian(MultiVariateGaussian):
         Shape (positions, N or C, C), float32 or float64.
     low_rank
         Whether ``factor`` is that of the Woodbury identity; a tensor of shape (1,), bool.
+
+    Examples
+    --------
+    Features 0 and 2 have the mean 1 and the variance 2, to which `REGULARIZATION` is added: the feature 3 lies
+    2 / √2.01001 away.
+
+    >>> gaussian = FactorizedGaussian()
+    >>> gaussian.fit_batches([torch.tensor([0.0, 2.0]).reshape(2, 1, 1, 1)])
+    >>> round(gaussian.distances(torch.tensor([3.0]).reshape(1, 1, 1, 1)).item(), 4)
+    1.4107
     """
 
     def __init__(self) -> None:

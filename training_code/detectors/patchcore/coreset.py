@@ -50,6 +50,13 @@ def k_center_greedy(
     torch.Tensor
         Indices of shape (n_select,), int64, in the order of selection, so that every shorter selection is a prefix of
         it. Among points equally far the one with the lowest index is taken; no point is selected twice.
+
+    Examples
+    --------
+    Of points at 0, 1, 6 and 10, beginning with 0, the farthest is 10, then 6, which is 4 away from 10.
+
+    >>> k_center_greedy(torch.tensor([[0.0], [1.0], [6.0], [10.0]]), n_select=3).tolist()
+    [0, 3, 2]
     """
     count = len(features)
     if not 1 <= n_select <= count:

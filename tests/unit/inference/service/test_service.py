@@ -121,7 +121,7 @@ def test_several_images_keep_their_order_and_one_that_is_bad_stops_no_other(clie
     )
     normal, abnormal, bad = answer["images"]
     assert (normal["abnormal"], abnormal["abnormal"]) == (False, True)
-    assert bad == {"error": "the image is not an image that is read; valid: PNG, JPEG, BMP, TIFF, WEBP"}
+    assert bad == {"error": "the image is not an image that is read; valid: PNG, JPEG, BMP, TIFF, WEBP, PPM"}
     refused = client.post("/predict/batch", files=[("images", b"<html>")] * 2)
     assert refused.status_code == 422 and "none of 2 images can be read" in refused.json()["detail"]
     many = client.post("/predict/batch", files=[("images", contents[0])] * 65)
