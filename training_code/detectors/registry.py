@@ -2,14 +2,14 @@
 
 import importlib
 import pkgutil
-import sys
+from pathlib import Path
 
 from training_code.detectors.spec import DetectorSpec
 from training_code.foundation.errors import unknown
 
 
 def _find() -> dict[str, DetectorSpec]:
-    folders = [module.name for module in pkgutil.iter_modules(sys.modules[__package__].__path__) if module.ispkg]
+    folders = [module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]) if module.ispkg]
     specs = [importlib.import_module(f"training_code.detectors.{name}.spec").SPEC for name in folders]
     return {spec.name: spec for spec in sorted(specs, key=lambda spec: spec.notebook)}
 

@@ -98,37 +98,6 @@ def test_what_is_known_of_a_detector_is_read_without_the_libraries_that_compute(
     assert result.stdout.split() == [str(len(DETECTORS)), "False"], result.stderr
 
 
-SPEC = """
-from training_code.detectors.spec import AT_LEAST_1, Argument, DetectorSpec
-arguments = {"size": Argument(int, 3, AT_LEAST_1)}
-SPEC = DetectorSpec("Toy", "training_code.detectors.toy.model:Toy", "19_train_toy", arguments, told_by=("size",))
-"""
-TOY = """
-from training_code import detectors
-detectors.__path__.append({folder!r})
-from training_code.comparison.naming import configuration_name
-from training_code.detectors.configuration import configure
-print(configure("Toy", {{"size": 4}}), configuration_name("Toy", {{"size": 4}}))
-try:
-    configure("Toy", {{"size": 0}})
-except ValueError as error:
-    print(error)
-"""
-
-
-@pytest.mark.slow
-def test_a_new_detector_is_its_folder(tmp_path):
-    (tmp_path / "toy").mkdir()
-    (tmp_path / "toy" / "__init__.py").touch()
-    (tmp_path / "toy" / "spec.py").write_text(SPEC)
-    command = [sys.executable, "-c", TOY.format(folder=str(tmp_path))]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=paths.ROOT)
-    assert result.stdout.splitlines() == [
-        "Toy(size=4) size 4",
-        "size=0 of Toy is out of range; valid: at least 1",
-    ], result.stderr
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
