@@ -18,12 +18,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from training_code.data.findings import FileFinding
 from training_code.data.images import SUFFIXES
 from training_code.data.walk import find_files, find_images, find_unreadable
 from training_code.foundation.errors import InputError, choices, unknown
+from training_code.foundation.yaml_files import as_text, read_yaml
 
 NORMAL = "good"
 # Names, in small letters, of a folder of defect-free images in the MVTec layout.
@@ -146,19 +145,16 @@ def _read_plain(
 
 def _described_folders(path: Path) -> tuple[Path, Path | None, Path | None, Path | None]:
     """Return the folders that a description names, relative ones from where it lies."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict) or not isinstance(content.get("normal_dir"), str):
+    content = read_yaml(path)
+    if not isinstance(content, dict) or not isinstance(as_text(content.get("normal_dir")), str):
         raise InputError(f"{path} must have the key normal_dir with a folder; valid keys: {choices(DESCRIPTION_KEYS)}")
     folders = []
     for key in content:
         if key not in DESCRIPTION_KEYS:
             raise unknown(f"key of {path}", key, DESCRIPTION_KEYS)
     for key in DESCRIPTION_KEYS:
-        folder = content.get(key)
-        if folder is not None and not (isinstance(folder, str) and (path.parent / folder).is_dir()):
+        folder = as_text(content.get(key))
+        if folder is not None and not (isinstance(folder, str) and os.path.isdir(path.parent / folder)):
             raise InputError(f"{path}: there is no folder {folder!r} ({key})")
         folders.append(path.parent / folder if folder else None)
     check_apart({key: folder for key, folder in zip(DESCRIPTION_KEYS, folders, strict=True) if folder})

@@ -6,12 +6,14 @@ parameters, so that a sweep knows what it would run without running it.
 
 import ast
 import copy
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
 from nbformat import NotebookNode
 from nbformat.corpus.words import generate_corpus_id
 
@@ -21,6 +23,10 @@ from training_code.foundation.errors import InputError, choices
 PARAMETERS_TAG = "parameters"
 #: In the metadata of a cell: the run that it makes.
 RUN_KEY = "run_id"
+# Cell magics whose cell is Python that runs in the kernel; the cells of all others are somebody else's language.
+_PYTHON_MAGICS = ("capture", "debug", "prun", "time", "timeit")
+# By annotation of a parameter, or the type of its default: the types that a value must have.
+_EXPECTED: dict[str, tuple[type, ...]] = {"str": (str,), "str | None": (str, type(None)), "bool": (bool,)}
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,16 @@ class TrainingNotebook:
     parameters: dict[str, Any]  # defaults
     experiment: dict[str, ast.expr]  # arguments of Experiment(...)
     cells: tuple[ConfigurationCell, ...]
+    annotations: Mapping[str, str]  # of the parameters; the type of the default where there is none
 
     @property
     def name(self) -> str:
         """File name without its suffix."""
         return self.path.stem
+
+    def expected(self, parameter: str) -> tuple[type, ...]:
+        """Return the types of which a value of a parameter must be, for text and flags; nothing for any other."""
+        return _EXPECTED.get(self.annotations.get(parameter, ""), ())
 
     def evaluate(self, expressions: Mapping[str, ast.expr], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of arguments, which are literals or names of parameters.
@@ -62,7 +73,7 @@ class TrainingNotebook:
             return parameters[expression.id]
         try:
             return ast.literal_eval(expression)
-        except ValueError:
+        except (ValueError, TypeError):  # the latter for a list as a key
             raise InputError(
                 f"{self.path.name}: the argument {name}={ast.unparse(expression)} is neither a literal nor one of the "
                 f"notebook's parameters ({choices(self.parameters)})"
@@ -78,22 +89,17 @@ def read_notebook(path: Path) -> TrainingNotebook:
         If it cannot be read, lacks the cell tagged ``parameters``, the ``Experiment`` or any configuration, or if
         one of them is not plain enough to be known without running it.
     """
-    if not path.is_file():
-        known = sorted(file.stem for file in path.parent.glob("*.ipynb")) if path.parent.is_dir() else []
-        raise InputError(f"there is no notebook {path}; valid: {choices(known)}")
-    try:
-        content = nbformat.read(path, as_version=4)
-    except (nbformat.reader.NotJSONError, nbformat.ValidationError) as error:
-        raise InputError(f"{path} is not a notebook: {error}") from error
+    content = _read_content(path)
     parameters: dict[str, Any] | None = None
+    annotations: dict[str, str] = {}
     experiment: dict[str, ast.expr] | None = None
     cells = []
     for index, cell in enumerate(content.cells):
         if cell.cell_type != "code":
             continue
         tree = _parse(cell.source, path, index)
-        if PARAMETERS_TAG in cell.metadata.get("tags", []):
-            parameters = _read_parameters(tree, path)
+        if PARAMETERS_TAG in (cell.metadata.get("tags") or []):
+            parameters, annotations = _read_parameters(tree, path)
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
@@ -107,7 +113,25 @@ def read_notebook(path: Path) -> TrainingNotebook:
         raise InputError(f"{path.name} is no training notebook: it needs Experiment(...) and experiment.run(...)")
     if duplicates := {cell.index for cell in cells if sum(other.index == cell.index for other in cells) > 1}:
         raise InputError(f"{path.name}: cell {min(duplicates) + 1} calls experiment.run more than once; one a cell")
-    return TrainingNotebook(path, content, parameters, experiment, tuple(cells))
+    return TrainingNotebook(path, content, parameters, experiment, tuple(cells), annotations)
+
+
+def _read_content(path: Path) -> NotebookNode:
+    """Return what a notebook holds, of whatever version."""
+    if not os.path.isfile(path):  # unlike that of a Path it takes any name
+        known = sorted(file.stem for file in path.parent.glob("*.ipynb")) if os.path.isdir(path.parent) else []
+        raise InputError(f"there is no notebook {path}; valid: {choices(known)}")
+    try:
+        content = nbformat.read(path, as_version=4)
+        # What nbformat only warns of: parts that every cell has.
+        whole = all(isinstance(cell.source, str) and cell.cell_type and "metadata" in cell for cell in content.cells)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, AttributeError, KeyError, TypeError, RecursionError, nbformat.ValidationError) as error:
+        raise InputError(f"{path} is not a notebook: {' '.join(str(error).split())[:200]}") from error
+    if not whole:
+        raise InputError(f"{path} is not a notebook: a cell has no source, type or metadata")
+    return content
 
 
 @dataclass(frozen=True)
@@ -191,18 +215,35 @@ def _headings(notebook: TrainingNotebook) -> dict[int, int | None]:
 
 
 def _parse(source: str, path: Path, index: int) -> ast.Module:
-    # Magics and shell commands are no Python and never part of a configuration.
-    lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()]
+    """Return the Python of a cell; magics, shell commands and help are calls in it, as IPython makes them."""
+    code = _without_cell_magic(source)
     try:
-        return ast.parse("\n".join(lines))
-    except SyntaxError as error:
-        raise InputError(f"{path.name}: cell {index + 1} is not valid Python: {error.msg}") from error
+        try:
+            return ast.parse(code)
+        except SyntaxError:
+            return ast.parse(TransformerManager().transform_cell(code))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        problem = error.msg if isinstance(error, SyntaxError) else str(error)
+        raise InputError(f"{path.name}: cell {index + 1} is not valid Python: {problem}") from error
 
 
-def _read_parameters(tree: ast.Module, path: Path) -> dict[str, Any]:
-    parameters = {}
+def _without_cell_magic(source: str) -> str:
+    """Return the part of a cell that is Python and runs in the kernel: nothing of one in another language."""
+    while (stripped := source.lstrip()).startswith("%%"):
+        magic, _, source = stripped.partition("\n")
+        if magic.removeprefix("%%").split()[:1] not in [[name] for name in _PYTHON_MAGICS]:
+            return ""
+    return source
+
+
+def _read_parameters(tree: ast.Module, path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the defaults of the parameters, and their annotations."""
+    parameters, annotations = {}, {}
     for statement in tree.body:
-        target = statement.target if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [None])[0]
+        if isinstance(statement, ast.Expr) and ast.unparse(statement).startswith("get_ipython()."):
+            continue  # a magic sets nothing
+        targets = [statement.target] if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [])
+        target = targets[0] if len(targets) == 1 else None
         try:
             value = ast.literal_eval(getattr(statement, "value", statement))
         except (ValueError, TypeError):
@@ -213,7 +254,9 @@ def _read_parameters(tree: ast.Module, path: Path) -> dict[str, Any]:
                 "there, since papermill sets its values behind it"
             )
         parameters[target.id] = value
-    return parameters
+        annotated = isinstance(statement, ast.AnnAssign)
+        annotations[target.id] = ast.unparse(statement.annotation) if annotated else type(value).__name__
+    return parameters, annotations
 
 
 def _read_configuration(node: ast.Call, path: Path, index: int) -> ConfigurationCell:
@@ -236,8 +279,9 @@ def _keywords(node: ast.Call, path: Path, first: str | None = None) -> dict[str,
 
 
 def notebook_path(name: str) -> Path:
-    """Return the path of a notebook given by its name in ``notebooks/`` or by its path, relative to the repository."""
-    path = paths.ROOT / Path(name).expanduser()
-    if path.suffix == ".ipynb" and path.is_file():
-        return path
-    return paths.NOTEBOOKS / Path(name).with_suffix(".ipynb").name
+    """Return the path of a notebook given by its name in ``notebooks/`` or by its path, relative to the repository.
+
+    The suffix may be left out.
+    """
+    file = os.path.expanduser(name if name.endswith(".ipynb") else f"{name}.ipynb")
+    return (paths.ROOT if os.path.dirname(file) else paths.NOTEBOOKS) / file
