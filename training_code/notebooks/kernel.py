@@ -187,6 +187,8 @@ class _Guard:
             return NotebookMemoryError("the kernel was killed, as the system does when memory runs out")
         if status is not None and status < 0:
             return NotebookError(f"the kernel died of {signal.Signals(-status).name}")
+        if status == 0:
+            return NotebookError("a cell ended the kernel, as exit() does")
         return NotebookError(f"the kernel died{'' if status is None else f' with exit status {status}'}")
 
     def _watch(self, memory: float) -> None:

@@ -64,6 +64,17 @@ class _Client(PapermillNotebookClient):
         super().__init__(*arguments, **options)
         self._printed: dict[int, Printed] = {}
 
+    def execute(self, **options: Any) -> NotebookNode:
+        """Execute all cells; a kernel that the last one ends, with ``exit()`` for instance, costs nothing."""
+        self.reset_execution_trackers()
+        with self.setup_kernel(**options):
+            # Before the cells, unlike in papermill: afterwards nobody may be there to answer.
+            reply = self.wait_for_reply(self.kc.kernel_info())
+            self.nb.metadata["language_info"] = reply["content"]["language_info"]
+            self.papermill_execute_cells()
+            self.set_widgets_metadata()
+        return self.nb
+
     def output(
         self, outs: list[NotebookNode], msg: dict[str, Any], display_id: str | None, cell_index: int
     ) -> NotebookNode | None:

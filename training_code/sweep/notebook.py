@@ -6,25 +6,24 @@ parameters, so that a sweep knows what it would run without running it.
 
 import ast
 import copy
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import nbformat
-from IPython.core.inputtransformer2 import TransformerManager
-from nbformat import NotebookNode
-from nbformat.corpus.words import generate_corpus_id
+from typing import TYPE_CHECKING, Any
 
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
+from training_code.sweep.cell import parse_cell
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 PARAMETERS_TAG = "parameters"
 #: In the metadata of a cell: the run that it makes.
 RUN_KEY = "run_id"
-# Cell magics whose cell is Python that runs in the kernel; the cells of all others are somebody else's language.
-_PYTHON_MAGICS = ("capture", "debug", "prun", "time", "timeit")
 # By annotation of a parameter, or the type of its default: the types that a value must have.
 _EXPECTED: dict[str, tuple[type, ...]] = {"str": (str,), "str | None": (str, type(None)), "bool": (bool,)}
 
@@ -43,7 +42,7 @@ class TrainingNotebook:
     """A notebook with a parameters cell, an ``Experiment(...)`` and configuration cells."""
 
     path: Path
-    content: NotebookNode
+    text: str  # of the file when it was read
     parameters: dict[str, Any]  # defaults
     experiment: dict[str, ast.expr]  # arguments of Experiment(...)
     cells: tuple[ConfigurationCell, ...]
@@ -54,8 +53,15 @@ class TrainingNotebook:
         """File name without its suffix."""
         return self.path.stem
 
+    @cached_property
+    def content(self) -> "NotebookNode":
+        """The notebook as jobs are cut out of it."""
+        import nbformat  # here, since it takes 1 s, most of what a plan takes, which needs the configurations alone
+
+        return nbformat.reads(self.text, as_version=4)
+
     def expected(self, parameter: str) -> tuple[type, ...]:
-        """Return the types of which a value of a parameter must be, for text and flags; nothing for any other."""
+        """Return the types that a value of a parameter for text or a flag must have; nothing for any other one."""
         return _EXPECTED.get(self.annotations.get(parameter, ""), ())
 
     def evaluate(self, expressions: Mapping[str, ast.expr], parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,15 +95,18 @@ def read_notebook(path: Path) -> TrainingNotebook:
         If it cannot be read, lacks the cell tagged ``parameters``, the ``Experiment`` or any configuration, or if
         one of them is not plain enough to be known without running it.
     """
-    content = _read_content(path)
+    if not os.path.isfile(path):  # unlike that of a Path it takes names of any length
+        known = sorted(file.stem for file in path.parent.glob("*.ipynb")) if os.path.isdir(path.parent) else []
+        raise InputError(f"there is no notebook {path}; valid: {choices(known)}")
+    text, found = _read_cells(path)
     parameters: dict[str, Any] | None = None
     annotations: dict[str, str] = {}
     experiment: dict[str, ast.expr] | None = None
     cells = []
-    for index, cell in enumerate(content.cells):
+    for index, cell in enumerate(found):
         if cell.cell_type != "code":
             continue
-        tree = _parse(cell.source, path, index)
+        tree = parse_cell(cell.source, path, index)
         if PARAMETERS_TAG in (cell.metadata.get("tags") or []):
             parameters, annotations = _read_parameters(tree, path)
         for node in ast.walk(tree):
@@ -113,25 +122,33 @@ def read_notebook(path: Path) -> TrainingNotebook:
         raise InputError(f"{path.name} is no training notebook: it needs Experiment(...) and experiment.run(...)")
     if duplicates := {cell.index for cell in cells if sum(other.index == cell.index for other in cells) > 1}:
         raise InputError(f"{path.name}: cell {min(duplicates) + 1} calls experiment.run more than once; one a cell")
-    return TrainingNotebook(path, content, parameters, experiment, tuple(cells), annotations)
+    return TrainingNotebook(path, text, parameters, experiment, tuple(cells), annotations)
 
 
-def _read_content(path: Path) -> NotebookNode:
-    """Return what a notebook holds, of whatever version."""
-    if not os.path.isfile(path):  # unlike that of a Path it takes any name
-        known = sorted(file.stem for file in path.parent.glob("*.ipynb")) if os.path.isdir(path.parent) else []
-        raise InputError(f"there is no notebook {path}; valid: {choices(known)}")
+@dataclass(frozen=True)
+class _Cell:
+    """A cell as the file has it."""
+
+    cell_type: str
+    source: str
+    metadata: dict[str, Any]
+
+
+def _read_cells(path: Path) -> tuple[str, list[_Cell]]:
+    """Return the text of a notebook, and its cells."""
     try:
-        content = nbformat.read(path, as_version=4)
-        # What nbformat only warns of: parts that every cell has.
-        whole = all(isinstance(cell.source, str) and cell.cell_type and "metadata" in cell for cell in content.cells)
+        text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text)
+        version = content["nbformat"]
+        # A source is one text or a list of its lines.
+        cells = [_Cell(cell["cell_type"], "".join(cell["source"]), {**cell["metadata"]}) for cell in content["cells"]]
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, AttributeError, KeyError, TypeError, RecursionError, nbformat.ValidationError) as error:
-        raise InputError(f"{path} is not a notebook: {' '.join(str(error).split())[:200]}") from error
-    if not whole:
-        raise InputError(f"{path} is not a notebook: a cell has no source, type or metadata")
-    return content
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise InputError(f"{path} is not a notebook: {error}") from error
+    if version != 4:
+        raise InputError(f"{path} has version {version} of the format of notebooks; valid: 4")
+    return text, cells
 
 
 @dataclass(frozen=True)
@@ -153,12 +170,14 @@ class Part:
     rerun: bool = False
 
 
-def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> NotebookNode:
+def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> "NotebookNode":
     """Return a notebook that runs some configurations: all before the first one, and their cells with their headings.
 
     A heading may stand above several configurations. Each of these cells is marked with the run that it makes, for
     `part_of`.
     """
+    from nbformat.corpus.words import generate_corpus_id  # here, as in `TrainingNotebook.content`
+
     headings = _headings(notebook)
     dropped = {*headings, *headings.values()}
     first = min(part.cell.index for part in parts)
@@ -171,7 +190,7 @@ def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> NotebookNode:
             cells.insert(0, copy.deepcopy(notebook.content.cells[heading]))
         arguments = part.arguments
         if arguments is None and part.rerun:
-            cells[-1].source = _with_rerun(_parse(cells[-1].source, notebook.path, index))
+            cells[-1].source = _with_rerun(parse_cell(cells[-1].source, notebook.path, index))
         elif arguments is not None:
             lines = [f"    {name}={value!r}," for name, value in arguments.items()]
             lines += ["    rerun=True,"] if part.rerun else []
@@ -185,7 +204,7 @@ def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> NotebookNode:
     return result
 
 
-def part_of(executed: NotebookNode, run_id: str) -> NotebookNode:
+def part_of(executed: "NotebookNode", run_id: str) -> "NotebookNode":
     """Return the part of an executed notebook that made one run."""
     result = copy.deepcopy(executed)
     result.cells = [cell for cell in result.cells if cell.metadata.get(RUN_KEY, run_id) == run_id]
@@ -212,28 +231,6 @@ def _headings(notebook: TrainingNotebook) -> dict[int, int | None]:
         is_text = above >= 0 and notebook.content.cells[above].cell_type == "markdown"
         headings[cell.index] = above if is_text else headings.get(above)
     return headings
-
-
-def _parse(source: str, path: Path, index: int) -> ast.Module:
-    """Return the Python of a cell; magics, shell commands and help are calls in it, as IPython makes them."""
-    code = _without_cell_magic(source)
-    try:
-        try:
-            return ast.parse(code)
-        except SyntaxError:
-            return ast.parse(TransformerManager().transform_cell(code))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        problem = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise InputError(f"{path.name}: cell {index + 1} is not valid Python: {problem}") from error
-
-
-def _without_cell_magic(source: str) -> str:
-    """Return the part of a cell that is Python and runs in the kernel: nothing of one in another language."""
-    while (stripped := source.lstrip()).startswith("%%"):
-        magic, _, source = stripped.partition("\n")
-        if magic.removeprefix("%%").split()[:1] not in [[name] for name in _PYTHON_MAGICS]:
-            return ""
-    return source
 
 
 def _read_parameters(tree: ast.Module, path: Path) -> tuple[dict[str, Any], dict[str, str]]:
