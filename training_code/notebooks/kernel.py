@@ -133,8 +133,8 @@ def execute_notebook(
     with kernel_sockets() as config:
         try:
             papermill.execute_notebook(
-                notebook,
-                output,
+                _verbatim(notebook) if isinstance(notebook, Path) else notebook,
+                _verbatim(output),
                 parameters=dict(parameters),
                 engine_name=BOUNDED,
                 kernel_name="python3",
@@ -157,6 +157,11 @@ def execute_notebook(
         finally:
             for guard in guards:
                 guard.end()
+
+
+def _verbatim(path: Path) -> str:
+    """Return a path for papermill, which puts parameters in the place of what stands in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 class _Guard:

@@ -58,7 +58,7 @@ class TrainingNotebook:
         """The notebook as jobs are cut out of it."""
         import nbformat  # here, since it takes 1 s, most of what a plan takes, which needs the configurations alone
 
-        return nbformat.reads(self.text, as_version=4)
+        return nbformat.reads(json.dumps(_complete(json.loads(self.text))), as_version=4)
 
     def expected(self, parameter: str) -> tuple[type, ...]:
         """Return the types that a value of a parameter for text or a flag must have; nothing for any other one."""
@@ -149,6 +149,17 @@ def _read_cells(path: Path) -> tuple[str, list[_Cell]]:
     if version != 4:
         raise InputError(f"{path} has version {version} of the format of notebooks; valid: 4")
     return text, cells
+
+
+def _complete(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what a notebook holds with what some editors leave out, and without outputs, which a job makes anew."""
+    content = {"nbformat_minor": 4, **content, "metadata": {**(content.get("metadata") or {})}}
+    if content["metadata"].get("kernelspec", ...) is None:
+        del content["metadata"]["kernelspec"]
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    return content
 
 
 @dataclass(frozen=True)

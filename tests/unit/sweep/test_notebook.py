@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import nbformat
@@ -197,8 +198,15 @@ def test_a_name_that_no_file_can_have_is_no_notebook(tmp_path):
         read_notebook(tmp_path / f"{'x' * 300}.ipynb")
 
 
-def test_a_notebook_without_metadata_is_read(tmp_path):
-    path = _write(tmp_path, EXPERIMENT, FIRST)
-    notebook = nbformat.read(path, as_version=4)
-    assert not notebook.metadata  # as Colab and editors leave it
-    assert len(read_notebook(path).cells) == 1
+@pytest.mark.parametrize(
+    "metadata", [{}, {"metadata": {}}, {"metadata": {"kernelspec": None}, "nbformat_minor": 2}], ids=str
+)
+def test_a_notebook_is_complete_where_an_editor_left_out_what_a_job_does_not_need(tmp_path, metadata):
+    sources = {PARAMETERS: {"tags": ["parameters"]}, EXPERIMENT: {}, FIRST: {"tags": None}}
+    cells = [{"cell_type": "code", "source": [source], "metadata": tags} for source, tags in sources.items()]
+    (tmp_path / "n.ipynb").write_text(json.dumps({"nbformat": 4, "cells": cells, **metadata}), encoding="utf-8-sig")
+    notebook = read_notebook(tmp_path / "n.ipynb")
+    job = cut_out(notebook, [Part("run", notebook.cells[0])])
+    nbformat.write(job, tmp_path / "job.ipynb")
+    assert [cell.source for cell in nbformat.read(tmp_path / "job.ipynb", as_version=4).cells] == [*sources]
+    assert "kernelspec" not in job.metadata
