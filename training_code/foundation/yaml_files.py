@@ -69,8 +69,10 @@ def read_yaml(path: Path) -> Any:
         problem = " ".join(filter(None, (error.context, error.problem)))
         raise _invalid(path, mark.line + 1 if mark else None, problem) from error
     except (ValueError, OverflowError) as error:  # PyYAML lets these pass
-        line = loader.line + 1 if loader else None
-        raise _invalid(path, line, "it holds an escape that is no character, or a version that is no number") from error
+        where = loader.line + 1 if loader else None
+        raise _invalid(
+            path, where, "it holds an escape that is no character, or a version that is no number"
+        ) from error
 
 
 def as_text(value: Any) -> Any:

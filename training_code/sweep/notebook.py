@@ -262,8 +262,10 @@ def _read_parameters(tree: ast.Module, path: Path) -> tuple[dict[str, Any], dict
                 "there, since papermill sets its values behind it"
             )
         parameters[target.id] = value
-        annotated = isinstance(statement, ast.AnnAssign)
-        annotations[target.id] = ast.unparse(statement.annotation) if annotated else type(value).__name__
+        if isinstance(statement, ast.AnnAssign):
+            annotations[target.id] = ast.unparse(statement.annotation)
+        else:
+            annotations[target.id] = type(value).__name__
     return parameters, annotations
 
 

@@ -168,7 +168,7 @@ def test_a_notebook_without_metadata_runs_with_the_kernel_that_is_given(tmp_path
         nbformat.v4.new_code_cell("a = 1", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell("print(a)"),
     ]
-    output = tmp_path / "executed.ipynb"
+    output = tmp_path / "{a} {b" / "executed.ipynb"  # braces mean something to papermill
     execute_notebook(nbformat.v4.new_notebook(cells=cells), output, {"a": 7}, kernel=KernelOptions(start))
     executed = nbformat.read(output, as_version=4)
     assert executed.cells[-1].outputs[0].text == "7\n" and executed.metadata["language_info"]["name"] == "python"
