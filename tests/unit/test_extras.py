@@ -30,7 +30,12 @@ OWNERS = {
     "training_code.sweep": "sweep",
 }
 #: Packages that come with others of which they are a part.
-COMES_WITH = {"pydantic-core": "pydantic", "matplotlib-inline": "ipykernel", "starlette": "fastapi"}
+COMES_WITH = {
+    "pydantic-core": "pydantic",
+    "matplotlib-inline": "ipykernel",
+    "ipython": "ipykernel",
+    "starlette": "fastapi",
+}
 FILES = {
     ".".join(path.relative_to(folder.parent).with_suffix("").parts).removesuffix(".__init__"): path
     for folder in (paths.ROOT / "training_code", paths.ROOT / "inference_code")

@@ -13,19 +13,19 @@ folder of any layout, ``dataset.yaml`` may have ``mask_threshold``, from which v
 ``ignored_dirs``, a list of folders whose images are not meant to be read.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from training_code.data.findings import FileFinding
 from training_code.data.pairing import find_folder, pair_masks
 from training_code.data.unread import find_unread, no_images, odd_names, reading_hint
 from training_code.data.walk import check_apart, find_images, find_unreadable
 from training_code.foundation.errors import InputError, choices, suggestion, unknown
+from training_code.foundation.yaml_files import as_plain, as_text, read_yaml
 
 NORMAL = "good"
 # Names, in small letters, of a folder of defect-free images in the MVTec layout.
@@ -202,10 +202,7 @@ def _read_description(root: Path) -> tuple[dict[str, Any], list[FileFinding]]:
     path = root / DESCRIPTION
     if not path.is_file():
         return {}, []
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     valid = (*DESCRIPTION_KEYS, MASK_THRESHOLD, IGNORED)
     content = content if isinstance(content, dict) else {}
     others = [key for key in content if key not in valid]
@@ -218,21 +215,23 @@ def _read_description(root: Path) -> tuple[dict[str, Any], list[FileFinding]]:
         raise InputError(f"{path} must have the key normal_dir with a folder; valid keys: {choices(valid)}")
     if others:
         raise unknown(f"key of {path}", others[0], valid)
-    threshold = content.get(MASK_THRESHOLD)
+    threshold = as_plain(content.get(MASK_THRESHOLD))
     if MASK_THRESHOLD in content and not (type(threshold) is int and 1 <= threshold <= 65535):
         raise InputError(f"{path}: {MASK_THRESHOLD} is {threshold!r}; valid: a whole number from 1 to 65535")
     names = content.get(IGNORED, [])
+    names = [as_text(name) for name in names] if isinstance(names, list) else names
     if not (isinstance(names, list) and all(isinstance(name, str) and (root / name).is_dir() for name in names)):
         raise InputError(f"{path}: {IGNORED} is {names!r}; valid: a list of folders beside it")
-    return content, []
+    settled = {MASK_THRESHOLD: threshold, IGNORED: names}
+    return content | {name: value for name, value in settled.items() if name in content}, []
 
 
 def _described_folders(path: Path, content: dict[str, Any]) -> tuple[Path, Path | None, Path | None, Path | None]:
     """Return the folders that a description names, relative ones from where it lies."""
     folders = []
     for key in DESCRIPTION_KEYS:
-        folder = content.get(key)
-        if folder is not None and not (isinstance(folder, str) and (path.parent / folder).is_dir()):
+        folder = as_text(content.get(key))
+        if folder is not None and not (isinstance(folder, str) and os.path.isdir(path.parent / folder)):
             raise InputError(f"{path}: there is no folder {folder!r} ({key})")
         folders.append(path.parent / folder if folder else None)
     check_apart({key: folder for key, folder in zip(DESCRIPTION_KEYS, folders, strict=True) if folder})

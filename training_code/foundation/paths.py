@@ -25,7 +25,7 @@ WORKBOOK = HOME / "models_comparing.xlsx"
 
 def from_home(path: str | Path) -> Path:
     """Return ``path`` as an absolute path; a relative one, as of data or results, is meant from `HOME`."""
-    return HOME / Path(path).expanduser()
+    return HOME / os.path.expanduser(path)  # an unknown user's ~ is part of a name
 
 
 def relative_to_home(path: str | Path) -> str:

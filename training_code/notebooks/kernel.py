@@ -5,7 +5,6 @@ import logging
 import math
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -15,20 +14,24 @@ from typing import Any
 
 import papermill
 import psutil
+from ipykernel.kernelspec import make_ipkernel_cmd
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning import LocalProvisioner
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
-from traitlets.config import Config
 
 from training_code.foundation import paths
 from training_code.notebooks import DEFAULT_KERNELS
+from training_code.notebooks.outputs import BOUNDED, shortened
+from training_code.notebooks.sockets import kernel_sockets
 from training_code.notebooks.warm import WarmProcess, kernel_environment, warm_spec
 
 #: Names of the exceptions that say that memory ran out.
 MEMORY_ERRORS = ("MemoryError", "OutOfMemoryError")
+# Bytes of the message of an error that are told.
+_MESSAGE = 4000
 # Seconds between two looks at the memory of a kernel.
 _LOOK = 0.5
 # What goes wrong is told by the errors below, and once.
@@ -82,8 +85,9 @@ def execute_notebook(
 ) -> None:
     """Execute a notebook in a kernel of its own, in the folder of the notebooks.
 
-    The kernel is gone when this returns, however it ended. If this process is killed, the kernel ends itself within a
-    second or two.
+    The kernel has this interpreter and the code of this checkout, whatever kernel the notebook names. Of what a cell
+    prints without end the first and the last part are kept. The kernel is gone when this returns, however it ended; if
+    this process is killed, the kernel ends itself within a second or two.
 
     Parameters
     ----------
@@ -105,14 +109,17 @@ def execute_notebook(
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     guards: list[_Guard] = []
+    # Not the one that is found by its name: a user may have another interpreter under it.
+    spec = KernelSpec(argv=make_ipkernel_cmd(), display_name="Python 3", language="python")
+    if kernel.start == "warm":
+        warm_spec(spec)
 
     class Kernel(AsyncKernelManager):
         """Starts the kernel as `kernel` says, and says which process it started."""
 
         @property
-        def kernel_spec(self) -> KernelSpec | None:
-            spec = super().kernel_spec
-            return warm_spec(spec) if spec is not None and kernel.start == "warm" else spec
+        def kernel_spec(self) -> KernelSpec:
+            return spec
 
         async def _async_launch_kernel(self, kernel_cmd: list[str], **options: Any) -> None:
             options["env"] = kernel_environment({**options.get("env", {}), **kernel.environment})
@@ -123,15 +130,15 @@ def execute_notebook(
             assert isinstance(self.provisioner, LocalProvisioner) and self.provisioner.process is not None
             guards.append(_Guard(self.provisioner.process, kernel.memory))
 
-    with tempfile.TemporaryDirectory(prefix="kernel-") as sockets:
-        # Sockets in a folder of our own, not network ports, which everybody on the machine could reach.
-        config = Config({"KernelManager": {"transport": "ipc", "ip": f"{sockets}/socket"}})
+    with kernel_sockets() as config:
         try:
             papermill.execute_notebook(
-                notebook,
-                output,
+                _verbatim(notebook) if isinstance(notebook, Path) else notebook,
+                _verbatim(output),
                 parameters=dict(parameters),
+                engine_name=BOUNDED,
                 kernel_name="python3",
+                language="python",
                 cwd=paths.NOTEBOOKS,
                 progress_bar=False,
                 execution_timeout=None if timeout is None else math.ceil(timeout),  # whole seconds alone are taken
@@ -140,7 +147,7 @@ def execute_notebook(
             )
         except PapermillExecutionError as error:
             kind = NotebookMemoryError if error.ename in MEMORY_ERRORS else NotebookError
-            raise kind(f"{error.ename}: {error.evalue}") from error
+            raise kind(shortened(f"{error.ename}: {error.evalue}", _MESSAGE)) from error
         except CellTimeoutError as error:
             raise NotebookTimeoutError(f"a cell took longer than {timeout:.0f} s") from error
         except (DeadKernelError, RuntimeError) as error:
@@ -150,6 +157,11 @@ def execute_notebook(
         finally:
             for guard in guards:
                 guard.end()
+
+
+def _verbatim(path: Path) -> str:
+    """Return a path for papermill, which puts parameters in the place of what stands in braces."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 class _Guard:
@@ -180,6 +192,8 @@ class _Guard:
             return NotebookMemoryError("the kernel was killed, as the system does when memory runs out")
         if status is not None and status < 0:
             return NotebookError(f"the kernel died of {signal.Signals(-status).name}")
+        if status == 0:
+            return NotebookError("a cell ended the kernel, as exit() does")
         return NotebookError(f"the kernel died{'' if status is None else f' with exit status {status}'}")
 
     def _watch(self, memory: float) -> None:

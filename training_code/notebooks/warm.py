@@ -242,8 +242,9 @@ def warm_spec(spec: KernelSpec) -> KernelSpec:
 
 def kernel_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables of a kernel: those of this process, ``environment``, and the code of this checkout first."""
-    path = [str(paths.ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), **(environment or {})}
+    variables = {**os.environ, **(environment or {})}
+    path = [str(paths.ROOT), *filter(None, [variables.get("PYTHONPATH")])]
+    return {**variables, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def start_importing() -> None:

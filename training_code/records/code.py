@@ -20,6 +20,7 @@ STAGES = (
 BESIDE = (
     "training_code.foundation.paths",  # where files lie
     "training_code.foundation.errors",  # what is said about mistakes
+    "training_code.foundation.yaml_files",  # where the images of a dataset lie; they have a fingerprint
     "training_code.foundation.cache",  # saves time: what it returns is checked by its hash
     "training_code.foundation.files:atomic_path",
     "training_code.records",  # what is kept of a run

@@ -1,14 +1,16 @@
 """Sweep files: which notebooks with which parameters, which of their configurations, and how they are run."""
 
 import itertools
+import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from training_code.foundation.errors import InputError, choices, unknown
+from training_code.foundation.yaml_files import as_plain, as_text, read_yaml
+from training_code.sweep.notebook import TrainingNotebook, notebook_path, read_notebook
 
 ENTRY_KEYS = ("notebook", "parameters", "select", "exclude", "vary")
 RESOURCE_KEYS = ("cpus", "gpus", "memory")
@@ -74,26 +76,26 @@ def read_sweep(path: Path, _including: tuple[Path, ...] = ()) -> Sweep:
         At a file that is not there or no YAML, an unknown key, or a value of a wrong kind.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
     except FileNotFoundError:
         known = sorted(str(file) for file in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise InputError(f"there is no sweep file {path}; valid: {choices(known)}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     content = _mapping(path, "the file", content, SWEEP_KEYS)
-    shared = _mapping(path, "parameters", content.get("parameters") or {})
+    shared = _mapping(path, "parameters", content.get("parameters"))
     search = content.get("search")
     entries = [
         replace(entry, parameters=entry.parameters | shared, shared=entry.shared + _added(shared, entry.parameters))
         for included in _included(path, content.get("include"), _including)
         for entry in included.entries
     ]
-    given = content.get("notebooks", [])
+    given = [] if content.get("notebooks") is None else content["notebooks"]
     if not isinstance(given, list) or not (given or entries):
         raise InputError(f"{path}: notebooks must list at least one entry with a key notebook")
     entries += [_entry(path, entry, shared) for entry in given]
+    if not _including:
+        entries = [_as_expected(path, entry) for entry in entries]
     if search is not None:
-        search = _mapping(path, "search", search)
+        search = as_plain(_mapping(path, "search", search))
     group = content.get("group")
     if group is not None and group not in GROUPS:
         raise unknown(f"group in {path}", group, GROUPS)
@@ -102,7 +104,7 @@ def read_sweep(path: Path, _including: tuple[Path, ...] = ()) -> Sweep:
         tuple(entries),
         _number(path, "timeout", content.get("timeout"), "a whole number of seconds, at least 1", 1),
         _number(path, "retries", content.get("retries"), "a whole number, at least 0", 0) or 0,
-        _resources(path, content.get("resources") or {}),
+        _resources(path, content.get("resources")),
         group,
         search,
     )
@@ -123,21 +125,52 @@ def _included(path: Path, names: Any, including: tuple[Path, ...]) -> list[Sweep
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise InputError(f"{path}: include must be the name of a sweep file, or a list of names, found {names!r}")
-    chain = (*including, path.resolve())
+    chain = (*including, _real(path))
     files = [path.parent / name for name in names]
     for file in files:
-        if file.resolve() in chain:
+        if _real(file) in chain:
             raise InputError(f"{path} includes {file.name}, which includes it in turn")
     return [read_sweep(file, chain) for file in files]
 
 
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))  # Path.resolve raises an error at links that go in circles
+
+
 def _entry(path: Path, entry: Any, shared: Mapping[str, Any]) -> Entry:
     entry = _mapping(path, "an entry of notebooks", entry, ENTRY_KEYS)
-    if not isinstance(entry.get("notebook"), str):
+    notebook = as_text(entry.get("notebook"))
+    if not isinstance(notebook, str):
         raise InputError(f"{path}: every entry of notebooks needs a key notebook with the notebook's name")
-    parameters, select, exclude, vary = (_mapping(path, key, entry.get(key) or {}) for key in ENTRY_KEYS[1:])
-    added = _added(shared, parameters)
-    return Entry(entry["notebook"], {**shared, **parameters}, select, exclude, vary, added)
+    parameters, select, exclude, vary = (_mapping(path, key, entry.get(key)) for key in ENTRY_KEYS[1:])
+    select, exclude, vary = as_plain(select), as_plain(exclude), as_plain(vary)
+    return Entry(notebook, {**shared, **parameters}, select, exclude, vary, _added(shared, parameters))
+
+
+def _as_expected(path: Path, entry: Entry) -> Entry:
+    """Return an entry with its parameters as its notebook expects them: text where it has text."""
+    try:
+        notebook = read_notebook(notebook_path(entry.notebook))
+    except InputError:  # told where the sweep is planned
+        return replace(entry, parameters=as_plain(entry.parameters))
+    parameters = {
+        name: [_member(path, notebook, name, member) for member in value]
+        if isinstance(value, list)
+        else _member(path, notebook, name, value)
+        for name, value in entry.parameters.items()
+    }
+    return replace(entry, parameters=parameters)
+
+
+def _member(path: Path, notebook: TrainingNotebook, name: str, value: Any) -> Any:
+    """Return one value of a parameter as the notebook expects it."""
+    expected = notebook.expected(name)
+    if str in expected:
+        value = as_text(value)
+    if expected and not isinstance(value, expected):
+        valid = "text, in quotes if need be" if str in expected else "true or false"
+        raise InputError(f"{path}: {name}={as_plain(value)!r} of {notebook.path.name} must be {valid}")
+    return as_plain(value)
 
 
 def _added(shared: Mapping[str, Any], parameters: Mapping[str, Any]) -> tuple[str, ...]:
@@ -146,13 +179,13 @@ def _added(shared: Mapping[str, Any], parameters: Mapping[str, Any]) -> tuple[st
 
 
 def _resources(path: Path, content: Any) -> Resources:
-    content = _mapping(path, "resources", content, RESOURCE_KEYS)
+    content = as_plain(_mapping(path, "resources", content, RESOURCE_KEYS))
     memory, gpus = content.get("memory"), content.get("gpus")
     for name, value, valid in (
         ("memory", memory, "GiB, above 0"),
         ("gpus", gpus, "at least 0, a part of one or a whole number"),
     ):
-        good = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        good = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
         if value is not None and (
             not good or (name == "memory" and value == 0) or (name == "gpus" and value > 1 and value % 1)
         ):
@@ -165,10 +198,12 @@ def _resources(path: Path, content: Any) -> Resources:
 def _number(path: Path, name: str, value: Any, valid: str, low: int) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < low):
         raise InputError(f"{path}: {name}={value!r} must be {valid}")
-    return value
+    return None if value is None else int(value)
 
 
 def _mapping(path: Path, what: str, content: Any, keys: tuple[str, ...] | None = None) -> dict[str, Any]:
+    """Return names with values, checked; nothing at all stands for none."""
+    content = {} if content is None else content
     if not isinstance(content, dict):
         raise InputError(f"{path}: {what} must be names with values, found {content!r}")
     for key in content:

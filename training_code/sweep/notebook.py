@@ -7,6 +7,7 @@ parameters, so that a sweep knows what it would run without running it.
 import ast
 import copy
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
+from training_code.sweep.cell import parse_cell
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -22,6 +27,8 @@ if TYPE_CHECKING:
 PARAMETERS_TAG = "parameters"
 #: In the metadata of a cell: the run that it makes.
 RUN_KEY = "run_id"
+# By annotation of a parameter, or the type of its default: the types that a value must have.
+_EXPECTED: dict[str, tuple[type, ...]] = {"str": (str,), "str | None": (str, type(None)), "bool": (bool,)}
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,7 @@ class TrainingNotebook:
     parameters: dict[str, Any]  # defaults
     experiment: dict[str, ast.expr]  # arguments of Experiment(...)
     cells: tuple[ConfigurationCell, ...]
+    annotations: Mapping[str, str]  # of the parameters; the type of the default where there is none
 
     @property
     def name(self) -> str:
@@ -53,7 +61,11 @@ class TrainingNotebook:
         """The notebook as jobs are cut out of it."""
         import nbformat  # here, since it takes 1 s, most of what a plan takes, which needs the configurations alone
 
-        return nbformat.reads(self.text, as_version=4)
+        return nbformat.reads(json.dumps(_complete(json.loads(self.text))), as_version=4)
+
+    def expected(self, parameter: str) -> tuple[type, ...]:
+        """Return the types that a value of a parameter for text or a flag must have; nothing for any other one."""
+        return _EXPECTED.get(self.annotations.get(parameter, ""), ())
 
     def evaluate(self, expressions: Mapping[str, ast.expr], parameters: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of arguments, which are literals or names of parameters.
@@ -70,7 +82,7 @@ class TrainingNotebook:
             return parameters[expression.id]
         try:
             return ast.literal_eval(expression)
-        except ValueError:
+        except (ValueError, TypeError):  # the latter for a list as a key
             raise InputError(
                 f"{self.path.name}: the argument {name}={ast.unparse(expression)} is neither a literal nor one of the "
                 f"notebook's parameters ({choices(self.parameters)})"
@@ -86,19 +98,20 @@ def read_notebook(path: Path) -> TrainingNotebook:
         If it cannot be read, lacks the cell tagged ``parameters``, the ``Experiment`` or any configuration, or if
         one of them is not plain enough to be known without running it.
     """
-    if not path.is_file():
-        known = sorted(file.stem for file in path.parent.glob("*.ipynb")) if path.parent.is_dir() else []
+    if not os.path.isfile(path):  # unlike that of a Path it takes names of any length
+        known = sorted(file.stem for file in path.parent.glob("*.ipynb")) if os.path.isdir(path.parent) else []
         raise InputError(f"there is no notebook {path}; valid: {choices(known)}")
     text, found = _read_cells(path)
     parameters: dict[str, Any] | None = None
+    annotations: dict[str, str] = {}
     experiment: dict[str, ast.expr] | None = None
     cells = []
     for index, cell in enumerate(found):
         if cell.cell_type != "code":
             continue
-        tree = _parse(cell.source, path, index)
-        if PARAMETERS_TAG in cell.metadata.get("tags", []):
-            parameters = _read_parameters(tree, path)
+        tree = parse_cell(cell.source, path, index)
+        if PARAMETERS_TAG in (cell.metadata.get("tags") or []):
+            parameters, annotations = _read_parameters(tree, path)
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call):
                 continue
@@ -112,7 +125,7 @@ def read_notebook(path: Path) -> TrainingNotebook:
         raise InputError(f"{path.name} is no training notebook: it needs Experiment(...) and experiment.run(...)")
     if duplicates := {cell.index for cell in cells if sum(other.index == cell.index for other in cells) > 1}:
         raise InputError(f"{path.name}: cell {min(duplicates) + 1} calls experiment.run more than once; one a cell")
-    return TrainingNotebook(path, text, parameters, experiment, tuple(cells))
+    return TrainingNotebook(path, text, parameters, experiment, tuple(cells), annotations)
 
 
 @dataclass(frozen=True)
@@ -127,16 +140,29 @@ class _Cell:
 def _read_cells(path: Path) -> tuple[str, list[_Cell]]:
     """Return the text of a notebook, and its cells."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         content = json.loads(text)
         version = content["nbformat"]
         # A source is one text or a list of its lines.
-        cells = [_Cell(cell["cell_type"], "".join(cell["source"]), cell["metadata"]) for cell in content["cells"]]
-    except (ValueError, LookupError, TypeError) as error:
+        cells = [_Cell(cell["cell_type"], "".join(cell["source"]), {**cell["metadata"]}) for cell in content["cells"]]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise InputError(f"{path} is not a notebook: {error}") from error
     if version != 4:
         raise InputError(f"{path} has version {version} of the format of notebooks; valid: 4")
     return text, cells
+
+
+def _complete(content: dict[str, Any]) -> dict[str, Any]:
+    """Return what a notebook holds with what some editors leave out, and without outputs, which a job makes anew."""
+    content = {"nbformat_minor": 4, **content, "metadata": {**(content.get("metadata") or {})}}
+    if content["metadata"].get("kernelspec", ...) is None:
+        del content["metadata"]["kernelspec"]
+    for cell in content["cells"]:
+        if cell["cell_type"] == "code":
+            cell |= {"outputs": [], "execution_count": None}
+    return content
 
 
 @dataclass(frozen=True)
@@ -178,7 +204,7 @@ def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> "NotebookNode"
             cells.insert(0, copy.deepcopy(notebook.content.cells[heading]))
         arguments = part.arguments
         if arguments is None and part.rerun:
-            cells[-1].source = _with_rerun(_parse(cells[-1].source, notebook.path, index))
+            cells[-1].source = _with_rerun(parse_cell(cells[-1].source, notebook.path, index))
         elif arguments is not None:
             lines = [f"    {name}={value!r}," for name, value in arguments.items()]
             lines += ["    rerun=True,"] if part.rerun else []
@@ -221,19 +247,14 @@ def _headings(notebook: TrainingNotebook) -> dict[int, int | None]:
     return headings
 
 
-def _parse(source: str, path: Path, index: int) -> ast.Module:
-    # Magics and shell commands are no Python and never part of a configuration.
-    lines = ["" if line.lstrip().startswith(("%", "!")) else line for line in source.splitlines()]
-    try:
-        return ast.parse("\n".join(lines))
-    except SyntaxError as error:
-        raise InputError(f"{path.name}: cell {index + 1} is not valid Python: {error.msg}") from error
-
-
-def _read_parameters(tree: ast.Module, path: Path) -> dict[str, Any]:
-    parameters = {}
+def _read_parameters(tree: ast.Module, path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the defaults of the parameters, and their annotations."""
+    parameters, annotations = {}, {}
     for statement in tree.body:
-        target = statement.target if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [None])[0]
+        if isinstance(statement, ast.Expr) and ast.unparse(statement).startswith("get_ipython()."):
+            continue  # a magic sets nothing
+        targets = [statement.target] if isinstance(statement, ast.AnnAssign) else getattr(statement, "targets", [])
+        target = targets[0] if len(targets) == 1 else None
         try:
             value = ast.literal_eval(getattr(statement, "value", statement))
         except (ValueError, TypeError):
@@ -244,7 +265,11 @@ def _read_parameters(tree: ast.Module, path: Path) -> dict[str, Any]:
                 "there, since papermill sets its values behind it"
             )
         parameters[target.id] = value
-    return parameters
+        if isinstance(statement, ast.AnnAssign):
+            annotations[target.id] = ast.unparse(statement.annotation)
+        else:
+            annotations[target.id] = type(value).__name__
+    return parameters, annotations
 
 
 def _read_configuration(node: ast.Call, path: Path, index: int) -> ConfigurationCell:
@@ -267,8 +292,9 @@ def _keywords(node: ast.Call, path: Path, first: str | None = None) -> dict[str,
 
 
 def notebook_path(name: str) -> Path:
-    """Return the path of a notebook given by its name in ``notebooks/`` or by its path, relative to the repository."""
-    path = paths.ROOT / Path(name).expanduser()
-    if path.suffix == ".ipynb" and path.is_file():
-        return path
-    return paths.NOTEBOOKS / Path(name).with_suffix(".ipynb").name
+    """Return the path of a notebook given by its name in ``notebooks/`` or by its path, relative to the repository.
+
+    The suffix may be left out.
+    """
+    file = os.path.expanduser(name if name.endswith(".ipynb") else f"{name}.ipynb")
+    return (paths.ROOT if os.path.dirname(file) else paths.NOTEBOOKS) / file

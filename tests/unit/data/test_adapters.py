@@ -144,7 +144,15 @@ def test_folders_of_any_names_are_used_where_they_are(tmp_path, capsys):
     ("content", "words"),
     [
         ("normal_dir: .\nabnormal_dir: bad", "lies in .* .normal_dir.; each needs a folder of its own"),
-        ("normal_dir: 2020-13-45", "is not valid YAML|must have the key"),
+        ("normal_dir: 2020-13-45", "there is no folder '2020-13-45' .normal_dir."),
+        ("normal_dir: 2020-01-15", "there is no folder '2020-01-15' .normal_dir."),
+        ("normal_dir: 007", "there is no folder '007' .normal_dir."),
+        (
+            "normal_dir: .\nnormal_dir: bad",
+            "dataset.yaml, line 2: the key 'normal_dir' is given twice, first in line 1",
+        ),
+        ("normal_dir: ~", "must have the key normal_dir"),
+        (f"normal_dir: {'x' * 300}", "there is no folder"),
         ("normal_dir: nowhere", "there is no folder 'nowhere' .normal_dir."),
         ("abnormal_dir: .", "must have the key normal_dir"),
         ("normal_dir: .\nmask_folder: x", "unknown key .*'mask_folder'.*valid: normal_dir"),

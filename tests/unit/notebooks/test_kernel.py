@@ -4,14 +4,16 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
 
 from training_code.foundation import paths
-from training_code.notebooks import KERNELS, warm
+from training_code.notebooks import KERNELS, sockets, warm
 from training_code.notebooks.kernel import (
     KernelOptions,
     NotebookError,
@@ -152,6 +154,74 @@ def test_a_kernel_and_its_zygote_end_when_whoever_started_them_is_killed(tmp_pat
     while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in (kernel, zygote)):
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    left = [
+        folder for parent in ("/tmp", tempfile.gettempdir()) for folder in Path(parent).glob(f"kernel-{process.pid}-*")
+    ]
+    assert left
+    sockets.remove_leftovers()
+    assert not any(folder.exists() for folder in left)
+
+
+@pytest.mark.parametrize("start", KERNELS)
+def test_a_notebook_without_metadata_runs_with_the_kernel_that_is_given(tmp_path, start):
+    cells = [
+        nbformat.v4.new_code_cell("a = 1", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell("print(a)"),
+    ]
+    output = tmp_path / "{a} {b" / "executed.ipynb"  # braces mean something to papermill
+    execute_notebook(nbformat.v4.new_notebook(cells=cells), output, {"a": 7}, kernel=KernelOptions(start))
+    executed = nbformat.read(output, as_version=4)
+    assert executed.cells[-1].outputs[0].text == "7\n" and executed.metadata["language_info"]["name"] == "python"
+
+
+@pytest.mark.parametrize("start", KERNELS)
+def test_a_kernel_has_the_code_of_whoever_starts_it(run, start, tmp_path, monkeypatch):
+    (tmp_path / "other" / "training_code").mkdir(parents=True)
+    (tmp_path / "other" / "training_code" / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "other"))
+    cell = "import sys, training_code; print(training_code.__file__); print(sys.executable)"
+    expected = [str(paths.ROOT / "training_code" / "__init__.py"), sys.executable]
+    assert run(cell, start=start).split() == expected
+    assert run(cell, start=start, environment={"PYTHONPATH": str(tmp_path / "other")}).split() == expected
+
+
+def test_a_kernel_has_the_interpreter_of_whoever_starts_it(run, tmp_path, monkeypatch):
+    spec = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(json.dumps({"argv": ["/bin/false"], "display_name": "of the user", "language": "python"}))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    assert run("import sys; print(sys.executable)", start="fresh") == f"{sys.executable}\n"
+
+
+@pytest.mark.parametrize("start", KERNELS)
+def test_kernels_start_where_the_temporary_folder_has_a_long_name(run, start, tmp_path, monkeypatch):
+    long = tmp_path / ("x" * 120)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    assert run("print(1)", start=start) == "1\n"
+    monkeypatch.setattr(sockets, "_parents", lambda: [])  # nor a short one
+    assert run("print(2)", start=start) == "2\n"
+
+
+def test_a_cell_that_ends_the_kernel_costs_what_comes_after_it(run):
+    for _ in range(3):  # the kernel may take its time
+        assert run("print(1)", "exit()") == "1\n"
+    with pytest.raises(NotebookError, match=r"a cell ended the kernel, as exit\(\) does"):
+        run("print(1)", "exit()", "import time; time.sleep(5)", "print(2)")
+
+
+def test_of_what_a_cell_prints_without_end_the_first_and_the_last_part_are_kept(run, tmp_path):
+    flood = "for number in range(40_000): print(number, 'x' * 1000)"
+    printed = run(flood, "print('after')")
+    first, sentence, last = re.fullmatch(r"(?s)(.*)\n(\[[\d,]+ bytes [^]]*\])\n(.*)", printed).groups()
+    assert first.startswith("0 xxx") and last.endswith("x\nafter\n") and "39999 xxx" in last
+    lines = sum(len(f"{number} ") + 1001 for number in range(40_000))
+    left_out = int(sentence.split()[0][1:].replace(",", ""))
+    assert left_out == lines - len(first) - len(last.removesuffix("after\n"))
+    with pytest.raises(NotebookError) as error:
+        run("'y' * 10_000_000", "raise ValueError('z' * 10_000_000)")
+    assert len(str(error.value)) < 5000 and str(error.value).startswith("ValueError: zzz")
+    assert (tmp_path / "executed.ipynb").stat().st_size < 3_000_000
 
 
 CONFIGURATIONS = """

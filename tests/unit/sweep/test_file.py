@@ -1,8 +1,13 @@
+import tempfile
+from pathlib import Path
+
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from training_code.foundation.errors import InputError
-from training_code.sweep.file import Resources, read_sweep
+from training_code.sweep.file import Resources, Sweep, read_sweep
 
 
 @pytest.fixture
@@ -57,3 +62,133 @@ def test_how_jobs_are_run_is_read(write):
 def test_mistakes_are_named_with_what_is_valid(write, content, words):
     with pytest.raises(InputError, match=words):
         read_sweep(write(**content))
+
+
+def _read(folder, text):
+    path = Path(folder) / "sweep.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read_sweep(path)
+
+
+PADIM = "notebooks: [{notebook: 10_train_padim}]\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["007", "010", "2024", "2024_01", "2024-01-15", "1e3", "1.10", "0x1F", "no", "off", ".inf"]
+)
+def test_a_dataset_is_the_folder_of_the_name_that_is_written(tmp_path, name):
+    (entry,) = _read(tmp_path, f"{PADIM}parameters: {{dataset: {name}, seed: 3}}").entries
+    assert entry.parameters == {"dataset": name, "seed": 3}
+    text = f"notebooks: [{{notebook: 10_train_padim, parameters: {{dataset: [{name}, b]}}}}]"
+    assert _read(tmp_path, text).entries[0].parameters == {"dataset": [name, "b"]}
+
+
+def test_a_dataset_of_an_included_file_is_taken_as_it_is_written(tmp_path):
+    (tmp_path / "base.yaml").write_text(f"{PADIM}parameters: {{dataset: 007}}")
+    (entry,) = _read(tmp_path, "include: base.yaml\nparameters: {results: 010}").entries
+    assert entry.parameters == {"dataset": "007", "results": "010"}
+
+
+def test_numbers_stay_numbers_where_they_are_meant(tmp_path):
+    text = (
+        "notebooks:\n- notebook: 12_train_cflow\n  vary: {max_epochs: [010], fiber_sampling_ratio: 1e-1}\nretries: 02"
+    )
+    sweep = _read(tmp_path, f"{text}\nparameters: {{seed: 007, validation_split: 1e-1, feature_store: off}}")
+    assert sweep.retries == 2 and sweep.entries[0].vary == {"max_epochs": [10], "fiber_sampling_ratio": 0.1}
+    assert sweep.entries[0].parameters == {"seed": 7, "validation_split": 0.1, "feature_store": "off"}
+    values = [*sweep.entries[0].parameters.values(), *sweep.entries[0].vary.values()]
+    assert {type(value) for value in values} == {int, float, str, list}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("parameters: {results: ~}", "sweep.yaml: results=None of 10_train_padim.ipynb must be text"),
+        ("parameters: {dataset: true}", "dataset=True of 10_train_padim.ipynb must be text, in quotes if need be"),
+        ("parameters: {dataset: [a, [b]]}", r"dataset=\['b'\] of 10_train_padim.ipynb must be text"),
+        ("parameters: {seed: 1, seed: 2}", "sweep.yaml, line 2: the key 'seed' is given twice"),
+        ("parameters: 0", "parameters must be names with values, found 0"),
+        ("resources: []", r"resources must be names with values, found \[\]"),
+        ("resources: {memory: .inf}", "memory='.inf' must be GiB, above 0"),
+        ("resources: {memory: .nan}", "memory='.nan' must be GiB, above 0"),
+        ("timeout: 1e3", "timeout=1000.0 must be a whole number of seconds"),
+        ("retries: yes", "retries='yes' must be a whole number, at least 0"),
+        ("notebook: x", r"unknown key in .*sweep.yaml 'notebook' \(did you mean 'notebooks'\?\)"),
+    ],
+)
+def test_a_value_of_another_kind_is_one_sentence(tmp_path, text, words):
+    with pytest.raises(InputError, match=words):
+        _read(tmp_path, f"{PADIM}{text}")
+
+
+def test_a_flag_is_true_or_false(tmp_path):
+    text = "notebooks: [{notebook: 15_train_autoencoders, parameters: {grayscale: %s}}]"
+    assert _read(tmp_path, text % "[true, false]").entries[0].parameters == {"grayscale": [True, False]}
+    with pytest.raises(InputError, match="grayscale='no' of 15_train_autoencoders.ipynb must be true or false"):
+        _read(tmp_path, text % "no")
+
+
+def test_what_is_left_empty_is_none(tmp_path):
+    sweep = _read(tmp_path, f"{PADIM}parameters:\nresources:\ninclude:\ngroup:\nsearch:\ntimeout:")
+    assert (sweep.resources, sweep.group, sweep.search, sweep.timeout) == (Resources(), None, None, None)
+
+
+def test_links_that_go_in_circles_are_no_file(tmp_path):
+    (tmp_path / "a.yaml").symlink_to("b.yaml")
+    (tmp_path / "b.yaml").symlink_to("a.yaml")
+    with pytest.raises(InputError, match="a.yaml cannot be read"):
+        _read(tmp_path, "include: a.yaml")
+
+
+WORDS = [
+    "notebooks",
+    "parameters",
+    "include",
+    "timeout",
+    "resources",
+    "dataset",
+    "select",
+    "vary",
+    "search",
+    "notebook",
+]
+WORDS += [
+    "10_train_padim",
+    "sweep.yaml",
+    "007",
+    "~",
+    ".nan",
+    "1e999",
+    "2024-01-15",
+    "no",
+    "true",
+    "1",
+    "-1",
+    "''",
+    "x" * 300,
+]
+WORDS += [": ", ":\n  ", "\n", "\n- ", "\n  - ", "[", "]", "{", "}", ", ", "&a ", "*a", "<<: ", "!!str "]
+VALUES = st.recursive(
+    st.sampled_from(
+        [None, True, 0, -1, 1.5, "", "a", "10_train_padim", "~user/x", "a/b", "sweep.yaml", "x" * 300, "2020-01-01"]
+    ),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(WORDS), inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = ("include", "parameters", "notebooks", "timeout", "retries", "resources", "group", "search")
+ENTRIES = st.lists(
+    st.dictionaries(st.sampled_from(["notebook", "parameters", "select", "exclude", "vary"]), VALUES), max_size=2
+)
+SWEEPS = st.fixed_dictionaries(
+    {"notebooks": ENTRIES | VALUES}, optional={key: VALUES for key in KEYS if key != "notebooks"}
+)
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=30).map("".join) | SWEEPS.map(yaml.safe_dump) | st.text(max_size=40))
+@settings(deadline=None, max_examples=200)
+def test_any_text_is_a_sweep_or_one_sentence(text):
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            assert isinstance(_read(folder, text.encode(errors="replace").decode()), Sweep)
+        except InputError as error:
+            assert folder in str(error) and "\n" not in str(error)

@@ -1,11 +1,13 @@
+import json
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from training_code.foundation import paths
 from training_code.foundation.errors import InputError
-from training_code.sweep.notebook import Part, cut_out, part_of, read_notebook
+from training_code.sweep.notebook import Part, cut_out, notebook_path, part_of, read_notebook
 
 PARAMETERS = 'dataset: str = "textures"  # a folder\nratio: float = 0.1'
 EXPERIMENT = "experiment = Experiment(dataset, seed=3)"
@@ -112,3 +114,99 @@ def test_a_missing_notebook_is_named_with_the_ones_that_there_are(tmp_path):
     (tmp_path / "bad.ipynb").write_text("{")
     with pytest.raises(InputError, match="is not a notebook"):
         read_notebook(tmp_path / "bad.ipynb")
+
+
+MAGICS = (
+    "%matplotlib inline\nimport os",
+    "%%bash\nfor f in *; do echo $f; done",
+    "%%html\n<b>experiment.run(Padim)</b>",
+    "%%writefile x.py\nexperiment.run(Padim, a=b)",
+    "files = !ls",
+    "files = %sx ls",
+    "os.path?",
+    "??os.path",
+    "if True:\n    !ls\n    %time 1 + 1",
+    "!ls \\\n  -l",
+    "left = (10\n  % 3)",
+    "await something()",
+)
+
+
+def test_cells_in_what_only_ipython_understands_are_left_alone(tmp_path):
+    notebook = read_notebook(_write(tmp_path, *MAGICS, EXPERIMENT, FIRST))
+    assert [cell.index for cell in notebook.cells] == [len(MAGICS) + 2]
+    sources = [cell.source for cell in cut_out(notebook, [Part("run", notebook.cells[0])]).cells]
+    assert sources == [PARAMETERS, *MAGICS, EXPERIMENT, FIRST]
+
+
+@pytest.mark.parametrize(
+    "before", ["%%time\n", "\n%%capture output\n", "%%time\n%%capture\n", "!ls\n", "%time 1 + 1\n"]
+)
+def test_a_configuration_beside_a_magic_is_found(tmp_path, before):
+    (cell,) = read_notebook(_write(tmp_path, EXPERIMENT, before + FIRST)).cells
+    assert (cell.detector, set(cell.arguments)) == ("Padim", {"backbone", "n_features"})
+
+
+def test_a_configuration_in_another_language_is_none(tmp_path):
+    with pytest.raises(InputError, match="no training notebook"):
+        read_notebook(_write(tmp_path, EXPERIMENT, f"%%script false\n{FIRST}"))
+
+
+def test_magics_among_the_parameters_set_nothing(tmp_path):
+    parameters = f"%matplotlib inline\n{PARAMETERS}"
+    assert read_notebook(_write(tmp_path, EXPERIMENT, FIRST, parameters=parameters)).parameters["ratio"] == 0.1
+    for wrong in ("files = !ls", "a = b = 1"):
+        with pytest.raises(InputError, match="only names set to literals"):
+            read_notebook(_write(tmp_path, EXPERIMENT, FIRST, parameters=wrong))
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("z_v1.2", paths.NOTEBOOKS / "z_v1.2.ipynb"),
+        ("z_v1.2.ipynb", paths.NOTEBOOKS / "z_v1.2.ipynb"),
+        ("10_train_padim", paths.NOTEBOOKS / "10_train_padim.ipynb"),
+        ("notebooks/10_train_padim", paths.NOTEBOOKS / "10_train_padim.ipynb"),
+        ("notebooks/10_train_padim.ipynb", paths.NOTEBOOKS / "10_train_padim.ipynb"),
+        ("mine/10_train_padim.ipynb", paths.ROOT / "mine" / "10_train_padim.ipynb"),
+        ("/mine/v1.2", Path("/mine/v1.2.ipynb")),
+        ("~nobody-of-this-name/a", paths.ROOT / "~nobody-of-this-name" / "a.ipynb"),
+    ],
+)
+def test_a_name_leads_to_the_notebook_of_that_name_and_no_other(name, path):
+    assert notebook_path(name) == path
+
+
+def test_a_value_must_be_text_or_a_flag_where_the_parameter_is(tmp_path):
+    parameters = 'a: str = "x"\nb: str | None = None\nc = "y"\nd: bool = True\ne = False\nf: float = 1.0\ng = None'
+    notebook = read_notebook(_write(tmp_path, EXPERIMENT, FIRST, parameters=parameters))
+    expected = [notebook.expected(name) for name in "abcdefgh"]
+    assert expected == [(str,), (str, type(None)), (str,), (bool,), (bool,), (), (), ()]
+
+
+@pytest.mark.parametrize(
+    "content", ["[1]", '{"nbformat": 4, "cells": [{}]}', "[" * 10_000, '{"nbformat": 4, "cells": 3}', ""]
+)
+def test_a_file_that_holds_something_else_is_no_notebook(tmp_path, content):
+    (tmp_path / "n.ipynb").write_text(content)
+    with pytest.raises(InputError, match="n.ipynb is not a notebook"):
+        read_notebook(tmp_path / "n.ipynb")
+
+
+def test_a_name_that_no_file_can_have_is_no_notebook(tmp_path):
+    with pytest.raises(InputError, match="there is no notebook"):
+        read_notebook(tmp_path / f"{'x' * 300}.ipynb")
+
+
+@pytest.mark.parametrize(
+    "metadata", [{}, {"metadata": {}}, {"metadata": {"kernelspec": None}, "nbformat_minor": 2}], ids=str
+)
+def test_a_notebook_is_complete_where_an_editor_left_out_what_a_job_does_not_need(tmp_path, metadata):
+    sources = {PARAMETERS: {"tags": ["parameters"]}, EXPERIMENT: {}, FIRST: {"tags": None}}
+    cells = [{"cell_type": "code", "source": [source], "metadata": tags} for source, tags in sources.items()]
+    (tmp_path / "n.ipynb").write_text(json.dumps({"nbformat": 4, "cells": cells, **metadata}), encoding="utf-8-sig")
+    notebook = read_notebook(tmp_path / "n.ipynb")
+    job = cut_out(notebook, [Part("run", notebook.cells[0])])
+    nbformat.write(job, tmp_path / "job.ipynb")
+    assert [cell.source for cell in nbformat.read(tmp_path / "job.ipynb", as_version=4).cells] == [*sources]
+    assert "kernelspec" not in job.metadata
