@@ -209,7 +209,7 @@ def _read_description(root: Path) -> tuple[dict[str, Any], list[FileFinding]]:
     if len(others) == len(content) and not any(suggestion(key, valid) for key in others) and has_layout(root):
         what = f"describes no dataset of this project and is not read; its keys would be {choices(valid)}"
         return {}, [FileFinding(path, "foreign description", what, "kept")]
-    if DESCRIPTION_KEYS[0] not in content and not (
+    if content.get(DESCRIPTION_KEYS[0]) is None and not (
         content and {*content} <= {MASK_THRESHOLD, IGNORED} and has_layout(root)
     ):
         raise InputError(f"{path} must have the key normal_dir with a folder; valid keys: {choices(valid)}")
