@@ -1,8 +1,10 @@
-"""Arguments that `predict` and `serve` have in common."""
+"""Arguments that `predict` and `serve` have in common, and what checks their numbers."""
 
 import argparse
+import math
 
 from inference_code.runtimes import RUNTIMES, LoadOptions
+from training_code.foundation.errors import InputError
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +23,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust-changed", action="store_true", help="load a checkpoint that is not the one that the run wrote"
     )
+
+
+def check_numbers(arguments: argparse.Namespace, **ranges: tuple[float, float]) -> None:
+    """Raise an `InputError` for the first option whose number is not in its range; NaN is in none."""
+    for name, (least, most) in ranges.items():
+        value = getattr(arguments, name)
+        if not (least <= value <= most and math.isfinite(value)):
+            raise InputError(f"--{name.replace('_', '-')} is {value}; valid: {least} to {most}")
 
 
 def load_options(arguments: argparse.Namespace) -> LoadOptions:

@@ -1,6 +1,7 @@
 """Exported files: the names in their graphs, and the description that lies beside each of them."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inference_code.images import check_reading
 from training_code.foundation.errors import InputError, choices
 from training_code.foundation.files import sha256
-from training_code.records.reading import parse_record
+from training_code.records.reading import parse_record, read_record
 from training_code.records.record import RECORD, Record
 
 #: Folder of a run that its exports are written to.
@@ -53,14 +55,27 @@ def read_description(path: Path) -> dict[str, Any]:
     if found != SCHEMA_VERSION:
         raise InputError(f"{beside} has schema version {found}; valid: {SCHEMA_VERSION}; export the run again")
     try:
-        record_in(content)
-        size, limits = content["image_size"], content["thresholds"]
-        whole = len(size) == 2 and {"image", "pixel"} <= set(limits) and path.name in content["files"]
-    except (KeyError, TypeError, ValueError):
+        record = record_in(content)
+        whole = _is_whole(content, path)
+    except (KeyError, TypeError, ValueError, AttributeError):
         whole = False
-    if not whole or any(Path(name).name != name for name in content["files"]):
+    if not whole:
         raise InputError(f"{beside} is damaged: it is not as an export wrote it; export the run again")
+    check_reading(tuple(content["image_size"]), record.dataset.bits, str(beside))
     return content
+
+
+def _is_whole(content: dict[str, Any], path: Path) -> bool:
+    """Return whether a description has everything that is read of it; what raises an error has not."""
+    size, limits, files = content["image_size"], content["thresholds"], content["files"]
+    return (
+        len(size) == 2
+        and all(type(side) is int for side in size)
+        and all(limits[name] is None or math.isfinite(limits[name]) for name in ("image", "pixel"))
+        and isinstance(content["format"], str)
+        and path.name in files
+        and all(Path(name).name == name and isinstance(digest, str) for name, digest in files.items())
+    )
 
 
 def record_in(description: dict[str, Any]) -> Record:
@@ -84,7 +99,9 @@ def check_unchanged(path: Path, description: dict[str, Any], folder: Path) -> No
             raise InputError(
                 f"{file} is not the file that was exported; trust_changed (--trust-changed) loads it nonetheless"
             )
-    record = folder / RECORD
-    trained = description["record"].get("checkpoint", {}).get("sha256")
-    if record.is_file() and json.loads(record.read_text(encoding="utf-8"))["checkpoint"].get("sha256") != trained:
+    try:
+        run = read_record(folder)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if run is not None and run.checkpoint != record_in(description).checkpoint:
         raise InputError(f"{path} is of an older training of its run; export the run again")

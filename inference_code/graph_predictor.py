@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from inference_code.graph_files import INPUT, OUTPUTS, Graph, check_unchanged, owner_of, read_description, record_in
 from inference_code.images import Prepared
-from inference_code.predictor import Prediction, Predictor
+from inference_code.predictor import Prediction, Predictor, make_predictions
 from training_code.evaluation.thresholds import Thresholds
 from training_code.features.runtime import import_openvino
-from training_code.foundation.errors import InputError
+from training_code.foundation.errors import InputError, choices
 
 
 class GraphPredictor(Predictor):
@@ -74,22 +74,32 @@ class GraphPredictor(Predictor):
         try:
             graph = open_graph(path, runtime)
         except Exception as error:  # the runtimes raise what they like on damaged files
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise InputError(f"{path} cannot be opened: {reason}") from error
-        return cls(graph, description, folder)
+            raise InputError(f"{path} cannot be opened: {_reason(error)}") from error
+        predictor = cls(graph, description, folder)
+        size = predictor.image_size
+        try:  # the file may come from strangers, or be made by something else
+            predictor.infer([Prepared(torch.zeros(3, *size), size, None)])
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+        return predictor
 
     def infer(self, images: Sequence[Prepared]) -> list[Prediction]:
         """Predict prepared images in one batch; ``index`` is the place in it, ``path`` is None."""
         if not images:
             return []
         start = time.perf_counter()
-        found = self.graph(torch.stack([image.tensor for image in images]).numpy())
-        seconds = (time.perf_counter() - start) / len(images)
+        try:
+            found = self.graph(torch.stack([image.tensor for image in images]).numpy())
+        except Exception as error:  # the runtimes raise what they like about graphs of other inputs
+            raise InputError(f"the detector cannot compute images: {_reason(error)}") from error
+        if missing := [name for name in OUTPUTS if name not in found]:
+            raise InputError(f"the detector gives {choices(found) or 'nothing'}; missing: {choices(missing)}")
         scores, maps = (found[name] for name in OUTPUTS)
-        return [
-            Prediction(index, None, float(score), anomaly_map, image.size, seconds, self.thresholds)
-            for index, (image, score, anomaly_map) in enumerate(zip(images, scores, maps[:, 0], strict=True))
-        ]
+        return make_predictions(images, scores, maps, time.perf_counter() - start, self.thresholds)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def open_graph(path: Path, runtime: str) -> Graph:
@@ -109,6 +119,8 @@ def open_graph(path: Path, runtime: str) -> Graph:
     )
 
     def run(images: NDArray[np.float32]) -> dict[str, NDArray]:
-        return {output.any_name: value for output, value in compiled({INPUT: images}).items()}
+        # A graph may have outputs without names, and one output several.
+        found = compiled({INPUT: images}).items()
+        return {name: value for output, value in found for name in output.get_names()}
 
     return run

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from training_code.data.datamodule import resize_pixels
-from training_code.data.images import MAX_PIXELS, is_deep, read_image
+from training_code.data.images import is_deep, read_image, size_problem
 from training_code.foundation.errors import InputError
 
 #: What can be predicted: a file, the content of one, an image of Pillow, or pixels.
 Source = str | Path | bytes | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
 # Images of more pixels are read again when they are drawn: several of them at once would fill the memory.
 _KEPT_PIXELS = 2**22
+_MOST_BITS = 16
 _REFUSED_MODES = frozenset({"F", "LAB", "HSV"})
 
 
@@ -72,14 +73,30 @@ def read_pixels(image: Source, bits: int) -> NDArray[np.uint8] | NDArray[np.floa
             f"an image is an array of {image.dtype} of shape {image.shape}; valid: uint8 or uint16 of shape "
             "(height, width) or (height, width, 3)"
         )
-    if not 0 < image.shape[0] * image.shape[1] <= MAX_PIXELS:
-        raise InputError(f"an image is {image.shape[1]} × {image.shape[0]} pixels; valid: 1 × 1 to 8192 × 8192")
+    if problem := size_problem(image.shape[1], image.shape[0]):
+        raise InputError(f"an image is {problem}")
     image = image[:, :, None] if image.ndim == 2 else image
     if image.dtype == np.uint16:
         deep = image.astype(np.float32)
         deep /= 2**bits - 1
         return np.clip(deep, 0, 1, out=deep)
     return np.repeat(image.astype(np.uint8, copy=False), 3 // image.shape[2], axis=2)
+
+
+def check_reading(image_size: tuple[int, int], bits: int, source: str) -> None:
+    """Raise an `InputError` if a run or an exported file asks for images that are not to be made.
+
+    Parameters
+    ----------
+    image_size, bits
+        As in `prepare`.
+    source
+        What asks for them, for the message.
+    """
+    if problem := size_problem(image_size[1], image_size[0]):
+        raise InputError(f"{source} wants images resized to {problem}")
+    if not 0 < bits <= _MOST_BITS:
+        raise InputError(f"{source} has images of {bits} bits; valid: 1 to {_MOST_BITS}")
 
 
 def shown_pixels(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -91,11 +108,10 @@ def shown_pixels(pixels: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.
 
 
 def _from_pillow(image: Image.Image) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    width, height = image.size
     if image.mode in _REFUSED_MODES:
         raise InputError(f"an image has pixels of the kind {image.mode!r}, which is not read; convert it to RGB")
-    if not 0 < width * height <= MAX_PIXELS:
-        raise InputError(f"an image is {width} × {height} pixels; valid: 1 × 1 to 8192 × 8192")
+    if problem := size_problem(*image.size):
+        raise InputError(f"an image is {problem}")
     try:
         image.load()
         image = ImageOps.exif_transpose(image)

@@ -11,7 +11,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,10 @@ from training_code.foundation.errors import InputError
 from training_code.foundation.files import atomic_path
 
 TABLE, LINES = "predictions.csv", "predictions.jsonl"
+# Spreadsheets compute what begins so. All text in the table is paths, and ./ before one leaves it the same path.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# Names of pictures: the number of the image, and a part of its name.
+_PICTURE = re.compile(r"\d{5,}_.*\.png")
 OVERLAYS, MASKS = "overlays", "masks"
 FIELDS = (
     "path", "frame", "time", "score", "normalised_score", "abnormal", "regions", "picture", "mask", "seconds",
@@ -64,7 +68,8 @@ class Output:
     Parameters
     ----------
     folder
-        Made where it is not there; tables of earlier predictions in it are replaced.
+        Made where it is not there; tables and pictures of earlier predictions in it are replaced. Links in it are
+        replaced, too, and never written through.
     drawing
         How masks and pictures are made.
     bits
@@ -83,12 +88,16 @@ class Output:
 
     def __enter__(self) -> "Output":
         self.folder.mkdir(parents=True, exist_ok=True)
+        for name in (OVERLAYS, MASKS):
+            if (self.folder / name).is_symlink():
+                (self.folder / name).unlink()
+        _remove_pictures(self.folder)
         if self.drawing.pictures:
             for name in (OVERLAYS, MASKS):
                 (self.folder / name).mkdir(exist_ok=True)
         # Names of files may hold bytes that are no characters.
-        self._table = open(self.folder / TABLE, "w", newline="", encoding="utf-8", errors="backslashreplace")
-        self._lines = open(self.folder / LINES, "w", encoding="utf-8")
+        self._table = _begin(self.folder / TABLE, newline="", errors="backslashreplace")
+        self._lines = _begin(self.folder / LINES)
         self._writer = csv.DictWriter(self._table, FIELDS, extrasaction="ignore")
         self._writer.writeheader()
         self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "draw")
@@ -141,7 +150,8 @@ class Output:
         self.predicted += 1
         self.abnormal += bool(row["abnormal"])
         abnormal = None if row["abnormal"] is None else int(row["abnormal"])
-        self._writer.writerow(row | {"abnormal": abnormal, "regions": len(row["regions"])})
+        cells = row | {"abnormal": abnormal, "regions": len(row["regions"])}
+        self._writer.writerow({name: _harmless(value) for name, value in cells.items()})
         self._table.flush()
 
     def _describe(self, result: Result, number: int) -> dict[str, Any]:
@@ -187,6 +197,34 @@ def make_result(frame: Frame, came: float, made: Prepared | InputError, found: P
         return Result(frame, came, str(made))
     path = frame.image if isinstance(frame.image, Path) else None
     return Result(frame, came, dataclasses.replace(found, path=path), made.pixels)
+
+
+def _begin(path: Path, **options: Any) -> TextIO:
+    """Return an empty file that grows line by line; it takes the place of what is there, whose other names keep it."""
+    with atomic_path(path, sync=False) as temporary:
+        return open(temporary, "x", encoding="utf-8", **options)
+
+
+def _remove_pictures(folder: Path) -> None:
+    """Remove the pictures that the lines of earlier predictions name, and nothing else."""
+    earlier = folder / LINES
+    if earlier.is_symlink() or not earlier.is_file():
+        return
+    with open(earlier, encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):  # a line that was not finished, or is somebody else's
+                continue
+            for key, place in (("picture", OVERLAYS), ("mask", MASKS)):
+                name = Path(str(row.get(key))).name if isinstance(row, dict) else ""
+                if _PICTURE.fullmatch(name):
+                    (folder / place / name).unlink(missing_ok=True)
+
+
+def _harmless(value: Any) -> Any:
+    """Return a cell of the table that no spreadsheet takes for a formula."""
+    return f"./{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 def _plain(region: Region, size: tuple[int, int]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """From raw anomaly maps to masks and regions: pure functions on arrays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -10,15 +10,24 @@ from PIL import Image
 
 from training_code.foundation.errors import InputError
 
+# Pixels that are looked at together: indices of the largest images would need half a gigabyte as a whole.
+_BAND = 2**20
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Region:
     """Abnormal pixels that hang together, at a corner at least."""
 
     box: tuple[int, int, int, int]  # x, y, width, height in pixels, as in COCO
     area: int  # pixels
     score: float  # the highest of the region, raw
-    mask: NDArray[np.bool_]  # (height, width) of the box: which of its pixels belong to the region
+    label: int  # of its pixels in labels
+    labels: NDArray[np.int32] = field(repr=False)  # (height, width) of the box, a part of what all regions share
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Which pixels of the box belong to the region; made anew, since boxes of many regions may overlap."""
+        return self.labels == self.label
 
 
 def normalise(values: NDArray | float, value_range: tuple[float, float] | None = None) -> NDArray[np.float32]:
@@ -77,6 +86,8 @@ def resize_map(anomaly_map: NDArray[np.float32], size: tuple[int, int]) -> NDArr
 
     The middle of pixel ``i`` of ``n`` lies at ``(i + 0.5) / n`` before and after. Making smaller averages.
     """
+    if anomaly_map.shape == size:
+        return np.asarray(anomaly_map, np.float32)
     image = Image.fromarray(np.ascontiguousarray(anomaly_map, np.float32))
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
 
@@ -100,10 +111,12 @@ def make_mask(
 
 def dilate(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
     """Add the pixels in a square neighbourhood of ``2 * radius + 1`` pixels around each abnormal one."""
-    if radius == 0:
-        return mask
-    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
-    return cv2.dilate(mask.astype(np.uint8), kernel).astype(bool)
+    grown = mask.astype(np.uint8)
+    for axis, shape in enumerate(((-1, 1), (1, -1))):  # one after the other they need no square of ones
+        reach = min(radius, mask.shape[axis])  # further there is nothing
+        if reach > 0:
+            grown = np.asarray(cv2.dilate(grown, np.ones(2 * reach + 1, np.uint8).reshape(shape)), np.uint8)
+    return grown.astype(bool)
 
 
 def remove_small(mask: NDArray[np.bool_], minimum_area: int) -> NDArray[np.bool_]:
@@ -121,12 +134,15 @@ def find_regions(mask: NDArray[np.bool_], anomaly_map: NDArray) -> list[Region]:
     if not mask.any():
         return []
     count, labels, statistics, _ = _components(mask)
+    scores = np.full(count, -np.inf, anomaly_map.dtype)
+    rows = max(1, _BAND // mask.shape[1])
+    for top in range(0, mask.shape[0], rows):
+        np.maximum.at(scores, labels[top : top + rows], anomaly_map[top : top + rows])
     regions = []
     for label in range(1, count):
         x, y, width, height, area = (int(value) for value in statistics[label])
-        place = slice(y, y + height), slice(x, x + width)
-        inside = labels[place] == label
-        regions.append(Region((x, y, width, height), area, float(anomaly_map[place][inside].max()), inside))
+        inside = labels[y : y + height, x : x + width]
+        regions.append(Region((x, y, width, height), area, float(scores[label]), label, inside))
     return sorted(regions, key=lambda region: -region.score)
 
 

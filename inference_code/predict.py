@@ -3,10 +3,11 @@
 import argparse
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference_code.arguments import add_run_options, load_options
+from inference_code.arguments import add_run_options, check_numbers, load_options
+from inference_code.ranges import AREAS, BATCH_SIZES, DILATIONS, WAITS
+from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
 
@@ -19,14 +20,16 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status, 1 if an image could not be read."""
     options = _parser().parse_args(arguments)
-    for name, least in (("batch_size", 1), ("max_latency", 0), ("reconnect", 0), ("dilate", 0), ("min_area", 0)):
-        if not getattr(options, name) >= least:
-            raise InputError(f"--{name.replace('_', '-')} is {getattr(options, name)}; valid: {least} or more")
+    check_numbers(options, batch_size=BATCH_SIZES, max_latency=WAITS, reconnect=WAITS, dilate=DILATIONS, min_area=AREAS)
+
+    if not options.output.strip():
+        raise InputError("--output names no folder; valid: . for the working folder, or any other")
+    folder = paths.expanded(options.output)
 
     # Only now, since --help and wrong arguments need no OpenCV, which takes 0.1 s to import.
     from inference_code.sources.opening import open_source
 
-    written = [options.output / name for name in ("overlays", "masks")]
+    written = [folder / name for name in ("overlays", "masks")]
     source = open_source(options.source, options.watch, written, options.reconnect)
 
     # Only now, so that a source that is not there is told at once: torch and anomalib take 5 to 20 s to import.
@@ -38,7 +41,7 @@ def main(arguments: list[str]) -> int:
     predictor = load_predictor(options.run, options.results, options.dataset, options.criterion, load_options(options))
     predictor.thresholds = choose_thresholds(predictor, options.threshold, options.pixel_threshold)
     drawing = Drawing(not options.no_pictures, options.dilate, options.min_area)
-    output = Output(options.output, drawing, predictor.record.dataset.bits)
+    output = Output(folder, drawing, predictor.record.dataset.bits)
     start = time.monotonic()
     with output:
         dropped = follow(predictor, source, output, options.batch_size, options.max_latency)
@@ -76,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "source",
         help="an image, a folder, a pattern such as 'images/**/*.png', a video, camera:0, rtsp:// or http:// address",
     )
-    parser.add_argument("--output", type=Path, required=True, help="folder for predictions.csv, overlays and masks")
+    parser.add_argument("--output", required=True, help="folder for predictions.csv, overlays and masks")
     parser.add_argument(
         "--threshold",
         help="raw score from which on an image is abnormal, or 99%% for that quantile of the good test images "
@@ -85,7 +88,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pixel-threshold", type=float, help="raw score from which on a pixel is abnormal (default: the run's)"
     )
-    parser.add_argument("--dilate", type=int, default=0, help="pixels by which abnormal regions grow (default: 0)")
+    parser.add_argument(
+        "--dilate", type=int, default=0, help="pixels by which abnormal regions grow, up to 255 (default: 0)"
+    )
     parser.add_argument(
         "--min-area", type=int, default=0, help="pixels below which a region is passed over (default: 0)"
     )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from inference_code.batches import Batches
 from inference_code.images import Prepared, Source, prepare
 from inference_code.postprocessing import make_mask, normalise, threshold_range
+from inference_code.ranges import BATCH_SIZES
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
 from training_code.records.record import Record
@@ -127,8 +128,49 @@ class Predictor(Protocol):
                     yield dataclasses.replace(next(predicted), index=index, path=path)
 
 
+def make_predictions(
+    images: Sequence[Prepared],
+    scores: NDArray[np.floating],
+    anomaly_maps: NDArray[np.floating],
+    seconds: float,
+    thresholds: Thresholds,
+) -> list[Prediction]:
+    """Return what a detector gave for a batch, checked: it may come from strangers, or be damaged.
+
+    Parameters
+    ----------
+    scores
+        One for each image.
+    anomaly_maps
+        Shape (images, 1, height, width), or without the 1.
+    seconds
+        That the batch took.
+
+    Raises
+    ------
+    InputError
+        If the scores or maps are of other shapes or no numbers, or one is not finite.
+    """
+    scores, maps = np.asarray(scores), np.asarray(anomaly_maps)
+    for name, values, dimensions in (("scores", scores, (1, 2)), ("anomaly maps", maps, (3, 4))):
+        one_each = values.ndim in dimensions and values.shape[0] == len(images) and values.size
+        if not one_each or (values.ndim == max(dimensions) and values.shape[1] != 1):
+            raise InputError(f"the detector gives {name} of shape {values.shape} for {len(images)} images")
+        if values.dtype.kind != "f":
+            raise InputError(f"the detector gives {name} of the type {values.dtype}; valid: floating point")
+        if not np.isfinite(values).all():
+            raise InputError(f"the detector gives {name} that are not finite")
+    maps = maps.reshape(len(images), *maps.shape[-2:]).astype(np.float32, copy=False)
+    each = seconds / len(images)
+    return [
+        Prediction(index, None, score, anomaly_map, image.size, each, thresholds)
+        for index, (image, score, anomaly_map) in enumerate(zip(images, scores.ravel().tolist(), maps, strict=True))
+    ]
+
+
 def check_batch_size(batch_size: int) -> int:
-    """Return a number of images that is at least 1."""
-    if not isinstance(batch_size, int) or batch_size < 1:
-        raise InputError(f"batch_size={batch_size!r} is out of range; valid: 1 or more")
+    """Return a number of images that is in the range of `BATCH_SIZES`."""
+    least, most = BATCH_SIZES
+    if not isinstance(batch_size, int) or not least <= batch_size <= most:
+        raise InputError(f"batch_size={batch_size!r} is out of range; valid: {least} to {most}")
     return batch_size

@@ -26,6 +26,8 @@ def find_run(run: str | Path, results: Path, dataset: str | None = None, criteri
     InputError
         If there is no such run, dataset or criterion.
     """
+    if not str(run).strip():
+        raise InputError("no run is named; valid: the id or the folder of a run, or best")
     if str(run) == "best":
         return _find_best(results, dataset, criterion or CRITERION)
     if dataset is not None or criterion is not None:

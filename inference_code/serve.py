@@ -2,14 +2,15 @@
 
 import argparse
 import ipaddress
-import math
 import sys
 from pathlib import Path
 
-from inference_code.arguments import add_run_options, load_options
+from inference_code.arguments import add_run_options, check_numbers, load_options
+from inference_code.ranges import BATCH_SIZES
 from inference_code.service.keys import read_keys
 from inference_code.service.limits import Limits
 from inference_code.service.listening import open_socket
+from training_code.data.images import MAX_PIXELS
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
 
@@ -20,11 +21,7 @@ EXTRA = "serve"
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status once the service was stopped."""
     options = _parser().parse_args(arguments)
-    if options.batch_size < 1:
-        raise InputError(f"--batch-size is {options.batch_size}; valid: 1 or more")
-    for name, value in (("max_body", options.max_body), ("max_megapixels", options.max_megapixels)):
-        if not 0 < value < math.inf:
-            raise InputError(f"--{name.replace('_', '-')} is {value}; valid: more than 0")
+    check_numbers(options, batch_size=BATCH_SIZES, max_body=(0, 1024), max_megapixels=(0, MAX_PIXELS / 1e6))
     limits = Limits(
         body=round(options.max_body * 2**20),
         pixels=round(options.max_megapixels * 1e6),

@@ -8,18 +8,20 @@ from pathlib import Path
 
 import torch
 from anomalib.models.components import AnomalibModule
+from torch import nn
 
-from inference_code.images import Prepared
-from inference_code.predictor import Prediction, Predictor
+from inference_code.images import Prepared, check_reading
+from inference_code.predictor import Prediction, Predictor, make_predictions
 from inference_code.runs import read_finished
 from training_code.backbones.networks import create_network
+from training_code.backbones.reading import check_recipe
 from training_code.detectors.build import build_detector, image_transform
-from training_code.detectors.configuration import configure
+from training_code.detectors.configuration import Configuration, configure
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError, unknown
 from training_code.foundation.files import sha256
 from training_code.protocol import PRECISIONS
-from training_code.records.record import CHECKPOINT, Record
+from training_code.records.record import CHECKPOINT, RECORD, Record
 
 
 class TorchPredictor(Predictor):
@@ -66,6 +68,7 @@ class TorchPredictor(Predictor):
         """
         place = _device(device)
         record = read_finished(folder)
+        check_reading(record.identity.protocol.image_size, record.dataset.bits, str(folder / RECORD))
         precision = _precision(precision, record, place)
         checkpoint = folder / CHECKPOINT
         if not checkpoint.is_file():
@@ -77,9 +80,10 @@ class TorchPredictor(Predictor):
             )
         state = _load_tensors(checkpoint)
         identity = record.identity
+        configuration = configure(record.detector, record.arguments)
         detector = build_detector(
-            configure(record.detector, record.arguments),
-            create_network(record.weights.recipe) if record.weights else None,
+            configuration,
+            _network(record, configuration, folder / RECORD),
             identity.protocol.image_size,
             None if identity.mean is None or identity.std is None else (identity.mean, identity.std),
             dataclasses.replace(record.options, backbone_precision=precision),
@@ -100,13 +104,22 @@ class TorchPredictor(Predictor):
             batch = torch.stack([image.tensor for image in images]).to(self.detector.device)
             # The transform of training; the module's own forward would resize as exported models do.
             output = self.detector.model(image_transform(self.detector)(batch))
-            scores = output.pred_score.flatten().double().cpu().tolist()
+            scores = output.pred_score.flatten().double().cpu().numpy()
             maps = output.anomaly_map.reshape(len(images), *output.anomaly_map.shape[-2:]).float().cpu().numpy()
-        seconds = (time.perf_counter() - start) / len(images)
-        return [
-            Prediction(index, None, score, anomaly_map, image.size, seconds, self.thresholds)
-            for index, (image, score, anomaly_map) in enumerate(zip(images, scores, maps, strict=True))
-        ]
+        return make_predictions(images, scores, maps, time.perf_counter() - start, self.thresholds)
+
+
+def _network(record: Record, configuration: Configuration, source: Path) -> nn.Module | None:
+    """Return the network of the backbone with random weights; None without a backbone."""
+    if (record.weights is None) != (configuration.backbone is None):
+        raise InputError(f"{source} is damaged: it has a backbone without weights, or weights without a backbone")
+    if record.weights is None or configuration.backbone is None:
+        return None
+    identity, recipe = record.identity, record.weights.recipe
+    check_recipe(recipe, configuration.backbone, str(source))
+    normalized_by = dataclasses.replace(recipe, mean=identity.mean or (), std=identity.std or ())
+    check_recipe(normalized_by, configuration.backbone, str(source))
+    return create_network(recipe)
 
 
 def _device(device: str) -> torch.device:

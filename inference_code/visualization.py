@@ -14,6 +14,8 @@ from training_code.data.images import shown_image
 from training_code.display.examples import OUTLINE
 
 OPACITY = 0.45
+# Pixels that are colored at once: the largest images would need gigabytes as a whole.
+_BAND = 2**20
 
 
 def overlay(
@@ -39,12 +41,13 @@ def overlay(
     photo = np.array(shown_image(image) if isinstance(image, Path) else image)
     values = resize_map(anomaly_map, photo.shape[:2])
     low = float(values.min()) if threshold is None else threshold
-    coloured = mask if mask is not None else values >= low
-    inside = values[coloured]
-    if inside.size:
-        spread = max(float(values.max()) - low, 1e-12)
-        colours = _colours()[(np.clip((inside - low) / spread, 0, 1) * 255).astype(np.uint8)]
-        photo[coloured] = (photo[coloured] * (1 - OPACITY) + colours * OPACITY).astype(np.uint8)
+    spread = max(float(values.max()) - low, 1e-12)
+    rows = max(1, _BAND // photo.shape[1])
+    for top in range(0, photo.shape[0], rows):
+        band = slice(top, top + rows)
+        coloured = mask[band] if mask is not None else values[band] >= low
+        levels = (np.clip((values[band][coloured] - low) / spread, 0, 1) * 255).astype(np.uint8)
+        photo[band][coloured] = _blends()[levels[:, None], np.arange(3), photo[band][coloured]]
     if mask is not None:
         draw_contour(photo, mask)
     return Image.fromarray(photo)
@@ -57,6 +60,7 @@ def draw_contour(photo: NDArray[np.uint8], mask: NDArray[np.bool_]) -> None:
 
 
 @cache
-def _colours() -> NDArray[np.uint8]:
-    """Return the 256 colours of a map, of shape (256, 3)."""
-    return colormaps["inferno"](np.arange(256), bytes=True)[:, :3]
+def _blends() -> NDArray[np.uint8]:
+    """Return what is shown where a color of the map lies over a pixel: by level, channel and value of the pixel."""
+    colours = colormaps["inferno"](np.arange(256), bytes=True)[:, :3]
+    return (np.arange(256) * (1 - OPACITY) + colours[..., None] * OPACITY).astype(np.uint8)

@@ -14,6 +14,7 @@ from inference_code.service.limits import Limits
 from inference_code.service.routes import models as models_routes
 from inference_code.service.routes import page, prediction, state
 from inference_code.service.schemas import REFUSED
+from inference_code.service.services.lanes import Lanes
 from inference_code.service.services.measures import Measures
 from inference_code.service.services.models import Models
 from inference_code.service.services.prediction import BusyError, LateError, PredictionService
@@ -55,7 +56,8 @@ def create_app(
     """
     limits = limits or Limits()
     measures = Measures(lambda: service.waiting)
-    service = PredictionService(Models(predictors, batch_size, limits, measures), limits, measures)
+    lanes = Lanes()
+    service = PredictionService(Models(predictors, batch_size, lanes, measures), limits, lanes, measures)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -14,6 +14,10 @@ from inference_code.service.limits import Limits
 
 # Seconds for which the rest of a request that is too large is taken, so that the client reads the answer.
 _DRAINING = 10.0
+# Bytes of an answer that are given to the connection at once; the next ones when it has passed these on.
+_PIECE = 2**18
+# Where a browser says that a request comes from: the page of the service, or the person at it.
+_OWN_SITES = ("", "same-origin", "none")
 # What is counted for clients that left before they were answered, as nginx does.
 _LEFT = 499
 
@@ -34,7 +38,7 @@ class Guard:
     app
         Gets the requests, their bodies complete. It is cancelled when the client leaves.
     limits
-        Of a request's size and time, and of the size of all of them.
+        Of a request's size and time, and of the size of all of them and their answers.
     keys
         One of them has to be in the header ``Authorization: Bearer KEY`` or ``X-API-Key: KEY``.
     open_paths
@@ -61,7 +65,7 @@ class Guard:
         self._open_paths = open_paths
         self._names = names
         self._measure = measure
-        self._held = 0  # bytes of all requests that are being taken or answered
+        self._held = 0  # bytes of all requests and answers that are on their way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a request as an ASGI application does."""
@@ -73,7 +77,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await send(message)
+            await self._send(message, send)
 
         try:
             await self._handle(scope, receive, measured)
@@ -103,7 +107,9 @@ class Guard:
                         self._check_size(scope, taken, more)
             except TimeoutError as error:
                 raise _Refused(408, f"the request took longer than {self._limits.seconds:g} seconds") from error
-            await self._answer(scope, [b"".join(parts)], receive, send)
+            body = [b"".join(parts)]
+            parts.clear()
+            await self._answer(scope, body, receive, send)
         except _Refused as refused:
             await _refuse(send, receive, refused)
         finally:
@@ -123,17 +129,32 @@ class Guard:
         length = _header(scope, "content-length")
         if taken > self._limits.body or (length.isdecimal() and int(length) > self._limits.body):
             raise _Refused(413, f"the request is larger than {self._limits.body} bytes", more)
-        if self._held > self._limits.held:
+        if taken > self._limits.share and self._held > self._limits.held:
             raise _Refused(429, "too many large requests are under way", more, [(b"retry-after", b"1")])
 
     def _is_local(self, scope: Scope) -> bool:
         host, origin = _header(scope, "host"), _header(scope, "origin")
         try:
-            # Browsers say where a page came from that asks.
+            # Browsers say where a page came from that asks; of what only shows a picture or follows a link, its site.
             own = not origin or urlsplit(origin).netloc == host
+            followed = _header(scope, "sec-fetch-mode") == "navigate" and scope["path"] in self._open_paths
+            own = own and (followed or _header(scope, "sec-fetch-site") in _OWN_SITES)
             return own and urlsplit(f"//{host}").hostname in self._names
         except ValueError:  # of brackets that do not close
             return False
+
+    async def _send(self, message: Message, send: Send) -> None:
+        """Pass a message on in pieces, so that an answer that is not taken is held once and counted."""
+        body = message.get("body", b"")
+        if len(body) <= _PIECE:
+            return await send(message)
+        self._held += len(body)
+        try:
+            for begin in range(0, len(body), _PIECE):
+                more = begin + _PIECE < len(body) or message.get("more_body", False)
+                await send({**message, "body": body[begin : begin + _PIECE], "more_body": more})
+        finally:
+            self._held -= len(body)
 
     def _has_key(self, scope: Scope) -> bool:
         scheme, _, token = _header(scope, "authorization").partition(" ")

@@ -1,5 +1,7 @@
 """The keys of the service, from a file."""
 
+import os
+import stat
 from pathlib import Path
 
 from training_code.foundation.errors import InputError
@@ -14,8 +16,11 @@ def read_keys(path: Path) -> list[str]:
     Raises
     ------
     InputError
-        If there is none, or one is shorter than 16 characters or holds others than letters, digits and signs of ASCII.
+        If there is none, or one is shorter than 16 characters or holds others than letters, digits and signs of ASCII;
+        or if everybody on this machine may read or change the file.
     """
+    if os.name == "posix" and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
+        raise InputError(f"{path} may be read or changed by everybody on this machine; chmod 600 {path} ends that")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError as error:

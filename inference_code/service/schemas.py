@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from inference_code.ranges import AREAS, DILATIONS
+
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -19,8 +21,8 @@ class Options(BaseModel):
     pixel_threshold: _Finite | None = Field(
         None, description="Raw score from which on a pixel is abnormal; the run's by default."
     )
-    dilate: int = Field(0, ge=0, le=255, description="Pixels by which abnormal regions grow.")
-    min_area: int = Field(0, ge=0, le=2**31, description="Pixels below which a region is passed over.")
+    dilate: int = Field(0, ge=DILATIONS[0], le=DILATIONS[1], description="Pixels by which abnormal regions grow.")
+    min_area: int = Field(0, ge=AREAS[0], le=AREAS[1], description="Pixels below which a region is passed over.")
     overlay: bool = Field(False, description="Whether to return the image with its abnormal pixels coloured.")
     map: bool = Field(False, description="Whether to return the anomaly map.")
     image: bool = Field(False, description="Whether to return the image as it was read, 1024 × 1024 pixels at most.")

@@ -3,24 +3,51 @@
 import math
 import signal
 import socket
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
 
+from inference_code.service.connections import Connection, Connections
 from inference_code.service.limits import Limits
+
+# Tenths of a second between two looks at all connections.
+_TICKS = 3
 
 
 class _Server(uvicorn.Server):
-    """A server that says when it can be asked."""
+    """A server that says when it can be asked, and ends connections that keep it waiting."""
 
-    def __init__(self, config: uvicorn.Config, greeting: str) -> None:
+    def __init__(self, config: uvicorn.Config, connections: Connections, greeting: str) -> None:
         super().__init__(config)
+        self._connections = connections
         self._greeting = greeting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             print(self._greeting, flush=True)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS == 0:
+            self._connections.sweep()
+        return await super().on_tick(counter)
+
+
+def make_server(app: FastAPI, limits: Limits, greeting: str) -> uvicorn.Server:
+    """Return what answers on a socket within ``limits``; see `run_server`."""
+    connections = Connections(limits)
+    config = uvicorn.Config(
+        app,
+        http=partial(Connection, all_connections=connections),  # type: ignore[arg-type]  # it is called like a class
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=math.ceil(limits.head),
+        # What was taken may take its time to arrive and its time to be answered.
+        timeout_graceful_shutdown=math.ceil(2 * limits.seconds) + 5,
+    )
+    return _Server(config, connections, greeting)
 
 
 def run_server(app: FastAPI, listener: socket.socket, limits: Limits, greeting: str) -> int:
@@ -39,18 +66,7 @@ def run_server(app: FastAPI, listener: socket.socket, limits: Limits, greeting: 
     greeting
         Printed once it can be asked.
     """
-    server = _Server(
-        uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            limit_concurrency=limits.connections,
-            # What was taken may take its time to arrive and its time to be answered.
-            timeout_graceful_shutdown=math.ceil(2 * limits.seconds) + 5,
-        ),
-        greeting,
-    )
+    server = make_server(app, limits, greeting)
     # uvicorn raises them again once it has ended, which would end this process before it says so.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)

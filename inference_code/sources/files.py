@@ -1,5 +1,6 @@
 """Image files, and a folder that is followed."""
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -75,8 +76,9 @@ class WatchedFolder:
 
 def without_folders(files: Sequence[Path], folders: Sequence[Path]) -> list[Path]:
     """Return the files that are in none of the folders."""
-    resolved = [folder.resolve() for folder in folders]
-    return [path for path in files if not any(path.resolve().is_relative_to(folder) for folder in resolved)]
+    # Other than Path.resolve it takes links that lead to themselves, which are told of when they are read.
+    resolved = [Path(os.path.realpath(folder)) for folder in folders]
+    return [path for path in files if not any(Path(os.path.realpath(path)).is_relative_to(found) for found in resolved)]
 
 
 def _state(path: Path) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ from inference_code.sources.frames import FrameSource
 from inference_code.sources.streams import RECONNECT, SCHEMES, Stream, Video, without_password
 from training_code.data.images import SUFFIXES
 from training_code.data.walk import find_images, find_unreadable
+from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
 
 VIDEO_SUFFIXES = frozenset({".avi", ".mp4", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm", ".wmv"})
@@ -40,7 +41,9 @@ def open_source(
     InputError
         If it is not there, of another kind, or holds no images.
     """
-    path = Path(source).expanduser()
+    if not source.strip():
+        raise InputError(f"no source is named; valid: {_KINDS}")
+    path = paths.expanded(source)
     if watch:
         if not path.is_dir():
             raise InputError(f"{source} cannot be followed: it is no folder")

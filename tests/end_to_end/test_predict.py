@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import cv2
 import numpy as np
 import pytest
+import timm
 from helpers.bad_files import GENERATOR, bomb, cmyk, not_an_image, rgba, sixteen_bits, truncated, zero_bytes
 from helpers.data import save, texture
 from PIL import Image
@@ -174,7 +175,13 @@ def test_wrong_input_ends_with_2_and_one_line(predict, run, tmp_path, capsys):
     (tmp_path / "folder" / "notes.txt").write_text("x")
     assert "holds no images" in said(tmp_path / "folder")
     assert "there is no run 'padim'" in said(good, name="padim")
-    assert "--batch-size is 0; valid: 1 or more" in said(good, "--batch-size", "0")
+    assert "--batch-size is 0; valid: 1 to 1024" in said(good, "--batch-size", "0")
+    assert "--dilate is 100000; valid: 0 to 255" in said(good, "--dilate", "100000")
+    assert "--max-latency is inf; valid: 0 to 86400" in said(good, "--max-latency", "inf")
+    assert "no source is named" in said("")
+    assert "a user that this machine does not know" in said("~nobody-of-this-name/x.png")
+    assert "a user that this machine does not know" in said(good, name="~nobody-of-this-name/run")
+    assert "no run is named" in said(good, name="")
     assert "--threshold is 'high'; valid: a raw score" in said(good, "--threshold", "high")
     assert "--threshold is 'nan'" in said(good, "--threshold", "nan")
     assert "quantile 1.2 is out of range" in said(good, "--threshold", "120%")
@@ -182,7 +189,7 @@ def test_wrong_input_ends_with_2_and_one_line(predict, run, tmp_path, capsys):
     assert "unknown dataset 'tin'" in said(good, "--dataset", "tin", name="best")
     assert "unknown criterion 'AUC'" in said(good, "--criterion", "AUC", name="best")
     assert "unknown device 'tpu'" in said(good, "--device", "tpu")
-    failed = shutil.copytree(run.folder, tmp_path / "failed")
+    failed = shutil.copytree(run.folder, tmp_path / "failed", symlinks=True)
     record = json.loads((failed / "run.json").read_text())
     (failed / "run.json").write_text(json.dumps(record | {"status": "failed", "error": "it broke"}))
     assert "did not end well: it broke" in said(good, name=str(failed))
@@ -193,7 +200,7 @@ def test_wrong_input_ends_with_2_and_one_line(predict, run, tmp_path, capsys):
 
 
 def test_a_changed_checkpoint_is_used_where_it_is_trusted(predict, run, tmp_path):
-    changed = shutil.copytree(run.folder, tmp_path / "changed")
+    changed = shutil.copytree(run.folder, tmp_path / "changed", symlinks=True)
     record = json.loads((changed / "run.json").read_text())
     record["checkpoint"]["sha256"] = "0" * 64
     (changed / "run.json").write_text(json.dumps(record))
@@ -235,6 +242,41 @@ def test_the_output_may_lie_in_the_source_and_is_not_predicted(predict, run, tin
     for _ in range(2):
         status, output = predict(tmp_path / "out")
         assert status == 0 and len(rows(output)) == 4
+
+
+def test_links_that_lead_to_themselves_are_told_and_stop_no_other(predict, tmp_path, capsys):
+    good = save(tmp_path / "in" / "good.png", texture(GENERATOR))
+    (tmp_path / "in" / "self.png").symlink_to("self.png")
+    (tmp_path / "in" / "around").symlink_to(tmp_path / "in")
+    status, output = predict(tmp_path / "in")
+    assert status == 1 and [row["path"] for row in rows(output)] == [str(good)]
+    assert "self.png is not an image that can be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"architecture": "hf-hub:somebody/network"}, "not understood how its network is built"),
+        ({"architecture": "local-dir:/tmp/network"}, "not understood how its network is built"),
+        ({"architecture": "tf_efficientnet_lite0.in1k"}, "not understood how its network is built"),
+        ({"options": [["checkpoint_path", "/etc/passwd"]]}, "not understood how its network is built"),
+        ({"options": [["pretrained", True]]}, "not understood how its network is built"),
+        ({"options": [["features_only", True]]}, "not understood how its network is built"),
+        ({"architecture": "resnet18"}, "holds the weights of resnet18, not of efficientnet_lite0"),
+    ],
+)
+def test_a_run_of_strangers_makes_timm_open_and_fetch_nothing(
+    predict, run, tmp_path, monkeypatch, capsys, change, words
+):
+    monkeypatch.setattr(timm, "create_model", lambda *_, **__: pytest.fail("timm was asked for a network"))
+    foreign = shutil.copytree(run.folder, tmp_path / "foreign", symlinks=True)
+    record = json.loads((foreign / "run.json").read_text())
+    record["weights"]["recipe"] |= change
+    (foreign / "run.json").write_text(json.dumps(record))
+    good = save(tmp_path / "good.png", texture(GENERATOR))
+    status, _ = predict(good, name=str(foreign))
+    said = capsys.readouterr().err
+    assert status == 2 and words in said and "run.json" in said and len(said.splitlines()) == 1
 
 
 def test_best_is_found_by_dataset_and_criterion(predict, tiny_dataset):

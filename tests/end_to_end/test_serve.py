@@ -37,6 +37,7 @@ def served(runs, tmp_path_factory):
     """The process of a service with a key, and what asks it."""
     keys = tmp_path_factory.mktemp("keys") / "keys"
     keys.write_text(f"{KEY}\n")
+    keys.chmod(0o600)
     with (
         serve(*[run.folder for run in runs], "--api-key-file", keys) as (process, address),
         httpx.Client(base_url=address, headers={"X-API-Key": KEY}, timeout=60) as client,
@@ -75,6 +76,9 @@ def test_wrong_input_ends_with_2_and_one_line(runs, tmp_path, capsys):
     assert "--host 0.0.0.0 can be reached from other machines" in said(run, "--host", "0.0.0.0", "--port", "0")
     assert "No such file" in said(run, "--api-key-file", keys)
     keys.write_text("# of the line\n\n")
+    keys.chmod(0o644)
+    assert f"chmod 600 {keys} ends that" in said(run, "--api-key-file", keys)
+    keys.chmod(0o600)
     assert "holds no key" in said(run, "--api-key-file", keys)
     keys.write_text("too-short\n")
     assert "key 1 of" in said(run, "--api-key-file", keys)
@@ -82,9 +86,9 @@ def test_wrong_input_ends_with_2_and_one_line(runs, tmp_path, capsys):
     assert "is no text" in said(run, "--api-key-file", keys)
     assert "--batch-size is 0" in said(run, "--batch-size", "0")
     assert "the limit waiting=0 is out of range" in said(run, "--queue", "0", "--port", "0")
-    assert "--max-body is inf; valid: more than 0" in said(run, "--max-body", "inf", "--port", "0")
+    assert "--max-body is inf; valid: 0 to 1024" in said(run, "--max-body", "inf", "--port", "0")
     assert "the limit seconds=nan" in said(run, "--timeout", "nan", "--port", "0")
-    assert "the limit pixels=200000000" in said(run, "--max-megapixels", "200", "--port", "0")
+    assert "--max-megapixels is 200.0; valid: 0 to 67.1" in said(run, "--max-megapixels", "200", "--port", "0")
     assert "given twice" in said(run, run, "--port", "0")
     assert "is not exported to onnx" in said(run, "--runtime", "onnx", "--port", "0")
     with socket.create_server(("127.0.0.1", 0)) as taken:

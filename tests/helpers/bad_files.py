@@ -46,6 +46,28 @@ def huge_by_its_header(path: Path) -> None:
     Image.new("1", (8193, 8192)).save(path)
 
 
+def longer_than_a_side(path: Path) -> None:
+    path.write_bytes(png_of_size(67_108_864, 1))
+
+
+def huge_tiles(path: Path) -> None:
+    """Write a TIFF of one pixel in one tile of a gigabyte."""
+    entries = [
+        (256, 1),
+        (257, 1),
+        (258, 8),
+        (259, 8),
+        (262, 1),
+        (277, 1),
+        (322, 32768),
+        (323, 32768),
+        (324, 8),
+        (325, 1),
+    ]
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    path.write_bytes(struct.pack("<2sHIQH", b"II", 42, 16, 0, len(entries)) + directory + bytes(4))
+
+
 def float_pixels(path: Path) -> None:
     Image.fromarray(GENERATOR.random((48, 48)).astype(np.float32)).save(path, format="TIFF")
 
@@ -71,11 +93,24 @@ def _sixteen_bit_png(path: Path, colour_type: int, channels: int) -> None:
     rows = GENERATOR.integers(0, 4096, (48, 48 * channels)).astype(">u2")
     data = b"".join(b"\0" + row.tobytes() for row in rows)
     header = struct.pack(">IIBBBBB", 48, 48, 16, colour_type, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b""))
+    path.write_bytes(_png_of([(b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]))
+
+
+def _png_of(chunks: list[tuple[bytes, bytes]]) -> bytes:
     content = b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
     )
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + content)
+    return b"\x89PNG\r\n\x1a\n" + content
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """Return a black PNG of 1 bit for each pixel; of many pixels it has few bytes."""
+    packer = zlib.compressobj(9)
+    row = bytes(1 + (width + 7) // 8)
+    rows = max(1, 2**20 // len(row))
+    data = b"".join(packer.compress(row * min(rows, height - begin)) for begin in range(0, height, rows))
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return _png_of([(b"IHDR", header), (b"IDAT", data + packer.flush()), (b"IEND", b"")])
 
 
 def lab(path: Path) -> None:
@@ -139,6 +174,8 @@ IMAGES: list[tuple[str, Callable[[Path], None], str, str]] = [
     ("header.png", damaged_header, "is", "refused"),
     ("bomb.png", bomb, "is larger than 8192 × 8192 pixels", "refused"),
     ("huge.png", huge_by_its_header, "is 8193 × 8192 pixels; the largest image that is read is 8192 × 8192", "refused"),
+    ("line.png", longer_than_a_side, "is 67108864 × 1 pixels; the longest side that is read is 32768", "refused"),
+    ("tiles.tif", huge_tiles, "has tiles of 32768 × 32768 pixels", "refused"),
     ("float.tif", float_pixels, "has pixels of the kind 'F', which is not read", "refused"),
     ("link.png", broken_link, "is not an image that can be read", "refused"),
     ("self.png", link_to_itself, "is not an image that can be read", "refused"),

@@ -1,5 +1,6 @@
 """Weight files as networks: read as tensors only, matched completely. This imports torch and timm."""
 
+import dataclasses
 import json
 import math
 import pickle
@@ -116,6 +117,27 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
+def check_recipe(recipe: Recipe, backbone: Backbone, source: str) -> None:
+    """Raise an `InputError` if a recipe that came with a file or a run is not one that this project writes.
+
+    timm takes addresses and folders for names of networks, and options that open files or fetch them.
+    """
+    try:
+        numbers = [*recipe.mean, *recipe.std]
+        usable = len(recipe.mean) == len(recipe.std) == 3 and all(map(math.isfinite, numbers)) and min(recipe.std) > 0
+        usable &= all(_OPTIONS[name](value) for name, value in recipe.options)
+        # Without a tag: what follows a dot names weights.
+        known = "." not in recipe.architecture and timm.is_model(recipe.architecture)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        usable = known = False
+    if not usable or not known:
+        text = json.dumps(dataclasses.asdict(recipe))
+        raise InputError(f"{source} says in a way that is not understood how its network is built: {text}")
+    variants = {name.removeprefix("tf_") for name in (backbone.architecture, backbone.pretrained.split(".")[0])}
+    if recipe.architecture.removeprefix("tf_") not in variants:
+        raise InputError(f"{source} holds the weights of {recipe.architecture}, not of {backbone.name}")
+
+
 def recognise(state: State, thorough: bool = True) -> str | None:
     """Return the name of the backbone whose tensors these are, None if it is not known.
 
@@ -220,17 +242,9 @@ def _stored_recipe(path: Path, backbone: Backbone) -> Recipe | None:
         return None
     try:
         recipe = Recipe.from_plain_data(json.loads(text))
-        numbers = [*recipe.mean, *recipe.std]
-        usable = len(recipe.mean) == len(recipe.std) == 3 and all(map(math.isfinite, numbers)) and min(recipe.std) > 0
-        usable &= all(_OPTIONS[name](value) for name, value in recipe.options)
-        known = timm.is_model(recipe.architecture)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        usable = known = False
-    if not usable or not known:
-        raise InputError(f"{path} says in a way that is not understood how its network is built: {text}")
-    variants = {name.removeprefix("tf_") for name in (backbone.architecture, backbone.pretrained.split(".")[0])}
-    if recipe.architecture.removeprefix("tf_") not in variants:
-        raise InputError(f"{path} holds the weights of {recipe.architecture}, not of {backbone.name}")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} says in a way that is not understood how its network is built: {text}") from error
+    check_recipe(recipe, backbone, str(path))
     return recipe
 
 

@@ -9,7 +9,7 @@ What happens to a file is decided here, the same for training, checking and infe
     EXIF orientation                                    applied
     several frames or pages                             the first one is read
     16-bit colour or transparency, 32 bits, LAB         refused: Pillow would keep 8 bits of them, or none
-    above 8192 × 8192                                   refused
+    above 8192 × 8192 pixels, or 32768 on a side        refused
 """
 
 import io
@@ -29,6 +29,8 @@ SUFFIXES = frozenset(
 )
 #: Pixels of the largest image that is read; more is taken for a decompression bomb.
 MAX_PIXELS = 8192 * 8192
+#: Pixels of its longest side: resizing needs memory for one side of the image times the other side of the result.
+MAX_SIDE = 32768
 #: Modes of Pillow whose pixels have one value of up to 16 bits.
 DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
 _READABLE = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"}) | DEEP_MODES
@@ -50,6 +52,8 @@ _BEGINNINGS = {
     "DICOM": rb".{128}DICM",
 }
 _BEGINNING = 132  # bytes that the longest of these take
+# Tags of TIFF for the sizes of a tile, which is decoded as a whole however small the image is.
+_TILE_WIDTH, _TILE_LENGTH = 322, 323
 
 
 class ImageError(InputError):
@@ -72,7 +76,7 @@ def open_image(file: Path | bytes) -> Image.Image:
     Raises
     ------
     ImageError
-        If it is no image, larger than `MAX_PIXELS`, or of a kind that is refused.
+        If it is no image, larger than `MAX_PIXELS` or `MAX_SIDE`, or of a kind that is refused.
     """
     name = _name(file)
     try:
@@ -87,9 +91,12 @@ def open_image(file: Path | bytes) -> Image.Image:
         raise ImageError(name, f"is not an image that is read; valid: {', '.join(_FORMATS)}") from error
     except Exception as error:  # Pillow's decoders raise what they like on damaged headers
         raise ImageError(name, f"is not an image that can be read ({_reason(error)})") from error
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError(name, f"is {width} × {height} pixels; the largest image that is read is 8192 × 8192")
+    if problem := size_problem(*image.size):
+        raise ImageError(name, f"is {problem}")
+    tags = getattr(image, "tag_v2", {})
+    tile = tags.get(_TILE_WIDTH, 1), tags.get(_TILE_LENGTH, 1)
+    if not all(isinstance(side, int) for side in tile) or size_problem(*tile):
+        raise ImageError(name, f"has tiles of {tile[0]} × {tile[1]} pixels; none is read that is larger than an image")
     raw = _raw_mode(image)
     if image.mode not in _READABLE or (";16" in raw and image.mode not in DEEP_MODES):
         kind = raw if ";16" in raw else image.mode
@@ -97,6 +104,15 @@ def open_image(file: Path | bytes) -> Image.Image:
             name, f"has pixels of the kind {kind!r}, which is not read; save it as 8-bit RGB or grey-scale"
         )
     return image
+
+
+def size_problem(width: int, height: int) -> str | None:
+    """Return what is wrong with an image of this size, as it follows "is" in a sentence; None if it may be read."""
+    if width * height > MAX_PIXELS:
+        return f"{width} × {height} pixels; the largest image that is read is 8192 × 8192"
+    if max(width, height) > MAX_SIDE:
+        return f"{width} × {height} pixels; the longest side that is read is {MAX_SIDE}"
+    return None if min(width, height) > 0 else f"{width} × {height} pixels; valid: 1 × 1 to 8192 × 8192"
 
 
 def decode_image(file: Path | bytes) -> Image.Image:
@@ -111,7 +127,8 @@ def decode_image(file: Path | bytes) -> Image.Image:
     try:
         with image:
             image.load()
-            return ImageOps.exif_transpose(image)
+            ImageOps.exif_transpose(image, in_place=True)
+            return image
     except Exception as error:  # Pillow's decoders raise what they like on damaged data
         raise ImageError(_name(file), f"is damaged or cut short ({_reason(error)})") from error
 
@@ -161,7 +178,7 @@ def read_image(file: Path | bytes, bits: int = 16) -> NDArray[np.uint8] | NDArra
     """
     image = decode_image(file)
     if not is_deep(image):
-        return np.array(image.convert("RGB"))
+        return np.array(image if image.mode == "RGB" else image.convert("RGB"))
     grey = np.asarray(image).astype(np.float32)
     grey /= 2**bits - 1
     return np.clip(grey, 0, 1, out=grey)[:, :, None]

@@ -6,6 +6,8 @@ The working folder plays no part: notebooks, kernels and workers have others.
 import os
 from pathlib import Path
 
+from training_code.foundation.errors import InputError
+
 #: Environment variable that names another home; all processes that this one starts have it too.
 HOME_VARIABLE = "ANOMALY_HOME"
 
@@ -25,7 +27,21 @@ WORKBOOK = HOME / "models_comparing.xlsx"
 
 def from_home(path: str | Path) -> Path:
     """Return ``path`` as an absolute path; a relative one, as of data or results, is meant from `HOME`."""
-    return HOME / os.path.expanduser(path)  # an unknown user's ~ is part of a name
+    return HOME / expanded(path)
+
+
+def expanded(path: str | Path) -> Path:
+    """Return a path with the home folder of a user in place of ``~`` or ``~name``.
+
+    Raises
+    ------
+    InputError
+        If there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path} begins with a user that this machine does not know; valid: ./{path}") from error
 
 
 def relative_to_home(path: str | Path) -> str:

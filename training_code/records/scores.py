@@ -67,7 +67,10 @@ def read_scores(folder: Path) -> Scores:
     """
     path = folder / SCORES
     with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
+        try:
+            rows = list(csv.reader(file))
+        except csv.Error as error:  # which is no ValueError
+            raise ValueError(f"{path} is damaged: {error}") from error
     if len(rows) < 2 or tuple(rows[0]) != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
         raise ValueError(f"{path} is damaged: not a table of {', '.join(_COLUMNS)}")
     names, types, labels, scores, called = zip(*sorted(rows[1:]), strict=True)
@@ -79,5 +82,5 @@ def read_scores(folder: Path) -> Scores:
             np.array(scores, dtype=float),
             None if "" in called else np.array(called, dtype=int).astype(bool),
         )
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error

@@ -1,8 +1,7 @@
 """``/models``: which detectors are served, and test images to try them with."""
 
-import mimetypes
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 
@@ -12,6 +11,10 @@ from inference_code.service.services.models import Model
 from training_code.foundation.errors import InputError
 
 router = APIRouter(prefix="/models", tags=["models"])
+
+Found = TypeVar("Found")
+# A file that is an image and something else is shown as what it was checked to be.
+_HEADERS = {"X-Content-Type-Options": "nosniff"}
 
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Error}}
 _IMAGE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/*": {}}}, **_NOT_FOUND}
@@ -36,7 +39,8 @@ async def examples(request: Request, model: _Name) -> list[ExampleAnswer]:
 def example_file(request: Request, model: _Name, number: _Number) -> Response:
     """Return a test image, as it is in the dataset."""
     example = _find_example(request, model, number)
-    return Response(_read(read_example, example), media_type=mimetypes.guess_type(example.path.name)[0])
+    content, kind = _read(read_example, example)
+    return Response(content, media_type=kind, headers=_HEADERS)
 
 
 @router.get("/{model}/examples/{number}/thumbnail", response_class=Response, responses=_IMAGE)
@@ -75,7 +79,7 @@ def _find_example(request: Request, model: str, number: int) -> Example:
     return found[number]
 
 
-def _read(read: Callable[[Example], bytes], example: Example) -> bytes:
+def _read(read: Callable[[Example], Found], example: Example) -> Found:
     try:
         return read(example)
     except InputError as error:  # its path is nobody's business

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
 import torch
@@ -14,7 +14,8 @@ import torch
 from inference_code.batches import Batches
 from inference_code.images import Prepared
 from inference_code.predictor import Prediction, Predictor
-from training_code.data.images import open_image
+from inference_code.service.limits import LARGE
+from inference_code.service.services.lanes import Lanes
 from training_code.foundation.errors import InputError
 
 _LOG = logging.getLogger(__name__)
@@ -22,17 +23,19 @@ _LOG = logging.getLogger(__name__)
 _NEWEST = 0.1
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class _Job:
     image: bytes
     future: "Future[Prediction]" = field(default_factory=Future)
+    made: Prepared | Exception | None = None  # of a large image
 
 
 class Batcher:
     """Predicts images that come one by one, in batches, in a thread of its own.
 
     What waits when the detector is free goes into its next batch; nobody waits for a batch to fill. Images are read and
-    resized in other threads, at most two batches ahead: what waits holds the bytes of its files alone.
+    resized in other threads, at most two batches ahead: what waits holds the bytes of its files alone. Large images are
+    read in a lane of their own before they join the others, which would wait for them.
 
     Parameters
     ----------
@@ -40,8 +43,8 @@ class Batcher:
         The detector; nobody else may use it at the same time.
     batch_size
         Largest number of images in a batch.
-    max_pixels
-        Of an image; more is refused before it is decoded.
+    lanes
+        In which large images are read.
     turn
         Held while the detector computes: several detectors take turns.
     measure
@@ -52,14 +55,15 @@ class Batcher:
         self,
         predictor: Predictor,
         batch_size: int,
-        max_pixels: int,
+        lanes: Lanes,
         turn: threading.Lock,
         measure: Callable[[int, float], None],
     ) -> None:
         self.predictor = predictor
         self.seconds_per_image = 0.0
         self._batch_size = batch_size
-        self._max_pixels = max_pixels
+        self._lanes = lanes
+        self._reading: set[Future[None]] = set()  # of large images
         self._turn = turn
         self._measure = measure
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -76,22 +80,40 @@ class Batcher:
     def stop(self, seconds: float) -> None:
         """End after what was submitted; wait no longer than ``seconds`` for it."""
         if self._thread is not None:
+            begun = time.monotonic()
+            wait(self._reading.copy(), seconds)
             self._jobs.put(None)
-            self._thread.join(seconds)
+            self._thread.join(max(0.0, seconds - (time.monotonic() - begun)))
 
     @property
     def alive(self) -> bool:
         """Whether images are predicted."""
         return self._thread is not None and self._thread.is_alive()
 
-    def submit(self, image: bytes) -> "Future[Prediction]":
+    def submit(self, image: bytes, pixels: int) -> "Future[Prediction]":
         """Take the content of an image file; cancelling the future leaves it out if it is not being predicted yet.
 
         The future raises `InputError` where the image cannot be read.
+
+        Parameters
+        ----------
+        image
+            The content of the file.
+        pixels
+            Of the image, as its header says.
         """
         job = _Job(image)
-        self._jobs.put(job)
+        if pixels <= LARGE:
+            self._jobs.put(job)
+        else:
+            reading = self._lanes.submit(pixels, self._read, job)
+            self._reading.add(reading)
+            reading.add_done_callback(self._reading.discard)
         return job.future
+
+    def _read(self, job: _Job) -> None:
+        job.made = self._prepare(job)
+        self._jobs.put(job)
 
     def _run(self) -> None:
         batches = Batches(iter(self._jobs.get, None), self._prepare, self._batch_size, fill=False)
@@ -104,14 +126,9 @@ class Batcher:
 
         Nothing is raised, since the thread has to go on.
         """
-        if job.future.cancelled():
-            return None
+        if job.made is not None or job.future.cancelled():
+            return job.made
         try:
-            image = open_image(job.image)
-            if image.width * image.height > self._max_pixels:
-                raise InputError(
-                    f"the image is {image.width} × {image.height} pixels; valid here: up to {self._max_pixels} pixels"
-                )
             return dataclasses.replace(self.predictor.prepare(job.image), pixels=None)
         except InputError as error:
             return InputError(str(error))  # the other one holds on to the image, by way of its traceback
@@ -128,7 +145,8 @@ class Batcher:
         except Exception as error:  # of the detector's runtime; the next batch may succeed
             _LOG.exception("%s failed on %d images", self.predictor.record.run_id, len(ready))
             for job, _ in ready:
-                job.future.set_exception(error.with_traceback(None))
+                # Not the error itself: one of wrong input would be told to the client.
+                job.future.set_exception(RuntimeError(f"{self.predictor.record.run_id} failed: {error}"))
             return
         for (job, _), prediction in zip(ready, predictions, strict=True):
             job.future.set_result(prediction)

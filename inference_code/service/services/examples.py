@@ -1,18 +1,23 @@
 """Test images of a run, for people who want to try its detector without an image of their own."""
 
 import io
+import os
 import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from PIL import Image
+
 from inference_code.predictor import Predictor
-from training_code.data.images import shown_image
+from training_code.data.images import SUFFIXES, open_image, shown_image
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.records.scores import Scores, read_scores
 
 _THUMBNAIL = 128
+# Bytes of the largest file that is sent: more than an image of the largest size has, packed.
+_LARGEST_FILE = 2**28
 # Pages ask for all thumbnails at once, of images that may be large.
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -22,7 +27,18 @@ class Example:
     """A test image of a run."""
 
     defect_type: str
-    path: Path
+    folder: Path  # of the dataset
+    name: str  # of the file, relative to that, as the run's table has it
+
+    @property
+    def path(self) -> Path | None:
+        """The file without links on the way to it; None where it is not there, lies elsewhere or is named otherwise.
+
+        A run may come from strangers, who could name any file of this machine in its table.
+        """
+        folder, path = (Path(os.path.realpath(place)) for place in (self.folder, self.folder / self.name))
+        inside = path.is_relative_to(folder) and path.suffix.lower() in SUFFIXES
+        return path if inside and path.is_file() else None
 
 
 def find_examples(predictor: Predictor, count: int = 8) -> list[Example]:
@@ -36,8 +52,8 @@ def find_examples(predictor: Predictor, count: int = 8) -> list[Example]:
         scores = read_scores(predictor.folder)
     except (OSError, ValueError):
         return []
-    chosen = [Example(scores.defect_types[index], folder / scores.paths[index]) for index in _choose(scores, count)]
-    return [example for example in chosen if example.path.is_file()]
+    chosen = [Example(scores.defect_types[index], folder, scores.paths[index]) for index in _choose(scores, count)]
+    return [example for example in chosen if "\0" not in example.name and example.path is not None]
 
 
 @lru_cache(maxsize=256)
@@ -49,26 +65,39 @@ def thumbnail(example: Example) -> bytes:
     InputError
         If its file is no longer there, or damaged.
     """
+    path = _there(example)
     with _ONE_AT_A_TIME:
-        image = shown_image(example.path)
+        image = shown_image(path)
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     content = io.BytesIO()
     image.save(content, "PNG")
     return content.getvalue()
 
 
-def read_example(example: Example) -> bytes:
-    """Return the file of an example as it is.
+def read_example(example: Example) -> tuple[bytes, str]:
+    """Return the file of an example as it is, and the type that its content has.
 
     Raises
     ------
     InputError
-        If it is no longer there.
+        If it is no longer there, no image, or too large.
     """
+    path = _there(example)
     try:
-        return example.path.read_bytes()
+        with open(path, "rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise InputError("the example is no longer there") from error
+    if len(content) > _LARGEST_FILE:
+        raise InputError("the example is too large to be sent")
+    kind = open_image(content).format or ""
+    return content, Image.MIME[kind]
+
+
+def _there(example: Example) -> Path:
+    if (path := example.path) is None:
+        raise InputError("the example is no longer there")
+    return path
 
 
 def _choose(scores: Scores, count: int) -> list[int]:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from inference_code.predictor import Predictor
-from inference_code.service.limits import Limits
 from inference_code.service.services.batching import Batcher
 from inference_code.service.services.examples import Example, find_examples
+from inference_code.service.services.lanes import Lanes
 from inference_code.service.services.measures import Measures
 from training_code.foundation.errors import InputError, unknown
 
@@ -36,14 +36,14 @@ class Models:
         If two are of the same run.
     """
 
-    def __init__(self, predictors: Sequence[Predictor], batch_size: int, limits: Limits, measures: Measures) -> None:
+    def __init__(self, predictors: Sequence[Predictor], batch_size: int, lanes: Lanes, measures: Measures) -> None:
         turn = threading.Lock()
         self._models: dict[str, Model] = {}
         for predictor in predictors:
             name = predictor.record.run_id
             if name in self._models:
                 raise InputError(f"{name} is given twice; a service holds each run once")
-            batcher = Batcher(predictor, batch_size, limits.pixels, turn, partial(measures.batch, name))
+            batcher = Batcher(predictor, batch_size, lanes, turn, partial(measures.batch, name))
             self._models[name] = Model(predictor, batcher, find_examples(predictor))
 
     def all(self) -> list[Model]:

@@ -5,9 +5,7 @@ import base64
 import dataclasses
 import io
 import math
-import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import numpy as np
@@ -17,11 +15,13 @@ from PIL import Image
 from inference_code.images import read_pixels, shown_pixels
 from inference_code.postprocessing import find_abnormal, normalise
 from inference_code.predictor import Prediction
-from inference_code.service.limits import Limits
+from inference_code.service.limits import LARGE, Limits
 from inference_code.service.schemas import ImageAnswer, ImageError, Options, RegionAnswer
+from inference_code.service.services.lanes import Lanes
 from inference_code.service.services.measures import Measures
 from inference_code.service.services.models import Model, Models
 from inference_code.visualization import overlay
+from training_code.data.images import open_image
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
 
@@ -44,10 +44,12 @@ class LateError(Exception):
 class PredictionService:
     """Predicts images of many clients at once; to be used from one event loop."""
 
-    def __init__(self, models: Models, limits: Limits, measures: Measures) -> None:
+    def __init__(self, models: Models, limits: Limits, lanes: Lanes, measures: Measures) -> None:
         self.models = models
         self.waiting = 0  # images
+        self._large_waiting = 0  # of them
         self._limits = limits
+        self._lanes = lanes
         self._measures = measures
 
     async def predict(self, images: Sequence[bytes], options: Options) -> tuple[Model, list[ImageAnswer | ImageError]]:
@@ -66,23 +68,47 @@ class PredictionService:
         with self._place(len(images), model):
             try:
                 async with asyncio.timeout(self._limits.seconds):
-                    futures = [asyncio.wrap_future(model.batcher.submit(image)) for image in images]
-                    found = await asyncio.gather(*futures, return_exceptions=True)
-                    self._check_overlays(found, options)
-                    pairs = zip(images, found, strict=True)
-                    return model, await asyncio.gather(*(self._answer(model, *pair, options) for pair in pairs))
+                    looks = [asyncio.wrap_future(self._lanes.submit(0, self._look, image)) for image in images]
+                    sizes = await asyncio.gather(*looks)
+                    with self._large_places(sum(isinstance(size, int) and size > LARGE for size in sizes), model):
+                        return model, await self._predict(model, images, sizes, options)
             except TimeoutError as error:
                 raise LateError from error
 
     def start(self) -> None:
         """Begin to predict."""
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 1, "answer")
+        self._lanes.start()
         self.models.start()
 
     def stop(self) -> None:
         """Answer what was taken, and end."""
         self.models.stop(self._limits.seconds)
-        self._pool.shutdown(wait=False)
+        self._lanes.stop()
+
+    async def _predict(
+        self, model: Model, images: Sequence[bytes], sizes: Sequence[int | InputError], options: Options
+    ) -> list[ImageAnswer | ImageError]:
+        async def infer(image: bytes, size: int | InputError) -> Prediction | BaseException:
+            if isinstance(size, InputError):
+                return size
+            future = asyncio.wrap_future(model.batcher.submit(image, size))
+            return (await asyncio.gather(future, return_exceptions=True))[0]
+
+        found = await asyncio.gather(*map(infer, images, sizes))
+        self._check_overlays(found, options)
+        pairs = zip(images, found, strict=True)
+        return await asyncio.gather(*(self._answer(model, *pair, options) for pair in pairs))
+
+    def _look(self, image: bytes) -> int | InputError:
+        """Return the number of pixels that the header of an image file says, or why it is not read."""
+        try:
+            opened = open_image(image)
+        except InputError as error:
+            return InputError(str(error))  # the other one holds on to the image, by way of its traceback
+        if (pixels := opened.width * opened.height) <= self._limits.pixels:
+            return pixels
+        size = f"{opened.width} × {opened.height} pixels"
+        return InputError(f"the image is {size}; valid here: up to {self._limits.pixels} pixels")
 
     @contextmanager
     def _place(self, count: int, model: Model) -> Iterator[None]:
@@ -96,6 +122,20 @@ class PredictionService:
             yield
         finally:
             self.waiting -= count
+
+    @contextmanager
+    def _large_places(self, count: int, model: Model) -> Iterator[None]:
+        """Hold the places of ``count`` large images, which are a part of all places."""
+        most = self._limits.large_waiting
+        if count > most:
+            raise InputError(f"{count} images of more than {LARGE} pixels at once are too many; valid: up to {most}")
+        if self._large_waiting + count > most:
+            raise BusyError(max(1, math.ceil(self._large_waiting * model.batcher.seconds_per_image)))
+        self._large_waiting += count
+        try:
+            yield
+        finally:
+            self._large_waiting -= count
 
     def _check_overlays(self, found: Sequence[Prediction | BaseException], options: Options) -> None:
         """Refuse an answer that would be much larger than its request: pictures are packed, overlays hardly."""
@@ -114,9 +154,8 @@ class PredictionService:
             return ImageError(error=str(found))
         if isinstance(found, BaseException):
             raise found
-        loop = asyncio.get_running_loop()
-        bits = model.predictor.record.dataset.bits
-        answer = await loop.run_in_executor(self._pool, make_answer, image, found, options, bits)
+        pixels, bits = found.size[0] * found.size[1], model.predictor.record.dataset.bits
+        answer = await asyncio.wrap_future(self._lanes.submit(pixels, make_answer, image, found, options, bits))
         self._measures.image(model.name, answer.abnormal)
         return answer
 
@@ -132,6 +171,9 @@ def make_answer(image: bytes, prediction: Prediction, options: Options, bits: in
     values, mask, regions = find_abnormal(
         prediction.anomaly_map, prediction.size, thresholds.pixel, options.dilate, options.min_area
     )
+    # At once, since all of them share an array that is larger than the image.
+    found = [RegionAnswer(bbox=region.box, area=region.area, score=region.score) for region in regions]
+    del regions
     # Read once more: pixels would fill the memory while they wait.
     pixels = shown_pixels(read_pixels(image, bits)) if options.overlay or options.image else None
     low, high = float(prediction.anomaly_map.min()), float(prediction.anomaly_map.max())
@@ -143,7 +185,7 @@ def make_answer(image: bytes, prediction: Prediction, options: Options, bits: in
         pixel_threshold=thresholds.pixel,
         height=prediction.size[0],
         width=prediction.size[1],
-        regions=[RegionAnswer(bbox=region.box, area=region.area, score=region.score) for region in regions],
+        regions=found,
         seconds=prediction.seconds,
         overlay=_png(overlay(pixels, values, thresholds.pixel, None if thresholds.pixel is None else mask))
         if options.overlay and pixels is not None

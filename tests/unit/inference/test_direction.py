@@ -8,8 +8,8 @@ from training_code.foundation import paths
 
 FOLDER = paths.ROOT / "inference_code"
 ORDER = (
-    ("runtimes", "images", "postprocessing", "batches", "sources", "graph_files"),
-    ("visualization", "predictor", "runs", "graphs"),
+    ("ranges", "runtimes", "images", "postprocessing", "batches", "sources"),
+    ("graph_files", "visualization", "predictor", "runs", "graphs"),
     ("torch_predictor", "graph_predictor"),
     ("loading",),
     ("thresholds", "output", "display"),

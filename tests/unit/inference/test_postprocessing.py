@@ -153,3 +153,23 @@ def test_an_overlay_draws_a_line_around_the_mask_and_colours_what_is_inside():
     assert (picture[15, 15] != 100).any() and (picture[15, 15] != OUTLINE).any()
     assert (picture[~mask] == 100).all()
     assert (photo == 100).all(), "the image that was given is left as it is"
+
+
+@pytest.mark.parametrize("radius", [1, 3, 50, 100_000])
+def test_regions_grow_by_squares_however_far(radius):
+    mask = np.zeros((40, 70), bool)
+    mask[10, 20] = mask[39, 69] = True
+    expected = np.zeros_like(mask)
+    for y, x in ((10, 20), (39, 69)):
+        expected[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1] = True
+    assert (dilate(mask, radius) == expected).all()
+
+
+def test_regions_around_each_other_keep_their_own_pixels():
+    rings = np.zeros((64, 64), bool)
+    for edge in range(0, 32, 2):
+        rings[edge : 64 - edge, edge : 64 - edge] = edge % 4 == 0
+    regions = find_regions(rings, np.arange(64 * 64, dtype=np.float32).reshape(64, 64))
+    assert len(regions) == 8 and sum(region.area for region in regions) == rings.sum()
+    assert [region.score for region in regions] == [(63 - edge) * 65 for edge in range(0, 32, 4)]
+    assert all(region.mask.sum() == region.area for region in regions)

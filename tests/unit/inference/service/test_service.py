@@ -22,6 +22,7 @@ from inference_code.service.limits import Limits
 from inference_code.service.routes.page import FILES, STATIC
 from inference_code.service.services.batching import Batcher
 from inference_code.service.services.examples import find_examples
+from inference_code.service.services.lanes import Lanes
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
 
@@ -98,9 +99,9 @@ def test_pictures_are_those_of_the_image_and_its_map(client):
 
 
 def test_images_of_one_row_have_an_overlay(client):
-    content = encode(Image.new("1", (2_000_000, 1), 1))  # less than 2 kB
+    content = encode(Image.new("1", (32768, 1), 1))  # the longest that is read
     answer = _post(client, content, overlay=True).raise_for_status().json()
-    assert _picture(answer["overlay"]).shape == (1, 2_000_000, 3)
+    assert _picture(answer["overlay"]).shape == (1, 32768, 3)
 
 
 def test_an_answer_is_not_much_larger_than_its_request(predictor):
@@ -209,13 +210,15 @@ def test_a_detector_that_fails_costs_its_batch_alone_and_nothing_of_it_is_told(c
 
 
 def test_the_end_waits_for_what_was_taken(predictor):
-    batcher = Batcher(predictor, 2, 2**20, threading.Lock(), lambda *_: None)
+    lanes = Lanes()
+    lanes.start()
+    batcher = Batcher(predictor, 2, lanes, threading.Lock(), lambda *_: None)
     batcher.start()
     predictor.free.clear()
-    taken = [batcher.submit(encode(spotted())) for _ in range(7)]
+    taken = [batcher.submit(encode(spotted()), pixels) for pixels in [1536] * 7 + [2**23] * 2]
     threading.Timer(0.2, predictor.free.set).start()
     batcher.stop(20)
-    assert [future.result(0).abnormal for future in taken] == [True] * 7 and not batcher.alive
+    assert [future.result(0).abnormal for future in taken] == [True] * 9 and not batcher.alive
 
 
 # Without those that are bad by what they are in a folder, and one that is bad as an image to train on.
@@ -363,6 +366,28 @@ def test_without_keys_pages_of_strangers_cannot_ask_through_a_browser(client):
     assert client.post("/predict", files={"image": content}, headers={"Origin": own}).status_code == 200
 
 
+def test_without_keys_pages_of_strangers_cannot_show_or_ask_what_needs_no_origin(client):
+    def status(path, site, mode="no-cors"):
+        return client.get(path, headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode}).status_code
+
+    for site in ("cross-site", "same-site"):  # same-site: another port of this machine
+        for path in ("/models", "/metrics", "/models/brightness-0/examples", "/health", "/"):
+            assert status(path, site) == 403, (site, path)
+        assert status("/models", site, "navigate") == 403
+        assert status("/", site, "navigate") == 200, "a link to the page may be followed"
+    for site in ("same-origin", "none"):
+        assert status("/models", site) == 200
+
+
+def test_a_small_request_is_taken_whatever_others_hold():
+    part = {"type": "http.request", "body": b"x" * 300, "more_body": True}
+    last = {"type": "http.request", "body": b"x" * 300}
+    assert _guarded([part, last], Limits(held=500, connections=1)) == 429
+    assert _guarded([part, last], Limits(held=600, connections=1)) == 200
+    guard_of_many = Limits(held=1200, connections=2)  # 600 for each
+    assert _guarded([part, last], guard_of_many) == 200
+
+
 def test_models_are_described_and_chosen_by_their_runs(predictor):
     second = BrightnessPredictor("brightness-1")
     second.thresholds = Thresholds(2.0, 2.0)
@@ -433,6 +458,46 @@ def test_examples_are_images_of_the_run_and_nothing_else_is_read(tmp_path):
     assert find_examples(predictor) == []
 
 
+@pytest.mark.parametrize("kind", ["path", "above", "link", "linked folder", "no image", "another type"])
+def test_a_run_of_strangers_shows_no_other_files(tmp_path, kind):
+    dataset, run, outside = tmp_path / "data", tmp_path / "run", tmp_path / "outside"
+    for folder in (dataset, run, outside):
+        folder.mkdir()
+    secret = outside / "secret.png"
+    secret.write_bytes(encode(spotted()))
+    (outside / "passwd").write_text("root:x:0:0")
+    name = {"path": str(secret), "above": "../outside/secret.png", "link": "a.png", "linked folder": "b/secret.png"}
+    name |= {"no image": "c.png", "another type": "passwd"}
+    (dataset / "a.png").symlink_to(secret)
+    (dataset / "b").symlink_to(outside)
+    (dataset / "c.png").write_text("root:x:0:0")
+    (dataset / "passwd").write_text("root:x:0:0")
+    lines = ["path,defect_type,label,score,prediction", f"{name[kind]},good,0,0.1,0"]
+    (run / "scores.csv").write_text("\n".join(lines) + "\n")
+    predictor = BrightnessPredictor(folder=run)
+    predictor.record = make_record("brightness-0", dataset=make_dataset(folder=str(dataset)))
+    with _client([predictor]) as client:
+        for place in ("0", "0/thumbnail"):
+            answer = client.get(f"/models/brightness-0/examples/{place}")
+            assert answer.status_code == 404 and str(tmp_path) not in answer.text
+
+
+def test_large_images_wait_among_themselves_and_leave_places_for_others(predictor):
+    large = encode(Image.new("1", (4096, 1025), 1))
+    with _client([predictor], Limits(waiting=4)) as client, ThreadPoolExecutor(4) as clients:
+        many = client.post("/predict/batch", files=[("images", large)] * 3)
+        assert many.status_code == 422 and "3 images of more than 4194304 pixels" in many.json()["detail"]
+        predictor.free.clear()
+        taken = [clients.submit(_post, client, large) for _ in range(2)]
+        _waits(lambda: client.app.state.service.waiting == 2)
+        time.sleep(0.2)
+        assert _post(client, large).status_code == 429
+        small = clients.submit(_post, client, encode(spotted()))
+        time.sleep(0.1)
+        predictor.free.set()
+        assert [answer.result().status_code for answer in [*taken, small]] == [200] * 3
+
+
 def test_the_page_loads_nothing_from_elsewhere(client):
     for path, name in FILES.items():
         answer = client.get(path)
@@ -454,8 +519,8 @@ def test_the_document_describes_what_clients_send_and_get(client):
     assert names == {"model", "threshold", "pixel_threshold", "dilate", "min_area", "overlay", "map", "image"}
 
 
-@pytest.mark.parametrize("name", ["body", "held", "pixels", "waiting", "seconds", "connections"])
-@pytest.mark.parametrize("value", [0, float("inf"), float("nan")])
+@pytest.mark.parametrize("name", ["body", "held", "pixels", "waiting", "seconds", "head", "connections"])
+@pytest.mark.parametrize("value", [0, 10**20, float("inf"), float("nan")])
 def test_limits_leave_room_for_something(name, value):
     with pytest.raises(InputError, match=f"the limit {name}={value} is out of range"):
         Limits(**{name: value})

@@ -172,3 +172,30 @@ def test_files_stay_in_the_order_in_which_they_are_given(tmp_path):
 def test_an_image_may_be_given_alone(tmp_path):
     Image.new("L", (3, 3)).save(tmp_path / "A.PNG")
     assert open_source(str(tmp_path / "A.PNG")).total == 1
+
+
+def test_links_that_lead_to_themselves_are_left_to_who_reads_them(tmp_path):
+    save(tmp_path / "a.png", GREY)
+    (tmp_path / "self.png").symlink_to("self.png")
+    skipped = tmp_path / "overlays"
+    skipped.symlink_to("overlays")
+    for source in (str(tmp_path), f"{tmp_path}/*.png"):
+        assert _names(open_source(source, skipped=[skipped]), tmp_path) == ["a.png", "self.png"]
+    frames = iter(WatchedFolder(tmp_path, [skipped], poll=0.01))
+    assert os.path.basename(next(frames).name) == "a.png"
+    with pytest.raises(InputError, match="self.png is a link that leads nowhere"):
+        open_source(str(tmp_path / "self.png"))
+
+
+@pytest.mark.parametrize("watch", [False, True])
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("", "no source is named"),
+        (" ", "no source is named"),
+        ("~nobody-of-this-name/x.png", "a user that this machine"),
+    ],
+)
+def test_a_source_that_names_nothing_is_not_the_working_folder(source, words, watch):
+    with pytest.raises(InputError, match=words):
+        open_source(source, watch)
