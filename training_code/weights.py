@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     add = commands.add_parser("add", help="check a weight file, convert it to safetensors and store it")
     add.add_argument("file", type=Path, metavar="FILE", help=".pth, .pt, .bin or .safetensors; it is left as it is")
     add.add_argument(
-        "--as", dest="name", metavar="NAME", help="the backbone it is for; otherwise recognised by its tensors"
+        "--as", dest="name", metavar="NAME", help="the backbone it is for; otherwise recognized by its tensors"
     )
     commands.add_parser("check", help="reload every file and compare its fingerprint")
     fetch = commands.add_parser("fetch", help="fetch weights from the model hub through timm")

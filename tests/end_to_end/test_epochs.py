@@ -115,7 +115,7 @@ def test_wrong_use_is_an_error_before_training(name, arguments, words, tiny_data
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_normalisation_for_backbones_is_refused_where_there_is_none(tiny_dataset, tmp_path):
+def test_a_normalization_for_backbones_is_refused_where_there_is_none(tiny_dataset, tmp_path):
     experiment = Experiment(tiny_dataset, image_size=64, normalization="imagenet", results=tmp_path)
     with pytest.raises(
         InputError, match="normalization='imagenet' is not for Dsr, which takes images with values from 0"

@@ -48,7 +48,7 @@ def test_list_is_there_at_once_because_it_imports_no_deep_learning_library():
     assert subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, stdout=subprocess.DEVNULL).returncode == 0
 
 
-def test_what_is_added_is_recognised_stored_and_its_origin_remembered(tmp_path, resnet18, capsys):
+def test_what_is_added_is_recognized_stored_and_its_origin_remembered(tmp_path, resnet18, capsys):
     assert _run(tmp_path / "weights", "add", resnet18) == 0
     weights = find_weights(get_backbone("resnet18"), tmp_path / "weights")
     assert weights.path.name == "resnet18.safetensors" and weights.sha256 in capsys.readouterr().out

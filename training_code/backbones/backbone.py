@@ -43,7 +43,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the network of a weight file is built and how its images are normalised."""
+    """How the network of a weight file is built and how its images are normalized."""
 
     architecture: str  # timm's name of the network
     mean: tuple[float, ...]  # of red, green and blue

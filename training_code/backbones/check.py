@@ -23,5 +23,5 @@ def check_weights(path: Path, name: str) -> str:
         raise InputError(f"{path} has changed since it was added ({origin['source']})")
     weights = find_weights(get_backbone(name), path.parent)
     load_backbone(weights)
-    trained = "" if weights.pretrained else "; never trained: its normalising layers are as they were initialised"
+    trained = "" if weights.pretrained else "; never trained: its normalizing layers are as they were initialized"
     return ("as it was added" if origin else "good; added by hand, no fingerprint to compare with") + trained

@@ -126,7 +126,7 @@ def _from_darknet_port(state: State, backbone: Backbone) -> tuple[dict[str, torc
     """Translate the ports of Darknet's CSPDarknet53 with Mish, whose two branches timm keeps in one convolution.
 
     There are two spellings. Files with ``conv1.conv`` come from YOLOv4 in Darknet: images from 0 to 1 without further
-    normalisation, and the branch of the blocks stands first where the branches are joined. Files with
+    normalization, and the branch of the blocks stands first where the branches are joined. Files with
     ``stem_conv.conv.0`` were trained in PyTorch on ImageNet, and the other branch stands first, as in timm.
     """
     from_darknet = "conv1.conv.weight" in state

@@ -172,7 +172,7 @@ def take_intermediates(
 ) -> list[torch.Tensor]:
     """Return the maps of a network that gives tokens, by the positions in timm's list of features.
 
-    The final normalisation is applied to every layer of a ViT, as anomalib does.
+    The final normalization is applied to every layer of a ViT, as anomalib does.
     """
     return network.forward_intermediates(
         images,

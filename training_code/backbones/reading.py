@@ -72,7 +72,7 @@ def read_for(path: Path, backbone: Backbone) -> Translated:
         check_complete(found, backbone, str(path))
     except InputError:
         given = _without_classifier(found.state, found.recipe)
-        name = recognise(original, thorough=_likeness(given, found.recipe) < _ALIKE)
+        name = recognize(original, thorough=_likeness(given, found.recipe) < _ALIKE)
         if name is None or name == backbone.name:
             raise
         raise InputError(f"{path} holds the weights of {name}, not of {backbone.name}") from None
@@ -116,7 +116,7 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def recognise(state: State, thorough: bool = True) -> str | None:
+def recognize(state: State, thorough: bool = True) -> str | None:
     """Return the name of the backbone whose tensors these are, None if it is not known.
 
     First the registered ones are tried; if ``thorough``, then all of timm's networks that are built like the registered
@@ -160,7 +160,7 @@ def inspect(path: Path, backbone: Backbone) -> tuple[Recipe, str, bool]:
 
 
 def _is_trained(state: State) -> bool:
-    """Return whether the normalising layers are no longer as they were before training; without any it is assumed."""
+    """Return whether the normalizing layers are no longer as they were before training; without any it is assumed."""
     means = [tensor for name, tensor in state.items() if name.endswith("running_mean")]
     if means:
         return any(mean.any() for mean in means)

@@ -23,7 +23,7 @@ from training_code.backbones.reading import (
     check_finite,
     read_for,
     read_state_dict,
-    recognise,
+    recognize,
 )
 from training_code.backbones.registry import get_backbone
 from training_code.foundation import paths
@@ -41,7 +41,7 @@ def add_weights(file: Path, name: str | None, folder: Path, replace: bool = Fals
     file
         The file; it is left as it is.
     name
-        The backbone it is for; recognised by its tensors if None.
+        The backbone it is for; recognized by its tensors if None.
     folder
         Where the weight files lie.
     replace
@@ -52,7 +52,7 @@ def add_weights(file: Path, name: str | None, folder: Path, replace: bool = Fals
     InputError
         If the file is not good, or there is another one for the backbone already; nothing is stored then.
     """
-    backbone = get_backbone(name if name is not None else _recognised_name(file))
+    backbone = get_backbone(name if name is not None else _recognized_name(file))
     _check_free(backbone, folder, replace)
     found = read_for(file, backbone)
     check_finite(found.state, file)
@@ -82,7 +82,7 @@ def fetch_weights(name: str, folder: Path, replace: bool = False) -> Path:
     architecture = backbone.pretrained.split(".")[0]
     found = Translated(network.state_dict(), "timm", Recipe(architecture, tuple(trained.mean), tuple(trained.std)))
     check_complete(found, backbone, backbone.pretrained)
-    source = f"timm {architecture}.{trained.tag}, licence {trained.license or 'not stated'}"
+    source = f"timm {architecture}.{trained.tag}, license {trained.license or 'not stated'}"
     return _store(backbone, found, source, folder, replace)
 
 
@@ -101,10 +101,10 @@ def store_embedded(backbone: Backbone, folder: Path) -> Path:
     return _store(backbone, found, source, folder, replace=True)
 
 
-def _recognised_name(file: Path) -> str:
-    name = recognise(read_state_dict(file))
+def _recognized_name(file: Path) -> str:
+    name = recognize(read_state_dict(file))
     if name is None:
-        raise InputError(f"{file} holds the tensors of no network that is recognised; name it with --as NAME")
+        raise InputError(f"{file} holds the tensors of no network that is recognized; name it with --as NAME")
     # By their tensors such files cannot be told apart; timm's own have the network in their name.
     return f"tf_{name}" if file.name.startswith("tf_") and timm.is_model(f"tf_{name}") else name
 

@@ -15,8 +15,8 @@ _CONVERTED = {
     "1": "has pixels of 1 bit: converted to 8 bits",
     "PA": "has a palette: converted to RGB",
     "P": "has a palette: converted to RGB",
-    "CMYK": "has CMYK colours: converted to RGB",
-    "YCbCr": "has YCbCr colours: converted to RGB",
+    "CMYK": "has CMYK colors: converted to RGB",
+    "YCbCr": "has YCbCr colors: converted to RGB",
 }
 # Names of folders that hold masks, not images.
 _MASK_FOLDERS = frozenset({"mask", "masks", "ground_truth", "groundtruth", "gt", "label", "labels"})
@@ -30,7 +30,7 @@ def image_findings(samples: Iterable[Sample], facts: Mapping[Path, Facts], bits:
             yield FileFinding(sample.path, "unreadable", of_image.problem, "refused")
             continue
         if of_image.bits == 16:
-            what = f"has 16-bit grey-scale: white is {2**bits - 1}"
+            what = f"has 16-bit grayscale: white is {2**bits - 1}"
             yield FileFinding(sample.path, "conversion", what, "converted")
         elif of_image.mode in _CONVERTED:
             yield FileFinding(sample.path, "conversion", _CONVERTED[of_image.mode], "converted")
@@ -71,9 +71,9 @@ def _value_findings(path: Path, mask: Facts) -> Iterator[FileFinding]:
     if not mask.opaque:
         what = "has transparent pixels: save the mask with 0 and 255 alone"
         yield FileFinding(path, "mask values", what, "refused")
-    elif not mask.threshold and mask.greys > 2:
+    elif not mask.threshold and mask.grays > 2:
         what = (
-            "has more than two grey values that do not gather near two ends: save it with 0 and 255, or say in "
+            "has more than two gray values that do not gather near two ends: save it with 0 and 255, or say in "
             "dataset.yaml from which value on a pixel counts, for instance mask_threshold: 128"
         )
         yield FileFinding(path, "mask values", what, "refused")
@@ -88,8 +88,8 @@ def _value_findings(path: Path, mask: Facts) -> Iterator[FileFinding]:
     elif not part:
         what = "is an empty mask: its image counts as abnormal, its pixels as good"
         yield FileFinding(path, "empty mask", what, "kept")
-    if mask.opaque and mask.threshold > 1 and mask.greys > 2:
-        what = f"has soft edges or other grey values: pixels from {mask.threshold} on count as defect"
+    if mask.opaque and mask.threshold > 1 and mask.grays > 2:
+        what = f"has soft edges or other gray values: pixels from {mask.threshold} on count as defect"
         yield FileFinding(path, "mask threshold", what, "converted")
 
 
@@ -127,7 +127,7 @@ def masks_among_images(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -
         elif like and not usual and folder:
             what = "lies in a folder named for masks, has two values only, and would count as an image: move it"
             yield FileFinding(path, "mask among images", what, "refused")
-        elif sample.abnormal and like and not usual and facts[path].greys == 2:
+        elif sample.abnormal and like and not usual and facts[path].grays == 2:
             what = "has two values only, like a mask, and counts as an image"
             yield FileFinding(path, "mask among images", what, "kept")
 
@@ -165,4 +165,4 @@ def _of_masks(folder: str) -> bool:
 
 def _like_a_mask(facts: Facts) -> bool:
     """Return whether an image has one or two values, or values near two ends."""
-    return not facts.problem and (facts.greys <= 2 or facts.threshold > 1)
+    return not facts.problem and (facts.grays <= 2 or facts.threshold > 1)

@@ -53,7 +53,7 @@ class Dataset:
 
     @cached_property
     def bits(self) -> int:
-        """Number of bits that stand for white in 16-bit grey-scale images, as few as hold all values of the dataset."""
+        """Number of bits that stand for white in 16-bit grayscale images, as few as hold all values of the dataset."""
         deep = [facts.brightest for facts in self._image_facts if facts.bits == 16]
         return next(bits for bits in DEPTHS if max(deep, default=65535) < 2**bits)
 

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from training_code.data.images import ImageError, decode_image, grey_values, is_deep, open_image
+from training_code.data.images import ImageError, decode_image, gray_values, is_deep, open_image
 from training_code.data.marking import count_values, find_threshold, mask_values
 from training_code.foundation import paths
 from training_code.foundation.files import sha256, write_json
@@ -41,10 +41,10 @@ class Facts:
     opaque: bool = True  # whether no pixel is really transparent
     lowest: int = 0  # value, as `mask_values` gives them
     brightest: int = 255
-    greys: int = 3  # number of different values, 3 for more than two
+    grays: int = 3  # number of different values, 3 for more than two
     threshold: int = 1  # from which value on a pixel of a mask counts, 0 where the values do not tell
     marked: int = 0  # number of pixels from the threshold on
-    thumbnail: str = ""  # grey values in hexadecimal
+    thumbnail: str = ""  # gray values in hexadecimal
 
 
 def inspect_files(files: Iterable[Path], root: Path, mask_threshold: int | None = None) -> dict[Path, Facts]:
@@ -100,7 +100,7 @@ def inspect_file(path: Path, mask_threshold: int | None = None) -> Facts:
 def _facts(
     image: Image.Image, digest: str, frames: int, rotated: bool, transparent: bool, mask_threshold: int | None
 ) -> Facts:
-    grey, values = grey_values(image), mask_values(image)
+    gray, values = gray_values(image), mask_values(image)
     lowest, brightest = int(values.min()), int(values.max())
     if lowest < 0 or brightest > 65535:
         problem = f"has values from {lowest} to {brightest}; those that are read go from 0 to 65535"
@@ -108,7 +108,7 @@ def _facts(
     counts = count_values(values)
     threshold = mask_threshold or find_threshold(values, counts)
     alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
-    small = Image.fromarray((grey // 257 if is_deep(image) else grey).astype(np.uint8))
+    small = Image.fromarray((gray // 257 if is_deep(image) else gray).astype(np.uint8))
     return Facts(
         digest,
         None,
@@ -121,7 +121,7 @@ def _facts(
         opaque=alpha is None or bool((alpha == 255).all()),
         lowest=lowest,
         brightest=brightest,
-        greys=min(int((counts > 0).sum()), 3),
+        grays=min(int((counts > 0).sum()), 3),
         threshold=threshold,
         marked=int(counts[threshold or 1 :].sum()),
         thumbnail=small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes().hex(),

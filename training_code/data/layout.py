@@ -91,8 +91,8 @@ def find_samples(root: Path) -> Found:
     findings += odd + _closed_folders(root)
     findings += odd_names(root, read)
     ignored = [root / name for name in content.get(IGNORED, [])]
-    labelled = any(sample.mask for sample in samples)
-    findings += find_unread(root, [*read, *good_masks], findings, labelled, None, ignored)
+    labeled = any(sample.mask for sample in samples)
+    findings += find_unread(root, [*read, *good_masks], findings, labeled, None, ignored)
     return Found(samples, findings, good_masks, content.get(MASK_THRESHOLD))
 
 

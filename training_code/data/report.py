@@ -11,7 +11,7 @@ from training_code.data.findings import FileFinding, Kind, is_missing
 from training_code.data.inspection import THUMBNAIL
 from training_code.data.layout import Sample
 
-#: Grey values by which the thumbnails of near duplicates may differ: more than compressing an image again changes.
+#: Gray values by which the thumbnails of near duplicates may differ: more than compressing an image again changes.
 NEAR = 1
 AREA_BINS = 8
 _SHOWN = 10  # findings of one kind
@@ -51,7 +51,7 @@ def defect_areas(dataset: Dataset) -> pd.DataFrame:
 def near_duplicates(dataset: Dataset) -> list[tuple[Sample, Sample]]:
     """Return images that look like an earlier one without having its content: compressed again, resized, renamed.
 
-    Compared are thumbnails of averaged grey values. Of each image only the first one that it is like is told, training
+    Compared are thumbnails of averaged gray values. Of each image only the first one that it is like is told, training
     images first.
     """
     samples = [sample for sample in dataset.samples if dataset.facts[sample.path].thumbnail]

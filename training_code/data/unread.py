@@ -24,7 +24,7 @@ def find_unread(
     root: Path,
     read: Iterable[Path],
     findings: Iterable[FileFinding],
-    labelled: bool = False,
+    labeled: bool = False,
     adapter: str | None = None,
     ignored: Sequence[Path] = (),
 ) -> list[FileFinding]:
@@ -38,7 +38,7 @@ def find_unread(
         Images and masks that are read.
     findings
         What is known already; files that these are about are not named again.
-    labelled
+    labeled
         Whether there are masks: then annotations are told and not missed.
     adapter
         That which read the folder, None for the layouts that are read without one.
@@ -48,7 +48,7 @@ def find_unread(
     _real_folder.cache_clear()  # links may have changed
     used = {_real(path) for path in read}
     told = used | {_real(finding.path) for finding in findings if finding.kind != "no image"}
-    sources, unread = _segmentations(root, labelled)
+    sources, unread = _segmentations(root, labeled)
     apart = {Path(os.path.realpath(folder)) for folder in [*ignored, *sources]}
     left = [path for path in find_images(root) if _real(path) not in told and not apart & {*_real(path).parents}]
     unread += group_unread(root, left, used) + [
@@ -56,16 +56,16 @@ def find_unread(
         for path, name in find_passed_over(root).items()
         if not apart & {*_real(path).parents}
     ]
-    unread += [finding for finding in _annotations(root, labelled) if adapter not in _PROGRAMS]
-    if (unread or not labelled) and find_adapter(root) not in (None, adapter):
+    unread += [finding for finding in _annotations(root, labeled) if adapter not in _PROGRAMS]
+    if (unread or not labeled) and find_adapter(root) not in (None, adapter):
         what = f"is not read completely: {adapter_hint(root)}"
-        unread.append(FileFinding(root, "published layout", what, "kept" if labelled else "skipped"))
+        unread.append(FileFinding(root, "published layout", what, "kept" if labeled else "skipped"))
     return unread
 
 
 def reading_hint(root: Path) -> str:
     """Return which adapter reads a folder that has no known layout, by its folders or its annotations; or nothing."""
-    found = _annotations(root, labelled=False)
+    found = _annotations(root, labeled=False)
     return adapter_hint(root) or (f"{found[0].path.relative_to(root)} {found[0].what}" if found else "")
 
 
@@ -121,7 +121,7 @@ def _counted(folder: Path, paths: Sequence[Path]) -> str:
     return f"{len(paths)} image{'s' if len(paths) > 1 else ''}{where} not read"
 
 
-def _annotations(root: Path, labelled: bool) -> list[FileFinding]:
+def _annotations(root: Path, labeled: bool) -> list[FileFinding]:
     """Find files of labelme and COCO, one finding for each folder that has them."""
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     for path in sorted(find_files(root)):
@@ -135,18 +135,18 @@ def _annotations(root: Path, labelled: bool) -> list[FileFinding]:
                 f"has annotations of {program}{number}, which are not read: python -m training_code.prepare_data "
                 f"{program} {root} NEW_FOLDER draws masks of them"
             )
-            findings.append(FileFinding(paths[0], "annotations", what, "kept" if labelled else "skipped"))
+            findings.append(FileFinding(paths[0], "annotations", what, "kept" if labeled else "skipped"))
     return findings
 
 
-def _segmentations(root: Path, labelled: bool) -> tuple[list[Path], list[FileFinding]]:
+def _segmentations(root: Path, labeled: bool) -> tuple[list[Path], list[FileFinding]]:
     """Find folders of segmentations in the colors of labels; where there are masks, these were made of them."""
     folders = sorted({path.parent for path in find_files(root) if path.name == _LABEL_COLORS})
     what = (
         f"holds a segmentation with the colors of its labels ({_LABEL_COLORS}), which is not read: "
         "python -m training_code.data.masks.mask_builder makes masks of it"
     )
-    return folders, [] if labelled else [FileFinding(folder, "annotations", what, "skipped") for folder in folders]
+    return folders, [] if labeled else [FileFinding(folder, "annotations", what, "skipped") for folder in folders]
 
 
 def _program(path: Path) -> str | None:

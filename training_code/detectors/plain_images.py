@@ -10,7 +10,7 @@ from training_code.foundation.errors import InputError
 
 
 def refuse_normalization(detector: str, pre_processor: nn.Module | None) -> None:
-    """Raise an `InputError` if a pre-processor normalises images: they would no longer be what is reconstructed."""
+    """Raise an `InputError` if a pre-processor normalizes images: they would no longer be what is reconstructed."""
     if isinstance(pre_processor, PreProcessor) and extract_transforms_by_type(pre_processor.transform, Normalize):
         raise InputError(
             f"{detector} takes images with values from 0 to 1; its pre_processor must not hold Normalize, valid: Resize"

@@ -45,7 +45,7 @@ def choose_examples(predictions: Predictions, thresholds: Thresholds) -> dict[st
 def write_examples(predictions: Predictions, thresholds: Thresholds, folder: Path) -> None:
     """Write one picture for each example and `OVERVIEW` with all of them to ``folder``.
 
-    An example is the image with the outline of its true mask, and its anomaly map beside it; all maps share one colour
+    An example is the image with the outline of its true mask, and its anomaly map beside it; all maps share one color
     scale, from the median to the maximum over all images.
     """
     low, high = float(np.median(predictions.maps)), float(predictions.maps.max())

@@ -106,7 +106,7 @@ class FeatureExtractor(TimmFeatureExtractor):
         Parameters
         ----------
         inputs
-            Normalised images, float of shape (batch, 3, height, width).
+            Normalized images, float of shape (batch, 3, height, width).
 
         Returns
         -------

@@ -111,7 +111,7 @@ class DatasetUsed:
     folder: str  # relative to the home where it lies below it
     fingerprint: str
     counts: dict[str, int]  # images by ``split/defect_type``
-    bits: int = 16  # of white in 16-bit grey-scale images
+    bits: int = 16  # of white in 16-bit grayscale images
     notes: tuple[Note, ...] = ()
 
 

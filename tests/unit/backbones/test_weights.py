@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import center_crop, normalize, resize
 
 from training_code.backbones import reading, weights
 from training_code.backbones.networks import create_network
-from training_code.backbones.reading import load_backbone, read_state_dict, recognise
+from training_code.backbones.reading import load_backbone, read_state_dict, recognize
 from training_code.backbones.registry import get_backbone
 from training_code.backbones.store import add_weights
 from training_code.backbones.weights import find_weights, random_weights
@@ -173,11 +173,11 @@ def test_a_truncated_safetensors_file_is_refused(tmp_path, resnet18_state):
 def test_a_file_tells_by_its_tensors_what_it_is(name):
     with torch.device("meta"):
         state = timm.create_model(name, pretrained=False).state_dict()
-    assert recognise(state) == name
+    assert recognize(state) == name
 
 
-def test_tensors_of_no_known_network_are_not_recognised():
-    assert recognise({"a": torch.ones(2)}) is None
+def test_tensors_of_no_known_network_are_not_recognized():
+    assert recognize({"a": torch.ones(2)}) is None
 
 
 def test_weights_that_were_never_trained_are_told_from_those_that_were(tmp_path, resnet18_state):

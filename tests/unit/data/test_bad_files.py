@@ -143,12 +143,12 @@ BAD_MASKS = {
     ),
     "soft": (
         lambda root: _save_mask(root, 60 * SHAPE + 100 * SHAPE[::-1]),
-        "has more than two grey values",
+        "has more than two gray values",
         "refused",
     ),
     "soft, 16 bits": (
         lambda root: _save_mask(root, SHAPE.astype(np.uint16) * 60 + SHAPE[::-1] * np.uint16(100)),
-        "has more than two grey values",
+        "has more than two gray values",
         "refused",
     ),
     "transparent": (

@@ -426,12 +426,12 @@ def test_an_adapter_reads_masks_as_the_check_does(tmp_path, capsys):
     save(root / "ground_truth" / "good" / "000_mask.png", MASK)
     assert run_command(prepare, ["mvtec", str(root), str(tmp_path / "d")]) == 1
     said = capsys.readouterr().out
-    assert "has soft edges or other grey values: pixels from 128 on count" in said
+    assert "has soft edges or other gray values: pixels from 128 on count" in said
     assert "ground_truth/good/000_mask.png marks a defect in an image that counts as defect-free" in said
     assert (np.asarray(Image.open(tmp_path / "d" / "ground_truth" / "bar" / "000_mask.png")) == MASK).all()
     save(root / "ground_truth" / "bar" / "000_mask.png", np.tile(np.arange(SIZE, dtype=np.uint8) * 5, (SIZE, 1)))
     assert run_command(prepare, ["mvtec", str(root), str(tmp_path / "d")]) == 2
-    assert "has more than two grey values" in capsys.readouterr().err
+    assert "has more than two gray values" in capsys.readouterr().err
 
 
 def test_an_adapter_keeps_images_of_the_same_name_in_folders_of_another_case_apart(tmp_path):

@@ -91,18 +91,18 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, *ima
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("image", "colour"),
+    ("image", "color"),
     [
         (Image.new("RGB", (8192, 8192), (255, 0, 128)), (1.0, 0.0, 128 / 255)),
         (Image.new("I;16", (8192, 8192)), (0, 0, 0)),
     ],
     ids=["RGB", "16 bits"],
 )
-def test_an_image_of_8192_by_8192_does_not_exhaust_memory(tmp_path, image, colour):
+def test_an_image_of_8192_by_8192_does_not_exhaust_memory(tmp_path, image, color):
     image.save(tmp_path / "x.tif")
     command = [sys.executable, "-c", MEASURE, str(tmp_path / "x.tif")]
     result = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout.split()
-    assert [float(value) for value in result[1:]] == pytest.approx(colour, abs=1e-3)
+    assert [float(value) for value in result[1:]] == pytest.approx(color, abs=1e-3)
     # All three channels as float32 alone are 768 MiB.
     assert float(result[0]) < 1100
 

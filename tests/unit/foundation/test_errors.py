@@ -8,10 +8,10 @@ from training_code.foundation.errors import InputError, run_command, unknown
 
 
 def test_an_unknown_name_is_named_with_the_valid_ones_and_the_nearest():
-    assert str(unknown("colour", "gren", ["red", "green"])) == (
-        "unknown colour 'gren' (did you mean 'green'?); valid: red, green"
+    assert str(unknown("color", "gren", ["red", "green"])) == (
+        "unknown color 'gren' (did you mean 'green'?); valid: red, green"
     )
-    assert str(unknown("colour", "x", ["red", "green"])) == "unknown colour 'x'; valid: red, green"
+    assert str(unknown("color", "x", ["red", "green"])) == "unknown color 'x'; valid: red, green"
 
 
 def _fail(arguments):

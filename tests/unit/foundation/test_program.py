@@ -48,7 +48,7 @@ def test_the_version_is_that_of_what_is_installed(capsys):
     assert capsys.readouterr().out == "anomaly 9.8.7\n"
 
 
-def test_a_misspelt_command_is_one_line_with_the_nearest(capsys):
+def test_a_misspelled_command_is_one_line_with_the_nearest(capsys):
     assert cli.main(["check_data", "x"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: unknown command 'check_data' (did you mean 'check-data'?); valid: prepare-data, ")

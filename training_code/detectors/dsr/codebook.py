@@ -73,7 +73,7 @@ class Quantizer(VectorQuantizer):
 
     @torch.no_grad()
     def follow(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Move the codes towards the vectors that were just looked up; return how many each of them stands for."""
+        """Move the codes toward the vectors that were just looked up; return how many each of them stands for."""
         counts = torch.bincount(self.indices, minlength=self._num_embeddings).to(vectors)
         sums = torch.zeros_like(self._ema_w).index_add_(0, self.indices, vectors)
         self._ema_cluster_size.mul_(DECAY).add_(counts, alpha=1 - DECAY)

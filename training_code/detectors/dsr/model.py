@@ -176,7 +176,7 @@ class Dsr(AnomalibDsr):
         return optimizers, [torch.optim.lr_scheduler.StepLR(optimizers[0], anneal, gamma=0.1)]
 
     def on_train_epoch_end(self) -> None:
-        """Step the learning rate of phase 2: under manual optimisation nobody else does."""
+        """Step the learning rate of phase 2: under manual optimization nobody else does."""
         if self.current_epoch < self.second_phase:
             schedule = self.lr_schedulers()
             assert isinstance(schedule, torch.optim.lr_scheduler.LRScheduler)

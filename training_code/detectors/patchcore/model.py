@@ -23,7 +23,7 @@ _DISTORTION = 0.9
 
 
 class PatchcoreModel(AnomalibPatchcoreModel):
-    """anomalib's `PatchcoreModel` with its nearest neighbours, found in blocks.
+    """anomalib's `PatchcoreModel` with its nearest neighbors, found in blocks.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         make(layers, backbone, pre_trained, num_neighbors)
 
     def nearest_neighbors(self, embedding: torch.Tensor, n_neighbors: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return distances and rows of the nearest points, of shape (n,) for one neighbour, else (n, n_neighbors)."""
+        """Return distances and rows of the nearest points, of shape (n,) for one neighbor, else (n, n_neighbors)."""
         cache = self.cache if n_neighbors == 1 else None
         key = "" if cache is None else cache_key("neighbors", content_key(self.memory_bank), content_key(embedding))
         found = None if cache is None else cache.get(key)
