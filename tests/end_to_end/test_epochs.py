@@ -43,7 +43,7 @@ def test_training_goes_on_after_a_kill_with_the_same_result(name, tiny_dataset, 
     assert experiment.store.record(whole.run_id) is None
     torch.rand(7)  # other random numbers must make no difference
     resumed = experiment.run(name, **arguments)
-    assert "going on after epoch 2" in capsys.readouterr().out
+    assert "resuming after epoch 2" in capsys.readouterr().out
     assert resumed.run_id == whole.run_id and resumed.record.training["resumed_after_epoch"] == 2
     for name_, values in whole.record.training["curves"].items():
         assert resumed.record.training["curves"][name_] == pytest.approx(values, abs=1e-5)
@@ -64,7 +64,7 @@ def test_a_kill_after_training_does_not_cost_the_training(tiny_dataset, tmp_path
         experiment.run("Autoencoder", **CONFIGURATIONS["Autoencoder"])
     monkeypatch.undo()
     run = experiment.run("Autoencoder", **CONFIGURATIONS["Autoencoder"])
-    assert run.status == "ok" and "going on after epoch 4 of 4" in capsys.readouterr().out
+    assert run.status == "ok" and "resuming after epoch 4 of 4" in capsys.readouterr().out
     assert run.record.training["epochs"] == 4 and not (run.folder / "tensorboard").exists()
 
 

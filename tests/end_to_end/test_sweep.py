@@ -212,7 +212,7 @@ def test_a_sweep_stops_in_time_and_says_what_is_left(sweep):
 
 def test_what_is_running_when_time_is_up_is_stopped(sweep):
     status, output, results = sweep([{"notebook": "hangs.ipynb"}, {"notebook": "good.ipynb"}], "--max-hours", "0.001")
-    assert status == 1 and "stopped: time is up" in output and "not begun" in output, output
+    assert status == 1 and "stopped: time is up" in output and "not started" in output, output
     assert not list((results / "runs").glob("*/run.json"))
 
 

@@ -11,12 +11,12 @@ from training_code.foundation.files import content_hash
 
 
 def check_weights(path: Path, name: str) -> str:
-    """Reload a file completely and compare its fingerprint with the remembered one; return what to say of it.
+    """Reload a file completely and compare its fingerprint with the recorded one; return the result in words.
 
     Raises
     ------
     InputError
-        If the file has changed or is not good.
+        If the file has changed or cannot be used.
     """
     origin = read_origin(path)
     if origin and origin["sha256"] != content_hash(path):

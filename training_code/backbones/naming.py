@@ -27,7 +27,7 @@ class Translated:
 
 
 def to_timm(state: State, backbone: Backbone, recipe: Recipe | None = None) -> Translated:
-    """Return the tensors of a file for ``backbone`` under timm's names; names that are not known are left alone.
+    """Return the tensors of a file for ``backbone`` under timm's names; unknown names are left as they are.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def to_timm(state: State, backbone: Backbone, recipe: Recipe | None = None) -> T
             try:
                 translated, variant = translate(state, backbone)
             except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-                break  # named nearly so: what does not fit is found by comparing names and shapes
+                break  # nearly this naming: comparing names and shapes finds what does not fit
             return Translated(translated, naming, recipe or variant)
     return Translated(dict(state), "timm", recipe or backbone.recipe)
 

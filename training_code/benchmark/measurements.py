@@ -24,7 +24,7 @@ BACKBONE = "efficientnet_lite0"
 LAYERS = ["blocks.1", "blocks.2", "blocks.4"]
 PADIM = {"backbone": BACKBONE, "layers": LAYERS, "n_features": 100}
 PATCHCORE = {"backbone": BACKBONE, "layers": ["blocks.2", "blocks.4"], "coreset_sampling_ratio": 0.1}
-# Of the sweep: images that are trained on, ratios from small to large, choices of layers from dear to cheap.
+# Of the sweep: training images, ratios from small to large, choices of layers from expensive to cheap.
 SWEEP_IMAGES = 50
 RATIOS = (0.01, 0.02, 0.05)
 LAYER_CHOICES = (LAYERS, ["blocks.1", "blocks.2"], ["blocks.2", "blocks.4"])
@@ -32,14 +32,14 @@ LAYER_CHOICES = (LAYERS, ["blocks.1", "blocks.2"], ["blocks.2", "blocks.4"])
 
 @dataclass
 class Bench:
-    """The images, and a folder for what is left over."""
+    """The images, and a folder for temporary files."""
 
     data: str
     scratch: Path
 
     def apart(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what ``work`` gives in a fresh process, whose memory nothing else has touched."""
-        os.environ["TQDM_DISABLE"] = "1"  # the new process is not to draw bars
+        """Return what ``work`` returns in a new process, whose memory nothing else has used."""
+        os.environ["TQDM_DISABLE"] = "1"  # no progress bars in the new process
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             return pool.submit(work, *arguments).result()
@@ -50,7 +50,7 @@ class Bench:
         return folder if folder.is_dir() else copy_images(self.data, count, folder)
 
     def fresh(self) -> Path:
-        """Return the name of a folder that is not there yet."""
+        """Return the path of a folder that does not exist yet."""
         return self.scratch / f"fresh-{next(_NUMBERS)}"
 
 
@@ -81,7 +81,7 @@ def gaussian(bench: Bench) -> dict[str, Any]:
 
 
 def gaussian_550(bench: Bench) -> dict[str, Any]:
-    """100 images, 550 features, 64 × 64 positions; plain anomalib's batched inverse does not finish in a long time."""
+    """100 images, 550 features, 64 × 64 positions; plain anomalib's batched inverse takes too long to finish."""
     own = bench.apart(parts.gaussian, "ours", 100, 550)
     return {"ours": own["seconds"], "memory": {"ours": own["memory"]}}
 
@@ -115,7 +115,7 @@ def padim(bench: Bench) -> dict[str, Any]:
 
 
 def patchcore(bench: Bench) -> dict[str, Any]:
-    """PatchCore, ratio 0.1, 100 images; also with anomalib's projection, which ours does without by default."""
+    """PatchCore, ratio 0.1, 100 images; also with anomalib's projection, which is off by default here."""
     folder = bench.images(100)
     row = _detector(bench, "Patchcore", PATCHCORE, folder)
     theirs = row.pop("plain_result")
@@ -124,14 +124,14 @@ def patchcore(bench: Bench) -> dict[str, Any]:
 
 
 def sweep(bench: Bench) -> dict[str, Any]:
-    """24 configurations over one backbone: in one process, against the dearest alone, against plain anomalib.
+    """24 configurations over one backbone: in one process, the most expensive one alone, and plain anomalib.
 
     Plain anomalib runs a third of them, every choice of layers with another ratio. The others are extrapolated: PaDiM
     by their number, PatchCore in proportion to patches times centers, which its coreset takes.
     """
     folder = bench.images(SWEEP_IMAGES)
     configurations = sweep_configurations()
-    alone, shared = _sweep(bench, [dearest()]), _sweep(bench, configurations)
+    alone, shared = _sweep(bench, [most_expensive()]), _sweep(bench, configurations)
     measured = [configuration for configuration in configurations if _measured_plainly(*configuration)]
     seconds = []
     for detector, arguments in measured:
@@ -173,7 +173,7 @@ def sweep_configurations(count: int = 24) -> list[tuple[str, dict[str, Any]]]:
     return mixed[:count]
 
 
-def dearest() -> tuple[str, dict[str, Any]]:
+def most_expensive() -> tuple[str, dict[str, Any]]:
     """Return the most expensive configuration of the sweep."""
     return max(sweep_configurations(), key=lambda entry: _weight(*entry))
 
@@ -260,13 +260,13 @@ def _ours(
 
 
 def _differences(theirs: dict[str, Any], own: dict[str, Any]) -> dict[str, float]:
-    """Return the differences of both AUROCs, and the largest one of a score as a part of it."""
+    """Return the differences of both AUROCs, and the largest relative difference of a score."""
     areas = {
         name: abs(float(roc_auc_score(theirs[truth], theirs[values])) - float(roc_auc_score(own[truth], own[values])))
         for name, truth, values in (("image_AUROC", "labels", "scores"), ("pixel_AUROC", "masks", "maps"))
         if torch.as_tensor(theirs[truth]).any()
     }
-    # Both read the test images in an order of their own: sorted scores are compared.
+    # The two read the test images in different orders, so that sorted scores are compared.
     scores = torch.sort(theirs["scores"].double()).values, torch.sort(own["scores"].double()).values
     return areas | {"scores_relative": float(((scores[1] - scores[0]) / scores[0]).abs().max())}
 
@@ -283,7 +283,7 @@ def _measured_plainly(detector: str, arguments: dict[str, Any]) -> bool:
 
 
 def _weight(detector: str, arguments: dict[str, Any]) -> float:
-    """Return what the cost of a configuration of plain anomalib is in proportion to."""
+    """Return a number to which the cost of a configuration of plain anomalib is proportional."""
     if detector == "Padim":
         return 1.0
     patches = SWEEP_IMAGES * (SIDE // (4 if "blocks.1" in arguments["layers"] else 8)) ** 2

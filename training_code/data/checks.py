@@ -1,4 +1,4 @@
-"""What is told about the images and masks of a dataset, by the facts that are known of each file; decides no number."""
+"""Findings about the images and masks of a dataset, from the facts of each file; no number depends on them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ def mask_findings(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -> Ite
 
 
 def mask_file_findings(path: Path, mask: Facts) -> Iterator[FileFinding]:
-    """Find what is odd about a mask that can be read, whatever its image is."""
+    """Find problems of a readable mask that do not depend on its image."""
     yield from _pages(path, mask)
     yield from _value_findings(path, mask)
 
@@ -94,7 +94,7 @@ def _value_findings(path: Path, mask: Facts) -> Iterator[FileFinding]:
 
 
 def good_mask_findings(masks: Iterable[Path], facts: Mapping[Path, Facts]) -> Iterator[FileFinding]:
-    """Find masks of defect-free images that mark something, or cannot be read; the others tell nothing new."""
+    """Find masks of defect-free images that mark something, or cannot be read; the others are as expected."""
     for path in masks:
         if facts[path].problem:
             yield FileFinding(path, "unreadable", facts[path].problem or "", "skipped")
@@ -106,7 +106,7 @@ def good_mask_findings(masks: Iterable[Path], facts: Mapping[Path, Facts]) -> It
 def masks_among_images(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -> Iterator[FileFinding]:
     """Find masks that lie among the images and would count as such: by their names and by having two values only.
 
-    Images that have two values only are nothing special where most training images have.
+    Images with two values only are not reported if most training images have two values only.
     """
     train = [_like_a_mask(facts[sample.path]) for sample in samples if sample.split == "train"]
     usual = 2 * sum(train) > len(train)

@@ -1,4 +1,4 @@
-"""A subset of a tree of images, with its hierarchy kept: for instance the good ones out of a folder of everything.
+"""Copying a subset of a tree of images and keeping its hierarchy: for instance only the good images of a folder.
 
 ``python -m training_code.data.good_data_extractor SRC DST --pattern "*good*" --suffix _line2`` does it.
 """
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
     print(f"{count} images in {options.destination}")
     if not extensions and (others := find_passed_over(options.source)):
         print(
-            f"passed over are {len(others)} files of other names with the content of images, first {next(iter(others))}"
+            f"skipped {len(others)} files with other extensions and the content of images, first {next(iter(others))}"
         )
     return 0
 

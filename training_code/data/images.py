@@ -27,7 +27,7 @@ from training_code.foundation.errors import InputError
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".pnm"}
 )
-#: Pixels of the largest image that is read; more is taken for a decompression bomb.
+#: Pixels of the largest image that is read; a larger one counts as a decompression bomb.
 MAX_PIXELS = 8192 * 8192
 #: Modes of Pillow whose pixels have one value of up to 16 bits.
 DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
@@ -63,7 +63,7 @@ class ImageError(InputError):
 
     def __init__(self, name: object, problem: str = "") -> None:
         super().__init__(f"{name} {problem}".rstrip())
-        self.problem = problem  # may be left out, since other processes make errors anew from their message alone
+        self.problem = problem  # optional, since an error from another process is made again from its message only
 
 
 def open_image(file: Path | bytes) -> Image.Image:
@@ -85,7 +85,7 @@ def open_image(file: Path | bytes) -> Image.Image:
         raise ImageError(name, "is larger than 8192 × 8192 pixels, the largest image that is read") from error
     except UnidentifiedImageError as error:
         raise ImageError(name, f"is not an image that is read; valid: {', '.join(_FORMATS)}") from error
-    except Exception as error:  # Pillow's decoders raise what they like on damaged headers
+    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged headers
         raise ImageError(name, f"is not an image that can be read ({_reason(error)})") from error
     width, height = image.size
     if width * height > MAX_PIXELS:
@@ -110,12 +110,12 @@ def decode_image(file: Path | bytes) -> Image.Image:
         with image:
             image.load()
             return ImageOps.exif_transpose(image)
-    except Exception as error:  # Pillow's decoders raise what they like on damaged data
+    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged data
         raise ImageError(_name(file), f"is damaged or cut short ({_reason(error)})") from error
 
 
 def image_format(path: Path) -> str | None:
-    """Return the format of an image file by how its content begins, None for what is no image or cannot be read."""
+    """Return the format of an image file by how its content begins, None if it is no image or cannot be read."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return None
@@ -144,8 +144,8 @@ def read_image(file: Path | bytes, bits: int = 16) -> NDArray[np.uint8] | NDArra
     file
         Its path or its content.
     bits
-        Number of bits that stand for white in 16-bit grayscale images; see `Dataset.bits`. Other images are not
-        concerned.
+        Number of bits that stand for white in 16-bit grayscale images; see `Dataset.bits`. It has no effect
+        on other images.
 
     Returns
     -------

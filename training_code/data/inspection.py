@@ -1,4 +1,4 @@
-"""What is known of an image file after it was read once: kept, so that the second time is fast."""
+"""Facts about image files, cached so that a file is read completely only once."""
 
 import dataclasses
 import hashlib
@@ -21,7 +21,7 @@ from training_code.foundation.files import sha256, write_json
 #: Side of the thumbnails by which near duplicates are found, in pixels.
 THUMBNAIL = 16
 _ORIENTATION = 0x0112  # tag of EXIF
-#: Changes when `Facts` do, so that what older versions kept is not read.
+#: Raised when `Facts` change, so that caches of older versions are not read.
 _VERSION = 3
 
 
@@ -55,7 +55,7 @@ def inspect_files(files: Iterable[Path], root: Path, mask_threshold: int | None 
     files
         Image files.
     root
-        The folder of the dataset; what was found out is kept for it in `paths.CACHE`.
+        The folder of the dataset; its facts are kept in `paths.CACHE`.
     mask_threshold
         From which value on a pixel of a mask counts as defect; found for each mask if None.
     """
@@ -74,13 +74,13 @@ def inspect_files(files: Iterable[Path], root: Path, mask_threshold: int | None 
             inspected = pool.map(inspect_file, unknown, itertools.repeat(mask_threshold))
             found = tqdm(inspected, desc="reading images", total=len(unknown), disable=None)
             facts |= dict(zip(unknown, found, strict=True))
-        # What is refused is looked at again: it may be readable by then.
+        # Refused files are not kept: they may be readable the next time.
         _write_kept(root, {key: facts[path] for path, key in keys.items() if key and not facts[path].problem})
     return {path: facts[path] for path in keys}
 
 
 def inspect_file(path: Path, mask_threshold: int | None = None) -> Facts:
-    """Read an image file completely and return its facts; a file that is refused has a problem, nothing is raised."""
+    """Read an image file completely and return its facts; a refused file has a problem, nothing is raised."""
     try:
         image = decode_image(path)
         with open_image(path) as header:
@@ -90,7 +90,7 @@ def inspect_file(path: Path, mask_threshold: int | None = None) -> Facts:
         return _facts(image, sha256(path), frames, rotated, transparent, mask_threshold)
     except ImageError as error:
         problem = error.problem
-    except Exception as error:  # what is odd about a file can show anywhere
+    except Exception as error:  # damaged files raise errors of many kinds
         problem = (
             f"is not an image that can be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         )
@@ -129,10 +129,10 @@ def _facts(
 
 
 def _key(path: Path, mask_threshold: int | None) -> str | None:
-    """Return what tells that a file has not changed: path, size and times; None where that cannot be known."""
+    """Return a key that changes with a file: path, size, times and inode; None if they cannot be read."""
     try:
         status = path.stat()
-        # The time of the last change of anything, which no program can set, is what a copy with old times changes.
+        # ctime too: a copy that keeps the old modification time changes it, and no program can set it.
         stamp = f"{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}|{status.st_ino}"
         decided = f"|{mask_threshold}" if mask_threshold else ""
         return f"{path}|{stamp}{decided}" if str(path).isprintable() else None

@@ -30,7 +30,7 @@ from training_code.foundation.errors import InputError, choices, suggestion, unk
 NORMAL = "good"
 # Names, in small letters, of a folder of defect-free images in the MVTec layout.
 NORMAL_NAMES = ("good", "normal", "ok")
-# The names that people give to the folders of the plain layout, the first one that exists is taken.
+# The names that people give to the folders of the plain layout; the first one that exists is used.
 NORMAL_DIRS = ("normal", "normal_dir", "good")
 ABNORMAL_DIRS = ("abnormal", "abnormal_dir", "defect", "bad")
 MASK_DIRS = ("mask", "masks", "mask_dir", "ground_truth")
@@ -69,7 +69,7 @@ class Found:
 
 
 def find_samples(root: Path) -> Found:
-    """Return the images of a dataset folder with their masks, and what is odd about the names of its files.
+    """Return the images of a dataset folder with their masks, and problems with the names of its files.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def _read_plain(
 
 
 def _read_description(root: Path) -> tuple[dict[str, Any], list[FileFinding]]:
-    """Return what a description says; one of another program is passed over where the layout tells enough."""
+    """Return what a description says; one of another program is skipped if the layout is enough."""
     path = root / DESCRIPTION
     if not path.is_file():
         return {}, []

@@ -1,4 +1,4 @@
-"""What lies in a dataset folder and is not read, and names that are odd: told, so that nothing is lost silently."""
+"""Files in a dataset folder that are not read, and problematic names: reported, so that nothing is lost silently."""
 
 import json
 import os
@@ -39,9 +39,9 @@ def find_unread(
     findings
         What is known already; files that these are about are not named again.
     labeled
-        Whether there are masks: then annotations are told and not missed.
+        Whether there are masks: then annotations are mentioned, but not counted as missing.
     adapter
-        That which read the folder, None for the layouts that are read without one.
+        The adapter that read the folder, None for the layouts that are read without one.
     ignored
         Folders that the description of the dataset says are not read.
     """
@@ -83,7 +83,7 @@ def group_unread(root: Path, left: Sequence[Path], used: Iterable[Path]) -> list
 
 
 def no_images(folders: Iterable[Path]) -> list[FileFinding]:
-    """Return the files in folders of images that are none."""
+    """Return the files in folders of images that are not images."""
     files = [path for folder in folders for path in sorted(find_files(folder))]
     found = [path for path in files if not is_image(path) and not image_format(path)]
     what = f"is no image by its name or content; read are {choices(sorted(SUFFIXES))}"
@@ -91,7 +91,7 @@ def no_images(folders: Iterable[Path]) -> list[FileFinding]:
 
 
 def odd_names(root: Path, files: Sequence[Path]) -> list[FileFinding]:
-    """Return the names that make trouble elsewhere, and links that lead out of the folder."""
+    """Return names that cause problems on other systems, and links that lead out of the folder."""
     findings = []
     inside = root.resolve()
     for path in files:
@@ -107,7 +107,7 @@ def odd_names(root: Path, files: Sequence[Path]) -> list[FileFinding]:
     for paths in alike.values():
         for path in paths[1:]:
             how = "only in case" if path.name.lower() == paths[0].name.lower() else "only in the form of its letters"
-            what = f"differs from {paths[0].name} {how}; elsewhere the two may become one"
+            what = f"differs from {paths[0].name} {how}; on other systems the two may be one file"
             findings.append(FileFinding(path, "name", what, "kept"))
     return findings
 
@@ -140,7 +140,7 @@ def _annotations(root: Path, labeled: bool) -> list[FileFinding]:
 
 
 def _segmentations(root: Path, labeled: bool) -> tuple[list[Path], list[FileFinding]]:
-    """Find folders of segmentations in the colors of labels; where there are masks, these were made of them."""
+    """Find folders of segmentations in the colors of labels; if there are masks, they were made from these."""
     folders = sorted({path.parent for path in find_files(root) if path.name == _LABEL_COLORS})
     what = (
         f"holds a segmentation with the colors of its labels ({_LABEL_COLORS}), which is not read: "
@@ -164,7 +164,7 @@ def _program(path: Path) -> str | None:
 
 
 def _real(path: Path) -> Path:
-    """Return where a file is when links to folders are followed; a link to a file is a file of its own."""
+    """Return where a file is after following links to folders; a link to a file counts as a file of its own."""
     return Path(_real_folder(path.parent), path.name) if path.name else path
 
 

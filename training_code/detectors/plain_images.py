@@ -1,4 +1,4 @@
-"""What detectors share that reconstruct images with values from 0 to 1."""
+"""Shared parts of detectors that reconstruct images with values from 0 to 1."""
 
 from anomalib.data.transforms.utils import extract_transforms_by_type
 from anomalib.pre_processing import PreProcessor
@@ -27,7 +27,7 @@ class EvenFocalLoss(FocalLoss):
     ----------
     probabilities
         Whether predictions are probabilities, as DSR's, not logits. anomalib has kornia take the softmax of them a
-        second time, which leaves hardly a gradient.
+        second time, which leaves almost no gradient.
     """
 
     def __init__(self, probabilities: bool = False) -> None:

@@ -68,7 +68,7 @@ def run_command(main: Callable[[list[str]], int], arguments: list[str] | None = 
             traceback.print_exc()
         print(f"error: {sentence}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever reads the output, head for instance, has enough
+    except BrokenPipeError:  # the reader of the output, for instance head, closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:  # a file that may not be read, a disk that is full

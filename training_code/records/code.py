@@ -19,7 +19,7 @@ STAGES = (
 #: Modules and definitions that decide about no number, whoever uses them.
 BESIDE = (
     "training_code.foundation.paths",  # where files lie
-    "training_code.foundation.errors",  # what is said about mistakes
+    "training_code.foundation.errors",  # messages about mistakes
     "training_code.foundation.cache",  # saves time: what it returns is checked by its hash
     "training_code.foundation.files:atomic_path",
     "training_code.records",  # what is kept of a run
@@ -30,7 +30,7 @@ BESIDE = (
     "training_code.evaluation.measurement",  # seconds and bytes
     "training_code.training.callbacks:TensorBoardExtras",
     "training_code.training.callbacks:EpochProgress",
-    # What people are told about the files of a dataset; what is refused never becomes a run.
+    # Findings about the files of a dataset; a refused dataset never becomes a run.
     "training_code.data.checks",
     "training_code.data.findings",
     "training_code.data.published",
@@ -44,7 +44,7 @@ BESIDE = (
 )
 # Arguments of a specification that tables go by, and export.
 _SHOWN = ("notebook", "told_by", "paper", "plain")
-# Calls that only say something, by the beginning or the end of the name.
+# Calls that only print or log, by the beginning or the end of the name.
 _SAYING = ("print", "warn", "warnings", "logger", "logging", "note")
 _PACKAGE, _EVERYTHING = "training_code", "*"
 
@@ -91,7 +91,7 @@ def deciding_code(detector: str, root: Path) -> dict[str, str]:
 
 @dataclass
 class _Module:
-    """The top level of a module, without what is only said."""
+    """The top level of a module, without messages."""
 
     name: str
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
@@ -153,7 +153,7 @@ def _file(root: Path, name: str) -> Path:
 
 
 class _WithoutWords(ast.NodeTransformer):
-    """Takes out of a program what is only read by people: docstrings, and texts of several words."""
+    """Removes from a program what only people read: docstrings, and texts of several words."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         value = node.value

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, and the commit of the code."""
+"""The environment of a run: versions, hardware, and the commit of the code."""
 
 import os
 import platform
@@ -39,7 +39,7 @@ def describe_environment() -> Environment:
 
 @cache
 def describe_hardware() -> dict[str, Any]:
-    """Return what times depend on: processor, cores and GPU, as far as the system tells them without torch."""
+    """Return what times depend on: processor, cores and GPU, as far as they are known without torch."""
     return {
         "processor": _processor(),
         "cores": _cores(),

@@ -1,4 +1,4 @@
-"""A sweep from its file to its exit status: planned, shown or run, and told of."""
+"""A sweep from its file to its exit status: planned, shown or run, and reported."""
 
 import argparse
 import contextlib
@@ -19,7 +19,7 @@ from training_code.sweep.schedule import Rules, Scheduler
 
 
 def run_sweep(options: argparse.Namespace) -> int:
-    """Plan a sweep and run what is left of it, as the command was told; return the exit status."""
+    """Plan a sweep and run what is left of it, as the options say; return the exit status."""
     sweep = read_sweep(options.file)
     resources = _resources(sweep, options)
     with contextlib.ExitStack() as stack:
@@ -59,7 +59,7 @@ def _run(
 
 
 def show_status(results: str | None) -> int:
-    """Print how far the sweeps on a results folder are; return the exit status."""
+    """Print the progress of the sweeps on a results folder; return the exit status."""
     print_status(paths.from_home(results or paths.RESULTS))
     return 0
 

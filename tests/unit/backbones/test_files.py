@@ -5,7 +5,7 @@ import json
 import pytest
 
 from training_code.backbones.files import read_origin, write_origin
-from training_code.backbones.store import twin
+from training_code.backbones.store import tf_variant
 
 ADDED = "download.pth, sha256 " + 64 * "a" + ", tensors named as by timm"
 
@@ -23,7 +23,7 @@ def test_a_file_has_a_twin_only_where_its_network_was_recognized_by_timms_names(
     path = tmp_path / "efficientnet_b0.safetensors"
     path.write_bytes(b"weights")
     write_origin(path, 64 * "b", source, naming, "2026-01-01T00:00:00+00:00")
-    assert twin(path) == other
+    assert tf_variant(path) == other
 
 
 @pytest.mark.parametrize(

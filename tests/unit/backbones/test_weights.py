@@ -272,7 +272,7 @@ GOOD_RECIPE = {"architecture": "resnet18", "mean": [0.5, 0.5, 0.5], "std": [0.5,
 )
 def test_what_a_file_says_about_its_network_is_not_trusted(tmp_path, resnet18_state, recipe):
     save_file(resnet18_state, tmp_path / "resnet18.safetensors", metadata={"recipe": json.dumps(recipe)})
-    with pytest.raises(InputError, match="says in a way that is not understood how its network is built"):
+    with pytest.raises(InputError, match="describes how its network is built in a form that is not understood"):
         find_weights(RESNET18, tmp_path)
 
 

@@ -177,7 +177,7 @@ def _name_that_is_no_utf8(root):
         (_empty, "is empty"),
         (_no_layout, "no layout that can be read.*found pictures"),
         (_no_training_images, "train/good holds no images"),
-        (_nothing_to_test_on, "has no image to test on: one defect-free image alone is trained on"),
+        (_nothing_to_test_on, "has no image to test on: its single defect-free image is used for training"),
         (_not_an_image, "train/good/page.png is not an image"),
         (_mask_of_another_size, "ground_truth/bar/000_mask.png is 20 × 10 pixels, but its image 48 × 48"),
         (_one_mask_missing, "test/bar/002.png is abnormal and has no mask, but others have one"),

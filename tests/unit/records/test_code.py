@@ -37,8 +37,8 @@ def changed_by(tmp_path):
         ("preparation.py", "needs a GPU; valid without one", "wants a GPU; valid without one"),
         ("display/setup.py", "held out of training", "kept out of training"),
         ("pipeline.py", '"evaluating"', '"looking at it"'),
-        ("training/engine.py", "going on after epoch", "training resumes after epoch"),
-        ("training/engine.py", 'print(f"going on', 'print("one more message")\n            print(f"going on'),
+        ("training/engine.py", "resuming after epoch", "going on after epoch"),
+        ("training/engine.py", 'print(f"resuming', 'print("one more message")\n            print(f"resuming'),
         (
             "training/engine.py",
             "    state = self._unfinished",

@@ -134,7 +134,7 @@ def test_a_sweep_says_for_whom_it_waits_and_takes_the_run_over_when_nobody_is_th
     pool.does = lambda work: began.append(work.run_ids)
     Scheduler([_job(store)], pool, Rules(), None, Estimates(), reporter).run()
     assert began == [(RUN,)]
-    assert reporter.messages[0] == f"{RUN}: waits for process 7 on elsewhere, which is at the same run"
+    assert reporter.messages[0] == f"{RUN}: waits for process 7 on elsewhere, which works on the same run"
 
 
 def test_a_sweep_that_is_terminated_stops_its_workers(tmp_path, monkeypatch):

@@ -24,7 +24,7 @@ Color = tuple[int, int, int]  # 0 to 255
 def read_label_colors(path: Path) -> dict[str, Color]:
     """Return the color of each label from a JSON file of Unity's Perception package.
 
-    Read are ``annotation_definitions.json`` of its 0.x datasets, and ``annotation_definitions.json`` and
+    It reads ``annotation_definitions.json`` of 0.x datasets, and ``annotation_definitions.json`` and
     ``frame_data.json`` of SOLO datasets: in all of them entries with ``label_name``, ``name`` or ``labelName`` and
     ``pixel_value`` or ``pixelValue``, which has the keys r, g, b or is a list, from 0 to 1 or from 0 to 255.
 

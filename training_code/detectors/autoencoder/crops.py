@@ -6,7 +6,7 @@ import torch
 
 #: Crops that are reconstructed at once.
 CROPS_AT_ONCE = 64
-# Gray values or colors that count as one when the dominant one is looked for: so many levels of each channel.
+# Levels of each channel into which gray values or colors are grouped to find the dominant one.
 _LEVELS = 8
 
 

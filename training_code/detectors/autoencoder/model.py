@@ -43,7 +43,7 @@ class Autoencoder(AnomalibModule):
     latent_dim
         Numbers in the code of a crop: 100 for regular textures, 500 otherwise (the paper).
     loss
-        What training makes small: ``"ssim"`` (1 - SSIM), ``"mse"``, ``"bce"`` (binary cross-entropy of gray values).
+        The loss to minimize: ``"ssim"`` (1 - SSIM), ``"mse"``, ``"bce"`` (binary cross-entropy of gray values).
     residual
         What the anomaly map shows: ``"ssim"`` (1 - SSIM), ``"l1"`` or ``"l2"``, the mean over the channels.
     crop_size, stride
@@ -53,7 +53,7 @@ class Autoencoder(AnomalibModule):
     num_crops
         Crops in an epoch, the same number of each image.
     fixed_crops
-        Whether they are the same ones in each epoch, as in the paper; otherwise they are drawn anew.
+        Whether they are the same in each epoch, as in the paper; otherwise each epoch draws new ones.
     rotation, flip
         Whether crops are turned by quarters and mirrored at random; not for products whose asymmetry matters.
     square_size, num_squares

@@ -46,7 +46,7 @@ class AutoencoderModel(nn.Module):
     latent_dim, width
         As in `training_code.detectors.autoencoder.model.Autoencoder`.
     crops
-        How images are divided, and what of them is looked at.
+        How images are divided, and how they are compared.
     """
 
     def __init__(self, extended: bool, latent_dim: int, width: float, crops: Crops) -> None:
@@ -92,7 +92,7 @@ class AutoencoderModel(nn.Module):
 
 
 def initialize(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Set the weights of a layer so that signals come through many of them.
+    """Set the weights of a layer so that signals pass through many such layers.
 
     Xiao et al., "Dynamical Isometry and a Mean Field Theory of CNNs", ICML 2018, section 3: an orthogonal matrix in the
     middle of the kernel, zeros around it. Layers that change the resolution have an orthogonal matrix over the whole
@@ -142,7 +142,7 @@ def sparsity(code: torch.Tensor) -> torch.Tensor:
 
 
 def squared_jacobian(code: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-    """Return an estimate without bias of the mean over the batch of the squared Frobenius norm of d code / d given.
+    """Return an unbiased estimate of the mean over the batch of the squared Frobenius norm of d code / d given.
 
     For a vector v of random signs E |v' J|^2 = |J|_F^2.
     """

@@ -1,4 +1,4 @@
-"""What is known of DSR, and the file that its first phase is read from."""
+"""The specification of DSR, and the file that its first phase is read from."""
 
 from pathlib import Path
 from typing import Any

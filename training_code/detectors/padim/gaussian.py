@@ -195,7 +195,7 @@ def _whitening(centered: torch.Tensor) -> torch.Tensor:
 
 
 def _inverse_of_lower(factor: torch.Tensor) -> torch.Tensor:
-    """Return the inverse of lower triangular matrices, of shape (positions, n, n), by halves.
+    """Return the inverse of lower triangular matrices, of shape (positions, n, n), recursively by halves.
 
     Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 14.2: as accurate as substitution.
     """
@@ -212,7 +212,7 @@ def _inverse_of_lower(factor: torch.Tensor) -> torch.Tensor:
 
 
 def _side_by_side(work: Callable[[slice], None], parts: Iterable[slice], device: torch.device) -> None:
-    """Do ``work`` on all parts, on a processor as many at once as it has threads.
+    """Do ``work`` on all parts; on a CPU, as many at once as torch has threads.
 
     torch factorizes the matrices of a batch one after the other, on one thread.
     """
@@ -223,7 +223,7 @@ def _side_by_side(work: Callable[[slice], None], parts: Iterable[slice], device:
         return
     with ThreadPoolExecutor(threads, "gaussians", initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(work, parts))
-    torch.set_num_threads(threads)  # what a thread sets is the default of those that are started later
+    torch.set_num_threads(threads)  # a thread's setting is the default of threads that start later
 
 
 def _chunks(positions: int, bytes_each: int) -> Iterator[slice]:

@@ -29,7 +29,7 @@ class PatchcoreModel(AnomalibPatchcoreModel):
     ----------
     cache
         Keeps what was found, so that configurations that differ in ``num_neighbors`` share the search; None for images
-        that do not come again.
+        that do not recur.
     """
 
     cache: TensorCache | None = None
@@ -96,7 +96,7 @@ class Patchcore(AnomalibPatchcore):
         self.projection = projection
 
     def share(self, cache: TensorCache | None) -> None:
-        """Look coresets and neighbors up in a cache and keep them there; None for images that do not come again."""
+        """Look coresets and neighbors up in a cache and keep them there; None for images that do not recur."""
         self.model.cache = cache
 
     def fit(self) -> None:
@@ -117,7 +117,7 @@ class Patchcore(AnomalibPatchcore):
 
 
 def _concatenate(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Put the parts together and empty the list on the way: a processor never has them in memory twice."""
+    """Put the parts together and empty the list on the way: they are never in memory twice on a CPU."""
     whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
     begin = 0
     while parts:
