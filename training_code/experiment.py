@@ -122,7 +122,7 @@ class Experiment:
             return self._note(self._train(prepared))
 
     def prepare(self, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
-        """Check a configuration, find its weight file, and tell the identity of its run; nothing is computed.
+        """Check a configuration, find its weight file, and return the identity of its run; nothing is computed.
 
         Raises
         ------

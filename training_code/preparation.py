@@ -78,7 +78,7 @@ def read_conditions(
 
 
 def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
-    """Check a configuration, find its weight file, and tell the identity of its run; nothing is computed.
+    """Check a configuration, find its weight file, and return the identity of its run; nothing is computed.
 
     Raises
     ------

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         path = add_weights(options.file, options.name, options.folder, options.replace)
         _tell_stored(path)
         if options.name is None and (other := tf_variant(path)):
-            print(f"its tensors do not tell it from timm's {other}; if it is that one, add it with --as {other}")
+            print(f"its tensors fit timm's {other} as well; if it is that one, add it with --as {other}")
     else:
         for name in options.names:
             _tell_stored(fetch_weights(name, options.folder, options.replace))

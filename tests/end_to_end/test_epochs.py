@@ -24,7 +24,7 @@ CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_training_goes_on_after_a_kill_with_the_same_result(name, tiny_dataset, tmp_path, monkeypatch, capsys):
+def test_training_resumes_after_a_kill_with_the_same_result(name, tiny_dataset, tmp_path, monkeypatch, capsys):
     arguments = CONFIGURATIONS[name]
     whole = Experiment(tiny_dataset, image_size=64, results=tmp_path / "whole").run(name, **arguments)
     assert whole.status == "ok" and whole.record.training["epochs"] == arguments["max_epochs"]
@@ -78,7 +78,7 @@ def test_runs_share_phase_1_of_dsr_and_record_what_it_achieved(tiny_dataset, tmp
     assert experiment.run("Dsr", **arguments | {"lr": 1e-3}).record.training["codebook"] == first
 
 
-def test_training_that_diverged_is_a_failure_and_begins_anew(tiny_dataset, tmp_path):
+def test_training_that_diverged_is_a_failure_and_starts_from_the_beginning(tiny_dataset, tmp_path):
     experiment = Experiment(tiny_dataset, image_size=64, results=tmp_path)
     arguments = CONFIGURATIONS["Cflow"] | {"lr": 1e30}
     with pytest.raises(FloatingPointError, match="diverge"):

@@ -36,7 +36,7 @@ def to_timm(state: State, backbone: Backbone, recipe: Recipe | None = None) -> T
     backbone
         The backbone that they are meant for.
     recipe
-        How the network is built, where the file says so; otherwise the naming tells.
+        How the network is built, if the file says so; otherwise it follows from the naming.
     """
     for naming, belongs, translate in _NAMINGS:
         if belongs(state, backbone):

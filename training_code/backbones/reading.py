@@ -53,7 +53,7 @@ def load_backbone(weights: Weights) -> nn.Module:
             raise InputError(f"{weights.path} has changed since the run was prepared; run it again")
         state = read_for(weights.path, weights.backbone).state
         check_finite(state, weights.path)
-        # Counters of batches, which some files leave out, play no part in eval mode.
+        # Counters of batches, which some files lack, have no effect in eval mode.
         network.load_state_dict(_without_classifier(state, weights.recipe), strict=False)
     return network
 

@@ -61,7 +61,7 @@ def _known(path: Path, state: tuple[int, ...], backbone: Backbone) -> dict[str, 
 
 
 def _inspect(path: Path, backbone: Backbone) -> dict[str, Any]:
-    # Here, since torch and timm take 3.5 s to import, and a file that was looked at before needs neither.
+    # Here, since torch and timm take 3.5 s to import, and a file that was checked before needs neither.
     from training_code.backbones.reading import inspect
 
     sha256 = content_hash(path)

@@ -14,7 +14,7 @@ from training_code.data.layout import NORMAL, Sample, find_samples
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
 
-# Part of the defect-free images that is held out for testing where a dataset brings none of its own.
+# Part of the defect-free images that is held out for testing where a dataset has none of its own.
 HOLD_OUT = 0.2
 #: Defect-free images without which nothing can be trained.
 LEAST_TRAINING = 1

@@ -42,7 +42,7 @@ class Facts:
     lowest: int = 0  # value, as `mask_values` gives them
     brightest: int = 255
     grays: int = 3  # number of different values, 3 for more than two
-    threshold: int = 1  # from which value on a pixel of a mask counts, 0 where the values do not tell
+    threshold: int = 1  # from which value on a pixel of a mask counts, 0 where the values are ambiguous
     marked: int = 0  # number of pixels from the threshold on
     thumbnail: str = ""  # gray values in hexadecimal
 

@@ -42,11 +42,11 @@ def count_values(values: NDArray[np.integer]) -> NDArray[np.integer]:
 
 
 def find_threshold(values: NDArray[np.integer], counts: NDArray[np.integer] | None = None) -> int:
-    """Return from which value on a pixel of a mask counts as defect, 0 where its values do not tell.
+    """Return from which value on a pixel of a mask counts as defect, 0 where its values are ambiguous.
 
     A mask of 0 and another value counts from 1. Where more values gather near two ends, as compression and smoothed
     edges leave them, it is the middle between the ends. Everything else, such as maps of scores and numbers of classes,
-    does not tell.
+    is ambiguous.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def read_marked(path: Path, threshold: int | None = None) -> NDArray[np.bool_]:
     Raises
     ------
     ImageError
-        If the file cannot be read or its values do not tell what is marked.
+        If the file cannot be read or its values are ambiguous.
     """
     values = mask_values(decode_image(path))
     least = threshold or find_threshold(values)

@@ -12,7 +12,7 @@ from training_code.protocol import Trait
 if TYPE_CHECKING:
     from anomalib.models.components import AnomalibModule
 
-Check = tuple[Callable[[Any], bool], str]  # whether a value is valid, and what is valid in words
+Check = tuple[Callable[[Any], bool], str]  # whether a value is valid, and a description of the valid ones
 
 POSITIVE: Check = (lambda value: value > 0, "above 0")
 AT_LEAST_0: Check = (lambda value: value >= 0, "at least 0")

@@ -46,7 +46,7 @@ class CompiledNetwork:
         def keep(request: Any, index: int) -> None:
             maps = [output.data for output in request.output_tensors]
             with lock:
-                if not outputs:  # some networks tell the shapes of their maps only when they have computed them
+                if not outputs:  # some networks have no shapes of their maps before they have computed them
                     outputs.extend(np.empty((len(pixels), *single.shape[1:]), single.dtype) for single in maps)
             for output, single in zip(outputs, maps, strict=True):
                 output[index] = single[0]
@@ -126,7 +126,7 @@ def openvino_version() -> str:
 
 @cache
 def processor() -> str:
-    """Return the name of this machine's processor, as OpenVINO tells it."""
+    """Return the name of this machine's processor, as OpenVINO reports it."""
     return _core().get_property("CPU", "FULL_DEVICE_NAME")
 
 

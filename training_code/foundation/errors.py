@@ -1,4 +1,4 @@
-"""Errors meant for the person who made the mistake: one sentence with the file or value and the valid choices."""
+"""Errors for the person who made the mistake: one sentence with the file or value and the valid choices."""
 
 import difflib
 import io

@@ -16,7 +16,7 @@ Found = TypeVar("Found")
 
 
 def remembered(kind: str, key: Any, state: Any, find: Callable[[], Found]) -> Found:
-    """Return what ``find`` returned the last time if ``state`` is as it was then; otherwise what it returns now.
+    """Return what ``find`` returned the last time if ``state`` is unchanged; otherwise what it returns now.
 
     Parameters
     ----------

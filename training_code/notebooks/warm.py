@@ -159,7 +159,7 @@ class Zygote:
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,
-                start_new_session=True,  # Ctrl-C is for whoever started us
+                start_new_session=True,  # Ctrl-C is for the process that started us
             )
 
     def serves(self, environment: Mapping[str, str]) -> bool:

@@ -16,7 +16,7 @@ STAGES = (
     "training_code.backbones.weights:random_weights",
     "training_code.pipeline:run_stages",
 )
-#: Modules and definitions that decide about no number, whoever uses them.
+#: Modules and definitions that decide about no number, wherever they are used.
 BESIDE = (
     "training_code.foundation.paths",  # where files lie
     "training_code.foundation.errors",  # messages about mistakes

@@ -77,7 +77,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _gpu(driver: Path = Path("/proc/driver/nvidia/gpus")) -> str | None:
-    """Return the name of the first GPU that torch would see, as the driver of Nvidia tells it; None without one."""
+    """Return the name of the first GPU that torch would see, as the driver of Nvidia reports it; None without one."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
     files = sorted(driver.glob("*/information"))
     if not files or visible in ("", "-1"):

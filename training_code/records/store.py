@@ -148,7 +148,7 @@ class RunStore:
     def put(self, staging: Path, run_id: str) -> None:
         """Make ``staging`` the folder of a run; files that users have put into the older one are kept.
 
-        A kill between the two renames leaves no folder; the older one is restored by whoever reads next.
+        A kill between the two renames leaves no folder; the next reader restores the older one.
         """
         folder = self.folder(run_id)
         replaced = folder.with_name(f".{run_id}.{REPLACED}")

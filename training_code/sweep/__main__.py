@@ -1,6 +1,6 @@
 """``python -m training_code.sweep FILE``: run every configuration that a sweep file selects.
 
-``python -m training_code.sweep status`` tells how far the sweeps on a results folder are.
+``python -m training_code.sweep status`` shows the progress of the sweeps on a results folder.
 """
 
 import argparse

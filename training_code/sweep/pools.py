@@ -93,9 +93,7 @@ def _start_ray(ray: Any, address: str | None, options: dict[str, Any]) -> None:
             return
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InputError(f"the Ray cluster {where} cannot be reached: {error}") from error
-        except (
-            Exception
-        ) as error:  # a plain one: Ray gives its processes 30 s to start
+        except Exception as error:  # a plain one: Ray gives its processes 30 s to start
             ray.shutdown()
             if attempt == _STARTS:
                 raise InputError(f"Ray did not start {where}, {_STARTS} times: {error}") from error

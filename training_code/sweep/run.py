@@ -23,7 +23,7 @@ def run_sweep(options: argparse.Namespace) -> int:
     sweep = read_sweep(options.file)
     resources = _resources(sweep, options)
     with contextlib.ExitStack() as stack:
-        # Of a cluster the nodes tell whether jobs have a GPU, which their names depend on.
+        # The nodes of a cluster decide whether jobs have a GPU, which their names depend on.
         cluster = None if options.address is None else make_pool(options.jobs or 1, resources, options.address)
         if cluster is not None:
             stack.callback(cluster.close)

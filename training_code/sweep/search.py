@@ -1,6 +1,6 @@
 """The search for the best configuration of a detector with Optuna; the command is `training_code.search`.
 
-Every trial is a run like any other one, with its executed notebook; what is compared is measured on images held out of
+Every trial is a run like any other, with its executed notebook; what is compared is measured on images held out of
 training, never on the test set.
 """
 
@@ -46,7 +46,7 @@ class Search:
     objective
         A metric on the held-out images, or ``latency``.
     prune_after
-        How many trials may fail with a value of a list before no other one tries it.
+        How many trials may fail with a value of a list before it is not tried again.
     """
 
     space: dict[str, Any]
@@ -295,5 +295,5 @@ def _keys(values: list[Any]) -> list[Any]:
 
 
 def _counts(trial: optuna.trial.FrozenTrial) -> bool:
-    """Return whether a trial is one of those that were asked for, not one that was started again."""
+    """Return whether a trial is one of those requested, not one that was started again."""
     return trial.state is not TrialState.FAIL or "error" in trial.user_attrs

@@ -17,9 +17,9 @@ from torch.utils.data import Sampler
 
 from training_code.foundation.files import derived_seed
 
-#: An epoch whose loss is so many times that of the first one has diverged.
+#: Training has diverged when the loss of an epoch is this many times that of the first one.
 DIVERGED = 10.0
-#: The loss on held-out images has risen if it is above its lowest value by this share, and that was so many epochs ago.
+#: The loss on held-out images has risen if it is this share above its lowest value, which is so many epochs old.
 RISEN, RISEN_EPOCHS = 0.05, 3
 # Training does not resume from a state of other versions: its numbers would belong to neither.
 _LIBRARIES = ("anomalib", "lightning", "torch")

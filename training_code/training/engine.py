@@ -93,7 +93,7 @@ class QuietEngine:
                 enable_version_counter=False,
                 **({"save_top_k": 0} if self._patience is None else {"monitor": MONITORED, "mode": "min"}),
             )
-            # The curves look at the loss first: training must not resume from a state that is not finite.
+            # The curves check the loss first: training must not resume from a state that is not finite.
             callbacks += [EpochSeed(seed), self._curves, EpochProgress()]
             if self._patience is not None:
                 callbacks.append(EarlyStopping(MONITORED, patience=self._patience, mode="min"))

@@ -180,7 +180,7 @@ def test_tensors_of_no_known_network_are_not_recognized():
     assert recognize({"a": torch.ones(2)}) is None
 
 
-def test_weights_that_were_never_trained_are_told_from_those_that_were(tmp_path, resnet18_state):
+def test_weights_that_were_never_trained_are_distinguished_from_trained_ones(tmp_path, resnet18_state):
     torch.save(resnet18_state, tmp_path / "resnet18.pth")
     assert not find_weights(RESNET18, tmp_path).pretrained
     trained = {name: t + 0.1 if name.endswith("running_mean") else t for name, t in resnet18_state.items()}
@@ -230,7 +230,7 @@ def test_the_fingerprint_follows_the_content(tmp_path, resnet18_state):
     assert find_weights(RESNET18, tmp_path).sha256 != first
 
 
-def test_a_file_is_looked_into_once(tmp_path, resnet18_state, monkeypatch):
+def test_a_file_is_checked_once(tmp_path, resnet18_state, monkeypatch):
     monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
     torch.save(resnet18_state, tmp_path / "resnet18.pth")
     first = find_weights(RESNET18, tmp_path)
@@ -325,7 +325,7 @@ def _itself():
         lambda: {"features.0.0.weight": torch.ones(2)},
     ],
 )
-def test_odd_state_dicts_are_one_sentence(tmp_path, content):
+def test_unsupported_state_dicts_are_one_sentence(tmp_path, content):
     torch.save(content(), tmp_path / "x.pth")
     for name in (None, "efficientnet_b0", "cspdarknet53", "vit_small_patch14_dinov2", "convnext_tiny"):
         with pytest.raises(InputError) as error:
@@ -334,13 +334,13 @@ def test_odd_state_dicts_are_one_sentence(tmp_path, content):
 
 
 @pytest.mark.parametrize("content", [b"\x80", b".", b" " * 600 + b"<html>", b"just text", b"PK\x03\x04"])
-def test_odd_files_are_one_sentence(tmp_path, content):
+def test_unsupported_files_are_one_sentence(tmp_path, content):
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(InputError):
         read_state_dict(tmp_path / "x.pth")
 
 
-def test_the_kind_of_a_file_is_told_by_its_content(tmp_path, resnet18_state):
+def test_the_kind_of_a_file_is_found_by_its_content(tmp_path, resnet18_state):
     save_file(resnet18_state, tmp_path / "resnet18.PTH")
     assert find_weights(RESNET18, tmp_path).path.name == "resnet18.PTH"
 

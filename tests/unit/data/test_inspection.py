@@ -51,7 +51,7 @@ def test_the_fingerprint_does_not_depend_on_path_and_times(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"version": 1, "facts": {"a": [1]}}', '{"version": 0}', "[]"])
-def test_damage_to_what_was_kept_costs_time_and_nothing_else(tmp_path, damage):
+def test_a_damaged_cache_costs_time_and_nothing_else(tmp_path, damage):
     root = make_mvtec(tmp_path / "d")
     before = read_dataset(root)
     (kept,) = [path for path in paths.CACHE.glob("*.json") if str(root) in path.read_text()]
@@ -59,7 +59,7 @@ def test_damage_to_what_was_kept_costs_time_and_nothing_else(tmp_path, damage):
     assert read_dataset(root).fingerprint == before.fingerprint
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_not_needed(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(paths, "CACHE", tmp_path / "file" / "cache")
     assert read_dataset(make_mvtec(tmp_path / "d")).counts["train/good"] == 12

@@ -92,7 +92,7 @@ def test_fingerprint_changes_with_a_label(tmp_path, tiny_dataset):
     assert read_dataset(copy).fingerprint != read_dataset(tiny_dataset).fingerprint
 
 
-def test_without_masks_and_without_abnormal_images_a_dataset_is_still_one(tmp_path):
+def test_a_dataset_without_masks_and_abnormal_images_can_be_read(tmp_path):
     unmasked = read_dataset(make_mvtec(tmp_path / "unmasked", masks=False))
     assert not unmasked.has_masks
     normal = read_dataset(make_mvtec(tmp_path / "normal", defective=0))
@@ -189,6 +189,6 @@ def test_a_folder_that_cannot_be_used_is_refused_with_the_reason(tmp_path, make,
         read_dataset(tmp_path / "d")
 
 
-def test_a_missing_folder_is_named_with_the_datasets_that_there_are():
+def test_a_missing_folder_is_named_with_the_existing_datasets():
     with pytest.raises(InputError, match="no dataset folder 'texture'.*textures"):
         read_dataset("texture")

@@ -58,7 +58,7 @@ def test_a_file_that_may_not_be_read_is_one_line(capsys):
     assert capsys.readouterr().err == "error: Permission denied: weights/x.pth\n"
 
 
-def test_a_reader_that_has_enough_is_no_error():
+def test_a_closed_output_is_no_error():
     command = f"{sys.executable} -m training_code.weights list | head -1"
     result = subprocess.run(command, shell=True, cwd=paths.ROOT, capture_output=True, text=True)
     assert result.stderr == "" and len(result.stdout.splitlines()) == 1

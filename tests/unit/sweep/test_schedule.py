@@ -123,7 +123,7 @@ def _job(store, name=RUN):
     return job
 
 
-def test_a_sweep_says_for_whom_it_waits_and_takes_the_run_over_when_nobody_is_there(tmp_path, monkeypatch):
+def test_a_sweep_says_for_whom_it_waits_and_takes_the_run_over_when_that_process_is_gone(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "LEASE", 1.0)
     monkeypatch.setattr(schedule, "_LOOK", 0.05)
     monkeypatch.setattr(Scheduler, "_work", _work)

@@ -1,7 +1,7 @@
 """Images changed together with their masks: the same geometry for both, and synthetic anomalies with masks.
 
 ``python -m training_code.data.masks.mask_augmentation DATASET DST`` writes a dataset whose test images are good
-training images with synthetic anomalies, to look at a detector where there are no real defects.
+training images with synthetic anomalies, to examine a detector where there are no real defects.
 """
 
 import argparse

@@ -84,7 +84,7 @@ class Cflow(AnomalibCflow):
     Parameters
     ----------
     fiber_sampling_ratio
-        Part of the positions that is trained on in an epoch, drawn anew for every batch of images; 1 for all of them,
+        Part of the positions that is trained on in an epoch, drawn again for every batch of images; 1 for all of them,
         as in anomalib.
     others
         As in anomalib.

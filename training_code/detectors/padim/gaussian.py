@@ -72,7 +72,7 @@ class FactorizedGaussian(MultiVariateGaussian):
         channels, height, width = batches[0].shape[1:]
         device = batches[0].device
         flat = [batch.flatten(2) for batch in batches]
-        # A sample of the positions tells it well enough.
+        # A sample of the positions is enough to estimate it.
         sample = torch.cat([batch[:, :, :: max(1, height * width // 256)] for batch in flat])
         large = float(sample.var(dim=0).mean()) > LARGE_VARIANCE
         low_rank = images * (2 if large else 1) <= channels
