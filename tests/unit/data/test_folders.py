@@ -341,7 +341,7 @@ def test_the_description_of_another_program_does_not_hide_a_layout(tmp_path):
 def test_few_good_images_can_be_used_with_a_warning(tmp_path, count):
     dataset = read_dataset(make_mvtec(tmp_path / "d", train=count, good=2, defective=1))
     assert dataset.counts["train/good"] == count
-    assert [note.kind for note in dataset.notes] == ["few images"] and "promise nothing" in dataset.notes[0].message
+    assert [note.kind for note in dataset.notes] == ["few images"] and "are unreliable" in dataset.notes[0].message
 
 
 def _labelme(root):
