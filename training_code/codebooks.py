@@ -123,7 +123,7 @@ def provide_codebook(detector: Dsr, identity: Identity, train_data: SampleDatase
                 path,
             )
     detector.load_codebook(path)
-    achieved = json.loads(_beside(path).read_text(encoding="utf-8"))
+    achieved = json.loads(_history_path(path).read_text(encoding="utf-8"))
     return achieved | {
         "file": paths.relative_to_home(path),
         "sha256": content_hash(path),
@@ -150,11 +150,11 @@ def _train(
         model, batches, arguments["codebook_epochs"], seed, state=path.with_name(f".{path.stem}.state")
     )
     settings = {"settings": {name: arguments[name] for name in _ARGUMENTS}, "images": count}
-    write_json(_beside(path), settings | dataclasses.asdict(history))
+    write_json(_history_path(path), settings | dataclasses.asdict(history))
     save_codebook(model, path)  # last, so that a codebook always has its JSON file
     model.cpu()
 
 
-def _beside(path: Path) -> Path:
+def _history_path(path: Path) -> Path:
     """Return the JSON file with the history of phase 1."""
     return path.with_name(f"{path.name}.json")

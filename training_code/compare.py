@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
     print(f"best of each detector by {comparison.criterion}, out of {len(comparison.runs)} runs:")
     print(summary(comparison).to_string(index=False))
     print(f"\nwritten: {paths.relative_to_home(output)} (all runs, every number)")
-    for line in _told(executed):
+    for line in _workbook_messages(executed):
         print(line)
     if options.report:
         _report(executed)
@@ -97,7 +97,7 @@ def _execute(results: Path, output: Path, options: argparse.Namespace) -> Path:
     return executed
 
 
-def _told(executed: Path) -> list[str]:
+def _workbook_messages(executed: Path) -> list[str]:
     """Return what the notebook said when it wrote the workbook: which edits could not be kept, and where they are."""
     import nbformat  # only now, as above
 

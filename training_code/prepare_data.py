@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     folders = {key: getattr(options, key) for key in DESCRIPTION_KEYS if getattr(options, key) is not None}
     findings = prepare(options.adapter, options.source, options.destination, options.link, folders)
-    return _report(options.destination.resolve(), _tell(options.source, findings))
+    return _report(options.destination.resolve(), _print_findings(options.source, findings))
 
 
 def prepare(
@@ -113,7 +113,7 @@ def _left_in(source: Path, found: Found) -> list[FileFinding]:
     return [dataclasses.replace(finding, kind="left out") for finding in unread]
 
 
-def _tell(source: Path, findings: Sequence[FileFinding]) -> int:
+def _print_findings(source: Path, findings: Sequence[FileFinding]) -> int:
     """Print the findings about the source; return 1 if something of it was not read."""
     groups: dict[tuple[str, str], list[FileFinding]] = {}
     for finding in findings:

@@ -37,12 +37,12 @@ def main(arguments: list[str]) -> int:
 
     if options.command == "add":
         path = add_weights(options.file, options.name, options.folder, options.replace)
-        _tell_stored(path)
+        _print_stored(path)
         if options.name is None and (other := tf_variant(path)):
             print(f"its tensors fit timm's {other} as well; if it is that one, add it with --as {other}")
     else:
         for name in options.names:
-            _tell_stored(fetch_weights(name, options.folder, options.replace))
+            _print_stored(fetch_weights(name, options.folder, options.replace))
     return 0
 
 
@@ -79,7 +79,7 @@ def check(folder: Path) -> int:
     return status
 
 
-def _tell_stored(path: Path) -> None:
+def _print_stored(path: Path) -> None:
     """Print which file was stored; findings about it are kept, so that plans need not read it."""
     find_weights(get_backbone(path.stem), path.parent)
     print(f"{paths.relative_to_home(path)}  {path.stat().st_size / 2**20:.1f} MiB  sha256 {fingerprint(path)}")

@@ -37,7 +37,7 @@ class Bench:
     data: str
     scratch: Path
 
-    def apart(self, work: Callable[..., Any], *arguments: Any) -> Any:
+    def in_new_process(self, work: Callable[..., Any], *arguments: Any) -> Any:
         """Return what ``work`` returns in a new process, whose memory nothing else has used."""
         os.environ["TQDM_DISABLE"] = "1"  # no progress bars in the new process
         context = multiprocessing.get_context("spawn")
@@ -60,7 +60,7 @@ _NUMBERS = itertools.count()
 def coreset(bench: Bench) -> dict[str, Any]:
     """50,000 points of 150 dimensions, 5 %."""
     size = (50_000, 150, 0.05)
-    found = {kind: bench.apart(parts.coreset, kind, *size) for kind in ("plain", "same features", "ours")}
+    found = {kind: bench.in_new_process(parts.coreset, kind, *size) for kind in ("plain", "same features", "ours")}
     same = found["same features"]
     return _compared(found["plain"]["seconds"], found["ours"]["seconds"]) | {
         "plain_same_features": same["seconds"],
@@ -72,7 +72,7 @@ def coreset(bench: Bench) -> dict[str, Any]:
 
 def gaussian(bench: Bench) -> dict[str, Any]:
     """200 images, 100 features, 64 × 64 positions."""
-    theirs, own = (bench.apart(parts.gaussian, kind, 200, 100) for kind in ("plain", "ours"))
+    theirs, own = (bench.in_new_process(parts.gaussian, kind, 200, 100) for kind in ("plain", "ours"))
     difference = ((own["distances"] - theirs["distances"]) / theirs["distances"]).abs().max()
     return _compared(theirs["seconds"], own["seconds"]) | {
         "largest_relative_difference": float(difference),
@@ -82,7 +82,7 @@ def gaussian(bench: Bench) -> dict[str, Any]:
 
 def gaussian_550(bench: Bench) -> dict[str, Any]:
     """100 images, 550 features, 64 × 64 positions; plain anomalib's batched inverse takes too long to finish."""
-    own = bench.apart(parts.gaussian, "ours", 100, 550)
+    own = bench.in_new_process(parts.gaussian, "ours", 100, 550)
     return {"ours": own["seconds"], "memory": {"ours": own["memory"]}}
 
 
@@ -90,8 +90,10 @@ def backbones(bench: Bench) -> dict[str, Any]:
     """32 images of 256 × 256 pixels."""
     rows = {}
     for name in (BACKBONE, "resnet18", "wide_resnet50_2"):
-        theirs, own = (bench.apart(parts.backbone, kind, name, bench.scratch / "cache") for kind in ("plain", "ours"))
-        again = bench.apart(parts.backbone, "ours", name, bench.scratch / "cache")
+        theirs, own = (
+            bench.in_new_process(parts.backbone, kind, name, bench.scratch / "cache") for kind in ("plain", "ours")
+        )
+        again = bench.in_new_process(parts.backbone, "ours", name, bench.scratch / "cache")
         difference = max(
             float((own["features"][layer] - maps).abs().max() / (maps.max() - maps.min()))
             for layer, maps in theirs["features"].items()
@@ -135,7 +137,7 @@ def sweep(bench: Bench) -> dict[str, Any]:
     measured = [configuration for configuration in configurations if _measured_plainly(*configuration)]
     seconds = []
     for detector, arguments in measured:
-        found = bench.apart(plain.run_plain, folder, detector, arguments, SIDE, SEED, bench.fresh())
+        found = bench.in_new_process(plain.run_plain, folder, detector, arguments, SIDE, SEED, bench.fresh())
         seconds.append(found["fit"] + found["test"])
     estimate = 0.0
     for name in ("Padim", "Patchcore"):
@@ -196,9 +198,9 @@ def growth(bench: Bench) -> dict[str, Any]:
         found = _ours(bench, bench.images(images), "Padim", PADIM, bench.fresh(), False)
         times["images"][str(images)] = found["fit"]
     for patches in (25_000, 50_000, 100_000, 200_000):
-        times["patches"][str(patches)] = bench.apart(parts.coreset, "ours", patches, 150, 0.01)["seconds"]
+        times["patches"][str(patches)] = bench.in_new_process(parts.coreset, "ours", patches, 150, 0.01)["seconds"]
     for dimensions in (50, 100, 200, 400):
-        times["dimensions"][str(dimensions)] = bench.apart(parts.gaussian, "ours", 100, dimensions)["seconds"]
+        times["dimensions"][str(dimensions)] = bench.in_new_process(parts.gaussian, "ours", 100, dimensions)["seconds"]
     for count in (3, 6, 12, 24):
         times["configurations"][str(count)] = sum(_sweep(bench, sweep_configurations(count)))
     return times
@@ -206,7 +208,7 @@ def growth(bench: Bench) -> dict[str, Any]:
 
 def machine(bench: Bench) -> dict[str, Any]:
     """Operations and bytes a second that the machine can do, to compare with."""
-    return bench.apart(parts.machine)
+    return bench.in_new_process(parts.machine)
 
 
 ALL: dict[str, Callable[[Bench], dict[str, Any]]] = {
@@ -222,7 +224,7 @@ def _detector(bench: Bench, detector: str, arguments: dict[str, Any], folder: Pa
     _ours(bench, make_images(4, SIDE, bench.fresh()), detector, arguments, compiled)
     found: dict[str, list[dict[str, Any]]] = {"plain": [], "ours": [], "warm": []}
     for _ in range(rounds):
-        theirs = bench.apart(plain.run_plain, folder, detector, arguments, SIDE, SEED, bench.fresh())
+        theirs = bench.in_new_process(plain.run_plain, folder, detector, arguments, SIDE, SEED, bench.fresh())
         cache = shutil.copytree(compiled, bench.fresh())
         own, warm = (_ours(bench, folder, detector, arguments, cache) for _ in range(2))
         for name, result in zip(found, (theirs, own, warm), strict=True):
@@ -249,14 +251,16 @@ def _detector(bench: Bench, detector: str, arguments: dict[str, Any], folder: Pa
 
 def _sweep(bench: Bench, configurations: list[tuple[str, dict[str, Any]]]) -> list[float]:
     folder = bench.images(SWEEP_IMAGES)
-    return bench.apart(ours.run_sweep, ours.Setting(folder, SIDE, SEED, bench.fresh(), bench.fresh()), configurations)
+    return bench.in_new_process(
+        ours.run_sweep, ours.Setting(folder, SIDE, SEED, bench.fresh(), bench.fresh()), configurations
+    )
 
 
 def _ours(
     bench: Bench, folder: Path, detector: str, arguments: dict[str, Any], cache: Path, test: bool = True
 ) -> dict[str, Any]:
     setting = ours.Setting(folder, SIDE, SEED, bench.fresh(), cache)
-    return bench.apart(ours.run_ours, setting, detector, arguments, test)
+    return bench.in_new_process(ours.run_ours, setting, detector, arguments, test)
 
 
 def _differences(theirs: dict[str, Any], own: dict[str, Any]) -> dict[str, float]:

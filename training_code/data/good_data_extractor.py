@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from training_code.data.walk import check_apart, find_files, find_images, find_passed_over
+from training_code.data.walk import check_apart, find_files, find_images, find_unread_images
 from training_code.foundation.errors import InputError, choices, run_command
 from training_code.foundation.files import atomic_path
 
@@ -82,7 +82,7 @@ def main(arguments: list[str]) -> int:
     extensions = options.extension or ()
     count = extract(options.source, options.destination, options.pattern or ["*"], extensions, options.suffix)
     print(f"{count} images in {options.destination}")
-    if not extensions and (others := find_passed_over(options.source)):
+    if not extensions and (others := find_unread_images(options.source)):
         print(
             f"skipped {len(others)} files with other extensions and the content of images, first {next(iter(others))}"
         )

@@ -23,7 +23,7 @@ import yaml
 
 from training_code.data.findings import FileFinding
 from training_code.data.pairing import find_folder, pair_masks
-from training_code.data.unread import find_unread, no_images, odd_names, reading_hint
+from training_code.data.unread import find_unread, no_images, problematic_names, reading_hint
 from training_code.data.walk import check_apart, find_images, find_unreadable
 from training_code.foundation.errors import InputError, choices, suggestion, unknown
 
@@ -89,7 +89,7 @@ def find_samples(root: Path) -> Found:
         raise _no_layout(root)
     read = [path for sample in samples for path in (sample.path, sample.mask) if path]
     findings += odd + _closed_folders(root)
-    findings += odd_names(root, read)
+    findings += problematic_names(root, read)
     ignored = [root / name for name in content.get(IGNORED, [])]
     labeled = any(sample.mask for sample in samples)
     findings += find_unread(root, [*read, *good_masks], findings, labeled, None, ignored)

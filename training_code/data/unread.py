@@ -11,7 +11,7 @@ from training_code.data.findings import FileFinding
 from training_code.data.images import SUFFIXES, image_format
 from training_code.data.pairing import folded
 from training_code.data.published import adapter_hint, find_adapter
-from training_code.data.walk import find_files, find_images, find_passed_over, is_image
+from training_code.data.walk import find_files, find_images, find_unread_images, is_image
 from training_code.foundation.errors import choices
 
 _SHOWN = 6  # folders
@@ -53,7 +53,7 @@ def find_unread(
     left = [path for path in find_images(root) if _real(path) not in told and not apart & {*_real(path).parents}]
     unread += group_unread(root, left, used) + [
         FileFinding(path, "unread images", f"is an image by its content ({name}), and is not read", "skipped")
-        for path, name in find_passed_over(root).items()
+        for path, name in find_unread_images(root).items()
         if not apart & {*_real(path).parents}
     ]
     unread += [finding for finding in _annotations(root, labeled) if adapter not in _PROGRAMS]
@@ -90,7 +90,7 @@ def no_images(folders: Iterable[Path]) -> list[FileFinding]:
     return [FileFinding(path, "no image", what, "skipped") for path in found]
 
 
-def odd_names(root: Path, files: Sequence[Path]) -> list[FileFinding]:
+def problematic_names(root: Path, files: Sequence[Path]) -> list[FileFinding]:
     """Return names that cause problems on other systems, and links that lead out of the folder."""
     findings = []
     inside = root.resolve()

@@ -111,7 +111,7 @@ def serve(control: socket.socket) -> Order:
         for stream in streams:
             os.close(stream)
         reports[pid] = report
-        _tell(report, pid)
+        _write_report(report, pid)
 
 
 def become_kernel(order: Order, openmp: int) -> None:
@@ -176,11 +176,11 @@ def _report_ended(reports: dict[int, int]) -> None:
         if pid == 0:
             return
         if (report := reports.pop(pid, None)) is not None:
-            _tell(report, os.waitstatus_to_exitcode(status))
+            _write_report(report, os.waitstatus_to_exitcode(status))
             os.close(report)
 
 
-def _tell(report: int, number: int) -> None:
+def _write_report(report: int, number: int) -> None:
     with suppress(BrokenPipeError):  # nobody reads the report any more
         os.write(report, f"{number}\n".encode())
 

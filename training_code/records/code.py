@@ -17,7 +17,7 @@ STAGES = (
     "training_code.pipeline:run_stages",
 )
 #: Modules and definitions that decide about no number, wherever they are used.
-BESIDE = (
+WITHOUT_INFLUENCE = (
     "training_code.foundation.paths",  # where files lie
     "training_code.foundation.errors",  # messages about mistakes
     "training_code.foundation.cache",  # saves time: what it returns is checked by its hash
@@ -65,7 +65,7 @@ def deciding_code(detector: str, root: Path) -> dict[str, str]:
 
     They are found from `STAGES`, the detector's class, its specification and what it does before training: each
     definition at the top of a module that one of them uses by name, and so on. Comments, layout, docstrings, messages
-    and `BESIDE` do not count, nor do the folders of other detectors.
+    and `WITHOUT_INFLUENCE` do not count, nor do the folders of other detectors.
     """
     spec = get_detector(detector)
     folder = spec.path.split(":")[0].rpartition(".")[0]
@@ -123,7 +123,11 @@ def _counts(module: str, name: str, folder: str) -> bool:
     parts = module.split(".")
     above = {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
     of_a_detector = parts[1:2] == ["detectors"] and len(parts) > 3
-    return not above & {*BESIDE} and f"{module}:{name}" not in BESIDE and (folder in above or not of_a_detector)
+    return (
+        not above & {*WITHOUT_INFLUENCE}
+        and f"{module}:{name}" not in WITHOUT_INFLUENCE
+        and (folder in above or not of_a_detector)
+    )
 
 
 @lru_cache(200)  # detectors share most modules

@@ -14,7 +14,7 @@ from training_code.foundation.errors import InputError
 #: the same machine it is taken over as soon as that process is gone.
 LEASE = 60.0
 # Seconds between two checks of another process's lease, and between two messages about it.
-_LOOK, _TELL = 1.0, 60.0
+_POLL, _REPORT = 1.0, 60.0
 
 
 class LostLeaseError(RuntimeError):
@@ -84,8 +84,8 @@ class Leases:
             until = f"waiting for it, or until it has given no sign of life for {LEASE:g} s"
             print(f"{name} is being made by {self.holder(name)}; {until}")
             while not self.acquire(name):
-                time.sleep(_LOOK)
-                if time.monotonic() - told >= _TELL:
+                time.sleep(_POLL)
+                if time.monotonic() - told >= _REPORT:
                     told = time.monotonic()
                     print(f"{name}: waiting for {self.holder(name)} for {told - began:.0f} s")
         try:

@@ -18,7 +18,7 @@ from training_code.records.record import RECORD, SCHEMA_VERSION, Record
 REPLACED = "replaced"
 _RECORD = TypeAdapter(Record)
 # Faults of one record that are listed; a damaged file may have hundreds.
-_TOLD = 3
+_LISTED = 3
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -73,8 +73,8 @@ def parse_record(text: bytes) -> Record:
         return record
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        more = [f"{len(faults) - _TOLD} others"] if len(faults) > _TOLD else []
-        raise ValueError(f"is damaged: {'; '.join([*faults[:_TOLD], *more])}") from error
+        more = [f"{len(faults) - _LISTED} others"] if len(faults) > _LISTED else []
+        raise ValueError(f"is damaged: {'; '.join([*faults[:_LISTED], *more])}") from error
     except ValueError as error:
         raise ValueError(f"is damaged: {error}") from error
 

@@ -47,7 +47,7 @@ def print_plan(jobs: Sequence[Job], estimates: Estimates) -> None:
         print(
             "no similar run is known on this hardware: no estimate of time"
             if total is None
-            else f"one after the other {duration(total)}, estimated from runs like {known} of the {len(left)} jobs"
+            else f"about {duration(total)} in sequence, estimated from runs like {known} of the {len(left)} jobs"
         )
         print(f"free on the disk of the results: {_free(left[0].store.results) / 2**30:.1f} GiB")
 

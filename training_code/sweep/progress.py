@@ -33,7 +33,7 @@ CRITERION = "image_AUROC"
 #: Seconds between two heartbeats of a sweep, and seconds without one after which it counts as gone.
 HEARTBEAT, GONE = 5.0, 60.0
 # Seconds at least between two writings of the state.
-_OFTEN = 0.5
+_WRITE_INTERVAL = 0.5
 
 
 class Progress(Reporter):
@@ -67,7 +67,7 @@ class Progress(Reporter):
         self._state = self._folder / f"{name}.{socket.gethostname()}.{os.getpid()}.json"
         self._live: Live | None = None
         self._ended = threading.Event()
-        self._written = -_OFTEN
+        self._written = -_WRITE_INTERVAL
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Progress":
@@ -151,7 +151,7 @@ class Progress(Reporter):
         }
 
     def _write(self, ended: bool = False) -> None:
-        if not ended and time.monotonic() - self._written < _OFTEN:  # the heartbeat will do it
+        if not ended and time.monotonic() - self._written < _WRITE_INTERVAL:  # the heartbeat will do it
             return
         self._written = time.monotonic()
         with self._lock, contextlib.suppress(OSError):  # a full disk stops the runs, not the report about them

@@ -27,7 +27,7 @@ from training_code.sweep.waits import Waits
 from training_code.sweep.work import Ended, Work, unpack
 
 # How often work of a lost worker is started again, and seconds between two checks of runs of other processes.
-_LOST, _LOOK = 3, 1.0
+_LOST, _POLL = 3, 1.0
 
 
 @dataclass(frozen=True)
@@ -93,10 +93,10 @@ class Scheduler:
                 if self._stop and not self._running:
                     break
                 begun = self._begin()
-                for finished in self.pool.wait(_LOOK):
+                for finished in self.pool.wait(_POLL):
                     self._finish(finished)
                 if not begun and not self._running and self._waiting:  # other processes work on all that is left
-                    time.sleep(_LOOK)
+                    time.sleep(_POLL)
                 self._check_time()
         for job in (job for bundle in self._waiting for job in bundle):
             self._end(job, JobState.POSTPONED, "not started")

@@ -164,14 +164,14 @@ class _Trials:
             print("the grid is exhausted")
         elif self.done < trials:
             self.study.optimize(self._objective, n_trials=trials - self.done, catch=(InputError, RuntimeError))
-        return self._tell()
+        return self._print_best()
 
     def _objective(self, trial: optuna.Trial) -> float:
         """Return the objective of a trial; a failure is noted and raised."""
         values = {name: _suggest(trial, name, given) for name, given in self.search.space.items()}
         self.done += 1
         shown = f"[{self.done}/{self.trials}] {', '.join(f'{name}={value!r}' for name, value in values.items())}"
-        if worst := self._hopeless(trial.params):
+        if worst := self._failing_argument(trial.params):
             print(f"{shown}: not tried, {worst} failed {self.search.prune_after} times", flush=True)
             raise optuna.TrialPruned
         try:
@@ -217,7 +217,7 @@ class _Trials:
             raise RuntimeError(f"{job.run_id} has no result")
         return record
 
-    def _tell(self) -> int:
+    def _print_best(self) -> int:
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not complete:
             raise InputError("no trial finished: " + "; ".join(self._errors()))
@@ -238,7 +238,7 @@ class _Trials:
             if isinstance(self.search.space.get(name), list):
                 self.failures[name, repr(value)] = self.failures.get((name, repr(value)), 0) + 1
 
-    def _hopeless(self, parameters: Mapping[str, Any]) -> str | None:
+    def _failing_argument(self, parameters: Mapping[str, Any]) -> str | None:
         """Return an argument with a value whose trials have all failed, often enough."""
         good = {
             (name, repr(value))

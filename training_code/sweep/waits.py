@@ -8,7 +8,7 @@ from training_code.sweep.job import Job
 from training_code.sweep.reporter import Reporter
 
 # Seconds between two messages about a job.
-_TELL = 60.0
+_REPORT = 60.0
 
 
 class Waits:
@@ -30,7 +30,7 @@ class Waits:
         for job in jobs:
             since, told = self._known.get(job.key, (now, -math.inf))
             self._known[job.key] = since, told
-            if now - told >= _TELL:
+            if now - told >= _REPORT:
                 self._known[job.key] = since, now
                 whom = f"waits for {job.store.holder(job.run_id)}, which works on the same run"
                 self._reporter.on_message(f"{job.name}: {whom}" + (f", for {now - since:.0f} s" if now > since else ""))

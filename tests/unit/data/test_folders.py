@@ -17,7 +17,7 @@ from training_code.data.dataset import examine, read_dataset
 from training_code.data.findings import is_missing
 from training_code.data.published import PUBLISHED, find_adapter
 from training_code.data.report import is_complete, is_usable
-from training_code.data.walk import find_images, find_passed_over
+from training_code.data.walk import find_images, find_unread_images
 from training_code.foundation.errors import InputError, run_command
 from training_code.prepare_data import main as prepare
 
@@ -450,7 +450,7 @@ def test_other_code_can_ask_for_the_content_of_a_folder(tmp_path):
     shutil.copyfile(tmp_path / "frame", tmp_path / "copy.bak")
     (tmp_path / "notes").write_text("none")
     assert find_images(tmp_path) == [tmp_path / "frame"]
-    assert find_passed_over(tmp_path) == {tmp_path / "copy.bak": "PNG"}
+    assert find_unread_images(tmp_path) == {tmp_path / "copy.bak": "PNG"}
 
 
 TREE = st.lists(

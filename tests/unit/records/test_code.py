@@ -6,7 +6,7 @@ import pytest
 
 from training_code.detectors.registry import DETECTORS
 from training_code.foundation import paths
-from training_code.records.code import BESIDE, STAGES, code_hash, deciding_code, hash_of
+from training_code.records.code import STAGES, WITHOUT_INFLUENCE, code_hash, deciding_code, hash_of
 
 ALL = set(DETECTORS)
 
@@ -128,7 +128,7 @@ def test_the_hash_is_that_of_the_package_as_it_is():
     assert len({code_hash(name) for name in ALL}) == len(ALL)
 
 
-@pytest.mark.parametrize("place", [*STAGES, *BESIDE])
+@pytest.mark.parametrize("place", [*STAGES, *WITHOUT_INFLUENCE])
 def test_places_that_are_named_by_hand_exist(place):
     module, _, name = place.partition(":")
     path = paths.ROOT.joinpath(*module.split("."))

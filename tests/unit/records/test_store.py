@@ -18,7 +18,7 @@ from training_code.records.store import RunStore
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "LEASE", 0.6)
-    monkeypatch.setattr(leases, "_LOOK", 0.05)
+    monkeypatch.setattr(leases, "_POLL", 0.05)
     return RunStore(tmp_path / "results")
 
 

@@ -125,7 +125,7 @@ def _job(store, name=RUN):
 
 def test_a_sweep_says_for_whom_it_waits_and_takes_the_run_over_when_that_process_is_gone(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "LEASE", 1.0)
-    monkeypatch.setattr(schedule, "_LOOK", 0.05)
+    monkeypatch.setattr(schedule, "_POLL", 0.05)
     monkeypatch.setattr(Scheduler, "_work", _work)
     store, reporter, pool, began = RunStore(tmp_path), _Reporter(), _Pool(Resources()), []
     lease = tmp_path / "locks" / f"{RUN}.lease"
