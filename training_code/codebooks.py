@@ -48,9 +48,9 @@ def pretrain_codebook(
     image_size
         Side in pixels that images are resized to.
     seed
-        Covers what is drawn at random.
+        Seed of everything that is drawn at random.
     replace
-        Whether to take the place of a file of that name.
+        Whether to replace a file of that name.
     **arguments
         ``backbone``, ``layers``, ``pre_trained``, ``embedding_dim``, ``num_embeddings``, ``codebook_epochs``, ``width``
         of `Dsr`, which the runs that use the file must have too.
@@ -100,7 +100,7 @@ def provide_codebook(detector: Dsr, identity: Identity, train_data: SampleDatase
         detector.load_codebook(path)
         source = "published with anomalib" if path.name == PUBLISHED else "given"
         return {"file": paths.relative_to_home(path), "sha256": content_hash(path), "source": source}
-    # All that training on these images depends on; other arguments of the detector play no part in phase 1.
+    # Everything that training on these images depends on; phase 1 uses no other arguments of the detector.
     key = dataclasses.replace(
         identity, arguments={name: identity.arguments[name] for name in _ARGUMENTS}, files_sha256={}
     )
@@ -123,7 +123,7 @@ def provide_codebook(detector: Dsr, identity: Identity, train_data: SampleDatase
                 path,
             )
     detector.load_codebook(path)
-    achieved = json.loads(_beside(path).read_text(encoding="utf-8"))
+    achieved = json.loads(_history_path(path).read_text(encoding="utf-8"))
     return achieved | {
         "file": paths.relative_to_home(path),
         "sha256": content_hash(path),
@@ -150,11 +150,11 @@ def _train(
         model, batches, arguments["codebook_epochs"], seed, state=path.with_name(f".{path.stem}.state")
     )
     settings = {"settings": {name: arguments[name] for name in _ARGUMENTS}, "images": count}
-    write_json(_beside(path), settings | dataclasses.asdict(history))
-    save_codebook(model, path)  # last: where it is, both are
+    write_json(_history_path(path), settings | dataclasses.asdict(history))
+    save_codebook(model, path)  # last, so that a codebook always has its JSON file
     model.cpu()
 
 
-def _beside(path: Path) -> Path:
-    """Return the file that says what phase 1 achieved."""
+def _history_path(path: Path) -> Path:
+    """Return the JSON file with the history of phase 1."""
     return path.with_name(f"{path.name}.json")

@@ -72,7 +72,7 @@ def main(arguments: list[str]) -> int:
     print(f"best of each detector by {comparison.criterion}, out of {len(comparison.runs)} runs:")
     print(summary(comparison).to_string(index=False))
     print(f"\nwritten: {paths.relative_to_home(output)} (all runs, every number)")
-    for line in _told(executed):
+    for line in _workbook_messages(executed):
         print(line)
     if options.report:
         _report(executed)
@@ -97,8 +97,8 @@ def _execute(results: Path, output: Path, options: argparse.Namespace) -> Path:
     return executed
 
 
-def _told(executed: Path) -> list[str]:
-    """Return what the notebook said when it wrote the workbook: what could not be kept, and where it is."""
+def _workbook_messages(executed: Path) -> list[str]:
+    """Return what the notebook said when it wrote the workbook: which edits could not be kept, and where they are."""
     import nbformat  # only now, as above
 
     cells = nbformat.read(executed, as_version=4).cells
@@ -131,7 +131,7 @@ def _log_to_mlflow(runs: list[tuple[Path, "Record"]], uri: str, results: Path) -
         folder.mkdir(parents=True, exist_ok=True)
     uri = uri or f"sqlite:///{folder / 'mlflow.db'}"
     logged, known = log_runs(runs, uri, folder / "artifacts")
-    print(f"{logged} runs logged to {uri}, {known} were there")
+    print(f"{logged} runs logged to {uri}, {known} had been logged before")
     return 0
 
 
@@ -145,7 +145,7 @@ def _report(executed: Path) -> None:
     if write_pdf(page, page.with_suffix(".pdf")):
         print(f"written: {paths.relative_to_home(page.with_suffix('.pdf'))}")
     else:
-        print("no PDF: neither Chromium nor Chrome is here")
+        print("no PDF: neither Chromium nor Chrome was found")
 
 
 if __name__ == "__main__":

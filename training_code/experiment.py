@@ -37,7 +37,7 @@ class Experiment:
     dataset
         Name of a folder in ``data/`` or a path; see `training_code.data.layout`.
     seed
-        Covers everything: held-out images, random features, coresets, initial weights, order of the images.
+        Seed of everything random: held-out images, random features, coresets, initial weights, order of the images.
     results
         Folder for the runs, relative to `training_code.foundation.paths.HOME`: the repository, or what
         ``ANOMALY_HOME`` names.
@@ -92,7 +92,7 @@ class Experiment:
 
     @property
     def protocol(self) -> ExperimentProtocol:
-        """Under which conditions numbers can be compared."""
+        """The conditions under which numbers can be compared."""
         return self.conditions.protocol
 
     @property
@@ -102,7 +102,7 @@ class Experiment:
 
     @property
     def seed(self) -> int:
-        """What everything that is drawn depends on."""
+        """The seed of everything that is drawn at random."""
         return self.conditions.seed
 
     def run(self, detector: type | str, *, rerun: bool = False, **arguments: Any) -> Run | SkippedRun:
@@ -141,7 +141,7 @@ class Experiment:
             return self._note(self._train(prepared))
 
     def prepare(self, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
-        """Check a configuration, find its weight file, and tell the identity of its run; nothing is computed.
+        """Check a configuration, find its weight file, and return the identity of its run; nothing is computed.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class Experiment:
 
     @property
     def setup(self) -> Setup:
-        """What configurations are run on, and how, as `training_code.display.setup` shows it."""
+        """The images and conditions of the runs, as `training_code.display.setup` shows it."""
         results = paths.relative_to_home(self.store.results)
         return Setup(self.dataset, self.protocol, self.compute, self.seed, results)
 
@@ -187,7 +187,7 @@ class Experiment:
         return run
 
     def _train(self, prepared: PreparedRun) -> Run:
-        """Run all stages in a folder beside the final one and publish it; the lock of the run is held."""
+        """Run all stages in a folder beside the final one and publish it; the lock of the run must be held."""
         started = now()
         with self.store.staging(prepared.run_id) as staging:
             try:
@@ -200,7 +200,7 @@ class Experiment:
             except LostLeaseError:
                 raise
             except Exception as error:
-                if isinstance(error, FloatingPointError):  # it would diverge again from where it was
+                if isinstance(error, FloatingPointError):  # it would diverge again from the saved state
                     self.store.forget_unfinished(prepared.run_id)
                 message = "".join(traceback.format_exception_only(error)).strip()
                 failure = {"status": _failure(error), "error": message}

@@ -1,4 +1,4 @@
-"""The path of a run, from a prepared configuration to what is found: stages that can be called, with typed results.
+"""The path of a run, from a prepared configuration to its findings: stages that can be called, with typed results.
 
 `run_stages` puts them together; it reads from top to bottom. The benchmark calls the same functions.
 """
@@ -37,12 +37,12 @@ from training_code.training.engine import QuietEngine
 
 @dataclass(frozen=True)
 class Places:
-    """Where a run puts its files while it is made, and whom it tells how far it is.
+    """Where a run puts its files, and where it reports its progress.
 
     Attributes
     ----------
     folder
-        Gets checkpoint, scores, pictures and logs.
+        Receives checkpoint, scores, pictures and logs.
     unfinished
         Keeps what training in epochs resumes from after a kill.
     note
@@ -66,7 +66,7 @@ class Trained:
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a detector says of the test images and of those held out, how features were had, and seconds by stage."""
+    """Predictions for the test images and for those held out, how features were obtained, and seconds by stage."""
 
     test: Predictions
     validation: Predictions | None
@@ -132,7 +132,7 @@ def build(prepared: PreparedRun, conditions: Conditions, store: FeatureStore | N
     """Return the detector over the network of its weight file, as the seed draws it."""
     seed_everything(conditions.seed, workers=True, verbose=False)
     network = load_backbone(prepared.weights) if prepared.weights else None
-    seed_everything(conditions.seed, workers=True, verbose=False)  # as if making the network had drawn nothing
+    seed_everything(conditions.seed, workers=True, verbose=False)  # as if building the network had drawn nothing
     identity = prepared.identity
     statistics = None if identity.mean is None or identity.std is None else (identity.mean, identity.std)
     size, compute = conditions.protocol.image_size, conditions.compute
@@ -142,7 +142,7 @@ def build(prepared: PreparedRun, conditions: Conditions, store: FeatureStore | N
 def fit(
     detector: AnomalibModule, prepared: PreparedRun, conditions: Conditions, data: SampleDataModule, places: Places
 ) -> Trained:
-    """Train the detector and write its checkpoint to the folder; training in epochs resumes where a kill left it."""
+    """Train the detector and write its checkpoint to the folder; training in epochs resumes after a kill."""
     logs = places.folder / TENSORBOARD if conditions.compute.tensorboard == "on" else None
     checkpoint = places.folder / CHECKPOINT
     engine = QuietEngine(prepared.configuration, checkpoint, logs, places.unfinished, conditions.seed)

@@ -1,4 +1,4 @@
-"""From a configuration to a prepared run: checked against images and weights, with the identity that it would have."""
+"""From a configuration to a prepared run: checked against images and weights, with its identity."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from training_code.foundation.hardware import has_gpu
 from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options, whole
 from training_code.records.record import Identity
 
-#: The seed of an experiment that is given none.
+#: The default seed of an experiment.
 DEFAULT_SEED = 42
 
 
@@ -78,7 +78,7 @@ def read_conditions(
 
 
 def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
-    """Check a configuration, find its weight file, and tell the identity of its run; nothing is computed.
+    """Check a configuration, find its weight file, and return the identity of its run; nothing is computed.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str
 
 
 def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
-    """Refuse what training would stop at: for want of patches, or of images, or with images of this size."""
+    """Refuse what would make training fail: too few patches or images, or images of an unsuitable size."""
     protocol = conditions.protocol
     images = len(split_validation(conditions.dataset.select("train"), protocol.validation_split, conditions.seed)[0])
     arguments, backbone = configuration.arguments, configuration.backbone

@@ -19,12 +19,12 @@ from training_code.data.walk import check_apart
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
 
-#: Says that a folder was made by this command and may be replaced by it.
+#: Marks a folder that this command made and may replace.
 MARKER = ".prepared"
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; return the exit status, 1 if the dataset cannot be used or something was not brought along."""
+    """Run the command; return the exit status, 1 if the dataset cannot be used or a part of the source was left out."""
     parser = command_parser("training_code.prepare_data", __doc__)
     parser.add_argument("adapter", choices=sorted([*ADAPTERS, "folder"]), help="how the dataset is published")
     parser.add_argument("source", type=Path, metavar="SRC", help="its folder; never changed")
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     folders = {key: getattr(options, key) for key in DESCRIPTION_KEYS if getattr(options, key) is not None}
     findings = prepare(options.adapter, options.source, options.destination, options.link, folders)
-    return _report(options.destination.resolve(), _tell(options.source, findings))
+    return _report(options.destination.resolve(), _print_findings(options.source, findings))
 
 
 def prepare(
@@ -44,7 +44,7 @@ def prepare(
 ) -> list[FileFinding]:
     """Bring a dataset into ``destination``; what an earlier call made is replaced when the new one is complete.
 
-    Returned is what people should know about files of the source: what was left out, and how masks were read.
+    It returns the findings about files of the source: what was left out, and how masks were read.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def prepare(
     Raises
     ------
     InputError
-        If the source is not what the adapter expects, or the destination is in the way.
+        If the source is not what the adapter expects, or the destination must not be replaced.
     """
     if not source.is_dir():
         raise InputError(f"there is no folder {source}")
@@ -113,8 +113,8 @@ def _left_in(source: Path, found: Found) -> list[FileFinding]:
     return [dataclasses.replace(finding, kind="left out") for finding in unread]
 
 
-def _tell(source: Path, findings: Sequence[FileFinding]) -> int:
-    """Print what is to be known about the source; return 1 if something of it was not read."""
+def _print_findings(source: Path, findings: Sequence[FileFinding]) -> int:
+    """Print the findings about the source; return 1 if something of it was not read."""
     groups: dict[tuple[str, str], list[FileFinding]] = {}
     for finding in findings:
         groups.setdefault((finding.kind, finding.what), []).append(finding)

@@ -1,4 +1,4 @@
-"""Under which conditions numbers can be compared, and how they are computed: the one place that lists either.
+"""The conditions under which numbers can be compared, and how they are computed: the one place that lists them.
 
 A new condition or option is one field here; records, tables and effects go over the fields.
 """
@@ -23,14 +23,14 @@ COMPILED_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 MODES = ("auto", "on", "off")
 #: Whether training in epochs is logged for TensorBoard.
 TENSORBOARD_MODES = ("on", "off")
-#: What a detector may have that an option needs to change anything: `DetectorSpec.traits` says which of them it has.
+#: What a detector may need to have for an option to have an effect; `DetectorSpec.traits` says which it has.
 Trait = Literal["backbone", "kept features", "common batches", "epochs"]
 
 
 def _option(default: Any, check: Callable[[str, Any], Any], needs: Trait | None = None, **told: Any) -> Any:
-    """Return a field: its default, what checks a value and returns it as it is kept, and what else is told of it.
+    """Return a field: its default, what checks a value and returns it as it is kept, and its metadata.
 
-    ``needs``: what a detector must have for it to change anything, None where it is for all. ``columns``: the columns
+    ``needs``: what a detector must have for it to have an effect, None if it has one for all. ``columns``: the columns
     of tables that hold its members. ``ranked_together``: whether runs of different values are ranked together.
     """
     return field(default=default, metadata={"check": check, "needs": needs, **told})
@@ -47,7 +47,7 @@ def square(name: str, value: Any) -> tuple[int, int]:
 def whole(name: str, value: object, low: int, high: float = math.inf) -> int:
     """Return a whole number, also one of numpy's, if it is in range."""
     try:
-        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]  # its TypeError tells
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]  # raises a TypeError
     except TypeError:
         number = None
     if number is None or not low <= number <= high:
@@ -96,13 +96,13 @@ class _Checked:
 
     @classmethod
     def names_for(cls, traits: Collection[Trait]) -> tuple[str, ...]:
-        """Return the names of the options that change something about runs of a detector with ``traits``."""
+        """Return the names of the options that have an effect on runs of a detector with ``traits``."""
         return tuple(option.name for option in dataclasses.fields(cls) if option.metadata["needs"] in (None, *traits))
 
 
 @dataclass(frozen=True)
 class ExperimentProtocol(_Checked):
-    """Under which conditions numbers can be compared.
+    """The conditions under which numbers can be compared.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ class ExperimentProtocol(_Checked):
         Parameters
         ----------
         ranked_together
-            Those of whose values runs are ranked together, or are not; None for all.
+            Only conditions whose values are ranked together, or are not; None for all.
         """
         chosen = [
             entry
@@ -158,7 +158,7 @@ class ExperimentProtocol(_Checked):
 
 @dataclass(frozen=True)
 class ComputeOptions(_Checked):
-    """How numbers are computed, as far as it decides nothing or little about them.
+    """How numbers are computed: options with little or no influence on them.
 
     Attributes
     ----------
@@ -209,7 +209,7 @@ class ComputeOptions(_Checked):
             )
 
     def deciding_about(self, backbone: bool, gpu: bool) -> dict[str, Any]:
-        """Return the options that decide about numbers, as they come to apply: they are part of a run's identity.
+        """Return the options that influence numbers, with the values that take effect: a part of a run's identity.
 
         Batch sizes are not among them. What is computed image by image does not depend on them, and a detector that
         trains in epochs has its ``batch_size`` among its arguments.
@@ -243,7 +243,7 @@ class ComputeOptions(_Checked):
         return tuple(entry.name for entry in dataclasses.fields(cls) if entry.metadata["needs"] == "backbone")
 
 
-#: The options where none are given.
+#: The default options.
 DEFAULT_COMPUTE = ComputeOptions()
 
 

@@ -1,4 +1,4 @@
-"""The record of a run: what is known of it before, and what was found."""
+"""The record of a run: what is known before it, and what was found."""
 
 import dataclasses
 import datetime
@@ -58,7 +58,7 @@ def _used(weights: Weights) -> WeightsUsed:
 
 
 def record_failure(store: RunStore, conditions: Conditions, prepared: PreparedRun, status: Status, error: str) -> None:
-    """Record that a run did not end well, unless there is a result of it or another process is at it."""
+    """Record that a run did not end well, unless it has a result or another process works on it."""
     store.write_failure_unless_locked(make_record(conditions, prepared, now(), status=status, error=error))
 
 

@@ -1,6 +1,6 @@
 """``python -m training_code.search FILE``: look for the best configuration of a detector with Optuna.
 
-The key ``search`` of a sweep file says over what. Every trial is a run like any other one, with its executed notebook;
+The key ``search`` of a sweep file defines the search. Every trial is a run like any other, with its executed notebook;
 what is compared is measured on images held out of training, never on the test set.
 """
 

@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     add = commands.add_parser("add", help="check a weight file, convert it to safetensors and store it")
     add.add_argument("file", type=Path, metavar="FILE", help=".pth, .pt, .bin or .safetensors; it is left as it is")
     add.add_argument(
-        "--as", dest="name", metavar="NAME", help="the backbone it is for; otherwise recognised by its tensors"
+        "--as", dest="name", metavar="NAME", help="the backbone it is for; otherwise recognized by its tensors"
     )
     commands.add_parser("check", help="reload every file and compare its fingerprint")
     fetch = commands.add_parser("fetch", help="fetch weights from the model hub through timm")
@@ -33,16 +33,16 @@ def main(arguments: list[str]) -> int:
     if options.command == "check":
         return check(options.folder)
     # Only now, since torch and timm take 3.5 s, which help, wrong arguments and the list go without.
-    from training_code.backbones.store import add_weights, fetch_weights, twin
+    from training_code.backbones.store import add_weights, fetch_weights, tf_variant
 
     if options.command == "add":
         path = add_weights(options.file, options.name, options.folder, options.replace)
-        _tell_stored(path)
-        if options.name is None and (other := twin(path)):
-            print(f"its tensors do not tell it from timm's {other}; if it is that one, add it with --as {other}")
+        _print_stored(path)
+        if options.name is None and (other := tf_variant(path)):
+            print(f"its tensors fit timm's {other} as well; if it is that one, add it with --as {other}")
     else:
         for name in options.names:
-            _tell_stored(fetch_weights(name, options.folder, options.replace))
+            _print_stored(fetch_weights(name, options.folder, options.replace))
     return 0
 
 
@@ -52,7 +52,7 @@ def list_weights(folder: Path) -> int:
     width = max(len(name) for name in files)
     for name, found in files.items():
         if not found:
-            carried = ", made from an installed package when it is needed first" if name == "efficientnet_lite0" else ""
+            carried = ", made from an installed package when it is first needed" if name == "efficientnet_lite0" else ""
             print(f"{name:{width}}  missing{carried}")
         for number, path in enumerate(found):
             state = "present " if number == 0 else "not used"
@@ -62,7 +62,7 @@ def list_weights(folder: Path) -> int:
 
 
 def check(folder: Path) -> int:
-    """Reload every file that is used; print a line for each; return 1 if one is not good."""
+    """Reload every file that is used; print a line for each; return 1 if one cannot be used."""
     # Here, as in `main`.
     from training_code.backbones.check import check_weights
 
@@ -79,8 +79,8 @@ def check(folder: Path) -> int:
     return status
 
 
-def _tell_stored(path: Path) -> None:
-    """Print which file was stored; what is found in it is remembered, so that plans need not look into it."""
+def _print_stored(path: Path) -> None:
+    """Print which file was stored; findings about it are kept, so that plans need not read it."""
     find_weights(get_backbone(path.stem), path.parent)
     print(f"{paths.relative_to_home(path)}  {path.stat().st_size / 2**20:.1f} MiB  sha256 {fingerprint(path)}")
 

@@ -54,6 +54,6 @@ def test_precision_and_memory_format_are_part_of_the_run(folder, tmp_path, optio
         ({"channels_last": 1}, "channels_last=1 must be True or False"),
     ],
 )
-def test_precisions_that_there_are_not_are_refused(folder, options, words):
+def test_unavailable_precisions_are_refused(folder, options, words):
     with pytest.raises(InputError, match=words):
         Experiment(folder, **options)

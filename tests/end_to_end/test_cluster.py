@@ -103,7 +103,7 @@ def test_runs_come_back_from_another_machine_and_a_lost_one_costs_none(cluster, 
             assert sweep.poll() is None
         _kill(second)
         output, _ = sweep.communicate(timeout=400)
-        assert "2 jobs: 2 ok" in output and "begun again" in output, output
+        assert "2 jobs: 2 ok" in output and "started again" in output, output
         assert not list(results.glob("sweep-*"))
     finally:
         shutil.rmtree(results, ignore_errors=True)

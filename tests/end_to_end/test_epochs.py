@@ -24,7 +24,7 @@ CONFIGURATIONS = {
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_training_goes_on_after_a_kill_with_the_same_result(name, tiny_dataset, tmp_path, monkeypatch, capsys):
+def test_training_resumes_after_a_kill_with_the_same_result(name, tiny_dataset, tmp_path, monkeypatch, capsys):
     arguments = CONFIGURATIONS[name]
     whole = Experiment(tiny_dataset, image_size=64, results=tmp_path / "whole").run(name, **arguments)
     assert whole.status == "ok" and whole.record.training["epochs"] == arguments["max_epochs"]
@@ -43,7 +43,7 @@ def test_training_goes_on_after_a_kill_with_the_same_result(name, tiny_dataset, 
     assert experiment.store.record(whole.run_id) is None
     torch.rand(7)  # other random numbers must make no difference
     resumed = experiment.run(name, **arguments)
-    assert "going on after epoch 2" in capsys.readouterr().out
+    assert "resuming after epoch 2" in capsys.readouterr().out
     assert resumed.run_id == whole.run_id and resumed.record.training["resumed_after_epoch"] == 2
     for name_, values in whole.record.training["curves"].items():
         assert resumed.record.training["curves"][name_] == pytest.approx(values, abs=1e-5)
@@ -64,7 +64,7 @@ def test_a_kill_after_training_does_not_cost_the_training(tiny_dataset, tmp_path
         experiment.run("Autoencoder", **CONFIGURATIONS["Autoencoder"])
     monkeypatch.undo()
     run = experiment.run("Autoencoder", **CONFIGURATIONS["Autoencoder"])
-    assert run.status == "ok" and "going on after epoch 4 of 4" in capsys.readouterr().out
+    assert run.status == "ok" and "resuming after epoch 4 of 4" in capsys.readouterr().out
     assert run.record.training["epochs"] == 4 and not (run.folder / "tensorboard").exists()
 
 
@@ -78,7 +78,7 @@ def test_runs_share_phase_1_of_dsr_and_record_what_it_achieved(tiny_dataset, tmp
     assert experiment.run("Dsr", **arguments | {"lr": 1e-3}).record.training["codebook"] == first
 
 
-def test_training_that_diverged_is_a_failure_and_begins_anew(tiny_dataset, tmp_path):
+def test_training_that_diverged_is_a_failure_and_starts_from_the_beginning(tiny_dataset, tmp_path):
     experiment = Experiment(tiny_dataset, image_size=64, results=tmp_path)
     arguments = CONFIGURATIONS["Cflow"] | {"lr": 1e30}
     with pytest.raises(FloatingPointError, match="diverge"):
@@ -115,7 +115,7 @@ def test_wrong_use_is_an_error_before_training(name, arguments, words, tiny_data
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_normalisation_for_backbones_is_refused_where_there_is_none(tiny_dataset, tmp_path):
+def test_a_normalization_for_backbones_is_refused_where_there_is_none(tiny_dataset, tmp_path):
     experiment = Experiment(tiny_dataset, image_size=64, normalization="imagenet", results=tmp_path)
     with pytest.raises(
         InputError, match="normalization='imagenet' is not for Dsr, which takes images with values from 0"

@@ -111,7 +111,7 @@ def test_running_out_of_memory_has_a_status_of_its_own(experiment, monkeypatch):
     assert read_record(folder).status == "out_of_memory"
 
 
-def test_two_that_start_the_same_run_at_once_train_it_once(experiment):
+def test_two_processes_that_start_the_same_run_at_once_train_it_once(experiment):
     runs = []
     threads = [threading.Thread(target=lambda: runs.append(experiment.run(Padim, **LITE0, n_features=7))) for _ in "ab"]
     for thread in threads:

@@ -13,7 +13,7 @@ from training_code.search import main
 GOOD = paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb"
 
 
-def test_a_search_finds_the_best_by_held_out_images_and_goes_on_where_it_was(tmp_path, tiny_dataset):
+def test_a_search_finds_the_best_by_held_out_images_and_resumes_where_it_was(tmp_path, tiny_dataset):
     file = tmp_path / "search.yaml"
     content = {
         "parameters": {"dataset": str(tiny_dataset)},

@@ -134,7 +134,7 @@ def test_one_failing_job_never_costs_another_one(sweep):
     assert "to run" in output
 
 
-def test_a_kernel_that_dies_in_a_group_costs_one_run_and_the_rest_goes_on(sweep):
+def test_a_kernel_that_dies_in_a_group_costs_one_run_and_the_rest_continues(sweep):
     entry = {"notebook": "breaks_between.ipynb", "vary": {"n_features": [11, 12, 13]}}
     status, output, results = sweep([entry], group="backbone")
     assert status == 1 and "3 jobs: 2 ok, 1 failed" in output, output
@@ -184,7 +184,7 @@ def test_out_of_memory_is_tried_again_with_half_the_batch_size(sweep):
     assert status == 0 and "1 jobs: 1 stored" in output
 
 
-def test_runs_of_other_code_or_data_are_told_and_trained_again_when_asked(sweep, tmp_path, tiny_dataset):
+def test_runs_of_other_code_or_data_are_reported_and_trained_again_when_asked(sweep, tmp_path, tiny_dataset):
     entries = [{"notebook": "good.ipynb", "select": {"n_features": 20}}]
     dataset = tmp_path / "changing"
     shutil.copytree(tiny_dataset, dataset)
@@ -210,9 +210,9 @@ def test_a_sweep_stops_in_time_and_says_what_is_left(sweep):
     assert not list((results / "runs").glob("*/run.json"))
 
 
-def test_what_is_running_when_time_is_up_is_stopped(sweep):
+def test_a_job_that_is_running_when_time_is_up_is_stopped(sweep):
     status, output, results = sweep([{"notebook": "hangs.ipynb"}, {"notebook": "good.ipynb"}], "--max-hours", "0.001")
-    assert status == 1 and "stopped: time is up" in output and "not begun" in output, output
+    assert status == 1 and "stopped: time is up" in output and "not started" in output, output
     assert not list((results / "runs").glob("*/run.json"))
 
 
@@ -232,7 +232,7 @@ def test_ctrl_c_ends_a_sweep_after_the_running_job(sweep, tmp_path, tiny_dataset
     assert process.returncode == 130 and "3 jobs: 1 ok, 2 postponed" in output, output
 
 
-def test_a_full_disk_is_told_and_the_sweep_goes_on_when_there_is_space(sweep, tmp_path):
+def test_a_full_disk_is_reported_and_the_sweep_resumes_when_there_is_space(sweep, tmp_path):
     disk = tmp_path / "results"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300M", "tmpfs", str(disk)], capture_output=True)
@@ -257,7 +257,7 @@ def test_a_full_disk_is_told_and_the_sweep_goes_on_when_there_is_space(sweep, tm
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_a_sweep_that_is_killed_goes_on_where_it_was(tmp_path):
+def test_a_killed_sweep_resumes_where_it_was(tmp_path):
     script = paths.ROOT / "tests" / "end_to_end" / "kill_sweep.py"
     result = subprocess.run([sys.executable, str(script), "3"], capture_output=True, text=True, cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr

@@ -22,7 +22,7 @@ from training_code.foundation.files import sha256
 PART = (
     "tests/unit/sweep/test_plan.py",
     "tests/unit/reporting/test_export.py",
-    "tests/unit/test_weights.py::test_list_is_there_at_once_because_it_imports_no_deep_learning_library",
+    "tests/unit/test_weights.py::test_list_is_fast_because_it_imports_no_deep_learning_library",
     "tests/end_to_end/test_experiment.py::test_a_missing_weight_file_is_skipped_with_the_way_to_get_it",
     "tests/end_to_end/test_experiment.py::test_without_masks_pixel_metrics_are_blank",
     "tests/end_to_end/test_sweep.py::test_a_sweep_stops_in_time_and_says_what_is_left",

@@ -80,19 +80,19 @@ def sixteen_bits(path: Path) -> None:
     Image.fromarray((GENERATOR.random((48, 48)) * 4000).astype(np.uint16)).save(path)
 
 
-def sixteen_bit_colour(path: Path) -> None:
-    _sixteen_bit_png(path, colour_type=2, channels=3)
+def sixteen_bit_color(path: Path) -> None:
+    _sixteen_bit_png(path, color_type=2, channels=3)
 
 
 def sixteen_bit_transparency(path: Path) -> None:
-    _sixteen_bit_png(path, colour_type=4, channels=2)
+    _sixteen_bit_png(path, color_type=4, channels=2)
 
 
-def _sixteen_bit_png(path: Path, colour_type: int, channels: int) -> None:
+def _sixteen_bit_png(path: Path, color_type: int, channels: int) -> None:
     """Write what Pillow reads but does not write."""
     rows = GENERATOR.integers(0, 4096, (48, 48 * channels)).astype(">u2")
     data = b"".join(b"\0" + row.tobytes() for row in rows)
-    header = struct.pack(">IIBBBBB", 48, 48, 16, colour_type, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", 48, 48, 16, color_type, 0, 0, 0)
     path.write_bytes(_png_of([(b"IHDR", header), (b"IDAT", zlib.compress(data)), (b"IEND", b"")]))
 
 
@@ -117,7 +117,7 @@ def lab(path: Path) -> None:
     Image.new("LAB", (48, 48), (120, 3, 4)).save(path, format="TIFF")
 
 
-def transparent_colour(path: Path) -> None:
+def transparent_color(path: Path) -> None:
     _image().save(path, transparency=(1, 2, 3))
 
 
@@ -180,13 +180,13 @@ IMAGES: list[tuple[str, Callable[[Path], None], str, str]] = [
     ("link.png", broken_link, "is not an image that can be read", "refused"),
     ("self.png", link_to_itself, "is not an image that can be read", "refused"),
     ("pipe.png", pipe, "is not an image that can be read (it is no file)", "refused"),
-    ("colour16.png", sixteen_bit_colour, "has pixels of the kind 'RGB;16B', which is not read", "refused"),
+    ("color16.png", sixteen_bit_color, "has pixels of the kind 'RGB;16B', which is not read", "refused"),
     ("alpha16.png", sixteen_bit_transparency, "has pixels of the kind 'LA;16B', which is not read", "refused"),
     ("lab.tif", lab, "has pixels of the kind 'LAB', which is not read", "refused"),
     ("negative.tif", negative, "has values from -5 to -5; those that are read go from 0 to 65535", "refused"),
-    ("trns.png", transparent_colour, "has transparency: dropped", "converted"),
-    ("deep.png", sixteen_bits, "has 16-bit grey-scale: white is 4095", "converted"),
-    ("cmyk.jpg", cmyk, "has CMYK colours: converted to RGB", "converted"),
+    ("trns.png", transparent_color, "has transparency: dropped", "converted"),
+    ("deep.png", sixteen_bits, "has 16-bit grayscale: white is 4095", "converted"),
+    ("cmyk.jpg", cmyk, "has CMYK colors: converted to RGB", "converted"),
     ("palette.png", palette, "has a palette: converted to RGB", "converted"),
     ("alpha.png", rgba, "has transparency: dropped", "converted"),
     ("bits.png", one_bit, "has pixels of 1 bit: converted to 8 bits", "converted"),

@@ -28,7 +28,7 @@ def make_mvtec(root: Path, train: int = 12, good: int = 6, defective: int = 4, m
 
 
 def texture(generator: np.random.Generator) -> np.ndarray:
-    """Return a grey image of stripes with noise."""
+    """Return a gray image of stripes with noise."""
     stripes = 120 + 40 * np.sin(np.arange(SIZE) / 3 + generator.uniform(0, 6))
     return np.clip(stripes + generator.normal(0, 8, (SIZE, SIZE)), 0, 255).astype(np.uint8)
 

@@ -1,6 +1,6 @@
-"""A plugin of pytest: tests have folders and settings of their own; what the user has in the checkout plays no part.
+"""A plugin of pytest: tests have folders and settings of their own; what the user has in the checkout has no influence.
 
-`training_code.foundation.paths` reads the variable that is set here when it is imported first, in this process and in
+`training_code.foundation.paths` reads the variable that is set here when it is first imported, in this process and in
 all that tests start: commands, kernels, workers.
 """
 

@@ -1,4 +1,4 @@
-"""What belongs to the project and not to whoever works in its checkout."""
+"""Files that belong to the project, not to the user of its checkout."""
 
 import subprocess
 from pathlib import Path

@@ -210,7 +210,7 @@ def test_what_a_researcher_sets_comes_first_and_the_rest_is_empty(name):
 
 
 @pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)
-def test_parameters_are_typed_and_said_in_a_comment(name):
+def test_parameters_are_typed_and_explained_in_a_comment(name):
     cells = nbformat.read(NOTEBOOKS[name], as_version=4).cells
     (source,) = (cell.source for cell in cells if PARAMETERS_TAG in cell.metadata.get("tags", []))
     for line in source.splitlines():

@@ -19,7 +19,7 @@ from training_code.records.store import RunStore  # noqa: E402
 
 def main(count: int, seed: int) -> int:
     """Kill so often; print what was seen and return how often it was not right."""
-    leases.LEASE, leases._LOOK = 0.3, 0.02
+    leases.LEASE, leases._POLL = 0.3, 0.02
     generator, wrong, kills, version, longest = random.Random(seed), 0, 0, 1, 0.0
     with tempfile.TemporaryDirectory() as folder:
         store = RunStore(Path(folder) / "results")

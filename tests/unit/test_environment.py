@@ -13,16 +13,16 @@ from training_code.records import environment
 from training_code.records.environment import PACKAGES, package_versions
 
 
-def _normalised(name):
+def _normalized(name):
     return re.sub(r"[-_.]+", "-", re.match(r"[A-Za-z0-9._-]+", name)[0]).lower()
 
 
 PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-NEEDED = {_normalised(name) for name in sum(EXTRAS.values(), PROJECT["dependencies"])} - {PROJECT["name"]}
+NEEDED = {_normalized(name) for name in sum(EXTRAS.values(), PROJECT["dependencies"])} - {PROJECT["name"]}
 CONSTRAINTS = (paths.ROOT / "constraints.txt").read_text()
 PINNED = {
-    _normalised(line): line.split("==")[1] for line in CONSTRAINTS.splitlines() if line and not line.startswith("#")
+    _normalized(line): line.split("==")[1] for line in CONSTRAINTS.splitlines() if line and not line.startswith("#")
 }
 CONDA = yaml.safe_load((paths.ROOT / "environment.yml").read_text())["dependencies"]
 
@@ -44,7 +44,7 @@ def test_make_installs_every_extra():
 
 def test_conda_users_get_the_same_versions():
     lines = [line for line in CONDA[-1]["pip"] if not line.startswith("--")]
-    assert {_normalised(line): line.split("==")[1] for line in lines} == {name: PINNED[name] for name in NEEDED}
+    assert {_normalized(line): line.split("==")[1] for line in lines} == {name: PINNED[name] for name in NEEDED}
     minimum = PROJECT["requires-python"].removeprefix(">=")
     assert f"python={minimum}" in CONDA
 

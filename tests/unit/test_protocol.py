@@ -127,7 +127,7 @@ def test_only_what_is_used_decides_about_a_run(given, backbone, gpu, expected):
     assert ComputeOptions(**given).deciding_about(backbone, gpu) == expected
 
 
-def test_the_conditions_are_known_without_the_libraries_that_compute():
+def test_the_conditions_are_imported_without_deep_learning_libraries():
     code = "import sys, training_code.protocol; print('torch' in sys.modules, 'pandas' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.ROOT)
     assert result.stdout.split() == ["False", "False"], result.stderr

@@ -1,4 +1,4 @@
-"""What the pages say is so."""
+"""What the pages say is true."""
 
 import io
 import re

@@ -43,19 +43,19 @@ def test_list_has_a_line_for_each_backbone_and_for_other_files(tmp_path, resnet1
     assert "missing" in lines["resnet50"] and "present" in lines["regnety_008"]
 
 
-def test_list_is_there_at_once_because_it_imports_no_deep_learning_library():
+def test_list_is_fast_because_it_imports_no_deep_learning_library():
     code = "import sys; from training_code.weights import main; main(['list']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, stdout=subprocess.DEVNULL).returncode == 0
 
 
-def test_what_is_added_is_recognised_stored_and_its_origin_remembered(tmp_path, resnet18, capsys):
+def test_what_is_added_is_recognized_stored_and_its_origin_remembered(tmp_path, resnet18, capsys):
     assert _run(tmp_path / "weights", "add", resnet18) == 0
     weights = find_weights(get_backbone("resnet18"), tmp_path / "weights")
     assert weights.path.name == "resnet18.safetensors" and weights.sha256 in capsys.readouterr().out
     assert weights.source == f"download.pth, sha256 {sha256(resnet18)}, tensors named as by timm"
 
 
-def test_a_file_that_is_there_is_replaced_only_on_demand(tmp_path, resnet18, capsys):
+def test_an_existing_file_is_replaced_only_on_demand(tmp_path, resnet18, capsys):
     assert _run(tmp_path, "add", resnet18, "--as", "resnet18") == 0
     before = (tmp_path / "resnet18.safetensors").stat().st_mtime_ns
     assert _run(tmp_path, "add", resnet18, "--as", "resnet18") == 2
@@ -73,14 +73,14 @@ def test_how_a_network_is_built_stays_with_the_stored_file(tmp_path):
 
 
 @pytest.mark.parametrize(("name", "stored"), [("download.pth", "efficientnet_b0"), ("tf_b0.pth", "tf_efficientnet_b0")])
-def test_networks_that_their_tensors_do_not_tell_apart_are_told_by_name(tmp_path, name, stored, capsys):
+def test_networks_with_the_same_tensors_are_distinguished_by_name(tmp_path, name, stored, capsys):
     torch.save(timm.create_model("tf_efficientnet_b0").state_dict(), tmp_path / name)
     assert _run(tmp_path / "weights", "add", tmp_path / name) == 0
     assert (tmp_path / "weights" / f"{stored}.safetensors").is_file()
     assert ("add it with --as tf_efficientnet_b0" in capsys.readouterr().out) == (stored == "efficientnet_b0")
 
 
-def test_of_two_files_the_one_that_is_used_is_told(tmp_path, resnet18, capsys):
+def test_the_one_of_two_files_that_is_used_is_shown(tmp_path, resnet18, capsys):
     folder = tmp_path / "weights"
     _run(folder, "add", resnet18)
     (folder / "resnet18-f37072fd.pth").write_bytes(resnet18.read_bytes())

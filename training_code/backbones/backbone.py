@@ -14,7 +14,7 @@ HALF = (0.5, 0.5, 0.5)
 
 
 class LayerUse(Protocol):
-    """Which layers a detector takes by default: those of its paper, told by their strides or depths."""
+    """Which layers a detector takes by default: those of its paper, given by their strides or depths."""
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -22,7 +22,7 @@ class LayerUse(Protocol):
 
     @property
     def depths(self) -> tuple[float, ...]:
-        """The same for networks whose maps are all of one size: parts of their depth, the last block being 1."""
+        """The same for networks whose maps all have one size: relative depths, 1 for the last block."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the network of a weight file is built and how its images are normalised."""
+    """How the network of a weight file is built and how its images are normalized."""
 
     architecture: str  # timm's name of the network
     mean: tuple[float, ...]  # of red, green and blue
@@ -64,7 +64,7 @@ class Backbone:
     name: str  # also the name of its file in weights/, without the suffix
     pretrained: str  # timm's name of the weights that are fetched for it
     n_features: int = 100  # PaDiM's default
-    torchvision: str | None = None  # name of the network in torchvision, where its files name the tensors otherwise
+    torchvision: str | None = None  # name of the network in torchvision, where its files name the tensors differently
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     timm_name: str | None = None  # where it is not the name
@@ -114,8 +114,8 @@ class Backbone:
         Raises
         ------
         InputError
-            If there is none, one is unknown or named twice, or they are out of network order: anomalib would label
-            the features of misplaced layers wrongly without a word.
+            If there is none, one is unknown or named twice, or they are out of network order: anomalib would
+            silently mislabel the features of misplaced layers.
         """
         known = [layer.name for layer in self.layers]
         if not names:

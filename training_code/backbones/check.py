@@ -11,17 +11,17 @@ from training_code.foundation.files import content_hash
 
 
 def check_weights(path: Path, name: str) -> str:
-    """Reload a file completely and compare its fingerprint with the remembered one; return what to say of it.
+    """Reload a file completely and compare its fingerprint with the recorded one; return the result in words.
 
     Raises
     ------
     InputError
-        If the file has changed or is not good.
+        If the file has changed or cannot be used.
     """
     origin = read_origin(path)
     if origin and origin["sha256"] != content_hash(path):
         raise InputError(f"{path} has changed since it was added ({origin['source']})")
     weights = find_weights(get_backbone(name), path.parent)
     load_backbone(weights)
-    trained = "" if weights.pretrained else "; never trained: its normalising layers are as they were initialised"
+    trained = "" if weights.pretrained else "; never trained: its normalizing layers are as they were initialized"
     return ("as it was added" if origin else "good; added by hand, no fingerprint to compare with") + trained

@@ -1,4 +1,4 @@
-"""The files in ``weights/``: their names, and what is remembered of where they came from."""
+"""The files in ``weights/``: their names, and the records of their origin."""
 
 import json
 import re
@@ -39,20 +39,20 @@ def list_files(folder: Path) -> dict[str, list[Path]]:
 
 
 def read_origin(path: Path) -> dict[str, Any]:
-    """Return what is remembered of a file: that of `write_origin`; nothing if it was put there by hand."""
+    """Return the origin of a file as `write_origin` recorded it; nothing if the file was put there by hand."""
     try:
         content = json.loads(_origin(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     if not isinstance(content, dict) or not {"sha256", "source"} <= set(content):
         return {}
-    # Before there was a naming, the sentence about the source alone told it.
+    # Older records have no naming of their own: the sentence about the source contains it.
     found = _OLDER_SOURCE.fullmatch(str(content["source"]))
     return {"naming": found[1] if found else None} | content
 
 
 def write_origin(path: Path, digest: str, source: str, naming: str | None, added: str) -> None:
-    """Remember where a file came from, its fingerprint, and its size and time, by which a change is seen.
+    """Record where a file came from, its fingerprint, and its size and time, which show a change.
 
     ``naming`` says after whose names its network was recognized; None where the network was known.
     """
@@ -61,13 +61,13 @@ def write_origin(path: Path, digest: str, source: str, naming: str | None, added
 
 
 def remove_file(path: Path) -> None:
-    """Remove a weight file and what is remembered of it."""
+    """Remove a weight file and the record of its origin."""
     _origin(path).unlink(missing_ok=True)
     path.unlink(missing_ok=True)
 
 
 def fingerprint(path: Path) -> str:
-    """Return the SHA-256 of a file: the remembered one if size and time are as then, otherwise computed."""
+    """Return the SHA-256 of a file: the recorded one if size and time are unchanged, otherwise computed."""
     origin = read_origin(path)
     return origin["sha256"] if origin.get("stamp") == _stamp(path) else sha256(path)
 

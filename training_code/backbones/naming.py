@@ -27,7 +27,7 @@ class Translated:
 
 
 def to_timm(state: State, backbone: Backbone, recipe: Recipe | None = None) -> Translated:
-    """Return the tensors of a file for ``backbone`` under timm's names; names that are not known are left alone.
+    """Return the tensors of a file for ``backbone`` under timm's names; unknown names are left as they are.
 
     Parameters
     ----------
@@ -36,14 +36,14 @@ def to_timm(state: State, backbone: Backbone, recipe: Recipe | None = None) -> T
     backbone
         The backbone that they are meant for.
     recipe
-        How the network is built, where the file says so; otherwise the naming tells.
+        How the network is built, if the file says so; otherwise it follows from the naming.
     """
     for naming, belongs, translate in _NAMINGS:
         if belongs(state, backbone):
             try:
                 translated, variant = translate(state, backbone)
             except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError):
-                break  # named nearly so: what does not fit is found by comparing names and shapes
+                break  # nearly this naming: comparing names and shapes finds what does not fit
             return Translated(translated, naming, recipe or variant)
     return Translated(dict(state), "timm", recipe or backbone.recipe)
 
@@ -126,7 +126,7 @@ def _from_darknet_port(state: State, backbone: Backbone) -> tuple[dict[str, torc
     """Translate the ports of Darknet's CSPDarknet53 with Mish, whose two branches timm keeps in one convolution.
 
     There are two spellings. Files with ``conv1.conv`` come from YOLOv4 in Darknet: images from 0 to 1 without further
-    normalisation, and the branch of the blocks stands first where the branches are joined. Files with
+    normalization, and the branch of the blocks stands first where the branches are joined. Files with
     ``stem_conv.conv.0`` were trained in PyTorch on ImageNet, and the other branch stands first, as in timm.
     """
     from_darknet = "conv1.conv.weight" in state

@@ -22,7 +22,7 @@ def create_network(recipe: Recipe, num_classes: int = 0) -> nn.Module:
     try:  # transformers that take images of other sizes than the one that they were trained with
         network = create(dynamic_img_size=True) if _is_transformer(recipe.architecture) else create()
     except TypeError as error:
-        # Python tells of an argument that timm's network does not take in the message alone.
+        # Only the message of Python's error says that timm's network does not take an argument.
         if "dynamic_img_size" not in str(error):
             raise
         network = create()
@@ -34,12 +34,12 @@ def list_layers(architecture: str) -> tuple[Layer, ...]:
     """Return all layers of timm's network ``architecture`` in network order.
 
     They are those that timm lists; of EfficientNets and MobileNets also the stem, the stages between, every single
-    block and the head. Channels are those that the network really gives.
+    block and the head. Channels are those that the network really outputs.
 
     Raises
     ------
     InputError
-        If the network has no layers that could be told by name.
+        If the network has no layers that can be named.
     """
     network = meta_network(_recipe(architecture))
     names = [info["module"] for info in network.feature_info]
@@ -79,10 +79,10 @@ def measure_maps(recipe: Recipe, image_size: tuple[int, int]) -> dict[str, tuple
     layers = list_layers(recipe.architecture)
     try:
         shapes = _layer_shapes(network, recipe.architecture, [layer.name for layer in layers], image)
-    except Exception as error:  # the network decides how it objects
+    except Exception as error:  # networks raise errors of many kinds
         reason = str(error).splitlines()[0].rstrip(".") if str(error) else "its shapes do not fit"
         patch = getattr(getattr(network, "patch_embed", None), "patch_size", None)
-        if patch and "divisible" in reason:  # timm has no error of its own for this, and only the advice hangs on it
+        if patch and "divisible" in reason:  # timm has no error class for this; only the advice depends on the text
             reason += f"; choose a multiple, such as {-(-image_size[0] // patch[0]) * patch[0]}"
         raise InputError(
             f"{recipe.architecture} cannot take images of {image_size[0]} × {image_size[1]}: {reason}"
@@ -172,7 +172,7 @@ def take_intermediates(
 ) -> list[torch.Tensor]:
     """Return the maps of a network that gives tokens, by the positions in timm's list of features.
 
-    The final normalisation is applied to every layer of a ViT, as anomalib does.
+    The final normalization is applied to every layer of a ViT, as anomalib does.
     """
     return network.forward_intermediates(
         images,

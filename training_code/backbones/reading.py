@@ -25,9 +25,9 @@ from training_code.foundation.files import content_hash
 _NESTED_UNDER = ("state_dict", "model", "model_state_dict", "model_ema")
 _PREFIXES = ("module.", "backbone.", "model.", "_orig_mod.")
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-#: Part of the names that a file and a network have in common, from which on it is this network's file with a fault.
+#: Share of names in common from which on a file counts as a faulty one of the network.
 _ALIKE = 0.9
-#: From which part on it may be the file of another network that is built like this one.
+#: Share from which on it may belong to another network that is built like this one.
 _RELATED = 0.2
 #: Options of timm that a recipe may have, and their valid values.
 _OPTIONS = {
@@ -54,7 +54,7 @@ def load_backbone(weights: Weights) -> nn.Module:
             raise InputError(f"{weights.path} has changed since the run was prepared; run it again")
         state = read_for(weights.path, weights.backbone).state
         check_finite(state, weights.path)
-        # Counters of batches, which some files leave out, play no part in eval mode.
+        # Counters of batches, which some files lack, have no effect in eval mode.
         network.load_state_dict(_without_classifier(state, weights.recipe), strict=False)
     return network
 
@@ -73,7 +73,7 @@ def read_for(path: Path, backbone: Backbone) -> Translated:
         check_complete(found, backbone, str(path))
     except InputError:
         given = _without_classifier(found.state, found.recipe)
-        name = recognise(original, thorough=_likeness(given, found.recipe) < _ALIKE)
+        name = recognize(original, thorough=_likeness(given, found.recipe) < _ALIKE)
         if name is None or name == backbone.name:
             raise
         raise InputError(f"{path} holds the weights of {name}, not of {backbone.name}") from None
@@ -100,11 +100,11 @@ def read_state_dict(path: Path) -> dict[str, torch.Tensor]:
     except InputError:
         raise
     except pickle.UnpicklingError as error:
-        # torch names what it refuses in its message alone; the file is refused whatever is found there.
+        # torch names what it refuses in its message only; the file is refused whatever the message says.
         found = re.search(r"(?:GLOBAL|global|Global) (?:GLOBAL )?([\w.]+)", str(error))
         what = f"more than tensors ({found[1]})" if found else "more than tensors, or no weights at all"
         raise InputError(f"{path} holds {what}; reading that could run code, so the file is refused") from error
-    except Exception as error:  # the file decides what goes wrong
+    except Exception as error:  # damaged files raise errors of many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0]
         raise InputError(f"{path} cannot be read, it is damaged, cut short or no weight file: {reason}") from error
     for _ in range(len(_NESTED_UNDER)):
@@ -132,13 +132,13 @@ def check_recipe(recipe: Recipe, backbone: Backbone, source: str) -> None:
         usable = known = False
     if not usable or not known:
         text = json.dumps(dataclasses.asdict(recipe))
-        raise InputError(f"{source} says in a way that is not understood how its network is built: {text}")
+        raise InputError(f"{source} describes how its network is built in a form that is not understood: {text}")
     variants = {name.removeprefix("tf_") for name in (backbone.architecture, backbone.pretrained.split(".")[0])}
     if recipe.architecture.removeprefix("tf_") not in variants:
         raise InputError(f"{source} holds the weights of {recipe.architecture}, not of {backbone.name}")
 
 
-def recognise(state: State, thorough: bool = True) -> str | None:
+def recognize(state: State, thorough: bool = True) -> str | None:
     """Return the name of the backbone whose tensors these are, None if it is not known.
 
     First the registered ones are tried; if ``thorough``, then all of timm's networks that are built like the registered
@@ -182,7 +182,7 @@ def inspect(path: Path, backbone: Backbone) -> tuple[Recipe, str, bool]:
 
 
 def _is_trained(state: State) -> bool:
-    """Return whether the normalising layers are no longer as they were before training; without any it is assumed."""
+    """Return whether the normalizing layers are no longer as they were before training; without any it is assumed."""
     means = [tensor for name, tensor in state.items() if name.endswith("running_mean")]
     if means:
         return any(mean.any() for mean in means)
@@ -229,11 +229,11 @@ def _check_kind(path: Path) -> None:
     if start.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise InputError(f"{path} is a web page, probably the answer to a download that failed")
     if start.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path} is a pointer of Git LFS, not the file itself: git lfs pull brings that")
+        raise InputError(f"{path} is a pointer of Git LFS, not the file itself: run git lfs pull to fetch it")
 
 
 def _stored_recipe(path: Path, backbone: Backbone) -> Recipe | None:
-    """Return the recipe that a stored file brings along, if it is one that this project writes."""
+    """Return the recipe that a stored file contains, if this project wrote it."""
     if not _is_safetensors(path):
         return None
     with safe_open(path, framework="pt") as file:
@@ -243,7 +243,9 @@ def _stored_recipe(path: Path, backbone: Backbone) -> Recipe | None:
     try:
         recipe = Recipe.from_plain_data(json.loads(text))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} says in a way that is not understood how its network is built: {text}") from error
+        raise InputError(
+            f"{path} describes how its network is built in a form that is not understood: {text}"
+        ) from error
     check_recipe(recipe, backbone, str(path))
     return recipe
 
@@ -255,7 +257,7 @@ def _without_classifier(state: State, recipe: Recipe) -> dict[str, torch.Tensor]
 
 
 def _likeness(given: State, recipe: Recipe) -> float:
-    """Return which part of all names a file and a network have in common."""
+    """Return the share of all names that a file and a network have in common."""
     names, expected = set(given), set(meta_network(recipe).state_dict())
     return len(names & expected) / len(names | expected)
 

@@ -1,4 +1,4 @@
-"""The backbones: one entry each. Reading the registry imports no deep learning library, so that it is there at once."""
+"""The backbones: one entry each. Importing the registry loads no deep learning library, so that it is fast."""
 
 from dataclasses import replace
 from typing import Any
@@ -31,7 +31,7 @@ BACKBONES: dict[str, Backbone] = {
     )
 }
 
-# Networks that are not registered and whose files torchvision publishes under names of its own.
+# Networks that are not registered and whose files torchvision publishes with its own names of tensors.
 _TORCHVISION = {f"efficientnet_b{size}": f"efficientnet_b{size}" for size in (2, 3, 5, 6)} | {
     "convnext_small": "convnext_small",
     "convnext_base": "convnext_base",

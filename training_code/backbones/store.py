@@ -23,7 +23,7 @@ from training_code.backbones.reading import (
     check_finite,
     read_for,
     read_state_dict,
-    recognise,
+    recognize,
 )
 from training_code.backbones.registry import get_backbone
 from training_code.foundation import paths
@@ -34,25 +34,25 @@ _PATIENCE = 10  # seconds until a model hub counts as out of reach
 
 
 def add_weights(file: Path, name: str | None, folder: Path, replace: bool = False) -> Path:
-    """Check a weight file, convert it to safetensors under timm's names, store it and remember where it came from.
+    """Check a weight file, convert it to safetensors under timm's names, store it and record where it came from.
 
     Parameters
     ----------
     file
         The file; it is left as it is.
     name
-        The backbone it is for; recognised by its tensors if None.
+        The backbone it is for; recognized by its tensors if None.
     folder
         Where the weight files lie.
     replace
-        Whether to take the place of another file for the backbone.
+        Whether to replace another file for the backbone.
 
     Raises
     ------
     InputError
-        If the file is not good, or there is another one for the backbone already; nothing is stored then.
+        If the file cannot be used, or there is another one for the backbone already; nothing is stored then.
     """
-    backbone = get_backbone(name if name is not None else _recognised_name(file))
+    backbone = get_backbone(name if name is not None else _recognized_name(file))
     _check_free(backbone, folder, replace)
     found = read_for(file, backbone)
     check_finite(found.state, file)
@@ -76,18 +76,18 @@ def fetch_weights(name: str, folder: Path, replace: bool = False) -> Path:
     _check_reachable(name)
     try:
         network = timm.create_model(backbone.pretrained, pretrained=True)
-    except Exception as error:  # what the hub's client raises is not all of one kind
+    except Exception as error:  # the hub's client raises errors of many kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{backbone.pretrained} could not be fetched: {reason}") from error
     architecture = backbone.pretrained.split(".")[0]
     found = Translated(network.state_dict(), "timm", Recipe(architecture, tuple(trained.mean), tuple(trained.std)))
     check_complete(found, backbone, backbone.pretrained)
-    source = f"timm {architecture}.{trained.tag}, licence {trained.license or 'not stated'}"
+    source = f"timm {architecture}.{trained.tag}, license {trained.license or 'not stated'}"
     return _store(backbone, found, source, folder, replace)
 
 
-def twin(path: Path) -> str | None:
-    """Return timm's network with the same names and shapes as that of a stored file, which yet computes otherwise."""
+def tf_variant(path: Path) -> str | None:
+    """Return timm's ``tf_`` variant of a stored file's network, which has the same tensors and computes otherwise."""
     architecture = get_backbone(path.name.removesuffix(".safetensors")).architecture
     other = f"tf_{architecture}"
     named_by_timm = read_origin(path).get("naming") == "timm"
@@ -101,11 +101,11 @@ def store_embedded(backbone: Backbone, folder: Path) -> Path:
     return _store(backbone, found, source, folder, replace=True)
 
 
-def _recognised_name(file: Path) -> str:
-    name = recognise(read_state_dict(file))
+def _recognized_name(file: Path) -> str:
+    name = recognize(read_state_dict(file))
     if name is None:
-        raise InputError(f"{file} holds the tensors of no network that is recognised; name it with --as NAME")
-    # By their tensors such files cannot be told apart; timm's own have the network in their name.
+        raise InputError(f"{file} holds the tensors of no network that is recognized; name it with --as NAME")
+    # Tensors do not distinguish the tf_ variants; timm's own files have the network in their name.
     return f"tf_{name}" if file.name.startswith("tf_") and timm.is_model(f"tf_{name}") else name
 
 
@@ -129,7 +129,7 @@ def _store(
         _check_free(backbone, folder, replace)  # again: another process may have been faster
         try:
             with atomic_path(path) as temporary:
-                # One key: with several, their order in the file, and so its fingerprint, would be a matter of chance.
+                # One key: with several, their order in the file, and so its fingerprint, would be random.
                 save_file(tensors, temporary, metadata={RECIPE: json.dumps(dataclasses.asdict(found.recipe))})
                 temporary.chmod(0o644)  # safetensors makes files that only their owner can read
                 digest = sha256(temporary)
@@ -144,7 +144,7 @@ def _store(
 
 
 def _check_reachable(name: str) -> None:
-    """Refuse at once where the model hub is out of reach: its own client would try again and again."""
+    """Refuse at once if the model hub is out of reach: its client would retry for a long time."""
     hub = huggingface_hub.constants.ENDPOINT
     try:
         urllib.request.urlopen(hub, timeout=_PATIENCE).close()

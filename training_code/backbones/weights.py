@@ -18,10 +18,10 @@ _HERE = Path(__file__).parent
 
 
 def find_weights(backbone: Backbone, folder: Path | None = None) -> Weights:
-    """Return the weight file of ``backbone``, checked as far as that goes without looking at every number.
+    """Return the weight file of ``backbone``, checked except for the values of its tensors.
 
-    EfficientNet-Lite0's is made from the installed package that carries it when it is asked for first. What was found
-    in a file is remembered as long as the file stays as it is.
+    EfficientNet-Lite0's file is made from an installed package when it is first needed. The result of the check is kept
+    as long as the file does not change.
 
     Raises
     ------
@@ -37,8 +37,8 @@ def find_weights(backbone: Backbone, folder: Path | None = None) -> Weights:
     if path is None:
         raise MissingWeightsError(
             f"{backbone.name} has no weights: there is no {paths.relative_to_home(folder / backbone.name)}.safetensors "
-            f"(or {choices(SUFFIXES[1:])}); python -m training_code.weights fetch {backbone.name} brings them, "
-            f"python -m training_code.weights add FILE --as {backbone.name} takes a file that you have"
+            f"(or {choices(SUFFIXES[1:])}); python -m training_code.weights fetch {backbone.name} fetches them, "
+            f"python -m training_code.weights add FILE --as {backbone.name} adds a file that you have"
         )
     found = _known(path, content_state(path), backbone)
     sha256 = found["sha256"]
@@ -49,19 +49,19 @@ def find_weights(backbone: Backbone, folder: Path | None = None) -> Weights:
 
 
 def random_weights(backbone: Backbone) -> Weights:
-    """Return what stands for weights that are drawn at random."""
+    """Return the entry for weights that are drawn at random."""
     return Weights(backbone, backbone.recipe, None, None, "random, drawn from the seed", "timm", pretrained=False)
 
 
 @cache
 def _known(path: Path, state: tuple[int, ...], backbone: Backbone) -> dict[str, Any]:
-    """Return what was found in a file when it was in this state."""
+    """Return what was found in a file in this state."""
     depends_on = [*state, digest(asdict(backbone)), *_inspection_state()]
     return remembered("weights", [str(path), backbone.name], depends_on, lambda: _inspect(path, backbone))
 
 
 def _inspect(path: Path, backbone: Backbone) -> dict[str, Any]:
-    # Here, since torch and timm take 3.5 s to import, and a file that was looked at before needs neither.
+    # Here, since torch and timm take 3.5 s to import, and a file that was checked before needs neither.
     from training_code.backbones.reading import inspect
 
     sha256 = content_hash(path)

@@ -20,7 +20,7 @@ from training_code.records.environment import describe_environment, git_commit
 
 
 def main(arguments: list[str]) -> int:
-    """Run the measurements that were asked for, print and store them."""
+    """Run the selected measurements, print and store them."""
     parser = argparse.ArgumentParser(prog="python -m training_code.benchmark", description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="textures", help="a folder in data/ or a path; textures by default")
     parser.add_argument("--only", nargs="+", metavar="NAME", help=f"one or more of {choices(measurements.ALL)}")

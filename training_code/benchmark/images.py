@@ -32,7 +32,7 @@ def copy_images(dataset: str, count: int, folder: Path) -> Path:
 
 
 def make_images(count: int, side: int, folder: Path) -> Path:
-    """Write ``count`` images for training and two for testing, of random blots; they only have to be there."""
+    """Write ``count`` images for training and two for testing, of random blots; their content does not matter."""
     generator = np.random.default_rng(0)
     for split, number in (("train", count), ("test", 2)):
         place = folder / split / NORMAL

@@ -24,7 +24,7 @@ BACKBONE = "efficientnet_lite0"
 LAYERS = ["blocks.1", "blocks.2", "blocks.4"]
 PADIM = {"backbone": BACKBONE, "layers": LAYERS, "n_features": 100}
 PATCHCORE = {"backbone": BACKBONE, "layers": ["blocks.2", "blocks.4"], "coreset_sampling_ratio": 0.1}
-# Of the sweep: images that are trained on, ratios from small to large, choices of layers from dear to cheap.
+# Of the sweep: training images, ratios from small to large, choices of layers from expensive to cheap.
 SWEEP_IMAGES = 50
 RATIOS = (0.01, 0.02, 0.05)
 LAYER_CHOICES = (LAYERS, ["blocks.1", "blocks.2"], ["blocks.2", "blocks.4"])
@@ -32,14 +32,14 @@ LAYER_CHOICES = (LAYERS, ["blocks.1", "blocks.2"], ["blocks.2", "blocks.4"])
 
 @dataclass
 class Bench:
-    """The images, and a folder for what is left over."""
+    """The images, and a folder for temporary files."""
 
     data: str
     scratch: Path
 
-    def apart(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what ``work`` gives in a fresh process, whose memory nothing else has touched."""
-        os.environ["TQDM_DISABLE"] = "1"  # the new process is not to draw bars
+    def in_new_process(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what ``work`` returns in a new process, whose memory nothing else has used."""
+        os.environ["TQDM_DISABLE"] = "1"  # no progress bars in the new process
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, mp_context=context) as pool:
             return pool.submit(work, *arguments).result()
@@ -50,7 +50,7 @@ class Bench:
         return folder if folder.is_dir() else copy_images(self.data, count, folder)
 
     def fresh(self) -> Path:
-        """Return the name of a folder that is not there yet."""
+        """Return the path of a folder that does not exist yet."""
         return self.scratch / f"fresh-{next(_NUMBERS)}"
 
 
@@ -60,7 +60,7 @@ _NUMBERS = itertools.count()
 def coreset(bench: Bench) -> dict[str, Any]:
     """50,000 points of 150 dimensions, 5 %."""
     size = (50_000, 150, 0.05)
-    found = {kind: bench.apart(parts.coreset, kind, *size) for kind in ("plain", "same features", "ours")}
+    found = {kind: bench.in_new_process(parts.coreset, kind, *size) for kind in ("plain", "same features", "ours")}
     same = found["same features"]
     return _compared(found["plain"]["seconds"], found["ours"]["seconds"]) | {
         "plain_same_features": same["seconds"],
@@ -72,7 +72,7 @@ def coreset(bench: Bench) -> dict[str, Any]:
 
 def gaussian(bench: Bench) -> dict[str, Any]:
     """200 images, 100 features, 64 × 64 positions."""
-    theirs, own = (bench.apart(parts.gaussian, kind, 200, 100) for kind in ("plain", "ours"))
+    theirs, own = (bench.in_new_process(parts.gaussian, kind, 200, 100) for kind in ("plain", "ours"))
     difference = ((own["distances"] - theirs["distances"]) / theirs["distances"]).abs().max()
     return _compared(theirs["seconds"], own["seconds"]) | {
         "largest_relative_difference": float(difference),
@@ -81,8 +81,8 @@ def gaussian(bench: Bench) -> dict[str, Any]:
 
 
 def gaussian_550(bench: Bench) -> dict[str, Any]:
-    """100 images, 550 features, 64 × 64 positions; plain anomalib's batched inverse does not finish in a long time."""
-    own = bench.apart(parts.gaussian, "ours", 100, 550)
+    """100 images, 550 features, 64 × 64 positions; plain anomalib's batched inverse takes too long to finish."""
+    own = bench.in_new_process(parts.gaussian, "ours", 100, 550)
     return {"ours": own["seconds"], "memory": {"ours": own["memory"]}}
 
 
@@ -90,8 +90,10 @@ def backbones(bench: Bench) -> dict[str, Any]:
     """32 images of 256 × 256 pixels."""
     rows = {}
     for name in (BACKBONE, "resnet18", "wide_resnet50_2"):
-        theirs, own = (bench.apart(parts.backbone, kind, name, bench.scratch / "cache") for kind in ("plain", "ours"))
-        again = bench.apart(parts.backbone, "ours", name, bench.scratch / "cache")
+        theirs, own = (
+            bench.in_new_process(parts.backbone, kind, name, bench.scratch / "cache") for kind in ("plain", "ours")
+        )
+        again = bench.in_new_process(parts.backbone, "ours", name, bench.scratch / "cache")
         difference = max(
             float((own["features"][layer] - maps).abs().max() / (maps.max() - maps.min()))
             for layer, maps in theirs["features"].items()
@@ -115,7 +117,7 @@ def padim(bench: Bench) -> dict[str, Any]:
 
 
 def patchcore(bench: Bench) -> dict[str, Any]:
-    """PatchCore, ratio 0.1, 100 images; also with anomalib's projection, which ours does without by default."""
+    """PatchCore, ratio 0.1, 100 images; also with anomalib's projection, which is off by default here."""
     folder = bench.images(100)
     row = _detector(bench, "Patchcore", PATCHCORE, folder)
     theirs = row.pop("plain_result")
@@ -124,18 +126,18 @@ def patchcore(bench: Bench) -> dict[str, Any]:
 
 
 def sweep(bench: Bench) -> dict[str, Any]:
-    """24 configurations over one backbone: in one process, against the dearest alone, against plain anomalib.
+    """24 configurations over one backbone: in one process, the most expensive one alone, and plain anomalib.
 
     Plain anomalib runs a third of them, every choice of layers with another ratio. The others are extrapolated: PaDiM
     by their number, PatchCore in proportion to patches times centers, which its coreset takes.
     """
     folder = bench.images(SWEEP_IMAGES)
     configurations = sweep_configurations()
-    alone, shared = _sweep(bench, [dearest()]), _sweep(bench, configurations)
+    alone, shared = _sweep(bench, [most_expensive()]), _sweep(bench, configurations)
     measured = [configuration for configuration in configurations if _measured_plainly(*configuration)]
     seconds = []
     for detector, arguments in measured:
-        found = bench.apart(plain.run_plain, folder, detector, arguments, SIDE, SEED, bench.fresh())
+        found = bench.in_new_process(plain.run_plain, folder, detector, arguments, SIDE, SEED, bench.fresh())
         seconds.append(found["fit"] + found["test"])
     estimate = 0.0
     for name in ("Padim", "Patchcore"):
@@ -173,7 +175,7 @@ def sweep_configurations(count: int = 24) -> list[tuple[str, dict[str, Any]]]:
     return mixed[:count]
 
 
-def dearest() -> tuple[str, dict[str, Any]]:
+def most_expensive() -> tuple[str, dict[str, Any]]:
     """Return the most expensive configuration of the sweep."""
     return max(sweep_configurations(), key=lambda entry: _weight(*entry))
 
@@ -196,9 +198,9 @@ def growth(bench: Bench) -> dict[str, Any]:
         found = _ours(bench, bench.images(images), "Padim", PADIM, bench.fresh(), False)
         times["images"][str(images)] = found["fit"]
     for patches in (25_000, 50_000, 100_000, 200_000):
-        times["patches"][str(patches)] = bench.apart(parts.coreset, "ours", patches, 150, 0.01)["seconds"]
+        times["patches"][str(patches)] = bench.in_new_process(parts.coreset, "ours", patches, 150, 0.01)["seconds"]
     for dimensions in (50, 100, 200, 400):
-        times["dimensions"][str(dimensions)] = bench.apart(parts.gaussian, "ours", 100, dimensions)["seconds"]
+        times["dimensions"][str(dimensions)] = bench.in_new_process(parts.gaussian, "ours", 100, dimensions)["seconds"]
     for count in (3, 6, 12, 24):
         times["configurations"][str(count)] = sum(_sweep(bench, sweep_configurations(count)))
     return times
@@ -206,7 +208,7 @@ def growth(bench: Bench) -> dict[str, Any]:
 
 def machine(bench: Bench) -> dict[str, Any]:
     """Operations and bytes a second that the machine can do, to compare with."""
-    return bench.apart(parts.machine)
+    return bench.in_new_process(parts.machine)
 
 
 ALL: dict[str, Callable[[Bench], dict[str, Any]]] = {
@@ -222,7 +224,7 @@ def _detector(bench: Bench, detector: str, arguments: dict[str, Any], folder: Pa
     _ours(bench, make_images(4, SIDE, bench.fresh()), detector, arguments, compiled)
     found: dict[str, list[dict[str, Any]]] = {"plain": [], "ours": [], "warm": []}
     for _ in range(rounds):
-        theirs = bench.apart(plain.run_plain, folder, detector, arguments, SIDE, SEED, bench.fresh())
+        theirs = bench.in_new_process(plain.run_plain, folder, detector, arguments, SIDE, SEED, bench.fresh())
         cache = shutil.copytree(compiled, bench.fresh())
         own, warm = (_ours(bench, folder, detector, arguments, cache) for _ in range(2))
         for name, result in zip(found, (theirs, own, warm), strict=True):
@@ -249,24 +251,26 @@ def _detector(bench: Bench, detector: str, arguments: dict[str, Any], folder: Pa
 
 def _sweep(bench: Bench, configurations: list[tuple[str, dict[str, Any]]]) -> list[float]:
     folder = bench.images(SWEEP_IMAGES)
-    return bench.apart(ours.run_sweep, ours.Setting(folder, SIDE, SEED, bench.fresh(), bench.fresh()), configurations)
+    return bench.in_new_process(
+        ours.run_sweep, ours.Setting(folder, SIDE, SEED, bench.fresh(), bench.fresh()), configurations
+    )
 
 
 def _ours(
     bench: Bench, folder: Path, detector: str, arguments: dict[str, Any], cache: Path, test: bool = True
 ) -> dict[str, Any]:
     setting = ours.Setting(folder, SIDE, SEED, bench.fresh(), cache)
-    return bench.apart(ours.run_ours, setting, detector, arguments, test)
+    return bench.in_new_process(ours.run_ours, setting, detector, arguments, test)
 
 
 def _differences(theirs: dict[str, Any], own: dict[str, Any]) -> dict[str, float]:
-    """Return the differences of both AUROCs, and the largest one of a score as a part of it."""
+    """Return the differences of both AUROCs, and the largest relative difference of a score."""
     areas = {
         name: abs(float(roc_auc_score(theirs[truth], theirs[values])) - float(roc_auc_score(own[truth], own[values])))
         for name, truth, values in (("image_AUROC", "labels", "scores"), ("pixel_AUROC", "masks", "maps"))
         if torch.as_tensor(theirs[truth]).any()
     }
-    # Both read the test images in an order of their own: sorted scores are compared.
+    # The two read the test images in different orders, so that sorted scores are compared.
     scores = torch.sort(theirs["scores"].double()).values, torch.sort(own["scores"].double()).values
     return areas | {"scores_relative": float(((scores[1] - scores[0]) / scores[0]).abs().max())}
 
@@ -283,7 +287,7 @@ def _measured_plainly(detector: str, arguments: dict[str, Any]) -> bool:
 
 
 def _weight(detector: str, arguments: dict[str, Any]) -> float:
-    """Return what the cost of a configuration of plain anomalib is in proportion to."""
+    """Return a number to which the cost of a configuration of plain anomalib is proportional."""
     if detector == "Padim":
         return 1.0
     patches = SWEEP_IMAGES * (SIDE // (4 if "blocks.1" in arguments["layers"] else 8)) ** 2

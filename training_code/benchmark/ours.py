@@ -1,4 +1,4 @@
-"""The same through this project."""
+"""The benchmark's runs through this project."""
 
 import time
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Setting:
     image_size: int
     seed: int
     scratch: Path
-    cache: Path  # where what training shares lies
+    cache: Path  # of features and coresets that runs share
 
 
 def run_ours(setting: Setting, detector: str, arguments: dict[str, Any], test: bool = True) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def run_ours(setting: Setting, detector: str, arguments: dict[str, Any], test: b
     fitted = time.perf_counter()
     found = {}
     if test:
-        stop_sharing(model)  # images that are predicted do not come again
+        stop_sharing(model)  # predicted images do not recur
         unshared = prepare_data(conditions, prepared.batch_size)
         predictions = trained.engine.predict(model, unshared.test_dataloader())
         names = ("scores", "labels", "maps", "masks")

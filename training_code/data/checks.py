@@ -1,4 +1,4 @@
-"""What is told about the images and masks of a dataset, by the facts that are known of each file; decides no number."""
+"""Findings about the images and masks of a dataset, from the facts of each file; no number depends on them."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,8 +15,8 @@ _CONVERTED = {
     "1": "has pixels of 1 bit: converted to 8 bits",
     "PA": "has a palette: converted to RGB",
     "P": "has a palette: converted to RGB",
-    "CMYK": "has CMYK colours: converted to RGB",
-    "YCbCr": "has YCbCr colours: converted to RGB",
+    "CMYK": "has CMYK colors: converted to RGB",
+    "YCbCr": "has YCbCr colors: converted to RGB",
 }
 # Names of folders that hold masks, not images.
 _MASK_FOLDERS = frozenset({"mask", "masks", "ground_truth", "groundtruth", "gt", "label", "labels"})
@@ -30,7 +30,7 @@ def image_findings(samples: Iterable[Sample], facts: Mapping[Path, Facts], bits:
             yield FileFinding(sample.path, "unreadable", of_image.problem, "refused")
             continue
         if of_image.bits == 16:
-            what = f"has 16-bit grey-scale: white is {2**bits - 1}"
+            what = f"has 16-bit grayscale: white is {2**bits - 1}"
             yield FileFinding(sample.path, "conversion", what, "converted")
         elif of_image.mode in _CONVERTED:
             yield FileFinding(sample.path, "conversion", _CONVERTED[of_image.mode], "converted")
@@ -61,7 +61,7 @@ def mask_findings(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -> Ite
 
 
 def mask_file_findings(path: Path, mask: Facts) -> Iterator[FileFinding]:
-    """Find what is odd about a mask that can be read, whatever its image is."""
+    """Find problems of a readable mask that do not depend on its image."""
     yield from _pages(path, mask)
     yield from _value_findings(path, mask)
 
@@ -71,9 +71,9 @@ def _value_findings(path: Path, mask: Facts) -> Iterator[FileFinding]:
     if not mask.opaque:
         what = "has transparent pixels: save the mask with 0 and 255 alone"
         yield FileFinding(path, "mask values", what, "refused")
-    elif not mask.threshold and mask.greys > 2:
+    elif not mask.threshold and mask.grays > 2:
         what = (
-            "has more than two grey values that do not gather near two ends: save it with 0 and 255, or say in "
+            "has more than two gray values that do not gather near two ends: save it with 0 and 255, or say in "
             "dataset.yaml from which value on a pixel counts, for instance mask_threshold: 128"
         )
         yield FileFinding(path, "mask values", what, "refused")
@@ -88,13 +88,13 @@ def _value_findings(path: Path, mask: Facts) -> Iterator[FileFinding]:
     elif not part:
         what = "is an empty mask: its image counts as abnormal, its pixels as good"
         yield FileFinding(path, "empty mask", what, "kept")
-    if mask.opaque and mask.threshold > 1 and mask.greys > 2:
-        what = f"has soft edges or other grey values: pixels from {mask.threshold} on count as defect"
+    if mask.opaque and mask.threshold > 1 and mask.grays > 2:
+        what = f"has soft edges or other gray values: pixels from {mask.threshold} on count as defect"
         yield FileFinding(path, "mask threshold", what, "converted")
 
 
 def good_mask_findings(masks: Iterable[Path], facts: Mapping[Path, Facts]) -> Iterator[FileFinding]:
-    """Find masks of defect-free images that mark something, or cannot be read; the others tell nothing new."""
+    """Find masks of defect-free images that mark something, or cannot be read; the others are as expected."""
     for path in masks:
         if facts[path].problem:
             yield FileFinding(path, "unreadable", facts[path].problem or "", "skipped")
@@ -106,7 +106,7 @@ def good_mask_findings(masks: Iterable[Path], facts: Mapping[Path, Facts]) -> It
 def masks_among_images(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -> Iterator[FileFinding]:
     """Find masks that lie among the images and would count as such: by their names and by having two values only.
 
-    Images that have two values only are nothing special where most training images have.
+    Images with two values only are not reported if most training images have two values only.
     """
     train = [_like_a_mask(facts[sample.path]) for sample in samples if sample.split == "train"]
     usual = 2 * sum(train) > len(train)
@@ -127,7 +127,7 @@ def masks_among_images(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -
         elif like and not usual and folder:
             what = "lies in a folder named for masks, has two values only, and would count as an image: move it"
             yield FileFinding(path, "mask among images", what, "refused")
-        elif sample.abnormal and like and not usual and facts[path].greys == 2:
+        elif sample.abnormal and like and not usual and facts[path].grays == 2:
             what = "has two values only, like a mask, and counts as an image"
             yield FileFinding(path, "mask among images", what, "kept")
 
@@ -165,4 +165,4 @@ def _of_masks(folder: str) -> bool:
 
 def _like_a_mask(facts: Facts) -> bool:
     """Return whether an image has one or two values, or values near two ends."""
-    return not facts.problem and (facts.greys <= 2 or facts.threshold > 1)
+    return not facts.problem and (facts.grays <= 2 or facts.threshold > 1)

@@ -48,7 +48,7 @@ class Reading:
     facts
         What is known of the files, by path.
     cache
-        Keeps resized images under the content that ``facts`` know of a file; without one they are read each time.
+        Keeps resized images under the hashes of their files in ``facts``; without a cache they are read each time.
     """
 
     bits: int = 16
@@ -109,14 +109,14 @@ class SampleDataset(AnomalibDataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[ImageItem]:
         """Return the items of a batch, read at the same time: decoding and resizing let other threads run."""
-        if get_worker_info() is not None:  # processes work side by side already
+        if get_worker_info() is not None:  # worker processes already run side by side
             return [self[index] for index in indices]
         return list(_threads().map(self.__getitem__, indices))
 
     def _kept(
         self, what: str, path: Path, make: Callable[[], dict[str, torch.Tensor]], *more: object
     ) -> dict[str, torch.Tensor]:
-        """Return what ``make`` gives for a file, from the cache where it is known."""
+        """Return what ``make`` gives for a file, from the cache if it is there."""
         facts, cache = self.reading.facts.get(path), self.reading.cache
         if cache is None or facts is None or not facts.sha256:
             return make()
@@ -187,7 +187,7 @@ class SampleDataModule(AnomalibDataModule):
     seed
         Chooses the held-out images and their synthetic anomalies.
     compute
-        How many images come at once, and how many processes read them.
+        Sizes of batches, and the number of processes that read images.
     cache
         Keeps decoded and resized images; without one they are read each time.
     """
@@ -257,7 +257,7 @@ def resize_pixels(pixels: NDArray[np.uint8] | NDArray[np.float32], image_size: t
 
 
 def load_mask(path: Path, image_size: tuple[int, int], threshold: int | None = None) -> torch.Tensor:
-    """Return a mask as uint8 with 1 for defects, of shape ``image_size``; its pixels are taken, not mixed.
+    """Return a mask as uint8 with 1 for defects, of shape ``image_size``, resized to the nearest pixel.
 
     Pixels of at least ``threshold`` are defects; None leaves that to `training_code.data.marking.find_threshold`.
     """
@@ -266,7 +266,7 @@ def load_mask(path: Path, image_size: tuple[int, int], threshold: int | None = N
 
 
 def _add_anomaly(image: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
-    """Return an image with a synthetic anomaly and its mask; other random numbers are not disturbed."""
+    """Return an image with a synthetic anomaly and its mask; torch's other random numbers stay the same."""
     with _RANDOM, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         image, mask = PerlinAnomalyGenerator(probability=1.0)(image)

@@ -1,4 +1,4 @@
-"""A dataset folder, examined file by file: what can be used, what is converted or passed over, what is refused."""
+"""A dataset folder, examined file by file: what can be used, what is converted or skipped, what is refused."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -14,11 +14,11 @@ from training_code.data.layout import NORMAL, Sample, find_samples
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
 
-# Part of the defect-free images that is held out for testing where a dataset brings none of its own.
+# Part of the defect-free images that is held out for testing where a dataset has none of its own.
 HOLD_OUT = 0.2
 #: Defect-free images without which nothing can be trained.
 LEAST_TRAINING = 1
-#: From so many on, some can be held out for thresholds and for testing beside those that are trained on.
+#: With so many, some can be held out for thresholds and for testing besides those for training.
 FEW_TRAINING = 4
 #: Numbers of bits that cameras and microscopes give their pixels.
 DEPTHS = (8, 10, 12, 14, 16)
@@ -53,18 +53,18 @@ class Dataset:
 
     @cached_property
     def bits(self) -> int:
-        """Number of bits that stand for white in 16-bit grey-scale images, as few as hold all values of the dataset."""
+        """Number of bits that stand for white in 16-bit grayscale images, as few as hold all values of the dataset."""
         deep = [facts.brightest for facts in self._image_facts if facts.bits == 16]
         return next(bits for bits in DEPTHS if max(deep, default=65535) < 2**bits)
 
     @property
     def refused(self) -> tuple[FileFinding, ...]:
-        """Files that make the dataset unusable until they are mended or removed."""
+        """Files that make the dataset unusable until they are fixed or removed."""
         return tuple(finding for finding in self.findings if finding.treatment == "refused")
 
     @property
     def notes(self) -> tuple[Finding, ...]:
-        """What people should know who read numbers of this dataset; files of which the same is told share a note."""
+        """Notes for readers of numbers on this dataset; files with the same finding share a note."""
         groups: dict[tuple[Kind, str], list[FileFinding]] = defaultdict(list)
         for finding in self.findings:
             groups[finding.kind, finding.what].append(finding)
@@ -91,7 +91,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 over the content of all images, masks and labels; independent of names, paths and order.
 
-        A threshold for masks that the folder gives counts, too; without one they tell what they mark by their content.
+        It includes the folder's threshold for masks if there is one; otherwise their content decides what they mark.
         """
         entries = sorted(
             "/".join(
@@ -125,7 +125,7 @@ def read_dataset(dataset: str | Path) -> Dataset:
     Parameters
     ----------
     dataset
-        The name of a folder in ``data/`` or a path. An embedded dataset is made when it is asked for first.
+        The name of a folder in ``data/`` or a path. An embedded dataset is made when it is first requested.
 
     Raises
     ------
@@ -160,21 +160,23 @@ def read_dataset(dataset: str | Path) -> Dataset:
 
 
 def shortage(dataset: Dataset) -> str | None:
-    """Return which images a dataset lacks to be used, as it follows its name in a sentence, None if it lacks none."""
+    """Return which images a dataset lacks, as the rest of a sentence after its name; None if it can be used."""
     train = len(dataset.select("train"))
     if train < LEAST_TRAINING:
         return f"has {train} defect-free training images, at least {LEAST_TRAINING} is needed"
-    return None if dataset.select("test") else "has no image to test on: one defect-free image alone is trained on"
+    return (
+        None if dataset.select("test") else "has no image to test on: its single defect-free image is used for training"
+    )
 
 
 def few_images(count: int) -> str:
-    """Return what is to be known about a training set of a few images."""
+    """Return the note about a training set of a few images."""
     images = "is a single defect-free training image" if count == 1 else f"are {count} defect-free training images"
-    return f"there {images}: enough for PatchCore and few-shot work; thresholds from so few can promise nothing"
+    return f"there {images}: enough for PatchCore and few-shot work; thresholds from so few are unreliable"
 
 
 def examine(dataset: str | Path) -> Dataset:
-    """Read a dataset folder and every file of it; what is wrong with single files is found, not raised.
+    """Read a dataset folder and every file of it; problems of single files become findings, not errors.
 
     Raises
     ------
@@ -226,7 +228,7 @@ def _hold_out(samples: list[Sample], facts: dict[Path, Facts]) -> tuple[list[Sam
     # of the same content stay together.
     contents = sorted({facts[sample.path].sha256 for sample in train})
     count = round(HOLD_OUT * len(contents))
-    if len(train) == len(samples) and len(contents) > 1:  # nothing else can be tested on
+    if len(train) == len(samples) and len(contents) > 1:  # otherwise there is nothing to test on
         count = max(1, count)
     held_out = set(contents[:count])
     chosen = [sample for sample in train if facts[sample.path].sha256 in held_out]

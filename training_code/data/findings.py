@@ -1,10 +1,10 @@
-"""What people should know about a dataset: of which kind it is, in what words it is told, what is done about it."""
+"""What people should know about a dataset: its kind, its wording, and what is done about it."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-#: What a finding is about. Whoever decides anything by a finding decides by its kind, never by its words.
+#: What a finding is about. Code that depends on a finding goes by its kind, never by its wording.
 Kind = Literal[
     "held out",  # defect-free images were taken from the training images for testing
     "leak",  # a test image is also a training image
@@ -12,7 +12,7 @@ Kind = Literal[
     "near leak",  # a test image looks like a training image
     "near duplicate",
     "unreadable",
-    "conversion",  # the pixels are read in another form than that of the file
+    "conversion",  # the pixels are converted when the file is read
     "few images",  # to train on
     "no image",  # by its name or content
     "misplaced",  # an image outside of the folders that are read
@@ -46,17 +46,17 @@ class FileFinding:
     kind: Kind
     what: str  # as it follows the name of the file in a sentence
     treatment: Treatment
-    other: Path | None = None  # a file that it is about too
+    other: Path | None = None  # another file that it is about
 
 
 def is_missing(finding: FileFinding) -> bool:
-    """Return whether a finding says that images, masks or labels are not read that may have been meant to be."""
+    """Return whether a finding is about images, masks or labels that are not read but may have been meant to be."""
     return finding.treatment == "skipped" and finding.kind not in ("no image", "left out")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What people should know who read numbers of a dataset; records hold it as plain data."""
+    """A note for readers of numbers on a dataset; records hold it as plain data."""
 
     kind: Kind
     message: str  # a sentence

@@ -1,4 +1,4 @@
-"""A subset of a tree of images, with its hierarchy kept: for instance the good ones out of a folder of everything.
+"""Copying a subset of a tree of images and keeping its hierarchy: for instance only the good images of a folder.
 
 ``python -m training_code.data.good_data_extractor SRC DST --pattern "*good*" --suffix _line2`` does it.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from training_code.data.walk import check_apart, find_files, find_images, find_passed_over
+from training_code.data.walk import check_apart, find_files, find_images, find_unread_images
 from training_code.foundation.errors import InputError, choices, run_command
 from training_code.foundation.files import atomic_path
 
@@ -94,9 +94,9 @@ def main(arguments: list[str]) -> int:
     extensions = options.extension or ()
     count = extract(options.source, options.destination, options.pattern or ["*"], extensions, options.suffix)
     print(f"{count} images in {options.destination}")
-    if not extensions and (others := find_passed_over(options.source)):
+    if not extensions and (others := find_unread_images(options.source)):
         print(
-            f"passed over are {len(others)} files of other names with the content of images, first {next(iter(others))}"
+            f"skipped {len(others)} files with other extensions and the content of images, first {next(iter(others))}"
         )
     return 0
 

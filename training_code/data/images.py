@@ -2,13 +2,13 @@
 
 What happens to a file is decided here, the same for training, checking and inference::
 
-    grey-scale, 1 bit, palette, CMYK, YCbCr             converted to RGB
-    16-bit grey-scale                                   scaled by the number of bits that the dataset uses, in full
+    grayscale, 1 bit, palette, CMYK, YCbCr              converted to RGB
+    16-bit grayscale                                    scaled by the number of bits that the dataset uses, in full
                                                         precision
     transparency                                        dropped
     EXIF orientation                                    applied
     several frames or pages                             the first one is read
-    16-bit colour or transparency, 32 bits, LAB         refused: Pillow would keep 8 bits of them, or none
+    16-bit color or transparency, 32 bits, LAB          refused: Pillow would keep 8 bits of them, or none
     above 8192 × 8192 pixels, or 32768 on a side        refused
 """
 
@@ -27,7 +27,7 @@ from training_code.foundation.errors import InputError
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm", ".pnm"}
 )
-#: Pixels of the largest image that is read; more is taken for a decompression bomb.
+#: Pixels of the largest image that is read; a larger one counts as a decompression bomb.
 MAX_PIXELS = 8192 * 8192
 #: Pixels of its longest side: resizing needs memory for one side of the image times the other side of the result.
 MAX_SIDE = 32768
@@ -67,7 +67,7 @@ class ImageError(InputError):
 
     def __init__(self, name: object, problem: str = "") -> None:
         super().__init__(f"{name} {problem}".rstrip())
-        self.problem = problem  # may be left out, since other processes make errors anew from their message alone
+        self.problem = problem  # optional, since an error from another process is made again from its message only
 
 
 def open_image(file: Path | bytes) -> Image.Image:
@@ -89,7 +89,7 @@ def open_image(file: Path | bytes) -> Image.Image:
         raise ImageError(name, "is larger than 8192 × 8192 pixels, the largest image that is read") from error
     except UnidentifiedImageError as error:
         raise ImageError(name, f"is not an image that is read; valid: {', '.join(_FORMATS)}") from error
-    except Exception as error:  # Pillow's decoders raise what they like on damaged headers
+    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged headers
         raise ImageError(name, f"is not an image that can be read ({_reason(error)})") from error
     if problem := size_problem(*image.size):
         raise ImageError(name, f"is {problem}")
@@ -100,9 +100,7 @@ def open_image(file: Path | bytes) -> Image.Image:
     raw = _raw_mode(image)
     if image.mode not in _READABLE or (";16" in raw and image.mode not in DEEP_MODES):
         kind = raw if ";16" in raw else image.mode
-        raise ImageError(
-            name, f"has pixels of the kind {kind!r}, which is not read; save it as 8-bit RGB or grey-scale"
-        )
+        raise ImageError(name, f"has pixels of the kind {kind!r}, which is not read; save it as 8-bit RGB or grayscale")
     return image
 
 
@@ -129,12 +127,12 @@ def decode_image(file: Path | bytes) -> Image.Image:
             image.load()
             ImageOps.exif_transpose(image, in_place=True)
             return image
-    except Exception as error:  # Pillow's decoders raise what they like on damaged data
+    except Exception as error:  # Pillow's decoders raise errors of many kinds on damaged data
         raise ImageError(_name(file), f"is damaged or cut short ({_reason(error)})") from error
 
 
 def image_format(path: Path) -> str | None:
-    """Return the format of an image file by how its content begins, None for what is no image or cannot be read."""
+    """Return the format of an image file by how its content begins, None if it is no image or cannot be read."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             return None
@@ -151,25 +149,25 @@ def is_read(format_name: str | None) -> bool:
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Return whether an image has grey values of more than 8 bits."""
+    """Return whether an image has gray values of more than 8 bits."""
     return image.mode in DEEP_MODES
 
 
 def read_image(file: Path | bytes, bits: int = 16) -> NDArray[np.uint8] | NDArray[np.float32]:
-    """Read an image file; 16-bit grey-scale is returned with one channel, since all three would be the same.
+    """Read an image file; 16-bit grayscale is returned with one channel, since all three would be the same.
 
     Parameters
     ----------
     file
         Its path or its content.
     bits
-        Number of bits that stand for white in 16-bit grey-scale images; see `Dataset.bits`. Other images are not
-        concerned.
+        Number of bits that stand for white in 16-bit grayscale images; see `Dataset.bits`. It has no effect
+        on other images.
 
     Returns
     -------
     numpy.ndarray
-        Shape (height, width, 3), uint8 from 0 to 255; for 16-bit grey-scale (height, width, 1), float32 from 0 to 1.
+        Shape (height, width, 3), uint8 from 0 to 255; for 16-bit grayscale (height, width, 1), float32 from 0 to 1.
 
     Raises
     ------
@@ -179,23 +177,23 @@ def read_image(file: Path | bytes, bits: int = 16) -> NDArray[np.uint8] | NDArra
     image = decode_image(file)
     if not is_deep(image):
         return np.array(image if image.mode == "RGB" else image.convert("RGB"))
-    grey = np.asarray(image).astype(np.float32)
-    grey /= 2**bits - 1
-    return np.clip(grey, 0, 1, out=grey)[:, :, None]
+    gray = np.asarray(image).astype(np.float32)
+    gray /= 2**bits - 1
+    return np.clip(gray, 0, 1, out=gray)[:, :, None]
 
 
-def grey_values(image: Image.Image) -> NDArray[np.integer]:
-    """Return the grey values of an image with as many bits as it has."""
+def gray_values(image: Image.Image) -> NDArray[np.integer]:
+    """Return the gray values of an image with as many bits as it has."""
     return np.asarray(image if is_deep(image) else image.convert("L"))
 
 
 def shown_image(file: Path | bytes) -> Image.Image:
-    """Return an image as people look at it: RGB, upright, 16-bit grey-scale stretched to its largest value."""
+    """Return an image as people look at it: RGB, upright, 16-bit grayscale stretched to its largest value."""
     image = decode_image(file)
     if not is_deep(image):
         return image.convert("RGB")
-    grey = np.asarray(image).astype(np.float32)
-    return Image.fromarray((grey * (255 / max(float(grey.max()), 1))).astype(np.uint8)).convert("RGB")
+    gray = np.asarray(image).astype(np.float32)
+    return Image.fromarray((gray * (255 / max(float(gray.max()), 1))).astype(np.uint8)).convert("RGB")
 
 
 def _name(file: Path | bytes) -> Path | str:

@@ -1,4 +1,4 @@
-"""What is known of an image file after it was read once: kept, so that the second time is fast."""
+"""Facts about image files, cached so that a file is read completely only once."""
 
 import dataclasses
 import hashlib
@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from training_code.data.images import ImageError, decode_image, grey_values, is_deep, open_image
+from training_code.data.images import ImageError, decode_image, gray_values, is_deep, open_image
 from training_code.data.marking import count_values, find_threshold, mask_values
 from training_code.foundation import paths
 from training_code.foundation.files import sha256, write_json
@@ -21,7 +21,7 @@ from training_code.foundation.files import sha256, write_json
 #: Side of the thumbnails by which near duplicates are found, in pixels.
 THUMBNAIL = 16
 _ORIENTATION = 0x0112  # tag of EXIF
-#: Changes when `Facts` do, so that what older versions kept is not read.
+#: Raised when `Facts` change, so that caches of older versions are not read.
 _VERSION = 3
 
 
@@ -41,10 +41,10 @@ class Facts:
     opaque: bool = True  # whether no pixel is really transparent
     lowest: int = 0  # value, as `mask_values` gives them
     brightest: int = 255
-    greys: int = 3  # number of different values, 3 for more than two
-    threshold: int = 1  # from which value on a pixel of a mask counts, 0 where the values do not tell
+    grays: int = 3  # number of different values, 3 for more than two
+    threshold: int = 1  # from which value on a pixel of a mask counts, 0 where the values are ambiguous
     marked: int = 0  # number of pixels from the threshold on
-    thumbnail: str = ""  # grey values in hexadecimal
+    thumbnail: str = ""  # gray values in hexadecimal
 
 
 def inspect_files(files: Iterable[Path], root: Path, mask_threshold: int | None = None) -> dict[Path, Facts]:
@@ -55,7 +55,7 @@ def inspect_files(files: Iterable[Path], root: Path, mask_threshold: int | None 
     files
         Image files.
     root
-        The folder of the dataset; what was found out is kept for it in `paths.CACHE`.
+        The folder of the dataset; its facts are kept in `paths.CACHE`.
     mask_threshold
         From which value on a pixel of a mask counts as defect; found for each mask if None.
     """
@@ -74,13 +74,13 @@ def inspect_files(files: Iterable[Path], root: Path, mask_threshold: int | None 
             inspected = pool.map(inspect_file, unknown, itertools.repeat(mask_threshold))
             found = tqdm(inspected, desc="reading images", total=len(unknown), disable=None)
             facts |= dict(zip(unknown, found, strict=True))
-        # What is refused is looked at again: it may be readable by then.
+        # Refused files are not kept: they may be readable the next time.
         _write_kept(root, {key: facts[path] for path, key in keys.items() if key and not facts[path].problem})
     return {path: facts[path] for path in keys}
 
 
 def inspect_file(path: Path, mask_threshold: int | None = None) -> Facts:
-    """Read an image file completely and return its facts; a file that is refused has a problem, nothing is raised."""
+    """Read an image file completely and return its facts; a refused file has a problem, nothing is raised."""
     try:
         image = decode_image(path)
         with open_image(path) as header:
@@ -90,7 +90,7 @@ def inspect_file(path: Path, mask_threshold: int | None = None) -> Facts:
         return _facts(image, sha256(path), frames, rotated, transparent, mask_threshold)
     except ImageError as error:
         problem = error.problem
-    except Exception as error:  # what is odd about a file can show anywhere
+    except Exception as error:  # damaged files raise errors of many kinds
         problem = (
             f"is not an image that can be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
         )
@@ -100,7 +100,7 @@ def inspect_file(path: Path, mask_threshold: int | None = None) -> Facts:
 def _facts(
     image: Image.Image, digest: str, frames: int, rotated: bool, transparent: bool, mask_threshold: int | None
 ) -> Facts:
-    grey, values = grey_values(image), mask_values(image)
+    gray, values = gray_values(image), mask_values(image)
     lowest, brightest = int(values.min()), int(values.max())
     if lowest < 0 or brightest > 65535:
         problem = f"has values from {lowest} to {brightest}; those that are read go from 0 to 65535"
@@ -108,7 +108,7 @@ def _facts(
     counts = count_values(values)
     threshold = mask_threshold or find_threshold(values, counts)
     alpha = np.asarray(image.getchannel("A")) if "A" in image.getbands() else None
-    small = Image.fromarray((grey // 257 if is_deep(image) else grey).astype(np.uint8))
+    small = Image.fromarray((gray // 257 if is_deep(image) else gray).astype(np.uint8))
     return Facts(
         digest,
         None,
@@ -121,7 +121,7 @@ def _facts(
         opaque=alpha is None or bool((alpha == 255).all()),
         lowest=lowest,
         brightest=brightest,
-        greys=min(int((counts > 0).sum()), 3),
+        grays=min(int((counts > 0).sum()), 3),
         threshold=threshold,
         marked=int(counts[threshold or 1 :].sum()),
         thumbnail=small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes().hex(),
@@ -129,10 +129,10 @@ def _facts(
 
 
 def _key(path: Path, mask_threshold: int | None) -> str | None:
-    """Return what tells that a file has not changed: path, size and times; None where that cannot be known."""
+    """Return a key that changes with a file: path, size, times and inode; None if they cannot be read."""
     try:
         status = path.stat()
-        # The time of the last change of anything, which no program can set, is what a copy with old times changes.
+        # ctime too: a copy that keeps the old modification time changes it, and no program can set it.
         stamp = f"{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}|{status.st_ino}"
         decided = f"|{mask_threshold}" if mask_threshold else ""
         return f"{path}|{stamp}{decided}" if str(path).isprintable() else None

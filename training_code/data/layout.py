@@ -22,7 +22,7 @@ from typing import Any
 
 from training_code.data.findings import FileFinding
 from training_code.data.pairing import find_folder, pair_masks
-from training_code.data.unread import find_unread, no_images, odd_names, reading_hint
+from training_code.data.unread import find_unread, no_images, problematic_names, reading_hint
 from training_code.data.walk import check_apart, find_images, find_unreadable
 from training_code.foundation.errors import InputError, choices, suggestion, unknown
 from training_code.foundation.yaml_files import as_plain, as_text, read_yaml
@@ -30,7 +30,7 @@ from training_code.foundation.yaml_files import as_plain, as_text, read_yaml
 NORMAL = "good"
 # Names, in small letters, of a folder of defect-free images in the MVTec layout.
 NORMAL_NAMES = ("good", "normal", "ok")
-# The names that people give to the folders of the plain layout, the first one that exists is taken.
+# The names that people give to the folders of the plain layout; the first one that exists is used.
 NORMAL_DIRS = ("normal", "normal_dir", "good")
 ABNORMAL_DIRS = ("abnormal", "abnormal_dir", "defect", "bad")
 MASK_DIRS = ("mask", "masks", "mask_dir", "ground_truth")
@@ -69,7 +69,7 @@ class Found:
 
 
 def find_samples(root: Path) -> Found:
-    """Return the images of a dataset folder with their masks, and what is odd about the names of its files.
+    """Return the images of a dataset folder with their masks, and problems with the names of its files.
 
     Raises
     ------
@@ -89,10 +89,10 @@ def find_samples(root: Path) -> Found:
         raise _no_layout(root)
     read = [path for sample in samples for path in (sample.path, sample.mask) if path]
     findings += odd + _closed_folders(root)
-    findings += odd_names(root, read)
+    findings += problematic_names(root, read)
     ignored = [root / name for name in content.get(IGNORED, [])]
-    labelled = any(sample.mask for sample in samples)
-    findings += find_unread(root, [*read, *good_masks], findings, labelled, None, ignored)
+    labeled = any(sample.mask for sample in samples)
+    findings += find_unread(root, [*read, *good_masks], findings, labeled, None, ignored)
     return Found(samples, findings, good_masks, content.get(MASK_THRESHOLD))
 
 
@@ -198,7 +198,7 @@ def _read_plain(
 
 
 def _read_description(root: Path) -> tuple[dict[str, Any], list[FileFinding]]:
-    """Return what a description says; one of another program is passed over where the layout tells enough."""
+    """Return what a description says; one of another program is skipped if the layout is enough."""
     path = root / DESCRIPTION
     if not path.is_file():
         return {}, []

@@ -10,13 +10,13 @@ from training_code.data.images import ImageError, decode_image, is_deep
 
 #: A color mask with more colors has been compressed or smoothed; one with fewer marks kinds of defects by color.
 MOST_LABELS = 16
-# Grey values that soft edges have lie between these parts of the largest value of a mask.
+# Gray values that soft edges have lie between these parts of the largest value of a mask.
 _LOW, _HIGH = 0.25, 0.75
-# Of the pixels above the low part, less than this part has a grey value between the ends ...
+# Of the pixels above the low part, less than this part has a gray value between the ends ...
 _BETWEEN = 0.6
 # ... and less than this part is no edge: edges are narrow, nowhere of one value, and beside what is marked.
 _NO_EDGE = 0.05
-# Below, the grey values of an 8-bit mask are numbers of classes, not shades between black and white.
+# Below, the gray values of an 8-bit mask are numbers of classes, not shades between black and white.
 _LEAST_WHITE = 64
 
 
@@ -42,11 +42,11 @@ def count_values(values: NDArray[np.integer]) -> NDArray[np.integer]:
 
 
 def find_threshold(values: NDArray[np.integer], counts: NDArray[np.integer] | None = None) -> int:
-    """Return from which value on a pixel of a mask counts as defect, 0 where its values do not tell.
+    """Return from which value on a pixel of a mask counts as defect, 0 where its values are ambiguous.
 
     A mask of 0 and another value counts from 1. Where more values gather near two ends, as compression and smoothed
     edges leave them, it is the middle between the ends. Everything else, such as maps of scores and numbers of classes,
-    does not tell.
+    is ambiguous.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def read_marked(path: Path, threshold: int | None = None) -> NDArray[np.bool_]:
     Raises
     ------
     ImageError
-        If the file cannot be read or its values do not tell what is marked.
+        If the file cannot be read or its values are ambiguous.
     """
     values = mask_values(decode_image(path))
     least = threshold or find_threshold(values)

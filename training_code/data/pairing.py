@@ -9,7 +9,7 @@ from pathlib import Path
 from training_code.data.findings import FileFinding
 from training_code.data.walk import find_images
 
-# What stands behind the name of an image in that of its mask.
+# What the name of a mask may have after the name of its image.
 _WORD = re.compile(r"(?<=[^/])[-_.\x20](masks?|labels?|gt|ground_?truth)$", re.IGNORECASE)
 
 
@@ -19,12 +19,12 @@ def without_word(name: str) -> str:
 
 
 def composed(name: str) -> str:
-    """Return a name with its letters in one form: macOS takes an ``é`` apart, other systems do not."""
+    """Return a name in Unicode's composed form: macOS decomposes an ``é``, other systems do not."""
     return unicodedata.normalize("NFC", name)
 
 
 def folded(name: str) -> str:
-    """Return a name in one form and without regard to case."""
+    """Return a name in Unicode's composed form, with its case folded."""
     return composed(composed(name).casefold())
 
 
@@ -33,7 +33,7 @@ FORMS: tuple[Callable[[str], str], ...] = (str, composed, folded)
 
 
 def find_folder(root: Path, names: Iterable[str]) -> Path | None:
-    """Return the folder in ``root`` with the first of the names that there is, compared as `FORMS` say."""
+    """Return the folder in ``root`` with the first of the names that exists, compared as `FORMS` say."""
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir()) if root.is_dir() else []
     for name in names:
         for form in FORMS:
@@ -49,7 +49,7 @@ def pair_masks(
     """Pair each image below ``folder`` with the mask of its name below ``mask_folder``.
 
     A mask has the name of its image, or that name with a word such as ``_mask`` behind it; it lies in the folder of the
-    same name, or at the top. Names that are the same to the letter go first.
+    same name, or at the top. Names that are exactly the same have priority.
     """
     if mask_folder is None or not mask_folder.is_dir():
         return {}, []
@@ -78,11 +78,11 @@ def _key(path: Path, folder: Path | None) -> str:
 
 
 def _match(images: Mapping[Path, str], masks: Mapping[Path, str]) -> tuple[dict[Path, Path], list[FileFinding]]:
-    """Pair images and masks by their keys; more than one of either for a key is found odd."""
+    """Pair images and masks by their keys; more than one of either for a key becomes a finding."""
     names = set(images.values())
     by_key: dict[str, list[Path]] = defaultdict(list)
     for mask, key in masks.items():
-        # The mask a_label of an image a_label is none of an image a.
+        # The mask a_label of an image a_label does not belong to an image a.
         for name in {key, key if key in names else without_word(key)}:
             by_key[name].append(mask)
     pairs: dict[Path, Path] = {}

@@ -16,7 +16,7 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
 
 
 def find_adapter(root: Path) -> str | None:
-    """Return the adapter for a folder that is laid out as a published dataset, None if it is none that is known."""
+    """Return the adapter for a folder that is laid out as a published dataset, None if none is known."""
     for adapter, patterns in PUBLISHED.items():
         if any(next(root.glob(pattern), None) for pattern in patterns):
             return adapter

@@ -1,4 +1,4 @@
-"""What there is to know about an examined dataset, as tables and as text."""
+"""The report on an examined dataset, as tables and as text."""
 
 from collections import Counter
 from itertools import chain
@@ -11,7 +11,7 @@ from training_code.data.findings import FileFinding, Kind, is_missing
 from training_code.data.inspection import THUMBNAIL
 from training_code.data.layout import Sample
 
-#: Grey values by which the thumbnails of near duplicates may differ: more than compressing an image again changes.
+#: Gray values by which the thumbnails of near duplicates may differ: more than compressing an image again changes.
 NEAR = 1
 AREA_BINS = 8
 _SHOWN = 10  # findings of one kind
@@ -51,8 +51,8 @@ def defect_areas(dataset: Dataset) -> pd.DataFrame:
 def near_duplicates(dataset: Dataset) -> list[tuple[Sample, Sample]]:
     """Return images that look like an earlier one without having its content: compressed again, resized, renamed.
 
-    Compared are thumbnails of averaged grey values. Of each image only the first one that it is like is told, training
-    images first.
+    Thumbnails of averaged gray values are compared. Each image is paired only with the first one that it looks like,
+    training images first.
     """
     samples = [sample for sample in dataset.samples if dataset.facts[sample.path].thumbnail]
     if not samples:
@@ -65,7 +65,7 @@ def near_duplicates(dataset: Dataset) -> list[tuple[Sample, Sample]]:
     sorted_means = means[order]
     pairs = []
     for index, sample in enumerate(samples):
-        # Only images of nearly the same brightness can be alike.
+        # Only images of nearly the same brightness can look alike.
         begin = np.searchsorted(sorted_means, means[index] - NEAR, side="left")
         end = np.searchsorted(sorted_means, means[index] + NEAR, side="right")
         earlier = order[begin:end][order[begin:end] < index]
@@ -78,7 +78,7 @@ def near_duplicates(dataset: Dataset) -> list[tuple[Sample, Sample]]:
 
 
 def all_findings(dataset: Dataset) -> list[FileFinding]:
-    """Return the findings of a dataset and its near duplicates, what is refused first."""
+    """Return the findings of a dataset and its near duplicates, refused files first."""
     near = []
     for first, second in near_duplicates(dataset):
         kind: Kind = "near duplicate"
@@ -110,7 +110,7 @@ def is_usable(dataset: Dataset) -> bool:
 
 
 def is_complete(dataset: Dataset) -> bool:
-    """Return whether everything is read that may have been meant to be: images, masks and labels."""
+    """Return whether no image, mask or label is left out that may have been meant to be read."""
     return not any(is_missing(finding) for finding in dataset.findings)
 
 
@@ -128,7 +128,7 @@ def report(dataset: Dataset) -> str:
     lines += ["", *_areas(dataset), ""]
     findings = all_findings(dataset)
     told = findings or dataset.notes
-    lines.append("findings" if told else "nothing was found that people should know")
+    lines.append("findings" if told else "no findings")
     counts = Counter((finding.treatment, finding.what) for finding in findings)
     shown: Counter[tuple[str, str]] = Counter()
     for finding in findings:
@@ -145,11 +145,11 @@ def report(dataset: Dataset) -> str:
 
 
 def verdict(dataset: Dataset) -> str:
-    """Return whether a dataset can be used, and whether something in it is not read."""
+    """Return whether a dataset can be used, and whether all of it is read."""
     if not is_usable(dataset):
-        return "IT CANNOT BE USED before what is refused is mended"
+        return "IT CANNOT BE USED until the refused files are fixed"
     if not is_complete(dataset):
-        return "it can be used, but NOT EVERYTHING IN IT IS READ: see what is skipped"
+        return "it can be used, but NOT EVERYTHING IN IT IS READ: see the skipped files"
     return "it can be used"
 
 

@@ -1,4 +1,4 @@
-"""What lies in a dataset folder and is not read, and names that are odd: told, so that nothing is lost silently."""
+"""Files in a dataset folder that are not read, and problematic names: reported, so that nothing is lost silently."""
 
 import json
 import os
@@ -11,7 +11,7 @@ from training_code.data.findings import FileFinding
 from training_code.data.images import SUFFIXES, image_format
 from training_code.data.pairing import folded
 from training_code.data.published import adapter_hint, find_adapter
-from training_code.data.walk import find_files, find_images, find_passed_over, is_image
+from training_code.data.walk import find_files, find_images, find_unread_images, is_image
 from training_code.foundation.errors import choices
 
 _SHOWN = 6  # folders
@@ -24,7 +24,7 @@ def find_unread(
     root: Path,
     read: Iterable[Path],
     findings: Iterable[FileFinding],
-    labelled: bool = False,
+    labeled: bool = False,
     adapter: str | None = None,
     ignored: Sequence[Path] = (),
 ) -> list[FileFinding]:
@@ -38,34 +38,34 @@ def find_unread(
         Images and masks that are read.
     findings
         What is known already; files that these are about are not named again.
-    labelled
-        Whether there are masks: then annotations are told and not missed.
+    labeled
+        Whether there are masks: then annotations are mentioned, but not counted as missing.
     adapter
-        That which read the folder, None for the layouts that are read without one.
+        The adapter that read the folder, None for the layouts that are read without one.
     ignored
         Folders that the description of the dataset says are not read.
     """
     _real_folder.cache_clear()  # links may have changed
     used = {_real(path) for path in read}
     told = used | {_real(finding.path) for finding in findings if finding.kind != "no image"}
-    sources, unread = _segmentations(root, labelled)
+    sources, unread = _segmentations(root, labeled)
     apart = {Path(os.path.realpath(folder)) for folder in [*ignored, *sources]}
     left = [path for path in find_images(root) if _real(path) not in told and not apart & {*_real(path).parents}]
     unread += group_unread(root, left, used) + [
         FileFinding(path, "unread images", f"is an image by its content ({name}), and is not read", "skipped")
-        for path, name in find_passed_over(root).items()
+        for path, name in find_unread_images(root).items()
         if not apart & {*_real(path).parents}
     ]
-    unread += [finding for finding in _annotations(root, labelled) if adapter not in _PROGRAMS]
-    if (unread or not labelled) and find_adapter(root) not in (None, adapter):
+    unread += [finding for finding in _annotations(root, labeled) if adapter not in _PROGRAMS]
+    if (unread or not labeled) and find_adapter(root) not in (None, adapter):
         what = f"is not read completely: {adapter_hint(root)}"
-        unread.append(FileFinding(root, "published layout", what, "kept" if labelled else "skipped"))
+        unread.append(FileFinding(root, "published layout", what, "kept" if labeled else "skipped"))
     return unread
 
 
 def reading_hint(root: Path) -> str:
     """Return which adapter reads a folder that has no known layout, by its folders or its annotations; or nothing."""
-    found = _annotations(root, labelled=False)
+    found = _annotations(root, labeled=False)
     return adapter_hint(root) or (f"{found[0].path.relative_to(root)} {found[0].what}" if found else "")
 
 
@@ -83,15 +83,15 @@ def group_unread(root: Path, left: Sequence[Path], used: Iterable[Path]) -> list
 
 
 def no_images(folders: Iterable[Path]) -> list[FileFinding]:
-    """Return the files in folders of images that are none."""
+    """Return the files in folders of images that are not images."""
     files = [path for folder in folders for path in sorted(find_files(folder))]
     found = [path for path in files if not is_image(path) and not image_format(path)]
     what = f"is no image by its name or content; read are {choices(sorted(SUFFIXES))}"
     return [FileFinding(path, "no image", what, "skipped") for path in found]
 
 
-def odd_names(root: Path, files: Sequence[Path]) -> list[FileFinding]:
-    """Return the names that make trouble elsewhere, and links that lead out of the folder."""
+def problematic_names(root: Path, files: Sequence[Path]) -> list[FileFinding]:
+    """Return names that cause problems on other systems, and links that lead out of the folder."""
     findings = []
     inside = root.resolve()
     for path in files:
@@ -107,7 +107,7 @@ def odd_names(root: Path, files: Sequence[Path]) -> list[FileFinding]:
     for paths in alike.values():
         for path in paths[1:]:
             how = "only in case" if path.name.lower() == paths[0].name.lower() else "only in the form of its letters"
-            what = f"differs from {paths[0].name} {how}; elsewhere the two may become one"
+            what = f"differs from {paths[0].name} {how}; on other systems the two may be one file"
             findings.append(FileFinding(path, "name", what, "kept"))
     return findings
 
@@ -121,7 +121,7 @@ def _counted(folder: Path, paths: Sequence[Path]) -> str:
     return f"{len(paths)} image{'s' if len(paths) > 1 else ''}{where} not read"
 
 
-def _annotations(root: Path, labelled: bool) -> list[FileFinding]:
+def _annotations(root: Path, labeled: bool) -> list[FileFinding]:
     """Find files of labelme and COCO, one finding for each folder that has them."""
     by_folder: dict[Path, list[Path]] = defaultdict(list)
     for path in sorted(find_files(root)):
@@ -135,18 +135,18 @@ def _annotations(root: Path, labelled: bool) -> list[FileFinding]:
                 f"has annotations of {program}{number}, which are not read: python -m training_code.prepare_data "
                 f"{program} {root} NEW_FOLDER draws masks of them"
             )
-            findings.append(FileFinding(paths[0], "annotations", what, "kept" if labelled else "skipped"))
+            findings.append(FileFinding(paths[0], "annotations", what, "kept" if labeled else "skipped"))
     return findings
 
 
-def _segmentations(root: Path, labelled: bool) -> tuple[list[Path], list[FileFinding]]:
-    """Find folders of segmentations in the colors of labels; where there are masks, these were made of them."""
+def _segmentations(root: Path, labeled: bool) -> tuple[list[Path], list[FileFinding]]:
+    """Find folders of segmentations in the colors of labels; if there are masks, they were made from these."""
     folders = sorted({path.parent for path in find_files(root) if path.name == _LABEL_COLORS})
     what = (
         f"holds a segmentation with the colors of its labels ({_LABEL_COLORS}), which is not read: "
         "python -m training_code.data.masks.mask_builder makes masks of it"
     )
-    return folders, [] if labelled else [FileFinding(folder, "annotations", what, "skipped") for folder in folders]
+    return folders, [] if labeled else [FileFinding(folder, "annotations", what, "skipped") for folder in folders]
 
 
 def _program(path: Path) -> str | None:
@@ -164,7 +164,7 @@ def _program(path: Path) -> str | None:
 
 
 def _real(path: Path) -> Path:
-    """Return where a file is when links to folders are followed; a link to a file is a file of its own."""
+    """Return where a file is after following links to folders; a link to a file counts as a file of its own."""
     return Path(_real_folder(path.parent), path.name) if path.name else path
 
 

@@ -2,7 +2,7 @@
 
 An image is a file whose name ends in one of `SUFFIXES`, or one without an ending whose content is that of an image.
 Files with other endings are not read, since they may be copies (``.bak``) or unfinished (``.part``);
-`find_passed_over` names those of them that are images by their content.
+`find_unread_images` names those of them that are images by their content.
 """
 
 import itertools
@@ -26,7 +26,7 @@ def is_image(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES if path.suffix else is_read(image_format(path))
 
 
-def find_passed_over(folder: Path) -> dict[Path, str]:
+def find_unread_images(folder: Path) -> dict[Path, str]:
     """Return the files below ``folder`` that are images by their content and not read, sorted, each with its format."""
     others = sorted(path for path in find_files(folder) if not is_image(path))
     return {path: name for path in others if (name := image_format(path))}

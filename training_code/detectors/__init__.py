@@ -1,6 +1,6 @@
 """Detectors: a folder each with its specification, their checked configurations, and how one is built.
 
-The classes are attributes of this package, imported when they are asked for, as by
+The classes are attributes of this package, imported on first use, as by
 ``from training_code.detectors import Padim``.
 """
 

@@ -2,7 +2,7 @@
 
 anomalib's constructors look up the classes of their parts by name in their own module. `rebound` gives such a
 constructor in which chosen names mean other classes: nothing of anomalib is copied, nothing in its modules is changed,
-and for everybody else the names mean what they meant. If a later anomalib no longer looks a name up, that is an error
+and for all other code the names keep their meaning. If a later anomalib no longer looks a name up, that is an error
 at once.
 """
 
@@ -19,7 +19,7 @@ _extractor: ContextVar[Callable[[], TimmFeatureExtractor] | None] = ContextVar("
 
 
 def rebound(constructor: Any, **parts: Any) -> Callable[..., None]:
-    """Return a bound constructor of an anomalib class that makes ``parts`` in place of what has these names there.
+    """Return a bound constructor of an anomalib class that makes ``parts`` in place of the classes of these names.
 
     Call it with ``super().__init__`` in the constructor of a subclass.
 

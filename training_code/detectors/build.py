@@ -44,7 +44,7 @@ def build_detector(
     compute
         How the backbone computes.
     store
-        Where features, and whatever else the detector can share with others, are looked up and kept.
+        Where features, and everything else that the detector can share with others, are looked up and kept.
     """
     spec = get_detector(configuration.detector)
     arguments = {name: value for name, value in configuration.arguments.items() if name not in TRAINING}
@@ -92,13 +92,13 @@ def feature_extractor(detector: AnomalibModule) -> FeatureExtractor | None:
 
 
 def stop_sharing(detector: AnomalibModule) -> None:
-    """Have a detector compute everything itself from now on, as it does on images that do not come again."""
+    """Have a detector compute everything itself from now on, as it should for images that do not recur."""
     if extractor := feature_extractor(detector):
         extractor.store = None
     share_work(detector, None)
 
 
 def share_work(detector: AnomalibModule, cache: TensorCache | None) -> None:
-    """Have a detector that shares more than features look its work up in ``cache``; None for nowhere."""
+    """Have a detector that shares more than features look its work up in ``cache``; None turns sharing off."""
     if share := getattr(detector, "share", None):
         share(cache)

@@ -1,4 +1,4 @@
-"""What detectors share that reconstruct images with values from 0 to 1."""
+"""Shared parts of detectors that reconstruct images with values from 0 to 1."""
 
 from anomalib.data.transforms.utils import extract_transforms_by_type
 from anomalib.pre_processing import PreProcessor
@@ -10,7 +10,7 @@ from training_code.foundation.errors import InputError
 
 
 def refuse_normalization(detector: str, pre_processor: nn.Module | None) -> None:
-    """Raise an `InputError` if a pre-processor normalises images: they would no longer be what is reconstructed."""
+    """Raise an `InputError` if a pre-processor normalizes images: they would no longer be what is reconstructed."""
     if isinstance(pre_processor, PreProcessor) and extract_transforms_by_type(pre_processor.transform, Normalize):
         raise InputError(
             f"{detector} takes images with values from 0 to 1; its pre_processor must not hold Normalize, valid: Resize"
@@ -27,7 +27,7 @@ class EvenFocalLoss(FocalLoss):
     ----------
     probabilities
         Whether predictions are probabilities, as DSR's, not logits. anomalib has kornia take the softmax of them a
-        second time, which leaves hardly a gradient.
+        second time, which leaves almost no gradient.
     """
 
     def __init__(self, probabilities: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""`DetectorSpec`: what is known of a detector, as data. Reading it imports none of the libraries that compute."""
+"""`DetectorSpec`: the specification of a detector, as data. Importing it loads no deep learning library."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from training_code.protocol import Trait
 if TYPE_CHECKING:
     from anomalib.models.components import AnomalibModule
 
-Check = tuple[Callable[[Any], bool], str]  # whether a value is valid, and what is valid in words
+Check = tuple[Callable[[Any], bool], str]  # whether a value is valid, and a description of the valid ones
 
 POSITIVE: Check = (lambda value: value > 0, "above 0")
 AT_LEAST_0: Check = (lambda value: value >= 0, "at least 0")
@@ -49,7 +49,7 @@ class Argument:
 
 @dataclass(frozen=True)
 class Epochs:
-    """How a detector trains that does so in epochs; the defaults.
+    """The defaults of a detector that trains in epochs.
 
     Attributes
     ----------
@@ -80,14 +80,14 @@ class Epochs:
 
 @dataclass(frozen=True)
 class BackboneUse:
-    """Which layers of a backbone a detector takes where none are given.
+    """Which layers of a backbone a detector takes if none are given.
 
     Attributes
     ----------
     strides
         Pixels of the image for each position of the feature maps: those of the paper's layers.
     depths
-        The same for networks whose maps are all of one size: parts of their depth, the last block being 1.
+        The same for networks whose maps all have one size: relative depths, 1 for the last block.
     required
         Strides that the layers must have; any if empty.
     """
@@ -106,8 +106,8 @@ class PlainForm:
     fixed
         Arguments that anomalib's class lacks, with the only values with which its networks are anomalib's.
     folders
-        Arguments of anomalib's class that have to name a folder that is there, although only training reads it:
-        without one it downloads what should be in it.
+        Arguments of anomalib's class that have to name an existing folder, although only training reads it:
+        otherwise the class downloads its content.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -149,9 +149,10 @@ class DetectorSpec:
     normalizes
         Whether images are normalized before they reach the detector.
     told_by
-        Arguments by which its configurations are called in tables.
+        Arguments that label its configurations in tables.
     paper
-        Arguments that make networks small and training short, with the paper's values: below them a run is reduced.
+        Arguments that make networks small and training short, with the paper's values; a run below one of them counts
+        as reduced.
     plain
         How it becomes a checkpoint of anomalib's own class; None where anomalib has none.
     complete
@@ -162,7 +163,7 @@ class DetectorSpec:
         Given arguments, returns the hashes of the files that the numbers depend on, by argument.
     before_training
         Function, ``module:name``, that is called with the detector, the run's identity and its training images before
-        training, and returns what the record keeps of it; None where nothing has to happen.
+        training, and returns what the record keeps of it; None if nothing has to be done.
     """
 
     name: str
@@ -187,7 +188,7 @@ class DetectorSpec:
 
     @property
     def traits(self) -> frozenset[Trait]:
-        """What options of an experiment may need to change anything about its runs."""
+        """The traits that options of an experiment may need to have an effect on its runs."""
         has: dict[Trait, bool] = {
             "backbone": self.backbone is not None,
             "kept features": self.normalizes,  # the others take features of altered images, which never recur

@@ -16,13 +16,13 @@ from training_code.foundation.files import atomic_path
 
 PER_KIND = 4
 OVERVIEW = "overview.png"
-# Pixels: longest side of an image and of a map, height of the words above them, space between them.
+# Pixels: longest side of an image and of a map, height of the text above them, space between them.
 TILE, CAPTION, GAP = 176, 16, 6
 OUTLINE = (0, 229, 255)
 
 
 def choose_examples(predictions: Predictions, thresholds: Thresholds) -> dict[str, list[int]]:
-    """Return the indices of telling images by kind, the most telling first, at most `PER_KIND` each.
+    """Return the indices of example images by kind, the clearest first, at most `PER_KIND` each.
 
     With a threshold the kinds are ``hit``, ``miss`` and ``false_alarm``. Without one nothing is called abnormal: then
     they are the abnormal images of the highest and of the lowest score, and the normal ones of the highest.
@@ -45,7 +45,7 @@ def choose_examples(predictions: Predictions, thresholds: Thresholds) -> dict[st
 def write_examples(predictions: Predictions, thresholds: Thresholds, folder: Path) -> None:
     """Write one picture for each example and `OVERVIEW` with all of them to ``folder``.
 
-    An example is the image with the outline of its true mask, and its anomaly map beside it; all maps share one colour
+    An example is the image with the outline of its true mask, and its anomaly map beside it; all maps share one color
     scale, from the median to the maximum over all images.
     """
     low, high = float(np.median(predictions.maps)), float(predictions.maps.max())

@@ -16,7 +16,7 @@ class Run:
 
     folder: Path
     record: Record
-    stored: bool = False  # whether it was found, not trained now
+    stored: bool = False  # whether it was loaded, not trained now
 
     @property
     def run_id(self) -> str:
@@ -25,7 +25,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """``ok``, or what went wrong."""
+        """``ok``, or how the run failed."""
         return self.record.status
 
     @property

@@ -18,7 +18,7 @@ _LEFT = "text-align:left;vertical-align:top"
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What an experiment is run on and how.
+    """The images, conditions and options of an experiment.
 
     Attributes
     ----------

@@ -34,8 +34,8 @@ class FeatureExtractor(TimmFeatureExtractor):
     """Features of a loaded network at any of its layers.
 
     It gives what anomalib's class gives for the same network, bit for bit where torch computes, and takes any layer of
-    the registry, not only those that timm lists. The part of the network behind the last layer is not computed, but
-    for a store: it gets all layers that detectors commonly ask for in one pass.
+    the registry, not only those that timm lists. The part of the network behind the last layer is not computed,
+    except for a store, which gets all layers that detectors commonly ask for in one pass.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class FeatureExtractor(TimmFeatureExtractor):
         Names of the layers, in network order.
     compute
         How the network computes: precision, memory format and runtime. The features are float32 in any case. With the
-        runtime ``"auto"``, and as a graph that is being exported, what OpenVINO cannot take is computed by torch.
+        runtime ``"auto"``, and during an export, torch computes what OpenVINO cannot.
     store
         Where features are looked up and kept; without one they are computed each time.
     """
@@ -106,7 +106,7 @@ class FeatureExtractor(TimmFeatureExtractor):
         Parameters
         ----------
         inputs
-            Normalised images, float of shape (batch, 3, height, width).
+            Normalized images, float of shape (batch, 3, height, width).
 
         Returns
         -------
@@ -145,7 +145,7 @@ class FeatureExtractor(TimmFeatureExtractor):
         if self.runtime_for(inputs.device) == "openvino":
             try:
                 compiled = self._compiled(layers, (inputs.shape[-2], inputs.shape[-1]))
-            except Exception as error:  # OpenVINO and torch decide how they object
+            except Exception as error:  # OpenVINO and torch raise errors of many kinds
                 if self.runtime == "openvino":
                     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                     raise InputError(f"OpenVINO cannot take {self.backbone}: {reason}; valid: auto, torch") from error
@@ -184,12 +184,12 @@ class FeatureExtractor(TimmFeatureExtractor):
         if self._key is None:
             network = self._network[0]
             tensors = {name: content_key(tensor) for name, tensor in network.state_dict().items()}
-            # The description tells paddings, epsilons and activations, which no tensor does.
+            # The description contains paddings, epsilons and activations, which are in no tensor.
             self._key = digest([repr(network), tensors])
         return self._key
 
     def _fingerprint(self, device: torch.device) -> str:
-        """Return what tells the features of this extractor from those of others."""
+        """Return a key that distinguishes the features of this extractor from those of others."""
         described = self.describe(device)
         return digest(
             [
@@ -233,7 +233,7 @@ class _Intermediates(nn.Module):
 
 @contextmanager
 def _deterministic() -> Iterator[None]:
-    """Have cuDNN choose kernels that give the same numbers each time, without trials."""
+    """Have cuDNN use deterministic kernels, chosen without benchmarks."""
     cudnn = torch.backends.cudnn
     before = cudnn.deterministic, cudnn.benchmark
     cudnn.deterministic, cudnn.benchmark = True, False

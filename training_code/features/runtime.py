@@ -46,7 +46,7 @@ class CompiledNetwork:
         def keep(request: Any, index: int) -> None:
             maps = [output.data for output in request.output_tensors]
             with lock:
-                if not outputs:  # some networks tell the shapes of their maps only when they have computed them
+                if not outputs:  # some networks have no shapes of their maps before they have computed them
                     outputs.extend(np.empty((len(pixels), *single.shape[1:]), single.dtype) for single in maps)
             for output, single in zip(outputs, maps, strict=True):
                 output[index] = single[0]
@@ -67,7 +67,7 @@ class CompiledNetwork:
 def compile_network(module: nn.Module, image_size: tuple[int, int], precision: str) -> bytes:
     """Return ``module``, which turns images into a tuple of maps, compiled for single images of ``image_size``.
 
-    Whatever OpenVINO or torch raise where a part of the network cannot be converted is passed on.
+    Errors that OpenVINO or torch raise for a part of the network that they cannot convert are passed on.
     """
     example = torch.zeros(1, 3, *image_size)
     with warnings.catch_warnings(), torch.no_grad():
@@ -81,14 +81,14 @@ def compile_network(module: nn.Module, image_size: tuple[int, int], precision: s
 def load_or_compile(
     module: Callable[[], nn.Module], fingerprint: str, image_size: tuple[int, int], precision: str
 ) -> CompiledNetwork:
-    """Return what ``module`` makes compiled, from memory or from disk where it was compiled before.
+    """Return the compiled network of ``module``, from memory or from disk if it was compiled before.
 
     Parameters
     ----------
     module
-        Makes the module; called only where it has to be compiled.
+        Makes the module; called only if it has to be compiled.
     fingerprint
-        Tells the module and its weights from all others.
+        Identifies the module and its weights.
     image_size, precision
         As in `compile_network`.
     """
@@ -113,9 +113,9 @@ _compiled: dict[str, CompiledNetwork] = {}
 
 @cache
 def import_openvino() -> ModuleType:
-    """Return OpenVINO without its telemetry, which tells its makers of every import and conversion unasked."""
-    # An import of it fails, and OpenVINO goes on without.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None is Python's own way to say so
+    """Return OpenVINO without its telemetry, which reports every import and conversion to its makers unasked."""
+    # Importing the telemetry then fails, and OpenVINO works without it.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes an import fail
     return importlib.import_module("openvino")
 
 
@@ -126,7 +126,7 @@ def openvino_version() -> str:
 
 @cache
 def processor() -> str:
-    """Return the name of this machine's processor, as OpenVINO tells it."""
+    """Return the name of this machine's processor, as OpenVINO reports it."""
     return _core().get_property("CPU", "FULL_DEVICE_NAME")
 
 

@@ -14,8 +14,8 @@ Compute = Callable[[torch.Tensor, Sequence[str]], dict[str, torch.Tensor]]
 class FeatureStore:
     """Features by the content of the preprocessed image, the extractor and the layer.
 
-    Another transform, augmentation, backbone, weight file, precision or runtime is another key, so that nothing has to
-    be told when any of them changes.
+    Another transform, augmentation, backbone, weight file, precision or runtime is another key, so that no
+    entry has to be invalidated when any of them changes.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ class FeatureStore:
         stored_layers
             The layers that are computed and kept for later, in network order; ``layers`` are among them.
         fingerprint
-            Tells everything that the features depend on beside image and layer; ``compute`` may change it once, where
-            it turns out that a runtime cannot take the network.
+            Identifies everything that the features depend on besides image and layer; ``compute`` may change it once,
+            if a runtime turns out not to take the network.
         compute
             Gives the features of images at layers.
         """
@@ -67,8 +67,8 @@ class FeatureStore:
         names = [content_key(image) for image in images.cpu()]
         found = self._read(fingerprint(), names, layers)
         if missing := [index for index, features in enumerate(found) if features is None]:
-            # Of processes that need the same features at the same time one computes, the others wait and read. The
-            # names of the locks are few, so that few files are left.
+            # If several processes need the same features at the same time, one computes them, the others wait and
+            # read. There are few names of locks, so that few files remain.
             with self.cache.lock(f"features-{digest([fingerprint(), names])[:2]}"):
                 for index, features in zip(
                     missing, self._read(fingerprint(), [names[index] for index in missing], layers), strict=True
@@ -114,7 +114,7 @@ class FeatureStore:
     ) -> dict[str, torch.Tensor]:
         measured = self.mode == "auto" and not self.seconds
         if measured:
-            # The first time takes longer: things are compiled, and on a GPU chosen for the size of the batch.
+            # The first batch takes longer: code is compiled, and on a GPU kernels are chosen for the batch size.
             compute(images if images.is_cuda else images[:2], stored_layers)
         start = _clock(images)
         computed = compute(images, stored_layers)
@@ -132,9 +132,9 @@ class FeatureStore:
         return computed
 
     def _choose(self, seconds: float, keys: Sequence[str], images: int) -> None:
-        """Step aside where reading ``keys``, the features of ``images`` images, takes longer than computing them."""
+        """Turn the store off if reading ``keys``, the features of ``images`` images, takes longer than computing."""
         for key in keys:
-            self.cache.cool(key)
+            self.cache.evict_from_page_cache(key)
         start = time.perf_counter()
         for key in keys:
             self.cache.get(key)

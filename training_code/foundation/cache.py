@@ -1,4 +1,4 @@
-"""Results of work on disk, shared by all runs and processes: tensors under a key, the least recently used go first.
+"""Computed tensors on disk, shared by all runs and processes under keys; the least recently used are removed first.
 
 What lies here only saves time. Whatever is missing, damaged or cannot be written is computed again.
 """
@@ -28,11 +28,11 @@ from training_code.foundation.files import digest
 LIMIT_VARIABLE = "TENSOR_CACHE_GIB"
 _LIMIT_GIB = 20.0
 _SUFFIX = ".safetensors"
-# Seconds after which a temporary file is left behind by a process that was killed.
+# Seconds after which a temporary file counts as left behind by a process that was killed.
 _STALE = 3600
-# Seconds between two notes that an entry was used.
+# Seconds between two updates of the time when an entry was last used.
 _TOUCH = 60
-# Changes when any of the code whose results are kept does in a way that changes them.
+# Raised when a change of the code changes the results that are kept here.
 _VERSION = 1
 _LIBRARIES = ("anomalib", "numpy", "openvino", "pillow", "timm", "torch", "torchvision")
 
@@ -59,7 +59,7 @@ class TensorCache:
     def __init__(self, folder: Path | None = None, limit: int | None = None) -> None:
         self.folder = folder or paths.CACHE / "tensors"
         self.limit = _limit() if limit is None else limit
-        self._unswept: int | None = None  # bytes written since the size was last looked at; None before the first time
+        self._unswept: int | None = None  # bytes written since the size was last looked at; None before the first check
 
     def get(self, key: str) -> dict[str, torch.Tensor] | None:
         """Return the tensors under ``key``, mapped into memory; None where there are none or the file is damaged."""
@@ -73,12 +73,12 @@ class TensorCache:
             if time.time() - path.stat().st_mtime > _TOUCH:
                 with suppress(OSError):  # an entry of another user
                     os.utime(path)
-        except (OSError, SafetensorError, RuntimeError):  # torch's for a file that another process removes right now
+        except (OSError, SafetensorError, RuntimeError):  # RuntimeError: another process removes the file
             return None
         return tensors
 
     def put(self, key: str, tensors: Mapping[str, torch.Tensor]) -> bool:
-        """Keep ``tensors`` under ``key``; return whether that could be done, on a full disk it cannot.
+        """Keep ``tensors`` under ``key``; return whether it worked: on a full disk it does not.
 
         What does not fit under the limit on its own is not kept.
         """
@@ -101,8 +101,8 @@ class TensorCache:
                 temporary.unlink(missing_ok=True)
         return True
 
-    def cool(self, key: str) -> None:
-        """Have the system forget what it keeps of an entry in memory, so that the next reading measures the disk."""
+    def evict_from_page_cache(self, key: str) -> None:
+        """Evict the file of an entry from the page cache, so that the next read measures the disk."""
         try:
             with open(self._path(key), "rb") as file:
                 os.fsync(file.fileno())
@@ -114,7 +114,7 @@ class TensorCache:
     def lock(self, name: str) -> Iterator[None]:
         """Let one process at a time into the block; the system frees the lock of one that is killed.
 
-        Where there can be no lock, in a folder that cannot be written, everyone is let in.
+        In a folder that cannot be written there are no locks, and every process enters.
         """
         lock = FileLock(self.folder / f"{name}.lock")
         try:

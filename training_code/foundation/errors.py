@@ -1,4 +1,4 @@
-"""Errors meant for the person who made the mistake: one sentence with the file or value and the valid choices."""
+"""Errors for the person who made the mistake: one sentence with the file or value and the valid choices."""
 
 import difflib
 import io
@@ -68,7 +68,7 @@ def run_command(main: Callable[[list[str]], int], arguments: list[str] | None = 
             traceback.print_exc()
         print(f"error: {sentence}", file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever reads the output, head for instance, has enough
+    except BrokenPipeError:  # the reader of the output, for instance head, closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:  # a file that may not be read, a disk that is full

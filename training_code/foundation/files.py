@@ -53,7 +53,7 @@ def content_hash(path: Path) -> str:
 
 
 def content_state(path: Path) -> tuple[int, ...]:
-    """Return what changes with every change of a file's content, even where its time is set back."""
+    """Return a state that changes with every change of a file's content, even if its time is set back."""
     status = path.stat()
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
@@ -64,7 +64,7 @@ def _cached_sha256(path: Path, state: tuple[int, ...]) -> str:  # the state is p
 
 
 def stamp(path: Path) -> list[int] | None:
-    """Return size, time of change and inode of a file, None where there is none: another one after every writing."""
+    """Return size, modification time and inode of a file, which every write changes; None if there is no file."""
     try:
         status = path.stat()
     except OSError:

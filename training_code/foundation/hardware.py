@@ -1,4 +1,4 @@
-"""Whether there is a GPU, told without torch, whose import takes seconds: a plan of runs needs to know."""
+"""Whether there is a GPU, found without importing torch, which takes seconds: a plan of runs needs it."""
 
 import ctypes
 import importlib.util
@@ -7,7 +7,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-#: Variable by which a process is given some of the GPUs, or none.
+#: Variable that restricts a process to some of the GPUs, or none.
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _NONE = ("", "-1", "NoDevFiles")
 

@@ -1,6 +1,6 @@
-"""Where things lie: every folder is anchored at the repository or the home of its user's things, never elsewhere.
+"""Where files lie: every folder is below the repository, or below the home folder that the user chose for data.
 
-The working folder plays no part: notebooks, kernels and workers have others.
+The working directory is never used, since it differs between notebooks, kernels and workers.
 """
 
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training_code.foundation.errors import InputError
 
-#: Environment variable that names another home; all processes that this one starts have it too.
+#: Environment variable that names another home; all processes that this one starts inherit it.
 HOME_VARIABLE = "ANOMALY_HOME"
 
 #: The repository: code, notebooks, sweeps.
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 SWEEPS = ROOT / "sweeps"
 
-#: What the user brings and what runs write; a relative `HOME_VARIABLE` is meant from the repository.
+#: Data and weights of the user, and what runs write; a relative `HOME_VARIABLE` is relative to the repository.
 HOME = (ROOT / Path(os.environ.get(HOME_VARIABLE, "")).expanduser()).resolve()
 CACHE = HOME / ".cache"
 DATA = HOME / "data"
@@ -26,7 +26,7 @@ WORKBOOK = HOME / "models_comparing.xlsx"
 
 
 def from_home(path: str | Path) -> Path:
-    """Return ``path`` as an absolute path; a relative one, as of data or results, is meant from `HOME`."""
+    """Return ``path`` as an absolute path; a relative one, as of data or results, is relative to `HOME`."""
     return HOME / expanded(path)
 
 

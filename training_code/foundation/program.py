@@ -1,13 +1,13 @@
-"""The program as people install and start it: what a command is called in its help, and what a missing extra is."""
+"""The program as people install and start it: names of commands in their help, messages about missing extras."""
 
 import argparse
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-#: What pip knows this project as.
+#: The name under which pip knows this project.
 DISTRIBUTION = "anomaly-detection-experiments"
-#: Extras of ``pyproject.toml`` and who needs them; a package that several of them hold is told of the first one.
+#: Extras of ``pyproject.toml`` and what needs them; of a package in several extras the first one is named.
 EXTRAS = {
     "sweep": "a sweep needs",
     "search": "the search needs",
@@ -24,7 +24,7 @@ _started_as: str | None = None
 
 @contextmanager
 def started_as(name: str) -> Iterator[None]:
-    """Let the help of the command that is run inside call it ``name``, for instance ``anomaly sweep``."""
+    """Have the help of the command that runs in the block call it ``name``, for instance ``anomaly sweep``."""
     global _started_as
     before, _started_as = _started_as, name
     try:
@@ -34,14 +34,14 @@ def started_as(name: str) -> Iterator[None]:
 
 
 def command_parser(module: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
-    """Return the parser of a command; its help calls the command what people called it when they started it.
+    """Return the parser of a command; its help names the command as it was started.
 
     Parameters
     ----------
     module
         What ``python -m`` runs.
     description
-        What the command does; of a module's docstring, what stands behind its example of a call.
+        What the command does; of a module's docstring the text after the example of a call.
     """
     description = re.sub(r"^``python -m [^`]*``: ", "", description).replace("``", "")
     return argparse.ArgumentParser(
@@ -57,7 +57,7 @@ def missing_extra(error: ModuleNotFoundError, wanted: str | None = None) -> str 
     Parameters
     ----------
     wanted
-        The extra of the command that was run, which is looked into before the others.
+        The extra of the command that was run, which is searched before the others.
     """
     # Only now: it takes 20 ms, a quarter of what --help takes.
     from importlib.metadata import PackageNotFoundError, requires
@@ -65,7 +65,7 @@ def missing_extra(error: ModuleNotFoundError, wanted: str | None = None) -> str 
     top = (error.name or "").partition(".")[0]
     try:
         lines = requires(DISTRIBUTION) or []
-    except PackageNotFoundError:  # these are files that were never installed, and nothing knows their extras
+    except PackageNotFoundError:  # the project was never installed, so that its extras are unknown
         return None
     for extra in sorted(EXTRAS, key=lambda name: name != wanted):
         if normalized(PACKAGES.get(top, top)) in _packages(extra, lines):

@@ -1,6 +1,6 @@
-"""Findings that take long, kept in ``.cache`` as plain data with the state of what they depend on.
+"""Findings that take long to compute, kept in ``.cache`` as plain data with the state of what they depend on.
 
-What lies there only saves time: whatever is missing, damaged or of another state is found anew.
+What lies there only saves time: whatever is missing, damaged or of another state is computed again.
 """
 
 import json
@@ -16,7 +16,7 @@ Found = TypeVar("Found")
 
 
 def remembered(kind: str, key: Any, state: Any, find: Callable[[], Found]) -> Found:
-    """Return what ``find`` returned the last time if ``state`` is as it was then; otherwise what it returns now.
+    """Return what ``find`` returned the last time if ``state`` is unchanged; otherwise what it returns now.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def remembered(kind: str, key: Any, state: Any, find: Callable[[], Found]) -> Fo
         if kept["state"] == state:
             return kept["found"]
     found = find()
-    with suppress(OSError):  # a full disk, or a folder of another user: the next process finds it again
+    with suppress(OSError):  # a full disk, or a folder of another user: the next process computes it again
         write_json(path, {"state": state, "found": found})
     return found
 

@@ -26,7 +26,7 @@ from training_code.foundation import paths
 
 #: Bytes of a message to the process that forks; an environment is a few kilobytes.
 MESSAGE = 2**17
-# What that process needs in its environment: these libraries would start threads while they are imported, and a kernel
+# What the zygote needs in its environment: these libraries would start threads while they are imported, and a kernel
 # chooses the backend of matplotlib before its first import.
 _FOR_IMPORTS = {
     "OPENBLAS_NUM_THREADS": "1",
@@ -38,7 +38,7 @@ _ZYGOTE = "training_code.notebooks.zygote"
 _LAUNCHER = "ipykernel_launcher"
 # Seconds that the imports may take, on a machine that is busy with other work, and a fork.
 _IMPORTS, _FORK = 300.0, 60.0
-# Variables that are read while our modules are imported: a process that was started with others is of no use.
+# Variables that are read while our modules are imported: a zygote with other values of them cannot be used.
 _READ_BY_IMPORTS = ("ANOMALY_", "PYTHON")
 _NAME = "warm-provisioner"
 KernelProvisionerFactory.provisioners[_NAME] = EntryPoint(
@@ -51,12 +51,12 @@ class NoWarmKernelError(Exception):
 
 
 class WarmProcess:
-    """A kernel as `subprocess.Popen` shows a process, though it is a child of another one.
+    """A kernel with the interface of `subprocess.Popen`, although it is a child of another process.
 
     Parameters
     ----------
     report
-        Descriptor of the pipe in which the zygote tells the number of the process and how it ended.
+        Descriptor of the pipe in which the zygote reports the process id and the exit status.
 
     Raises
     ------
@@ -119,7 +119,7 @@ class WarmProcess:
         return self.returncode
 
     def _read_until(self, lines: int, deadline: float | None) -> bool:
-        """Read until so many lines are there or time is up; return whether nothing can come any more."""
+        """Read until so many lines are there or time is up; return whether the pipe has ended."""
         while self._text.count(b"\n") < lines:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not select.select([self._report], [], [], left)[0]:
@@ -134,7 +134,7 @@ class WarmProcess:
 
 
 class Zygote:
-    """The process from which kernels are forked; it imports in the background from the moment that this is made.
+    """The process from which kernels are forked; it starts to import in the background when this object is made.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class Zygote:
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,
-                start_new_session=True,  # Ctrl-C is for whoever started us
+                start_new_session=True,  # Ctrl-C is for the process that started us
             )
 
     def serves(self, environment: Mapping[str, str]) -> bool:
@@ -219,7 +219,7 @@ class Zygote:
 
 
 class WarmProvisioner(LocalProvisioner):
-    """Starts kernels by forking; where that cannot be done it says so once and starts new processes."""
+    """Starts kernels by forking; where that is impossible it prints the reason once and starts new processes."""
 
     async def launch_kernel(self, cmd: list[str], **kwargs: Any) -> KernelConnectionInfo:
         """Start the kernel of ``cmd``, whose connection file has been written."""
@@ -228,8 +228,8 @@ class WarmProvisioner(LocalProvisioner):
         except NoWarmKernelError as error:
             _say_once(f"kernels start as new processes, since none can be forked: {str(error).splitlines()[-1]}")
             return await super().launch_kernel(cmd, **kwargs)
-        self.process = cast("subprocess.Popen[bytes]", process)  # what is used of one is there
-        self.pid = self.pgid = process.pid  # a kernel leads its group
+        self.process = cast("subprocess.Popen[bytes]", process)  # it has the methods that are used
+        self.pid = self.pgid = process.pid  # a kernel leads its process group
         self.cwd = kwargs.get("cwd", pathlib.Path.cwd())
         return self.connection_info
 
@@ -248,7 +248,7 @@ def kernel_environment(environment: Mapping[str, str] | None = None) -> dict[str
 
 
 def start_importing() -> None:
-    """Have the process that kernels will be forked from begin to import, in the background."""
+    """Start the process from which kernels will be forked; it imports in the background."""
     _zygote_for(kernel_environment())
 
 

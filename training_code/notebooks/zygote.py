@@ -1,8 +1,8 @@
 """``python -m training_code.notebooks.zygote DESCRIPTOR``: a process from which kernels are forked.
 
 It imports what training notebooks import and does nothing else: no threads, no CUDA context, no random numbers. A
-kernel that is forked from it is as a fresh one after its imports, which take most of the time of a short job.
-`training_code.notebooks.warm` starts it and gives it orders; when nobody can do so any more, it ends with its kernels.
+kernel that is forked from it is like a new one after its imports, which take most of the time of a short job.
+`training_code.notebooks.warm` starts it and gives it orders; when that process is gone, it ends with its kernels.
 """
 
 import gc
@@ -59,8 +59,8 @@ class Order:
 
 
 def main(descriptor: int) -> None:
-    """Say what stands in the way of forking, if anything, and serve; returns in kernels, at their end."""
-    del sys.path[0]  # the working folder, which a kernel does not have there either
+    """Report what prevents forking, if anything, and serve; this returns only in kernels, when they end."""
+    del sys.path[0]  # the working folder, which is not on a kernel's path either
     control = socket.socket(fileno=descriptor)
     openmp = _number(os.environ, _OPENMP)
     control.send(json.dumps({"problem": _prepare()}).encode())
@@ -78,14 +78,14 @@ def _prepare() -> str | None:
     if not torch.equal(torch.get_rng_state(), torch.Generator().manual_seed(torch.initial_seed()).get_state()):
         return "the imports drew random numbers"
     gc.collect()
-    gc.freeze()  # what stands now is shared with the kernels as long as nobody touches it
+    gc.freeze()  # existing objects stay shared with the kernels until they are written to
     return None
 
 
 def serve(control: socket.socket) -> Order:
     """Fork a kernel for each order that comes, and report how each one ends; return in the kernels only.
 
-    The report of a kernel is a pipe: first its process number comes, at its end its exit status, negative for a signal.
+    The report of a kernel is a pipe: first its process id, at its end its exit status, negative for a signal.
     """
     wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
@@ -111,11 +111,11 @@ def serve(control: socket.socket) -> Order:
         for stream in streams:
             os.close(stream)
         reports[pid] = report
-        _tell(report, pid)
+        _write_report(report, pid)
 
 
 def become_kernel(order: Order, openmp: int) -> None:
-    """Make this process, just forked, the kernel of ``order``, and be it until it is shut down.
+    """Make this process, just forked, the kernel of ``order``, and run it until it is shut down.
 
     Parameters
     ----------
@@ -176,17 +176,17 @@ def _report_ended(reports: dict[int, int]) -> None:
         if pid == 0:
             return
         if (report := reports.pop(pid, None)) is not None:
-            _tell(report, os.waitstatus_to_exitcode(status))
+            _write_report(report, os.waitstatus_to_exitcode(status))
             os.close(report)
 
 
-def _tell(report: int, number: int) -> None:
-    with suppress(BrokenPipeError):  # nobody wants to know any more
+def _write_report(report: int, number: int) -> None:
+    with suppress(BrokenPipeError):  # nobody reads the report any more
         os.write(report, f"{number}\n".encode())
 
 
 def _end(kernels: Mapping[int, int]) -> None:
-    """End this process and every kernel at once: whoever had them started is gone."""
+    """End this process and every kernel at once: the process that ordered them is gone."""
     for pid in kernels:
         for kill in (os.killpg, os.kill):  # just forked, it has no group of its own yet
             with suppress(ProcessLookupError):

@@ -16,10 +16,10 @@ STAGES = (
     "training_code.backbones.weights:random_weights",
     "training_code.pipeline:run_stages",
 )
-#: Modules and definitions that decide about no number, whoever uses them.
-BESIDE = (
+#: Modules and definitions that decide about no number, wherever they are used.
+WITHOUT_INFLUENCE = (
     "training_code.foundation.paths",  # where files lie
-    "training_code.foundation.errors",  # what is said about mistakes
+    "training_code.foundation.errors",  # messages about mistakes
     "training_code.foundation.yaml_files",  # where the images of a dataset lie; they have a fingerprint
     "training_code.foundation.cache",  # saves time: what it returns is checked by its hash
     "training_code.foundation.files:atomic_path",
@@ -31,7 +31,7 @@ BESIDE = (
     "training_code.evaluation.measurement",  # seconds and bytes
     "training_code.training.callbacks:TensorBoardExtras",
     "training_code.training.callbacks:EpochProgress",
-    # What people are told about the files of a dataset; what is refused never becomes a run.
+    # Findings about the files of a dataset; a refused dataset never becomes a run.
     "training_code.data.checks",
     "training_code.data.findings",
     "training_code.data.published",
@@ -45,7 +45,7 @@ BESIDE = (
 )
 # Arguments of a specification that tables go by, and export.
 _SHOWN = ("notebook", "told_by", "paper", "plain")
-# Calls that only say something, by the beginning or the end of the name.
+# Calls that only print or log, by the beginning or the end of the name.
 _SAYING = ("print", "warn", "warnings", "logger", "logging", "note")
 _PACKAGE, _EVERYTHING = "training_code", "*"
 
@@ -66,7 +66,7 @@ def deciding_code(detector: str, root: Path) -> dict[str, str]:
 
     They are found from `STAGES`, the detector's class, its specification and what it does before training: each
     definition at the top of a module that one of them uses by name, and so on. Comments, layout, docstrings, messages
-    and `BESIDE` do not count, nor do the folders of other detectors.
+    and `WITHOUT_INFLUENCE` do not count, nor do the folders of other detectors.
     """
     spec = get_detector(detector)
     folder = spec.path.split(":")[0].rpartition(".")[0]
@@ -92,7 +92,7 @@ def deciding_code(detector: str, root: Path) -> dict[str, str]:
 
 @dataclass
 class _Module:
-    """The top level of a module, without what is only said."""
+    """The top level of a module, without messages."""
 
     name: str
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
@@ -124,7 +124,11 @@ def _counts(module: str, name: str, folder: str) -> bool:
     parts = module.split(".")
     above = {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
     of_a_detector = parts[1:2] == ["detectors"] and len(parts) > 3
-    return not above & {*BESIDE} and f"{module}:{name}" not in BESIDE and (folder in above or not of_a_detector)
+    return (
+        not above & {*WITHOUT_INFLUENCE}
+        and f"{module}:{name}" not in WITHOUT_INFLUENCE
+        and (folder in above or not of_a_detector)
+    )
 
 
 @lru_cache(200)  # detectors share most modules
@@ -154,7 +158,7 @@ def _file(root: Path, name: str) -> Path:
 
 
 class _WithoutWords(ast.NodeTransformer):
-    """Takes out of a program what is only read by people: docstrings, and texts of several words."""
+    """Removes from a program what only people read: docstrings, and texts of several words."""
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         value = node.value

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, hardware, and the commit of the code."""
+"""The environment of a run: versions, hardware, and the commit of the code."""
 
 import os
 import platform
@@ -39,7 +39,7 @@ def describe_environment() -> Environment:
 
 @cache
 def describe_hardware() -> dict[str, Any]:
-    """Return what times depend on: processor, cores and GPU, as far as the system tells them without torch."""
+    """Return what times depend on: processor, cores and GPU, as far as they are known without torch."""
     return {
         "processor": _processor(),
         "cores": _cores(),
@@ -77,7 +77,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _gpu(driver: Path = Path("/proc/driver/nvidia/gpus")) -> str | None:
-    """Return the name of the first GPU that torch would see, as the driver of Nvidia tells it; None without one."""
+    """Return the name of the first GPU that torch would see, as the driver of Nvidia reports it; None without one."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
     files = sorted(driver.glob("*/information"))
     if not files or visible in ("", "-1"):

@@ -1,4 +1,4 @@
-"""Who is at a run: leases that are taken over when their holder gives no sign of life, on whatever machine it was."""
+"""Leases on runs, across machines: a lease is taken over when its holder gives no sign of life."""
 
 import os
 import time
@@ -10,21 +10,21 @@ from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
 from training_code.foundation.errors import InputError
 
-#: Seconds without a heartbeat after which a lease is taken over from a process on another machine. On the same machine
-#: that of a process that is gone is taken over at once.
+#: Seconds without a heartbeat after which a lease is taken over from a process on another machine. From a process of
+#: the same machine it is taken over as soon as that process is gone.
 LEASE = 60.0
-# Seconds between two looks at a lease of somebody else, and between two words about it.
-_LOOK, _TELL = 1.0, 60.0
+# Seconds between two checks of another process's lease, and between two messages about it.
+_POLL, _REPORT = 1.0, 60.0
 
 
 class LostLeaseError(RuntimeError):
-    """Another process has taken over what this one was at, since it gave no sign of life for too long."""
+    """Another process has taken over the run of this one, which gave no sign of life for too long."""
 
 
 class Leases:
     """Leases by name, as files in a folder.
 
-    How long a holder was silent is counted from when these leases were first asked for its: keep the object.
+    The silence of a holder is counted from the first request for its lease on this object: keep the object.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Leases:
         self._damaged: dict[str, tuple[tuple[int, int, int], float]] = {}  # how a file looked, and since when
 
     def acquire(self, name: str) -> bool:
-        """Take a lease; return whether it could be had at once.
+        """Take a lease; return whether it was free.
 
         Raises
         ------
@@ -51,7 +51,7 @@ class Leases:
             raise InputError(f"the folder {self.folder} cannot be written to: {error.strerror}") from error
         try:
             self._lease(name).acquire(timeout=0)
-        except LeaseSettingsMismatch:  # of a version with another `LEASE`, which knows when it ends
+        except LeaseSettingsMismatch:  # of a version with another `LEASE`: only that version knows when it ends
             return False
         except Timeout:
             self._remove_damaged(name)
@@ -70,7 +70,7 @@ class Leases:
             raise LostLeaseError(f"{name} was taken over by another process while this one gave no sign of life")
 
     def holder(self, name: str) -> str:
-        """Return who has a lease, in words."""
+        """Return a description of a lease's holder."""
         owner = self._lease(name).owner
         if owner is None:
             return "a process that left a damaged lock"
@@ -78,14 +78,14 @@ class Leases:
 
     @contextmanager
     def held(self, name: str) -> Iterator[None]:
-        """Hold a lease, after waiting for whoever has it; this says for whom, and each minute how long already."""
+        """Hold a lease after waiting for its holder; print for whom it waits, and each minute for how long."""
         began = told = time.monotonic()
         if not self.acquire(name):
             until = f"waiting for it, or until it has given no sign of life for {LEASE:g} s"
             print(f"{name} is being made by {self.holder(name)}; {until}")
             while not self.acquire(name):
-                time.sleep(_LOOK)
-                if time.monotonic() - told >= _TELL:
+                time.sleep(_POLL)
+                if time.monotonic() - told >= _REPORT:
                     told = time.monotonic()
                     print(f"{name}: waiting for {self.holder(name)} for {told - began:.0f} s")
         try:

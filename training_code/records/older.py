@@ -1,6 +1,6 @@
-"""Records of older schemas, brought into today's form when they are read.
+"""Records of older schemas, converted to the current form when they are read.
 
-Only here the words of a sentence decide anything: older records have nothing else.
+Only here does the wording of a sentence decide anything: older records have nothing else.
 """
 
 import re
@@ -17,10 +17,10 @@ _LEAK = re.compile(r".+ has the content of a training image: a leak \(.+\)(?: \(
 
 
 def upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a record of schema 4 in today's form.
+    """Return a record of schema 4 in the current form.
 
     Its identity held what has no influence on the numbers: options of a backbone that is not there, batch sizes of
-    what is computed image by image. It did not say which runtime ``auto`` had come to; the record does elsewhere.
+    what is computed image by image. It did not say which runtime ``auto`` stood for; another field of the record does.
 
     Raises
     ------
@@ -73,7 +73,7 @@ _OF_A_BACKBONE = ("backbone_precision", "channels_last", "backbone_runtime")
 
 
 def _finding(note: Any) -> Any:
-    """Return a note about a dataset as the plain data of a finding; what is no sentence stays as it is."""
+    """Return a note about a dataset as the plain data of a finding; anything but a sentence stays as it is."""
     if not isinstance(note, str):
         return note
     return {"kind": "leak" if _LEAK.fullmatch(note) else UNKNOWN, "message": note}

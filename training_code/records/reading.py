@@ -17,8 +17,8 @@ from training_code.records.record import RECORD, SCHEMA_VERSION, Record
 #: End of the name of a folder that is being replaced: ``.<run_id>.replaced``.
 REPLACED = "replaced"
 _RECORD = TypeAdapter(Record)
-# Faults of one record that are told; a damaged file may have hundreds.
-_TOLD = 3
+# Faults of one record that are listed; a damaged file may have hundreds.
+_LISTED = 3
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -27,7 +27,7 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def read_record(folder: Path) -> Record | None:
-    """Return the record in ``folder``, None where the run is unfinished; one of an older schema in today's form.
+    """Return the record in ``folder``, None where the run is unfinished; one of an older schema in the current form.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def _read(path: Path, *found: int) -> Record | None:  # the stamp is part of the
 
 
 def parse_record(text: bytes) -> Record:
-    """Return a record from its JSON; one of an older schema in today's form.
+    """Return a record from its JSON; one of an older schema in the current form.
 
     Raises
     ------
@@ -73,8 +73,8 @@ def parse_record(text: bytes) -> Record:
         return record
     except ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        more = [f"{len(faults) - _TOLD} others"] if len(faults) > _TOLD else []
-        raise ValueError(f"is damaged: {'; '.join([*faults[:_TOLD], *more])}") from error
+        more = [f"{len(faults) - _LISTED} others"] if len(faults) > _LISTED else []
+        raise ValueError(f"is damaged: {'; '.join([*faults[:_LISTED], *more])}") from error
     except ValueError as error:
         raise ValueError(f"is damaged: {error}") from error
 
@@ -82,9 +82,9 @@ def parse_record(text: bytes) -> Record:
 def read_records(results: Path) -> tuple[list[tuple[Path, Record]], list[str]]:
     """Return the folder and record of each run below ``results``, and sentences about folders that are left out.
 
-    Left out are those without a record, of a run that was killed for instance, those whose record cannot be read, and
-    all but one of those that hold the same run of the same code, under the names that it had in several versions: the
-    newest that ended well is kept.
+    It leaves out folders without a record, for instance of a killed run, those whose record cannot be read, and all but
+    one of those that hold the same run of the same code under the names of several versions: the newest successful one
+    is kept.
     """
     restore_replaced(results / "runs")
     found: dict[tuple[str, str | None], tuple[Path, Record]] = {}
@@ -109,11 +109,11 @@ def read_records(results: Path) -> tuple[list[tuple[Path, Record]], list[str]]:
 
 
 def restore_replaced(runs: Path) -> None:
-    """Give runs their older folder back whose new one was not in its place yet when its process was killed."""
+    """Restore the older folder of runs whose process was killed before the new folder was in place."""
     for replaced in runs.glob(f".*.{REPLACED}"):
         folder = replaced.with_name(replaced.name[1:].removesuffix(f".{REPLACED}"))
         if not folder.exists():
-            with contextlib.suppress(OSError):  # somebody else does it, or it cannot be written to
+            with contextlib.suppress(OSError):  # another process does it, or the folder cannot be written to
                 replaced.rename(folder)
 
 

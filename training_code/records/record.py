@@ -1,4 +1,4 @@
-"""The run record: what is kept of a run, and what it is told by."""
+"""The run record: what is kept of a run, and its identity."""
 
 import dataclasses
 import datetime
@@ -12,7 +12,7 @@ from training_code.backbones.backbone import Recipe
 from training_code.foundation.files import digest
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 
-#: Changes when records hold something in another form; `training_code.records.older` reads the former ones.
+#: Raised when the form of records changes; `training_code.records.older` reads the former ones.
 SCHEMA_VERSION = 5
 RECORD = "run.json"
 CHECKPOINT = "model.ckpt"
@@ -39,7 +39,7 @@ Status = Literal["ok", "failed", "timeout", "out_of_memory"]
 
 
 def _moment(text: str) -> str:
-    datetime.datetime.fromisoformat(text)  # its ValueError tells
+    datetime.datetime.fromisoformat(text)  # raises a ValueError
     return text
 
 
@@ -64,7 +64,7 @@ class Identity:
         How it is computed, as far as that decides about this detector's numbers; see
         `training_code.protocol.ComputeOptions.deciding_about`.
     mean, std
-        By which images are normalized, for each channel; None without a backbone.
+        Mean and standard deviation of the normalization, for each channel; None without a backbone.
     dataset_fingerprint
         Hash of all images and masks.
     weights_sha256
@@ -88,7 +88,7 @@ class Identity:
     def run_id(self) -> str:
         """Readable and stable name of the run: ``<detector>-<backbone>-<hash>``.
 
-        A detector without a backbone has its variant in that place, or nothing.
+        A detector without a backbone has its variant there, or nothing.
         """
         middle = str(self.arguments.get("backbone") or self.arguments.get("variant", "")).lower()
         content = dataclasses.asdict(self) | {"schema_version": SCHEMA_VERSION}
@@ -111,7 +111,7 @@ class DatasetUsed:
     folder: str  # relative to the home where it lies below it
     fingerprint: str
     counts: dict[str, int]  # images by ``split/defect_type``
-    bits: int = 16  # of white in 16-bit grey-scale images
+    bits: int = 16  # of white in 16-bit grayscale images
     notes: tuple[Note, ...] = ()
 
 
@@ -136,7 +136,7 @@ class CheckpointFile:
 
 
 class Environment(TypedDict, total=False):
-    """What a run ran on; see `training_code.records.environment`."""
+    """The environment of a run; see `training_code.records.environment`."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # as pydantic reads the options of a TypedDict
 
@@ -150,7 +150,7 @@ class Environment(TypedDict, total=False):
 
 
 class Features(TypedDict, total=False):
-    """How features were had; what the feature store did is ``store``."""
+    """How features were obtained; what the feature store did is ``store``."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -214,7 +214,7 @@ class Record:
 
     @property
     def options(self) -> ComputeOptions:
-        """How the run was computed; what its record does not say is as it is by default."""
+        """How the run was computed; options that its record lacks have their defaults."""
         return ComputeOptions(**{name: self.compute[name] for name in ComputeOptions.names() if name in self.compute})
 
     @property

@@ -1,4 +1,4 @@
-"""The scores of a run's test images: written by the run, read by whoever compares."""
+"""The scores of a run's test images: written by the run, read by the comparison."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The runs in a results folder: found, locked, published whole."""
+"""The runs in a results folder: found, locked, published atomically."""
 
 import contextlib
 import errno
@@ -17,9 +17,9 @@ from training_code.records.leases import Leases
 from training_code.records.reading import REPLACED, read_record, read_records, restore_replaced, write_record
 from training_code.records.record import CHECKPOINT, EXAMPLES, KERNEL_LOG, NOTEBOOK, RECORD, SCORES, TENSORBOARD, Record
 
-# What a run writes into its folder; whatever else lies there was put there by somebody and stays.
+# What a run writes into its folder; all other files there are the user's and stay.
 _OF_A_RUN = {RECORD, CHECKPOINT, SCORES, EXAMPLES, TENSORBOARD, NOTEBOOK, KERNEL_LOG}
-# Seconds after which a temporary file belongs to nobody: they are written in moments.
+# Seconds after which a temporary file counts as left behind: writing one takes a moment.
 _ABANDONED = 3600.0
 
 
@@ -43,7 +43,7 @@ class RunStore:
     def find(self, run_id: str) -> Path:
         """Return the folder with the record of a run, which need not exist.
 
-        A run that was stored when runs were named otherwise lies under its former name.
+        A run that was stored under an earlier scheme of names lies under its former name.
         """
         own = self.folder(run_id)
         return own if (own / RECORD).exists() else self._renamed().get(run_id, own)
@@ -55,11 +55,11 @@ class RunStore:
         return {name: folder for folder, record in runs if (name := record.identity.run_id) != folder.name}
 
     def unfinished(self, run_id: str) -> Path:
-        """Return the folder in which training in epochs keeps what it goes on with after a kill; it need not exist."""
+        """Return the folder with the state from which training in epochs resumes after a kill; it need not exist."""
         return self.results / "unfinished" / run_id
 
     def forget_unfinished(self, run_id: str) -> None:
-        """Have the next training of a run begin anew."""
+        """Remove the saved state, so that the next training of a run starts from the beginning."""
         shutil.rmtree(self.unfinished(run_id), ignore_errors=True)
 
     def record(self, run_id: str) -> Record | None:
@@ -87,14 +87,14 @@ class RunStore:
                 self._stage_path(run_id).unlink(missing_ok=True)
 
     def is_locked(self, run_id: str) -> bool:
-        """Return whether another process is at a run."""
+        """Return whether another process works on a run."""
         if not self._leases.acquire(run_id):
             return True
         self._leases.release(run_id)
         return False
 
     def holder(self, run_id: str) -> str:
-        """Return which process is at a run, in words."""
+        """Return a description of the process that works on a run."""
         return self._leases.holder(run_id)
 
     def note_stage(self, run_id: str, stage: str) -> None:
@@ -108,7 +108,7 @@ class RunStore:
             write_json(self._stage_path(run_id), content)
 
     def stage(self, run_id: str) -> dict[str, Any]:
-        """Return what `note_stage` told last; empty where nobody is at the run."""
+        """Return what `note_stage` wrote last; empty if no process works on the run."""
         try:
             return json.loads(self._stage_path(run_id).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -128,7 +128,7 @@ class RunStore:
             shutil.rmtree(staging, ignore_errors=True)
 
     def publish(self, staging: Path, record: Record) -> Path:
-        """Put the files of a run into their place, all at once: until then an older result stands.
+        """Put the files of a run into their place, all at once: until then an older result stays.
 
         The lock of the run must be held.
 
@@ -137,7 +137,7 @@ class RunStore:
         LostLeaseError
             If another process has taken the run over meanwhile.
         """
-        for entry in staging.iterdir():  # what training used on the way
+        for entry in staging.iterdir():  # intermediate files of training
             if entry.name not in _OF_A_RUN:
                 shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
         write_record(staging, record)
@@ -146,9 +146,9 @@ class RunStore:
         return self.folder(record.run_id)
 
     def put(self, staging: Path, run_id: str) -> None:
-        """Make ``staging`` the folder of a run; what others have put into the older one comes along.
+        """Make ``staging`` the folder of a run; files that users have put into the older one are kept.
 
-        A kill between the two renames leaves no folder; the older one is restored by whoever reads next.
+        A kill between the two renames leaves no folder; the next reader restores the older one.
         """
         folder = self.folder(run_id)
         replaced = folder.with_name(f".{run_id}.{REPLACED}")
@@ -170,7 +170,7 @@ class RunStore:
         shutil.rmtree(replaced, ignore_errors=True)
 
     def write_failure(self, record: Record) -> None:
-        """Keep the record of a run that did not end well, unless there is a result: that is worth more.
+        """Keep the record of a run that did not end well, unless there is a result, which is kept instead.
 
         The lock of the run must be held.
         """
@@ -182,7 +182,7 @@ class RunStore:
             write_record(folder, record)
 
     def write_failure_unless_locked(self, record: Record) -> None:
-        """Do `write_failure`, unless another process is at the run."""
+        """Do `write_failure`, unless another process works on the run."""
         if self._leases.acquire(record.run_id):
             try:
                 self.write_failure(record)
@@ -190,7 +190,7 @@ class RunStore:
                 self._leases.release(record.run_id)
 
     def sweep_up(self) -> None:
-        """Remove what processes left here that were killed, as far as nobody is at it."""
+        """Remove what killed processes left here, except for runs that a process works on."""
         restore_replaced(self.results / "runs")
         named = {leftover.name[1:].rpartition(".")[0] for leftover in (self.results / "runs").glob(".*.*")}
         named |= {path.name.removesuffix(_STAGE) for path in (self.results / "locks").glob(f"*{_STAGE}")}
@@ -207,7 +207,7 @@ class RunStore:
                     temporary.unlink()
 
     def _remove_leftovers(self, run_id: str) -> None:
-        """Remove what a process left that was killed; the lock of the run must be held."""
+        """Remove what a killed process left; the lock of the run must be held."""
         runs = self.folder(run_id).parent
         restore_replaced(runs)
         for leftover in runs.glob(f".{run_id}.*"):

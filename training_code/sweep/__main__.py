@@ -1,6 +1,6 @@
 """``python -m training_code.sweep FILE``: run every configuration that a sweep file selects.
 
-``python -m training_code.sweep status`` tells how far the sweeps on a results folder are.
+``python -m training_code.sweep status`` shows the progress of the sweeps on a results folder.
 """
 
 import argparse
@@ -17,12 +17,12 @@ _STATUS = "status"
 
 
 def main(arguments: list[str]) -> int:
-    """Run the command; return the exit status: 0 if nothing is left to do, 1 if a job failed or was not begun."""
+    """Run the command; return the exit status: 0 if nothing is left to do, 1 if a job failed or was not started."""
     parser = command_parser(
         "training_code.sweep",
         "Run every configuration that a sweep file selects, each in a kernel of its own.",
-        "Runs that are stored are not repeated: after a kill the same command goes on. Ctrl-C once begins no "
-        "new jobs, twice stops now.",
+        "Runs that are stored are not repeated: after a kill the same command continues. Ctrl-C once starts "
+        "no new jobs, twice stops now.",
     )
     parser.add_argument("file", type=Path, help="the sweep file, for instance sweeps/demo.yaml; or the word status")
     parser.add_argument(
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--address", help="a Ray cluster, for instance auto or HOST:PORT; --jobs counts for all of it")
     parser.add_argument("--gpus-per-job", type=_part, metavar="F", help="GPUs for a job, a part of one is allowed")
     parser.add_argument("--timeout", type=_at_least_1, metavar="S", help="seconds for a cell, in place of the file's")
-    parser.add_argument("--fail-fast", action="store_true", help="begin no other job once one has failed")
+    parser.add_argument("--fail-fast", action="store_true", help="start no other job once one has failed")
     parser.add_argument(
         "--rerun-stale", action="store_true", help="train again what was made with other code, data or weights"
     )

@@ -1,4 +1,4 @@
-"""What jobs will take, judged by runs that were made before on hardware like this."""
+"""Estimates of time, disk and memory of jobs, from earlier runs on the same hardware."""
 
 import datetime
 import statistics
@@ -50,7 +50,7 @@ class Estimates:
                 self._bytes[key].append(record.checkpoint.bytes)
 
     def seconds(self, job: Job) -> float | None:
-        """Return how long a job will take; None where nothing like it was run."""
+        """Return how long a job will take; None if no similar run is known."""
         return _median(self._seconds, job)
 
     def disk(self, job: Job) -> float | None:

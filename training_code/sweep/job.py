@@ -10,7 +10,7 @@ from training_code.sweep.notebook import ConfigurationCell, TrainingNotebook
 
 
 class JobState(StrEnum):
-    """What became of a job so far, in the order in which states are counted for people.
+    """The state of a job, in the order in which counts of states are shown.
 
     A plan has jobs that are to run, stored, stale or skipped; a sweep leaves none that is to run.
     """
@@ -18,16 +18,16 @@ class JobState(StrEnum):
     TO_RUN = "to run"
     OK = "ok"  # it ran, and has a result
     STORED = "stored"  # it had a result already
-    STALE = "stale"  # it has a result of other code, data or weights, which stands
+    STALE = "stale"  # it has a result of other code, data or weights, which is kept
     SKIPPED = "skipped"  # its weight file is missing
     FAILED = "failed"
     TIMEOUT = "timeout"
     OUT_OF_MEMORY = "out_of_memory"
-    POSTPONED = "postponed"  # it was not begun, or stopped because time was up
+    POSTPONED = "postponed"  # it was not started, or stopped because time was up
 
     @property
     def is_settled(self) -> bool:
-        """Whether a job leaves nothing to be done."""
+        """Whether nothing is left to do for a job."""
         return self in (JobState.OK, JobState.STORED, JobState.STALE, JobState.SKIPPED)
 
     @property
@@ -77,7 +77,7 @@ class Job:
 
     @property
     def key(self) -> str:
-        """What tells this job from any other one."""
+        """What distinguishes this job from all others."""
         if self.prepared:
             return f"{self.store.results}/{self.name}"
         return repr((self.name, self.parameters, self.varied))

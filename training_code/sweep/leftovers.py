@@ -1,4 +1,4 @@
-"""What processes leave behind that are killed while they execute notebooks."""
+"""Files of processes that were killed while they executed notebooks."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def find_leftovers(store: RunStore) -> list[Path]:
     found = []
     for file in (store.results / _EXECUTING).glob(f"*.{socket.gethostname()}.*.*"):
         pid = file.suffixes[-2].removeprefix(".")
-        with contextlib.suppress(OSError):  # another process clears it away right now
+        with contextlib.suppress(OSError):  # another process is removing it
             if pid.isdigit() and not _is_alive(int(pid), file.stat().st_mtime):
                 found.append(file)
     return found

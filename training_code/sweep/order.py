@@ -9,10 +9,10 @@ from training_code.sweep.job import Job
 
 
 def in_order(jobs: Iterable[Job]) -> list[Job]:
-    """Return jobs so that what they share is there when they need it.
+    """Return jobs in an order in which shared results exist when they are needed.
 
-    What shares a backbone comes together, and of coresets of the same features the largest first: the smaller ones are
-    its beginnings.
+    Jobs with the same backbone follow each other, and of coresets of the same features the largest comes first: the
+    smaller ones are prefixes of it.
     """
     jobs = list(jobs)
     first: dict[Any, int] = {}
@@ -29,7 +29,7 @@ def in_order(jobs: Iterable[Job]) -> list[Job]:
 
 
 def cheapest_first(jobs: Sequence[Job], estimates: Estimates) -> list[Job]:
-    """Return jobs so that little time tells most: the cheapest of each detector and backbone, then the next of each."""
+    """Return jobs so that early ones are varied: the cheapest of each detector and backbone, then the next of each."""
     cost: Callable[[Job], float] = lambda job: estimates.seconds(job) or 0.0  # noqa: E731
     rounds: Counter[tuple] = Counter()
     keyed = []

@@ -1,4 +1,4 @@
-"""What is told of a plan: each job with what it will take, and whether there is room for all of them."""
+"""The plan in print: each job with its time, disk and memory, and whether there is disk space for all of them."""
 
 import shutil
 from collections import Counter
@@ -45,15 +45,15 @@ def print_plan(jobs: Sequence[Job], estimates: Estimates) -> None:
     if left:
         known = sum(estimates.seconds(job) is not None for job in left)
         print(
-            "nothing like it was run on this hardware: no estimate of time"
+            "no similar run is known on this hardware: no estimate of time"
             if total is None
-            else f"one after the other about {duration(total)}, judged by runs like {known} of the {len(left)} jobs"
+            else f"about {duration(total)} in sequence, estimated from runs like {known} of the {len(left)} jobs"
         )
         print(f"free on the disk of the results: {_free(left[0].store.results) / 2**30:.1f} GiB")
 
 
 def check_disk(jobs: Sequence[Job], estimates: Estimates) -> None:
-    """Raise an `InputError` if the checkpoints of the jobs will not find room."""
+    """Raise an `InputError` if the disk has no space for the checkpoints of the jobs."""
     left = [job for job in jobs if job.state is JobState.TO_RUN]
     if not left:
         return
@@ -67,7 +67,7 @@ def check_disk(jobs: Sequence[Job], estimates: Estimates) -> None:
 
 
 def report_settled(jobs: Sequence[Job], planner: Planner, reporter: Reporter) -> None:
-    """Tell of the jobs that need nothing to be done."""
+    """Report the jobs that need no work."""
     for job in jobs:
         if job.state is JobState.STORED and (record := planner.records(job.store.results).get(job.run_id)):
             reporter.on_result(record)

@@ -39,7 +39,7 @@ def fold(
     given
         Values by what `settable` returns. The notebook's own dict keeps what ``given`` does not name.
     before
-        Values of parameters that count where ``given`` has no other ones.
+        Values of parameters that apply where ``given`` has none.
 
     Raises
     ------
@@ -121,5 +121,5 @@ def _homes(notebook: TrainingNotebook) -> dict[str, str]:
 
 
 def _detectors(notebook: TrainingNotebook) -> list[DetectorSpec]:
-    """Return the detectors of a notebook; an unknown one is told where its configuration is checked."""
+    """Return the detectors of a notebook; an unknown one is reported when its configuration is checked."""
     return [DETECTORS[name] for name in dict.fromkeys(cell.detector for cell in notebook.cells) if name in DETECTORS]

@@ -72,14 +72,14 @@ def left_out(sweep: Sweep) -> list[str]:
 
 
 class Planner:
-    """Makes jobs; knows the datasets and the stored runs that it has seen.
+    """Makes jobs; caches the datasets and the stored runs that it has read.
 
     Parameters
     ----------
     rerun_stale
-        Whether runs are trained again of which code, data or weights have changed since.
+        Whether runs whose code, data or weights have changed since are trained again.
     gpu
-        Whether the jobs will be computed on a GPU, which part of their names depends on; None for as it is here.
+        Whether the jobs will be computed on a GPU, which part of their names depends on; None to find out here.
     """
 
     def __init__(self, rerun_stale: bool = False, gpu: bool | None = None) -> None:
@@ -153,7 +153,7 @@ class Planner:
         return self._records[results]
 
     def all_records(self) -> list[Record]:
-        """Return all runs that this planner has seen."""
+        """Return all runs that this planner has read."""
         return [record for records in self._records.values() for record in records.values()]
 
     def _state(self, conditions: Conditions, store: RunStore, prepared: PreparedRun) -> tuple[JobState, str]:
@@ -249,6 +249,6 @@ def _code_changes(record: Record) -> list[str]:
 
 
 def _apart_from_contents(identity: Identity, folder: str) -> str:
-    """Return what a run has in common with one on other content of the same files."""
+    """Return the identity without the contents of files, so that a run on changed files has the same one."""
     parts = dataclasses.asdict(identity).items()
     return digest([folder, {name: value for name, value in parts if name not in _CONTENTS}])

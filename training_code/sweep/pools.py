@@ -10,19 +10,19 @@ from training_code.foundation.hardware import has_gpu
 from training_code.sweep.file import Resources
 from training_code.sweep.work import Ended, Work
 
-# Bytes of Ray's store of objects: what goes through it is small but for runs that are sent back, and those it spills.
+# Bytes of Ray's object store: objects are small, except runs that are sent back, which Ray may spill to disk.
 _OBJECT_STORE = 100 * 2**20
 # How often Ray is started before that counts as failed.
 _STARTS = 5
 
 
 class LostWorkerError(Exception):
-    """The worker, or its machine, is gone: the work is not to blame, and can be done elsewhere."""
+    """The worker, or its machine, is gone: the work itself did not fail, and can be done elsewhere."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """Work that came to an end: what became of its runs, or the error that kept it from telling."""
+    """Finished work: how its runs ended, or the error that prevented a report."""
 
     work: Work
     ended: list[Ended]
@@ -30,7 +30,7 @@ class Finished:
 
 
 class Pool(Protocol):
-    """Does work; `start` takes it as long as there is room, `wait` tells what has come to an end.
+    """Does work; `start` takes it as long as there is room, `wait` returns what has finished.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Pool(Protocol):
         """Return whether work can be started."""
 
     def start(self, work: Work) -> None:
-        """Begin with work."""
+        """Start work."""
 
     def wait(self, seconds: float) -> list[Finished]:
         """Return what has come to its end, after at most ``seconds``."""
@@ -71,7 +71,7 @@ class InProcess(Pool):
         return not self._finished
 
     def start(self, work: Work) -> None:
-        """Do work; this returns when it has come to its end."""
+        """Do work; this returns when it has finished."""
         self._finished.append(_finish(work, lambda: _do_work(work)))
 
     def wait(self, seconds: float) -> list[Finished]:
@@ -80,7 +80,7 @@ class InProcess(Pool):
         return finished
 
     def close(self) -> None:
-        """Stop: there is nothing that goes on by itself."""
+        """Do nothing: no work runs in the background."""
 
 
 def _start_ray(ray: Any, address: str | None, options: dict[str, Any]) -> None:
@@ -93,7 +93,7 @@ def _start_ray(ray: Any, address: str | None, options: dict[str, Any]) -> None:
             return
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise InputError(f"the Ray cluster {where} cannot be reached: {error}") from error
-        except Exception as error:  # a bare one: Ray gives its own processes half a minute, whatever else is running
+        except Exception as error:  # a plain one: Ray gives its processes 30 s to start
             ray.shutdown()
             if attempt == _STARTS:
                 raise InputError(f"Ray did not start {where}, {_STARTS} times: {error}") from error
@@ -127,7 +127,7 @@ class OnRay(Pool):
         self._running: dict[Any, Work] = {}
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
-            # Workers that are just starting when this process is killed look for what it started so many seconds.
+            # Seconds for which starting workers look for Ray's processes after this process was killed.
             os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "5")
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             cpus = max(cores, jobs * (resources.cpus or 1))
@@ -143,7 +143,7 @@ class OnRay(Pool):
             most = ", ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
             self.close()
             raise InputError(f"no node has {self.threads} CPUs and {gpus:g} GPUs for a job; the nodes have {most}")
-        # A worker that is lost is told of, not silently started again: what it was at is known here.
+        # A lost worker is reported, not silently restarted: the scheduler knows its work.
         self.gpu = gpus > 0
         self._do = ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=0)(_do_work)
 
@@ -179,7 +179,7 @@ class OnRay(Pool):
                 raise error.cause if isinstance(error.cause, Exception) else error from error
             except (errors.NodeDiedError, errors.WorkerCrashedError, errors.ObjectLostError) as error:
                 raise LostWorkerError("the worker was lost, with its machine or by a signal") from error
-            except errors.RayError as error:  # for instance that Ray killed the worker for want of memory
+            except errors.RayError as error:  # for instance if Ray killed the worker for lack of memory
                 raise LostWorkerError(str(error).splitlines()[0]) from error
 
         return _finish(work, get)
@@ -195,7 +195,7 @@ def _do_work(work: Work) -> list[Ended]:
 def _finish(work: Work, do: Callable[[], list[Ended]]) -> Finished:
     try:
         return Finished(work, do())
-    except Exception as error:  # whatever it is, a full disk for instance: other work goes on
+    except Exception as error:  # any error, for instance a full disk: other work continues
         return Finished(work, [], error)
 
 

@@ -1,4 +1,4 @@
-"""How far a sweep is: on the screen, in a log, and in a file that ``status`` reads."""
+"""The progress of a sweep: on the screen, in a log, and in a file that ``status`` reads."""
 
 import contextlib
 import datetime
@@ -28,12 +28,12 @@ from training_code.records.store import RunStore
 from training_code.sweep.job import JobState
 from training_code.sweep.reporter import Reporter
 
-#: The metric by which the best run so far is told.
+#: The metric of the best run so far.
 CRITERION = "image_AUROC"
-#: Seconds between two heartbeats of a sweep, and after how many without one it counts as gone.
+#: Seconds between two heartbeats of a sweep, and seconds without one after which it counts as gone.
 HEARTBEAT, GONE = 5.0, 60.0
 # Seconds at least between two writings of the state.
-_OFTEN = 0.5
+_WRITE_INTERVAL = 0.5
 
 
 class Progress(Reporter):
@@ -58,7 +58,7 @@ class Progress(Reporter):
         self.results, self.store = results, RunStore(results)
         self.counts: Counter[JobState] = Counter()
         self.failed: dict[str, str] = {}
-        self.running: dict[str, float] = {}  # when it was begun
+        self.running: dict[str, float] = {}  # when each was started
         self.best: tuple[str, float] | None = None
         self.seconds_left: float | None = None
         self._started = time.time()
@@ -67,7 +67,7 @@ class Progress(Reporter):
         self._state = self._folder / f"{name}.{socket.gethostname()}.{os.getpid()}.json"
         self._live: Live | None = None
         self._ended = threading.Event()
-        self._written = -_OFTEN
+        self._written = -_WRITE_INTERVAL
         self._lock = threading.Lock()
 
     def __enter__(self) -> "Progress":
@@ -93,13 +93,13 @@ class Progress(Reporter):
             self._live.stop()
 
     def on_start(self, names: Sequence[str]) -> None:
-        """Note jobs that were begun."""
+        """Note jobs that were started."""
         for name in names:
             self.running[name] = time.time()
         self._write()
 
     def on_end(self, name: str, state: JobState, details: str, seconds: float | None, left: float | None) -> None:
-        """Note how a job ended, and how long those will take that were not begun yet, one after the other."""
+        """Note how a job ended, and how long those not started yet will take, one after the other."""
         self.running.pop(name, None)
         self.counts[state] += 1
         words = ", ".join(filter(None, [state, details]))
@@ -114,11 +114,11 @@ class Progress(Reporter):
         self._write()
 
     def summary(self) -> None:
-        """Say how many jobs ended how, those first that leave nothing to be done."""
+        """Show how many jobs ended in each state, those first that need no more work."""
         counts = ", ".join(f"{self.counts[state]} {state}" for state in JobState if self.counts[state])
         self.on_message(f"{self.total} jobs: {counts}")
         if self.counts[JobState.STALE]:
-            self.on_message("stale runs stand as they are; --rerun-stale trains them again")
+            self.on_message("stale runs are kept as they are; --rerun-stale trains them again")
 
     def on_message(self, line: str) -> None:
         """Show a line, and keep it in the log."""
@@ -151,10 +151,10 @@ class Progress(Reporter):
         }
 
     def _write(self, ended: bool = False) -> None:
-        if not ended and time.monotonic() - self._written < _OFTEN:  # the heartbeat will do it
+        if not ended and time.monotonic() - self._written < _WRITE_INTERVAL:  # the heartbeat will do it
             return
         self._written = time.monotonic()
-        with self._lock, contextlib.suppress(OSError):  # a full disk stops the runs, not their account
+        with self._lock, contextlib.suppress(OSError):  # a full disk stops the runs, not the report about them
             write_json(self._state, self._content() | {"ended": ended})
 
     def _beat(self) -> None:
@@ -169,7 +169,7 @@ def states(results: Path) -> list[dict[str, Any]]:
     """Return the states of the sweeps on a results folder, the newest last; ``alive`` says whether one is running."""
     found = []
     for file in (results / "sweeps").glob("*.json"):
-        with contextlib.suppress(OSError, ValueError):  # ended or written anew meanwhile
+        with contextlib.suppress(OSError, ValueError):  # removed or written again meanwhile
             state = json.loads(file.read_text(encoding="utf-8"))
             here = state["host"] == socket.gethostname()
             beating = time.time() - file.stat().st_mtime < GONE
@@ -183,8 +183,8 @@ def screen(state: dict[str, Any], store: RunStore) -> Group:
     done, total = sum(state["counts"].values()), state["total"]
     counts = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in state["counts"].items())
     left = state["seconds_left"]
-    ahead = f"; not begun yet: {duration(left)}" if left and done < total else ""
-    gone = "" if state["alive"] or state.get("ended") else " — the sweep is gone, start it again to go on"
+    ahead = f"; not started yet: {duration(left)}" if left and done < total else ""
+    gone = "" if state["alive"] or state.get("ended") else " — the sweep was killed, start it again to continue"
     parts: list[Any] = [Text(f"{state['name']}: {done} of {total} jobs{': ' if counts else ''}{counts}{ahead}{gone}")]
     if state["running"] and state["alive"]:
         table = Table("running", "for", "stage", "on", box=None, pad_edge=False)
@@ -200,7 +200,7 @@ def screen(state: dict[str, Any], store: RunStore) -> Group:
 
 
 def print_status(results: Path) -> None:
-    """Print how far the sweeps on a results folder are.
+    """Print the progress of the sweeps on a results folder.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Who is told how the jobs of a sweep go."""
+"""The interface that receives the progress of a sweep's jobs."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -8,33 +8,33 @@ from training_code.sweep.job import JobState
 
 
 class Reporter(Protocol):
-    """Is told how the jobs of a sweep go, at the moments that the methods are named after."""
+    """Receives the progress of a sweep's jobs, at the moments that the methods are named after."""
 
     def on_start(self, names: Sequence[str]) -> None:
-        """Take note of jobs that are begun in one kernel."""
+        """Take note of jobs that are started in one kernel."""
 
     def on_end(self, name: str, state: JobState, details: str, seconds: float | None, left: float | None) -> None:
-        """Take note of a job that has come to its end, or will not be begun.
+        """Take note of a job that has finished, or will not be started.
 
         Parameters
         ----------
         details
-            What is told behind the state.
+            Text that follows the state.
         seconds
             How long it took; None where it did not run.
         left
-            Seconds that those jobs will take, one after the other, that were not begun yet; None where nothing tells.
+            Seconds that the jobs not started yet will take, one after the other; None if there is no estimate.
         """
 
     def on_result(self, record: Record) -> None:
         """Take note of a run with a result, of this sweep or an earlier one."""
 
     def on_message(self, line: str) -> None:
-        """Take note of what else is worth telling."""
+        """Take note of any other message."""
 
 
 class SilentReporter(Reporter):
-    """Tells nobody."""
+    """Ignores everything."""
 
     def on_start(self, names: Sequence[str]) -> None:
         """Do nothing."""

@@ -1,4 +1,4 @@
-"""A sweep from its file to its exit status: planned, shown or run, and told of."""
+"""A sweep from its file to its exit status: planned, shown or run, and reported."""
 
 import argparse
 import contextlib
@@ -19,11 +19,11 @@ from training_code.sweep.schedule import Rules, Scheduler
 
 
 def run_sweep(options: argparse.Namespace) -> int:
-    """Plan a sweep and run what is left of it, as the command was told; return the exit status."""
+    """Plan a sweep and run what is left of it, as the options say; return the exit status."""
     sweep = read_sweep(options.file)
     resources = _resources(sweep, options)
     with contextlib.ExitStack() as stack:
-        # Of a cluster the nodes tell whether jobs have a GPU, which their names depend on.
+        # The nodes of a cluster decide whether jobs have a GPU, which their names depend on.
         cluster = None if options.address is None else make_pool(options.jobs or 1, resources, options.address)
         if cluster is not None:
             stack.callback(cluster.close)
@@ -59,7 +59,7 @@ def _run(
 
 
 def show_status(results: str | None) -> int:
-    """Print how far the sweeps on a results folder are; return the exit status."""
+    """Print the progress of the sweeps on a results folder; return the exit status."""
     print_status(paths.from_home(results or paths.RESULTS))
     return 0
 

@@ -1,4 +1,4 @@
-"""Running the jobs of a plan: what is started when, what is tried again, and when it is enough."""
+"""Running the jobs of a plan: what is started when, what is tried again, and when to stop."""
 
 import contextlib
 import dataclasses
@@ -26,8 +26,8 @@ from training_code.sweep.reporter import Reporter
 from training_code.sweep.waits import Waits
 from training_code.sweep.work import Ended, Work, unpack
 
-# How often work is begun again whose worker was lost, and seconds between two looks at runs that others are at.
-_LOST, _LOOK = 3, 1.0
+# How often work of a lost worker is started again, and seconds between two checks of runs of other processes.
+_LOST, _POLL = 3, 1.0
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Rules:
     group
         ``"backbone"``: configurations of a notebook that share one run in one kernel.
     fail_fast
-        Begin with no other job once one has failed.
+        Start no other job once one has failed.
     max_hours
-        Begin with no job that would not come to its end in so many hours, the cheapest first; one that is running then
-        is stopped.
+        Start no job that would not finish within so many hours, the cheapest first; a job that is running then is
+        stopped.
     kernels
         How kernels start: ``"warm"`` or ``"fresh"``.
     """
@@ -63,7 +63,7 @@ class Rules:
 
 
 class Scheduler:
-    """Runs jobs that are to run in a pool; whatever happens to one, the others go on."""
+    """Runs jobs that are to run in a pool; whatever happens to one, the others continue."""
 
     def __init__(
         self, jobs: Sequence[Job], pool: Pool, rules: Rules, planner: Planner, estimates: Estimates, reporter: Reporter
@@ -93,13 +93,13 @@ class Scheduler:
                 if self._stop and not self._running:
                     break
                 begun = self._begin()
-                for finished in self.pool.wait(_LOOK):
+                for finished in self.pool.wait(_POLL):
                     self._finish(finished)
-                if not begun and not self._running and self._waiting:  # others are at all that is left
-                    time.sleep(_LOOK)
+                if not begun and not self._running and self._waiting:  # other processes work on all that is left
+                    time.sleep(_POLL)
                 self._check_time()
         for job in (job for bundle in self._waiting for job in bundle):
-            self._end(job, JobState.POSTPONED, "not begun")
+            self._end(job, JobState.POSTPONED, "not started")
         return self.ended
 
     def _begin(self) -> bool:
@@ -115,7 +115,7 @@ class Scheduler:
                 self._waits.note(busy)
             if free and not self._in_time(free):
                 for job in free:
-                    self._end(job, JobState.POSTPONED, "would not come to its end in time")
+                    self._end(job, JobState.POSTPONED, "would not finish in time")
             elif free:
                 work = self._work(free)
                 self._running[work.run_ids] = free
@@ -125,7 +125,7 @@ class Scheduler:
         return begun
 
     def _done_meanwhile(self, job: Job) -> bool:
-        """Tell of a job whose run another sweep has made since the plan."""
+        """Report a job whose run another sweep has made since the plan."""
         if job.rerun or not job.store.stored(job.run_id):
             return False
         self._end(job, JobState.STORED, "another process made it")
@@ -166,12 +166,12 @@ class Scheduler:
                 self._end(jobs[ended.run_id], JobState.FAILED, f"{type(error).__name__}: {error}")
 
     def _ended(self, job: Job, ended: Ended) -> None:
-        """Settle what became of a run."""
+        """Handle the end of a run."""
         store = job.store
         if ended.files is not None:
             unpack(ended.files, store, job.run_id)
         record = store.record(job.run_id)
-        # What is stored counts, whatever became of the notebook after it: its kernel may have been told to exit.
+        # A stored result counts, whatever happened to the notebook after it: its kernel may have been told to exit.
         if record is not None and record.status == "ok" and (ended.status is None or ended.recorded):
             if origin := self._halved.pop(job.key, None):
                 self._retried(origin, job, record)
@@ -184,15 +184,15 @@ class Scheduler:
             self._end(job, JobState.POSTPONED, "stopped: time is up", ended.seconds)
             return
         recorded = record is not None and ended.recorded
-        if record is not None and ended.recorded:  # the kernel could record the failure itself, and knows more of it
+        if record is not None and ended.recorded:  # the kernel recorded the failure itself, and knows more about it
             ended = dataclasses.replace(ended, status=record.status, error=record.error or ended.error)
         self._failed(job, dataclasses.replace(ended, recorded=recorded))
 
     def _failed(self, job: Job, ended: Ended) -> None:
         """Record a failure, and try again where that may help."""
-        assert job.prepared is not None  # the others are never begun
+        assert job.prepared is not None  # the others are never started
         status, error = ended.status or "failed", ended.error or "the notebook ended without a result"
-        if not ended.recorded:  # otherwise the kernel has said more of it
+        if not ended.recorded:  # otherwise the kernel has recorded more about it
             with contextlib.suppress(OSError):  # on a full disk what matters is that the sweep says so
                 record_failure(job.store, job.conditions, job.prepared, status, error)
         origin = self._halved.pop(job.key, None)
@@ -214,7 +214,7 @@ class Scheduler:
     def _halve(self, job: Job) -> Job | None:
         try:
             return with_half_the_batch(self.planner, job)
-        except InputError:  # fewer images in a batch are not valid there
+        except InputError:  # the smaller batch is not valid for this detector
             return None
 
     def _retried(self, job: Job, halved: Job, record: Record) -> None:
@@ -229,14 +229,14 @@ class Scheduler:
         self._end(job, JobState.OK, text)
 
     def _lost(self, jobs: list[Job], error: LostWorkerError) -> None:
-        """Begin again with work whose worker is gone."""
+        """Start the work of a lost worker again."""
         for job in jobs:
             if job.store.stored(job.run_id) and not job.rerun:
                 self._ended(job, Ended(job.run_id))
                 continue
             self._losses[job.key] += 1
             if self._losses[job.key] < _LOST:
-                self.reporter.on_message(f"{job.name}: {error}; begun again")
+                self.reporter.on_message(f"{job.name}: {error}; started again")
                 self._waiting.appendleft([job])
             else:
                 self._failed(job, Ended(job.run_id, "failed", str(error)))
@@ -258,17 +258,17 @@ class Scheduler:
 
     @contextlib.contextmanager
     def _interruptible(self) -> Iterator[None]:
-        """Ctrl-C: the first one begins no new jobs, the second one stops now, as SIGTERM does."""
+        """Ctrl-C: the first one starts no new jobs, the second one stops now, as SIGTERM does."""
 
         def interrupt(*_: object) -> None:
             if self.interrupted:
                 raise KeyboardInterrupt
             self.interrupted = self._stop = True
-            words = "running jobs come to their end, no new ones are begun; again to stop now"
+            words = "running jobs finish, no new ones are started; press Ctrl-C again to stop now"
             self.reporter.on_message(f"interrupted: {words}")
 
         def terminate(number: int, _: object) -> None:
-            self.reporter.on_message("terminated: running jobs are stopped; the same command goes on with them")
+            self.reporter.on_message("terminated: running jobs are stopped; the same command resumes them")
             raise SystemExit(128 + number)
 
         with contextlib.ExitStack() as stack:
@@ -279,7 +279,7 @@ class Scheduler:
 
     @contextlib.contextmanager
     def _marked(self, mark: str) -> Iterator[None]:
-        """Lay a file into the results folders by which workers know whether they see them."""
+        """Put a file into the results folders, by which workers find out whether they share them."""
         folders = {job.store.results for bundle in self._waiting for job in bundle}
         for folder in folders:
             write_text(folder / mark, "")
@@ -295,5 +295,5 @@ def _shown(record: Record) -> list[str]:
 
 
 def _renamed(job: Job, halved: Job) -> str:
-    """Return under which name a run is tried again, nothing where it keeps its own."""
+    """Return the name under which a run is tried again, nothing if it keeps its own."""
     return "" if halved.run_id == job.run_id else f" as {halved.name}"

@@ -1,6 +1,6 @@
 """The search for the best configuration of a detector with Optuna; the command is `training_code.search`.
 
-Every trial is a run like any other one, with its executed notebook; what is compared is measured on images held out of
+Every trial is a run like any other, with its executed notebook; what is compared is measured on images held out of
 training, never on the test set.
 """
 
@@ -46,7 +46,7 @@ class Search:
     objective
         A metric on the held-out images, or ``latency``.
     prune_after
-        How many trials may fail with a value of a list before no other one tries it.
+        How many trials may fail with a value of a list before it is not tried again.
     """
 
     space: dict[str, Any]
@@ -109,7 +109,7 @@ def _check_values(path: Path, name: str, values: Any) -> None:
 
 
 def run_search(file: Path, results: str | None, trials: int | None) -> int:
-    """Run the trials that are missing of a search, and tell the best one; return the exit status.
+    """Run the trials that are missing of a search, and print the best one; return the exit status.
 
     Parameters
     ----------
@@ -123,10 +123,10 @@ def run_search(file: Path, results: str | None, trials: int | None) -> int:
     sweep = read_sweep(file)
     search = read_search(file, sweep.search)
     template = _template(sweep, Planner(), results)
-    divide(template.notebook, search.space)  # an unknown name is told before the first trial
+    divide(template.notebook, search.space)  # an unknown name is an error before the first trial
     folder = template.store.results / "studies"
     folder.mkdir(parents=True, exist_ok=True)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # failed trials are told below
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # failed trials are reported below
     # Another space, objective or protocol is another study.
     about = digest([search.space, search.objective, template.cell.detector, _protocol(template)])[:10]
     study = optuna.create_study(
@@ -148,8 +148,8 @@ class _Trials:
         self.failures: dict[tuple[str, str], int] = {}
 
     def run(self, trials: int) -> int:
-        """Run what is missing of ``trials``, tell the best; return the exit status."""
-        # A trial that was running when the search was killed is begun again, and finds its run where it was.
+        """Run what is missing of ``trials`` and print the best; return the exit status."""
+        # A trial that was running when the search was killed is started again, and resumes its run.
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.study.tell(trial.number, state=TrialState.FAIL)
             self.study.enqueue_trial(trial.params, skip_if_exists=False)
@@ -164,14 +164,14 @@ class _Trials:
             print("the grid is exhausted")
         elif self.done < trials:
             self.study.optimize(self._objective, n_trials=trials - self.done, catch=(InputError, RuntimeError))
-        return self._tell()
+        return self._print_best()
 
     def _objective(self, trial: optuna.Trial) -> float:
-        """Return what a trial reaches; a failure is noted and raised."""
+        """Return the objective of a trial; a failure is noted and raised."""
         values = {name: _suggest(trial, name, given) for name, given in self.search.space.items()}
         self.done += 1
         shown = f"[{self.done}/{self.trials}] {', '.join(f'{name}={value!r}' for name, value in values.items())}"
-        if worst := self._hopeless(trial.params):
+        if worst := self._failing_argument(trial.params):
             print(f"{shown}: not tried, {worst} failed {self.search.prune_after} times", flush=True)
             raise optuna.TrialPruned
         try:
@@ -209,7 +209,7 @@ class _Trials:
             ended = Scheduler([job], pool, rules, self.planner, Estimates(), SilentReporter()).run()
             if JobState.OK not in ended:
                 failed = store.record(job.run_id)
-                raise RuntimeError(failed.error if failed and failed.error else "it did not come to its end")
+                raise RuntimeError(failed.error if failed and failed.error else "it did not finish")
         record = store.record(job.run_id)
         if record is not None and record.retried_as:
             record = store.record(record.retried_as)
@@ -217,10 +217,10 @@ class _Trials:
             raise RuntimeError(f"{job.run_id} has no result")
         return record
 
-    def _tell(self) -> int:
+    def _print_best(self) -> int:
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not complete:
-            raise InputError("no trial came to its end: " + "; ".join(self._errors()))
+            raise InputError("no trial finished: " + "; ".join(self._errors()))
         best = self.study.best_trial
         print(
             f"best of {len(complete)}: {self.search.objective} {best.value:.4f} on held-out images, "
@@ -238,8 +238,8 @@ class _Trials:
             if isinstance(self.search.space.get(name), list):
                 self.failures[name, repr(value)] = self.failures.get((name, repr(value)), 0) + 1
 
-    def _hopeless(self, parameters: Mapping[str, Any]) -> str | None:
-        """Return an argument with a value with which nothing but failures came out, often enough."""
+    def _failing_argument(self, parameters: Mapping[str, Any]) -> str | None:
+        """Return an argument with a value whose trials have all failed, often enough."""
         good = {
             (name, repr(value))
             for trial in self.study.trials
@@ -265,7 +265,7 @@ def _template(sweep: Sweep, planner: Planner, results: str | None) -> Job:
 
 
 def _protocol(template: Job) -> list[Any]:
-    """Return what trials have in common as plain data."""
+    """Return the common settings of trials as plain data."""
     conditions = template.conditions
     return [conditions.dataset.fingerprint, conditions.protocol.image_size, conditions.seed, str(template.parameters)]
 
@@ -295,5 +295,5 @@ def _keys(values: list[Any]) -> list[Any]:
 
 
 def _counts(trial: optuna.trial.FrozenTrial) -> bool:
-    """Return whether a trial is one of those that were asked for, not one that was begun again."""
+    """Return whether a trial is one of those requested, not one that was started again."""
     return trial.state is not TrialState.FAIL or "error" in trial.user_attrs

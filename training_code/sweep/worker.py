@@ -29,7 +29,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXP
 
 
 def do_work(work: Work) -> list[Ended]:
-    """Run all configurations of ``work``; a kernel that dies costs one run, the others go on in a new kernel.
+    """Run all configurations of ``work``; a kernel that dies costs one run, the others continue in a new kernel.
 
     The executed notebook, as far as it got, is kept with each run.
     """
@@ -74,9 +74,9 @@ def _stamps(store: RunStore, run_ids: Sequence[str]) -> dict[str, list[int] | No
 
 
 def keep_leftovers(store: RunStore) -> None:
-    """Clear away what processes were executing on this machine when they were killed.
+    """Remove the notebooks that killed processes of this machine were executing.
 
-    Runs that they had stored by then get their part of the executed notebook.
+    Runs that they had stored keep their part of the executed notebook.
     """
     for file in find_leftovers(store):
         with contextlib.suppress(OSError):
@@ -99,16 +99,16 @@ def _stored_without_notebook(executing: Path, store: RunStore) -> list[str]:
 
 
 def _divide(executing: Path, run_ids: Sequence[str], failure: NotebookError | None) -> tuple[list[str], list[str]]:
-    """Return the runs whose cells came to their end, and those that the failure cost.
+    """Return the runs whose cells finished, and those that the failure cost.
 
-    It costs the run whose cell was at work; all of them where it was in a cell that they share.
+    It costs the run whose cell was running, or all of them if it was in a cell that they share.
     """
     if failure is None:
         return list(run_ids), []
-    at: str | None = None  # the run whose cell was begun last
-    with contextlib.suppress(OSError, ValueError):  # not even begun to be written
+    at: str | None = None  # the run whose cell was started last
+    with contextlib.suppress(OSError, ValueError):  # nothing was written yet
         for cell in nbformat.read(executing, as_version=4).cells:
-            # Not the status: when a kernel has died papermill calls all cells completed.
+            # Not the status: after the death of a kernel papermill marks all cells as completed.
             if cell.cell_type == "code" and cell.metadata.get("papermill", {}).get("start_time"):
                 at = cell.metadata.get(RUN_KEY)
     if at is None:

@@ -1,4 +1,4 @@
-"""What goes on while a detector trains in epochs: seeds, curves, a state to go on from, logs for TensorBoard."""
+"""Callbacks of training in epochs: seeds, curves, a state to resume from, logs for TensorBoard."""
 
 import math
 import random
@@ -17,11 +17,11 @@ from torch.utils.data import Sampler
 
 from training_code.foundation.files import derived_seed
 
-#: An epoch whose loss is so many times that of the first one has diverged.
+#: Training has diverged when the loss of an epoch is this many times that of the first one.
 DIVERGED = 10.0
-#: The loss on held-out images has risen if it is by this part above its lowest value, and that so many epochs ago.
+#: The loss on held-out images has risen if it is this share above its lowest value, which is so many epochs old.
 RISEN, RISEN_EPOCHS = 0.05, 3
-# A state of other versions is not gone on with: its numbers would be of neither.
+# Training does not resume from a state of other versions: its numbers would belong to neither.
 _LIBRARIES = ("anomalib", "lightning", "torch")
 # Images whose reconstruction is logged.
 _SHOWN = 4
@@ -54,7 +54,7 @@ class EpochSampler(Sampler[int]):
 
 
 class EpochSeed(Callback):
-    """Seeds all random numbers at the beginning of each epoch: it draws the same ones whatever was before."""
+    """Seeds all random numbers at the beginning of each epoch, so that they do not depend on what happened before."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -76,9 +76,9 @@ class Curves(Callback):
     train_loss, val_loss, learning_rate
         One number for each epoch; ``val_loss`` is empty where there is none.
     seconds
-        That training took so far, also before it was interrupted.
+        Duration of training so far, including the time before an interruption.
     resumed
-        The epoch after which training was gone on with, None where it was not interrupted.
+        The epoch after which training resumed, None if it was not interrupted.
     """
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class Curves(Callback):
             )
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Keep what the epoch gave."""
+        """Keep the losses and the learning rate of the epoch."""
         found = trainer.callback_metrics
         if "train_loss" in found:
             self.train_loss.append(float(found["train_loss"]))
@@ -119,11 +119,11 @@ class Curves(Callback):
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a state keeps."""
+        """Return the curves for a state."""
         return {name: getattr(self, name) for name in ("train_loss", "val_loss", "learning_rate", "seconds")}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up what a state kept."""
+        """Restore the curves from a state."""
         for name, value in state_dict.items():
             setattr(self, name, list(value) if isinstance(value, list) else value)
 
@@ -165,15 +165,15 @@ class State(Checkpoint):
         trainer.save_checkpoint(self.path)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Note the versions that it is of."""
+        """Add the versions of the libraries."""
         checkpoint["versions"] = _versions()
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """Return a state that can be gone on with, read as tensors only; None where there is none."""
+    """Return a state from which training can resume, read as tensors only; None if there is none."""
     try:
         state = torch.load(path, "cpu", weights_only=True)
-    except Exception:  # whatever it is that cannot be read: training begins anew
+    except Exception:  # an unreadable state, for whatever reason: training starts from the beginning
         return None
     return state if isinstance(state, dict) and state.get("versions") == _versions() else None
 

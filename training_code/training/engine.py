@@ -1,4 +1,4 @@
-"""Training and predicting through anomalib's engine, without its chatter; training in epochs goes on after a kill."""
+"""Training and predicting through anomalib's engine, without its messages; training in epochs resumes after a kill."""
 
 import logging
 import shutil
@@ -35,10 +35,10 @@ from training_code.training.callbacks import (
     read_state,
 )
 
-#: What early stopping goes by: the loss on held-out images without defects.
+#: The metric of early stopping: the loss on held-out images without defects.
 MONITORED = "val_loss"
-# In the folder of a run that is not finished: the state after the last epoch, the weights of the best one, a mark that
-# training has come to its end, and the logs.
+# In the folder of an unfinished run: the state after the last epoch, the weights of the best one, a mark that training
+# has finished, and the logs.
 _STATE, _BEST, _FITTED, _LOGS = "state.ckpt", "best.ckpt", "fitted", "tensorboard"
 # What a state holds beyond the checkpoint of a detector.
 _OF_TRAINING = ("optimizer_states", "lr_schedulers", "loops", "callbacks", "versions")
@@ -57,10 +57,10 @@ class QuietEngine:
     logs
         Folder that receives the logs of training for TensorBoard; None for none.
     unfinished
-        Folder that survives a kill, in which the state after each epoch is kept: what is there already is gone on with.
-        By default training is not resumed.
+        Folder that survives a kill and keeps the state after each epoch; training resumes from the state found there.
+        By default training does not resume.
     seed
-        Covers the order of the images and what is drawn at random, in each epoch anew.
+        Seed of the order of the images and of what is drawn at random, which differ in each epoch.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class QuietEngine:
                 enable_version_counter=False,
                 **({"save_top_k": 0} if self._patience is None else {"monitor": MONITORED, "mode": "min"}),
             )
-            # The curves look at the loss first: what is not finite must not become a state to go on from.
+            # The curves check the loss first: training must not resume from a state that is not finite.
             callbacks += [EpochSeed(seed), self._curves, EpochProgress()]
             if self._patience is not None:
                 callbacks.append(EarlyStopping(MONITORED, patience=self._patience, mode="min"))
@@ -104,7 +104,7 @@ class QuietEngine:
         self._engine = Engine(
             callbacks=callbacks,
             default_root_dir=checkpoint.parent / "engine",
-            accelerator="gpu" if torch.cuda.is_available() else "cpu",  # others compute no float64
+            accelerator="gpu" if torch.cuda.is_available() else "cpu",  # other accelerators compute no float64
             devices=1,
             logger=logger,
             enable_progress_bar=False,
@@ -135,7 +135,7 @@ class QuietEngine:
             self._curves.load_state_dict(saved["callbacks"][Curves.__qualname__])
             self._curves.resumed = len(self._curves.train_loss)
             self.resumed_seconds = self._curves.seconds
-            print(f"going on after epoch {self._curves.resumed} of {self._epochs}, where training was interrupted")
+            print(f"resuming after epoch {self._curves.resumed} of {self._epochs}, where training was interrupted")
         if saved is not None and (self._unfinished / _FITTED).exists():
             detector.load_state_dict(saved["state_dict"])
         else:
@@ -183,7 +183,7 @@ class QuietEngine:
             sampler=EpochSampler(len(data), items, self._seed),
             num_workers=datamodule.num_workers,
             collate_fn=data.collate_fn,
-            generator=torch.Generator(),  # torch's own one is left alone
+            generator=torch.Generator(),  # torch's own generator is not used
         )
 
     def _write_checkpoint(self, detector: AnomalibModule) -> None:
@@ -197,7 +197,7 @@ class QuietEngine:
 
 
 class AtomicCheckpointIO(AnomalibCheckpointIO):
-    """anomalib's reading of checkpoints, and writing that leaves no half of one behind and copies none in memory."""
+    """anomalib's reading of checkpoints, and writing that is atomic and needs no copy in memory."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint."""
@@ -207,7 +207,7 @@ class AtomicCheckpointIO(AnomalibCheckpointIO):
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Lightning and anomalib from telling about devices, tips and things that are meant to be as they are."""
+    """Silence messages of Lightning and anomalib about devices, tips and deliberate settings."""
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():

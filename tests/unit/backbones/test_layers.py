@@ -78,7 +78,7 @@ def test_a_network_whose_layers_have_no_module_is_refused():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["samvit_base_patch16", "levit_128", "regnety_008", "maxvit_tiny_tf_224"])
-def test_channels_are_those_that_a_network_really_gives(name):
+def test_channels_are_those_that_a_network_really_outputs(name):
     backbone = get_backbone(name)
     layers = [layer.name for layer in backbone.layers]
     network, side = create_network(backbone.recipe), 1024 if "sam" in name else 224
@@ -90,6 +90,6 @@ def test_channels_are_those_that_a_network_really_gives(name):
 
 
 @pytest.mark.parametrize("name", ["crossvit_9_240", "tresnet_m"])
-def test_a_network_with_layers_that_no_name_tells_is_refused(name):
+def test_a_network_whose_layers_cannot_be_named_is_refused(name):
     with pytest.raises(InputError, match="cannot be taken: timm lists"):
         list_layers(name)

@@ -13,7 +13,7 @@ from torchvision.transforms.v2.functional import center_crop, normalize, resize
 
 from training_code.backbones import reading, weights
 from training_code.backbones.networks import create_network
-from training_code.backbones.reading import load_backbone, read_state_dict, recognise
+from training_code.backbones.reading import load_backbone, read_state_dict, recognize
 from training_code.backbones.registry import get_backbone
 from training_code.backbones.store import add_weights
 from training_code.backbones.weights import find_weights, random_weights
@@ -173,14 +173,14 @@ def test_a_truncated_safetensors_file_is_refused(tmp_path, resnet18_state):
 def test_a_file_tells_by_its_tensors_what_it_is(name):
     with torch.device("meta"):
         state = timm.create_model(name, pretrained=False).state_dict()
-    assert recognise(state) == name
+    assert recognize(state) == name
 
 
-def test_tensors_of_no_known_network_are_not_recognised():
-    assert recognise({"a": torch.ones(2)}) is None
+def test_tensors_of_no_known_network_are_not_recognized():
+    assert recognize({"a": torch.ones(2)}) is None
 
 
-def test_weights_that_were_never_trained_are_told_from_those_that_were(tmp_path, resnet18_state):
+def test_weights_that_were_never_trained_are_distinguished_from_trained_ones(tmp_path, resnet18_state):
     torch.save(resnet18_state, tmp_path / "resnet18.pth")
     assert not find_weights(RESNET18, tmp_path).pretrained
     trained = {name: t + 0.1 if name.endswith("running_mean") else t for name, t in resnet18_state.items()}
@@ -230,7 +230,7 @@ def test_the_fingerprint_follows_the_content(tmp_path, resnet18_state):
     assert find_weights(RESNET18, tmp_path).sha256 != first
 
 
-def test_a_file_is_looked_into_once(tmp_path, resnet18_state, monkeypatch):
+def test_a_file_is_checked_once(tmp_path, resnet18_state, monkeypatch):
     monkeypatch.setattr(paths, "CACHE", tmp_path / "cache")
     torch.save(resnet18_state, tmp_path / "resnet18.pth")
     first = find_weights(RESNET18, tmp_path)
@@ -272,7 +272,7 @@ GOOD_RECIPE = {"architecture": "resnet18", "mean": [0.5, 0.5, 0.5], "std": [0.5,
 )
 def test_what_a_file_says_about_its_network_is_not_trusted(tmp_path, resnet18_state, recipe):
     save_file(resnet18_state, tmp_path / "resnet18.safetensors", metadata={"recipe": json.dumps(recipe)})
-    with pytest.raises(InputError, match="says in a way that is not understood how its network is built"):
+    with pytest.raises(InputError, match="describes how its network is built in a form that is not understood"):
         find_weights(RESNET18, tmp_path)
 
 
@@ -325,7 +325,7 @@ def _itself():
         lambda: {"features.0.0.weight": torch.ones(2)},
     ],
 )
-def test_odd_state_dicts_are_one_sentence(tmp_path, content):
+def test_unsupported_state_dicts_are_one_sentence(tmp_path, content):
     torch.save(content(), tmp_path / "x.pth")
     for name in (None, "efficientnet_b0", "cspdarknet53", "vit_small_patch14_dinov2", "convnext_tiny"):
         with pytest.raises(InputError) as error:
@@ -334,13 +334,13 @@ def test_odd_state_dicts_are_one_sentence(tmp_path, content):
 
 
 @pytest.mark.parametrize("content", [b"\x80", b".", b" " * 600 + b"<html>", b"just text", b"PK\x03\x04"])
-def test_odd_files_are_one_sentence(tmp_path, content):
+def test_unsupported_files_are_one_sentence(tmp_path, content):
     (tmp_path / "x.pth").write_bytes(content)
     with pytest.raises(InputError):
         read_state_dict(tmp_path / "x.pth")
 
 
-def test_the_kind_of_a_file_is_told_by_its_content(tmp_path, resnet18_state):
+def test_the_kind_of_a_file_is_found_by_its_content(tmp_path, resnet18_state):
     save_file(resnet18_state, tmp_path / "resnet18.PTH")
     assert find_weights(RESNET18, tmp_path).path.name == "resnet18.PTH"
 

@@ -58,7 +58,7 @@ def test_the_sweep_is_of_24_valid_configurations_and_plain_anomalib_runs_a_third
     layers = {str(arguments["layers"]) for name, arguments in measured if name == "Patchcore"}
     ratios = {arguments["coreset_sampling_ratio"] for name, arguments in measured if name == "Patchcore"}
     assert len(layers) == len(ratios) == 3
-    _, arguments = measurements.dearest()
+    _, arguments = measurements.most_expensive()
     assert arguments["coreset_sampling_ratio"] == 0.05 and "blocks.1" in arguments["layers"]
 
 

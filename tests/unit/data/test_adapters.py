@@ -219,7 +219,7 @@ def test_rows_of_visa_that_lead_elsewhere_are_refused(tmp_path, row, words):
         prepare("visa", tmp_path / "visa", tmp_path / "d")
 
 
-def test_boxes_that_are_none_are_named_with_their_line(tmp_path):
+def test_invalid_boxes_are_named_with_their_line(tmp_path):
     (tmp_path / "x.txt").write_text("1 2 3 4 1\n1 2 3 4 9\n")
     with pytest.raises(InputError, match="x.txt, line 2 is no box"):
         read_boxes(tmp_path / "x.txt")
@@ -227,7 +227,7 @@ def test_boxes_that_are_none_are_named_with_their_line(tmp_path):
     assert main_type([(0, 0, 1, 1, "spur"), (0, 0, 1, 1, "short")]) == "short"
 
 
-def test_the_split_of_good_images_is_the_same_for_everybody(tmp_path):
+def test_the_split_of_good_images_is_always_the_same(tmp_path):
     images = [tmp_path / f"{index}.png" for index in range(20)]
     split = split_good(images)
     assert split == split_good(images) and [part for _, part in split].count("test") == 5

@@ -44,7 +44,7 @@ def test_a_bad_image_is_found_and_treated_as_documented(tmp_path, name, make, wo
         _load_everything(dataset)
 
 
-def test_why_an_image_cannot_be_read_is_told_by_other_processes_too(tmp_path):
+def test_the_reason_why_an_image_cannot_be_read_passes_between_processes(tmp_path):
     (tmp_path / "x.png").touch()
     with pytest.raises(ImageError) as caught:
         decode_image(tmp_path / "x.png")
@@ -69,7 +69,7 @@ def test_all_of_them_at_once_are_one_report(tmp_path):
 @pytest.mark.parametrize(
     "name", ["with space.png", "Ünïcode 中.png", "a..b.png", "..png.png", "no[glob]*.png", "-x.png"]
 )
-def test_odd_names_are_read_and_paired(tmp_path, name):
+def test_unusual_names_are_read_and_paired(tmp_path, name):
     root = make_mvtec(tmp_path / "d", defective=0)
     save(root / "test" / "bar" / name, texture(np.random.default_rng(1)))
     save(root / "ground_truth" / "bar" / f"{name.removesuffix('.png')}_mask.png", np.eye(48, dtype=np.uint8) * 255)
@@ -143,12 +143,12 @@ BAD_MASKS = {
     ),
     "soft": (
         lambda root: _save_mask(root, 60 * SHAPE + 100 * SHAPE[::-1]),
-        "has more than two grey values",
+        "has more than two gray values",
         "refused",
     ),
     "soft, 16 bits": (
         lambda root: _save_mask(root, SHAPE.astype(np.uint16) * 60 + SHAPE[::-1] * np.uint16(100)),
-        "has more than two grey values",
+        "has more than two gray values",
         "refused",
     ),
     "transparent": (
@@ -181,7 +181,7 @@ def test_a_16_bit_mask_marks_for_the_check_what_it_marks_for_training(tmp_path):
     assert item.gt_mask.sum() == 48
 
 
-def test_what_lies_where_nothing_is_read_is_named(tmp_path):
+def test_files_outside_of_the_folders_that_are_read_are_named(tmp_path):
     root = make_mvtec(tmp_path / "d")
     for name in ("train/bad/a.png", "train/b.png", "ground_truth/c.png", "ground_truth/bar/e.gif"):
         save(root / name, SHAPE)
@@ -191,7 +191,7 @@ def test_what_lies_where_nothing_is_read_is_named(tmp_path):
     )
 
 
-def test_a_file_that_was_refused_is_looked_at_again_and_a_copy_with_old_times_is_seen(tmp_path):
+def test_a_refused_file_is_read_again_and_a_copy_with_old_times_is_noticed(tmp_path):
     root = make_mvtec(tmp_path / "d")
     path = root / "train" / "good" / "000.png"
     content, times = path.read_bytes(), path.stat()

@@ -6,7 +6,7 @@ from PIL import Image
 
 from training_code.data.dataset import read_dataset
 from training_code.data.demo.boards import LABELS, LAYOUT, PER_DEFECT, TEST_GOOD, TRAIN, write_boards
-from training_code.data.masks.mask_builder import read_label_colours
+from training_code.data.masks.mask_builder import read_label_colors
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +52,12 @@ def test_a_board_differs_from_a_good_one_most_where_its_mask_is(boards):
         assert difference[mask].mean() > 2 * difference[~mask].mean()
 
 
-def test_the_label_json_has_the_colours_of_the_segmentation(boards):
+def test_the_label_json_has_the_colors_of_the_segmentation(boards):
     definitions = boards / "segmentation" / "annotation_definitions.json"
-    assert read_label_colours(definitions) == LABELS
+    assert read_label_colors(definitions) == LABELS
     assert json.loads(definitions.read_text())["annotation_definitions"][0]["spec"][0]["label_name"] == "board"
-    colours = {
+    colors = {
         tuple(pixel)
         for pixel in np.asarray(Image.open(boards / "segmentation/missing_objects/board_000.png")).reshape(-1, 3)
     }
-    assert colours == {LABELS["board"], LABELS["missing"]}
+    assert colors == {LABELS["board"], LABELS["missing"]}

@@ -17,7 +17,7 @@ from training_code.data.dataset import examine, read_dataset
 from training_code.data.findings import is_missing
 from training_code.data.published import PUBLISHED, find_adapter
 from training_code.data.report import is_complete, is_usable
-from training_code.data.walk import find_images, find_passed_over
+from training_code.data.walk import find_images, find_unread_images
 from training_code.foundation.errors import InputError, run_command
 from training_code.prepare_data import main as prepare
 
@@ -182,7 +182,7 @@ def test_folders_beside_plain_ones_are_named(tmp_path):
     assert _missing(tmp_path) == {"bad": "holds 2 images not read", ".": "holds 1 image not read"}
 
 
-def test_folders_that_are_not_meant_to_be_read_are_said_so_in_the_description(tmp_path):
+def test_a_description_names_folders_that_are_not_meant_to_be_read(tmp_path):
     root = make_mvtec(tmp_path / "d")
     _images(root / "raw", 3)
     (root / "dataset.yaml").write_text("ignored_dirs: [raw]\n")
@@ -273,7 +273,7 @@ def test_a_mask_beside_its_image_under_the_same_name_is_refused(tmp_path):
     assert finding.kind == "mask among images" and finding.path == image.with_suffix(".png")
 
 
-def test_photographs_named_like_masks_are_told_and_kept(tmp_path):
+def test_photographs_named_like_masks_are_reported_and_kept(tmp_path):
     root = make_mvtec(tmp_path / "d", defective=0)
     _images(root / "test" / "label", 1)
     save(root / "test" / "label" / "000_label.png", texture(GENERATOR))
@@ -281,7 +281,7 @@ def test_photographs_named_like_masks_are_told_and_kept(tmp_path):
     assert dataset.counts["test/label"] == 2 and [note.kind for note in dataset.notes] == ["mask among images"]
 
 
-def test_masks_of_good_images_are_told_when_they_mark_something(tmp_path):
+def test_masks_of_good_images_are_reported_if_they_mark_something(tmp_path):
     root = make_mvtec(tmp_path / "d")
     save(root / "ground_truth" / "good" / "000_mask.png", 0 * MASK)
     assert examine(root).findings == ()
@@ -304,13 +304,13 @@ def test_an_image_under_an_unusual_name_is_read(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "kind"), [("a.png.bak", "PNG"), ("a.gif", "GIF"), ("a.0001", "TIFF"), ("a.jp2", "JPEG2000")]
 )
-def test_an_image_that_is_passed_over_for_its_name_is_named(tmp_path, name, kind):
+def test_an_image_that_is_skipped_for_its_name_is_reported(tmp_path, name, kind):
     root = make_mvtec(tmp_path / "d")
     Image.fromarray(texture(GENERATOR)).save(root / "train" / "good" / name, format=kind)
     assert list(_missing(root)) == [f"train/good/{name}"]
 
 
-def test_of_a_file_with_pages_the_first_of_their_number_is_said_to_be_read(tmp_path):
+def test_a_file_with_pages_is_reported_with_their_number(tmp_path):
     root = make_mvtec(tmp_path / "d")
     pages = [Image.fromarray(texture(GENERATOR)) for _ in range(3)]
     pages[0].save(root / "train" / "good" / "pages.tif", save_all=True, append_images=pages[1:])
@@ -338,10 +338,10 @@ def test_the_description_of_another_program_does_not_hide_a_layout(tmp_path):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_few_good_images_can_be_used_and_promise_nothing(tmp_path, count):
+def test_few_good_images_can_be_used_with_a_warning(tmp_path, count):
     dataset = read_dataset(make_mvtec(tmp_path / "d", train=count, good=2, defective=1))
     assert dataset.counts["train/good"] == count
-    assert [note.kind for note in dataset.notes] == ["few images"] and "promise nothing" in dataset.notes[0].message
+    assert [note.kind for note in dataset.notes] == ["few images"] and "are unreliable" in dataset.notes[0].message
 
 
 def _labelme(root):
@@ -411,7 +411,7 @@ def test_masks_of_a_description_without_abnormal_images_are_named(tmp_path):
     assert [f.kind for f in examine(tmp_path / "d").findings if is_missing(f)] == ["mask without image"]
 
 
-def test_folders_that_a_description_does_not_name_are_told_when_it_is_made(tmp_path, capsys):
+def test_folders_that_a_description_does_not_name_are_reported_when_it_is_made(tmp_path, capsys):
     _images(tmp_path / "line" / "ok", 6)
     _images(tmp_path / "line" / "rejects", 3, 10)
     arguments = ["folder", str(tmp_path / "line"), str(tmp_path / "d"), "--normal-dir", "ok"]
@@ -426,12 +426,12 @@ def test_an_adapter_reads_masks_as_the_check_does(tmp_path, capsys):
     save(root / "ground_truth" / "good" / "000_mask.png", MASK)
     assert run_command(prepare, ["mvtec", str(root), str(tmp_path / "d")]) == 1
     said = capsys.readouterr().out
-    assert "has soft edges or other grey values: pixels from 128 on count" in said
+    assert "has soft edges or other gray values: pixels from 128 on count" in said
     assert "ground_truth/good/000_mask.png marks a defect in an image that counts as defect-free" in said
     assert (np.asarray(Image.open(tmp_path / "d" / "ground_truth" / "bar" / "000_mask.png")) == MASK).all()
     save(root / "ground_truth" / "bar" / "000_mask.png", np.tile(np.arange(SIZE, dtype=np.uint8) * 5, (SIZE, 1)))
     assert run_command(prepare, ["mvtec", str(root), str(tmp_path / "d")]) == 2
-    assert "has more than two grey values" in capsys.readouterr().err
+    assert "has more than two gray values" in capsys.readouterr().err
 
 
 def test_an_adapter_keeps_images_of_the_same_name_in_folders_of_another_case_apart(tmp_path):
@@ -443,14 +443,14 @@ def test_an_adapter_keeps_images_of_the_same_name_in_folders_of_another_case_apa
     assert read_dataset(tmp_path / "d").counts["test/good"] == 8
 
 
-def test_what_a_folder_holds_can_be_asked_by_others(tmp_path):
+def test_other_code_can_ask_for_the_content_of_a_folder(tmp_path):
     """Prediction from folders uses these functions."""
     (image,) = _images(tmp_path, 1)
     image.rename(tmp_path / "frame")
     shutil.copyfile(tmp_path / "frame", tmp_path / "copy.bak")
     (tmp_path / "notes").write_text("none")
     assert find_images(tmp_path) == [tmp_path / "frame"]
-    assert find_passed_over(tmp_path) == {tmp_path / "copy.bak": "PNG"}
+    assert find_unread_images(tmp_path) == {tmp_path / "copy.bak": "PNG"}
 
 
 TREE = st.lists(

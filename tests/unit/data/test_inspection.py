@@ -51,7 +51,7 @@ def test_the_fingerprint_does_not_depend_on_path_and_times(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["", "{", '{"version": 1, "facts": {"a": [1]}}', '{"version": 0}', "[]"])
-def test_damage_to_what_was_kept_costs_time_and_nothing_else(tmp_path, damage):
+def test_a_damaged_cache_costs_time_and_nothing_else(tmp_path, damage):
     root = make_mvtec(tmp_path / "d")
     before = read_dataset(root)
     (kept,) = [path for path in paths.CACHE.glob("*.json") if str(root) in path.read_text()]
@@ -59,7 +59,7 @@ def test_damage_to_what_was_kept_costs_time_and_nothing_else(tmp_path, damage):
     assert read_dataset(root).fingerprint == before.fingerprint
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_not_needed(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(paths, "CACHE", tmp_path / "file" / "cache")
     assert read_dataset(make_mvtec(tmp_path / "d")).counts["train/good"] == 12
@@ -91,18 +91,18 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, *ima
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("image", "colour"),
+    ("image", "color"),
     [
         (Image.new("RGB", (8192, 8192), (255, 0, 128)), (1.0, 0.0, 128 / 255)),
         (Image.new("I;16", (8192, 8192)), (0, 0, 0)),
     ],
     ids=["RGB", "16 bits"],
 )
-def test_an_image_of_8192_by_8192_does_not_exhaust_memory(tmp_path, image, colour):
+def test_an_image_of_8192_by_8192_does_not_exhaust_memory(tmp_path, image, color):
     image.save(tmp_path / "x.tif")
     command = [sys.executable, "-c", MEASURE, str(tmp_path / "x.tif")]
     result = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout.split()
-    assert [float(value) for value in result[1:]] == pytest.approx(colour, abs=1e-3)
+    assert [float(value) for value in result[1:]] == pytest.approx(color, abs=1e-3)
     # All three channels as float32 alone are 768 MiB.
     assert float(result[0]) < 1100
 

@@ -9,7 +9,7 @@ from training_code.data.dataset import read_dataset
 from training_code.data.findings import Finding
 from training_code.foundation.errors import InputError
 
-GREY = np.full((48, 48), 100, np.uint8)
+GRAY = np.full((48, 48), 100, np.uint8)
 
 
 def test_mvtec_folder_is_counted_and_every_mask_is_paired_by_name(tiny_dataset):
@@ -39,7 +39,7 @@ def test_plain_folders_hold_out_defect_free_images_for_testing(tmp_path):
     generator = np.random.default_rng(0)
     for index in range(10):
         save(tmp_path / "normal" / f"{index}.jpg", generator.integers(0, 255, (48, 48), dtype=np.uint8))
-    save(tmp_path / "abnormal" / "a.png", GREY)
+    save(tmp_path / "abnormal" / "a.png", GRAY)
     save(tmp_path / "mask" / "a.png", np.eye(48, dtype=np.uint8) * 255)
     dataset = read_dataset(tmp_path)
     assert dataset.counts == {"train/good": 8, "test/abnormal": 1, "test/good": 2}
@@ -92,7 +92,7 @@ def test_fingerprint_changes_with_a_label(tmp_path, tiny_dataset):
     assert read_dataset(copy).fingerprint != read_dataset(tiny_dataset).fingerprint
 
 
-def test_without_masks_and_without_abnormal_images_a_dataset_is_still_one(tmp_path):
+def test_a_dataset_without_masks_and_abnormal_images_can_be_read(tmp_path):
     unmasked = read_dataset(make_mvtec(tmp_path / "unmasked", masks=False))
     assert not unmasked.has_masks
     normal = read_dataset(make_mvtec(tmp_path / "normal", defective=0))
@@ -115,7 +115,7 @@ def _empty(root):
 
 
 def _no_layout(root):
-    save(root / "pictures" / "a.png", GREY)
+    save(root / "pictures" / "a.png", GRAY)
 
 
 def _no_training_images(root):
@@ -148,14 +148,14 @@ def _soft_mask(root):
 
 def _images_in_no_folder(root):
     make_mvtec(root)
-    save(root / "test" / "astray.png", GREY)
+    save(root / "test" / "astray.png", GRAY)
 
 
 def _one_mask_for_two(root):
     for index in range(8):
-        save(root / "normal" / f"{index}.png", GREY + index)
-    save(root / "abnormal" / "a" / "0.png", GREY)
-    save(root / "abnormal" / "b" / "0.png", GREY)
+        save(root / "normal" / f"{index}.png", GRAY + index)
+    save(root / "abnormal" / "a" / "0.png", GRAY)
+    save(root / "abnormal" / "b" / "0.png", GRAY)
     save(root / "mask" / "0.png", np.eye(48, dtype=np.uint8) * 255)
 
 
@@ -167,7 +167,7 @@ def _name_that_is_no_utf8(root):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (_soft_mask, "000_mask.png has more than two grey values"),
+        (_soft_mask, "000_mask.png has more than two gray values"),
         (
             _images_in_no_folder,
             "1 files that cannot be used: test/astray.png lies in no folder; its place is test/good",
@@ -177,7 +177,7 @@ def _name_that_is_no_utf8(root):
         (_empty, "is empty"),
         (_no_layout, "no layout that can be read.*found pictures"),
         (_no_training_images, "train/good holds no images"),
-        (_nothing_to_test_on, "has no image to test on: one defect-free image alone is trained on"),
+        (_nothing_to_test_on, "has no image to test on: its single defect-free image is used for training"),
         (_not_an_image, "train/good/page.png is not an image"),
         (_mask_of_another_size, "ground_truth/bar/000_mask.png is 20 × 10 pixels, but its image 48 × 48"),
         (_one_mask_missing, "test/bar/002.png is abnormal and has no mask, but others have one"),
@@ -189,6 +189,6 @@ def test_a_folder_that_cannot_be_used_is_refused_with_the_reason(tmp_path, make,
         read_dataset(tmp_path / "d")
 
 
-def test_a_missing_folder_is_named_with_the_datasets_that_there_are():
+def test_a_missing_folder_is_named_with_the_existing_datasets():
     with pytest.raises(InputError, match="no dataset folder 'texture'.*textures"):
         read_dataset("texture")

@@ -64,8 +64,8 @@ def _compressed():
 
 
 def _smoothed_red():
-    grey = np.asarray(_smoothed())
-    return Image.fromarray(np.dstack([grey, grey * 0, grey * 0]))
+    gray = np.asarray(_smoothed())
+    return Image.fromarray(np.dstack([gray, gray * 0, gray * 0]))
 
 
 def test_a_narrow_mark_with_soft_edges_is_read_too(tmp_path):
@@ -77,7 +77,7 @@ def test_a_narrow_mark_with_soft_edges_is_read_too(tmp_path):
 
 
 @pytest.mark.parametrize("make", [_smoothed, _compressed, _smoothed_red])
-def test_soft_edges_are_cut_in_the_middle_and_that_is_said(tmp_path, make):
+def test_soft_edges_are_cut_in_the_middle_and_reported(tmp_path, make):
     root = _root(tmp_path, make())
     (note,) = read_dataset(root).notes
     assert note.kind == "mask threshold" and "pixels from 128 on count" in note.message
@@ -89,7 +89,7 @@ def test_soft_edges_are_cut_in_the_middle_and_that_is_said(tmp_path, make):
 RAMP = np.linspace(0, 255, SIZE * SIZE).astype(np.uint8).reshape(SIZE, SIZE)
 DISTANCE = np.hypot(*np.mgrid[-24:24, -24:24])
 NOISE = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE), dtype=np.uint8)
-REAL_GREYS = {
+REAL_GRAYS = {
     "noise": NOISE,
     "faint marks beside strong ones": np.eye(SIZE, dtype=np.uint8) * 60 + np.eye(SIZE, dtype=np.uint8)[::-1] * 100,
     "a ramp": RAMP,
@@ -99,11 +99,11 @@ REAL_GREYS = {
 }
 
 
-@pytest.mark.parametrize("kind", REAL_GREYS)
-def test_real_grey_masks_are_refused_unless_the_description_says_what_counts(tmp_path, kind):
-    mask = REAL_GREYS[kind]
+@pytest.mark.parametrize("kind", REAL_GRAYS)
+def test_real_gray_masks_are_refused_unless_the_description_says_what_counts(tmp_path, kind):
+    mask = REAL_GRAYS[kind]
     root = _root(tmp_path, mask)
-    with pytest.raises(InputError, match="more than two grey values.*mask_threshold: 128"):
+    with pytest.raises(InputError, match="more than two gray values.*mask_threshold: 128"):
         read_dataset(root)
     with pytest.raises(InputError, match="do not tell what is marked"):
         load_mask(root / "ground_truth" / "bar" / "000_mask.png", (SIZE, SIZE))
@@ -125,14 +125,14 @@ def test_a_mask_in_the_cache_is_that_of_its_threshold(tmp_path):
 
 
 @pytest.mark.parametrize("value", ["0", "70000", "true", "'128'", "1.5"])
-def test_a_threshold_that_is_none_is_named(tmp_path, value):
+def test_an_invalid_threshold_is_named(tmp_path, value):
     root = make_mvtec(tmp_path / "d")
     (root / "dataset.yaml").write_text(f"mask_threshold: {value}\n")
     with pytest.raises(InputError, match="mask_threshold is .*; valid: a whole number from 1 to 65535"):
         examine(root)
 
 
-def test_an_inverted_mask_is_asked_about(tmp_path):
+def test_a_mask_that_may_be_inverted_is_reported(tmp_path):
     marked = np.ones((SIZE, SIZE), np.uint8) * 255
     marked[:2] = 0  # 96 % are marked
     (note,) = read_dataset(_root(tmp_path, marked)).notes

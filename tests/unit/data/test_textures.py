@@ -30,7 +30,7 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_others(tmp_path):
     assert other != first
 
 
-def test_a_folder_that_is_there_is_left_alone(tmp_path):
+def test_an_existing_folder_is_left_as_it_is(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "marker").touch()
     EMBEDDED["textures"](tmp_path / "a")

@@ -71,10 +71,10 @@ def test_the_residual_is_0_where_nothing_differs_and_large_where_something_does(
     assert float(found[0, 0, 12:18, 12:18].mean()) > 10 * float(found[0, 0, 30:, 30:].mean())
 
 
-def test_residuals_of_colours_are_means_over_the_channels():
-    black, colour = torch.zeros(1, 3, 16, 16), torch.tensor([0.3, 0.6, 0.9])[None, :, None, None].expand(1, 3, 16, 16)
-    assert float(residual_map(black, colour, "l1").mean()) == pytest.approx(0.6)
-    assert float(residual_map(black, colour, "l2").mean()) == pytest.approx((0.09 + 0.36 + 0.81) / 3)
+def test_residuals_of_colors_are_means_over_the_channels():
+    black, color = torch.zeros(1, 3, 16, 16), torch.tensor([0.3, 0.6, 0.9])[None, :, None, None].expand(1, 3, 16, 16)
+    assert float(residual_map(black, color, "l1").mean()) == pytest.approx(0.6)
+    assert float(residual_map(black, color, "l2").mean()) == pytest.approx((0.09 + 0.36 + 0.81) / 3)
 
 
 def test_a_covered_pixel_weighs_as_much_more_as_was_asked_for(monkeypatch):
@@ -87,7 +87,7 @@ def test_a_covered_pixel_weighs_as_much_more_as_was_asked_for(monkeypatch):
     torch.testing.assert_close(detector.crop_loss(crops), expected)
 
 
-def test_regularisers_are_what_their_definitions_say():
+def test_regularizers_are_what_their_definitions_say():
     code = torch.tensor([[2.0, -1.0], [0.0, 3.0]])[:, :, None, None]
     means = torch.sigmoid(code[:, :, 0, 0]).mean(0)
     divergence = sum(0.05 * np.log(0.05 / mean) + 0.95 * np.log(0.95 / (1 - mean)) for mean in means.double().tolist())
@@ -98,9 +98,9 @@ def test_regularisers_are_what_their_definitions_say():
     assert estimate == pytest.approx(float(matrix.square().sum()), rel=0.1), "the derivative of a product is its matrix"
 
 
-@pytest.mark.parametrize(("loss", "regulariser"), list(itertools.product(_LOSSES, ("l1", "kl", "contractive"))))
-def test_every_loss_and_regulariser_can_be_trained(loss, regulariser):
-    detector = _detector(loss=loss, **{regulariser: 0.1})
+@pytest.mark.parametrize(("loss", "regularizer"), list(itertools.product(_LOSSES, ("l1", "kl", "contractive"))))
+def test_every_loss_and_regularizer_can_be_trained(loss, regularizer):
+    detector = _detector(loss=loss, **{regularizer: 0.1})
     crops = torch.rand(2, 3, 32, 32)
     plain = _detector(loss=loss).crop_loss(crops)
     value = detector.crop_loss(crops)

@@ -66,7 +66,7 @@ def test_codes_follow_the_mean_of_their_vectors():
     torch.testing.assert_close(quantizer.embedding.weight.sort(0).values, torch.tensor([[0.1], [10.2]]))
 
 
-def test_a_code_that_nothing_is_near_starts_anew_at_a_vector():
+def test_an_unused_code_restarts_at_a_vector():
     torch.manual_seed(0)
     quantizer = Quantizer(3, 1)
     vectors = torch.tensor([[1.0], [2.0], [3.0], [4.0]] * 5)
@@ -99,7 +99,7 @@ def test_phase_1_reconstructs_better_with_every_epoch_and_uses_more_codes():
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
-def test_phase_1_that_was_killed_goes_on_where_it_was(tmp_path):
+def test_phase_1_that_was_killed_resumes_where_it_was(tmp_path):
     images = _images(4)
     order = in_batches(len(images), 2, 0)
 
@@ -156,7 +156,7 @@ def test_a_file_that_is_no_codebook_is_one_sentence_and_nothing_in_it_runs(tmp_p
         check_codebook(read_codebook(bad), _model(16), bad)
 
 
-def test_divergence_is_said(monkeypatch):
+def test_divergence_is_an_error(monkeypatch):
     monkeypatch.setattr(codebook.F, "mse_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
     with pytest.raises(FloatingPointError, match="phase 1 of DSR diverged in epoch 1"):
         train_codebook(_model(), lambda epoch: [_images(2)], 1, 0)

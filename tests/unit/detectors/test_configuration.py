@@ -92,7 +92,7 @@ def _plain(hint):
     return {"str"} if isinstance(hint, type) and issubclass(hint, enum.Enum) else {hint.__name__}
 
 
-def test_what_is_known_of_a_detector_is_read_without_the_libraries_that_compute():
+def test_a_specification_is_imported_without_deep_learning_libraries():
     code = "import sys; import training_code.detectors.registry as r; print(len(r.DETECTORS), 'torch' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=paths.ROOT)
     assert result.stdout.split() == [str(len(DETECTORS)), "False"], result.stderr

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from training_code.detectors.autoencoder.crops import cover, dominant_colour, in_crops, positions, random_crops
+from training_code.detectors.autoencoder.crops import cover, dominant_color, in_crops, positions, random_crops
 
 
 @pytest.mark.parametrize(
@@ -42,13 +42,13 @@ def test_crops_are_parts_of_their_images_turned_and_mirrored_only_where_that_is_
     assert {float(crop[0, 1, 0] - crop[0, 0, 0]) for crop in mirrored} == {6}
 
 
-def test_the_dominant_colour_is_that_of_most_pixels_not_the_mean():
+def test_the_dominant_color_is_that_of_most_pixels_not_the_mean():
     crop = torch.full((1, 3, 4, 4), 0.9)
     crop[0, :, :3] = torch.tensor([0.1, 0.3, 0.5])[:, None, None]  # 12 of 16 pixels
-    torch.testing.assert_close(dominant_colour(crop), torch.tensor([[0.1, 0.3, 0.5]]))
+    torch.testing.assert_close(dominant_color(crop), torch.tensor([[0.1, 0.3, 0.5]]))
 
 
-def test_squares_cover_crops_in_their_dominant_colour_and_the_mask_says_where():
+def test_squares_cover_crops_in_their_dominant_color_and_the_mask_says_where():
     torch.manual_seed(1)
     crops = torch.full((2, 1, 32, 32), 0.2)
     crops[:, :, :4] = 0.95

@@ -58,7 +58,7 @@ def test_nothing_is_downloaded(monkeypatch):
     Draem(width=0.125, **PARTS)
 
 
-def test_a_normalising_transform_and_images_that_cannot_be_halved_are_refused():
+def test_a_normalizing_transform_and_images_that_cannot_be_halved_are_refused():
     transform = Compose([Resize((64, 64)), Normalize([0.5] * 3, [0.5] * 3)])
     with pytest.raises(InputError, match="Draem takes images with values from 0 to 1.*must not hold Normalize"):
         Draem(width=0.125, pre_processor=PreProcessor(transform), **PARTS)

@@ -103,7 +103,7 @@ def test_more_codes_than_training_vectors_are_refused_unless_phase_1_is_there(we
     check_dsr(_arguments(num_embeddings=193, codebook="book.pckl"), (64, 64), 3)
 
 
-def test_a_normalising_transform_is_refused():
+def test_a_normalizing_transform_is_refused():
     transform = Compose([Resize((64, 64)), Normalize([0.5] * 3, [0.5] * 3)])
     with pytest.raises(InputError, match="Dsr takes images with values from 0 to 1"):
         Dsr(**SMALL, **PARTS | {"pre_processor": PreProcessor(transform)})
@@ -133,7 +133,7 @@ def on_backbone(weights):
     return build_detector(configuration, load_backbone(found), (64, 64), (found.recipe.mean, found.recipe.std))
 
 
-def test_a_backbone_gives_its_features_of_strides_4_and_8_frozen_and_normalised(on_backbone):
+def test_a_backbone_gives_its_features_of_strides_4_and_8_frozen_and_normalized(on_backbone):
     latent, images = on_backbone.latent_model, torch.rand(2, 3, 64, 64)
     fine, coarse = (latent._encoder_b.extractor((images - 0.5) / 0.5)[layer] for layer in ("blocks.1", "blocks.2"))
     packed = latent._encoder_b(images)

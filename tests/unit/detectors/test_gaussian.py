@@ -45,8 +45,8 @@ def _exact(features, test):
     """The Mahalanobis distance in float64, by solving with the dense covariance."""
     features, test = (values.double().flatten(2).permute(2, 0, 1) for values in (features, test))
     mean = features.mean(dim=1, keepdim=True)
-    centred = features - mean
-    covariance = centred.mT @ centred / (features.shape[1] - 1)
+    centered = features - mean
+    covariance = centered.mT @ centered / (features.shape[1] - 1)
     covariance += REGULARIZATION * torch.eye(features.shape[2], dtype=torch.double)
     apart = test - mean
     squared = (torch.linalg.solve(covariance, apart.mT).mT * apart).sum(2)

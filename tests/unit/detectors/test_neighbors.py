@@ -1,4 +1,4 @@
-"""The blocked search finds the neighbours and distances of the plain one, more exactly."""
+"""The blocked search finds the neighbors and distances of the plain one, more exactly."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def test_distances_are_those_in_float64(name, count, monkeypatch):
     expected = exact.sort(dim=1).values[:, :count]
     assert distances.shape == indices.shape == (len(queries), count)
     assert torch.allclose(distances.double(), exact.gather(1, indices), rtol=1e-6, atol=1e-7)
-    # Among neighbours whose squared distances are equal to the precision of float32 the other one may be found.
+    # Among neighbors whose squared distances are equal to the precision of float32 the other one may be found.
     precision = 4 * 2**-24 * bank.shape[1] * (bank - bank.mean(0)).square().sum(1).max()
     assert (exact.gather(1, indices).square() - expected.square()).abs().max() <= precision + 1e-12
     assert all(len(set(row.tolist())) == count for row in indices)

@@ -103,7 +103,7 @@ def test_configurations_share_order_and_search(images, tmp_path, monkeypatch):
         alone = again(images[:3])
     assert len(searched) == 1
     assert torch.equal(shared.pred_score, alone.pred_score) and torch.equal(shared.anomaly_map, alone.anomaly_map)
-    assert (shared.pred_score > expected).all()  # more neighbours weigh a score down
+    assert (shared.pred_score > expected).all()  # more neighbors weigh a score down
 
 
 def test_collected_embeddings_are_put_together_once(monkeypatch):

@@ -18,7 +18,7 @@ def _predictions(folder):
     return Predictions(paths, ("good",) * 3 + ("hole",) * 3, scores, labels, maps, labels[:, None, None] & (maps > 0.5))
 
 
-def test_the_most_telling_images_come_first(tmp_path):
+def test_the_clearest_images_come_first(tmp_path):
     predictions = _predictions(tmp_path)
     assert choose_examples(predictions, Thresholds(4.0, None)) == {"hit": [3, 5], "miss": [4], "false_alarm": [1]}
 

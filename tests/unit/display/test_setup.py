@@ -51,6 +51,6 @@ def test_a_leak_stands_out_and_names_of_folders_are_text_not_html(tmp_path):
     assert "<b>test/good/leak.png has the content of a training image: a leak" in shown
 
 
-def test_a_dataset_with_a_line_break_in_its_name_is_told_in_one_line(tmp_path):
+def test_a_dataset_with_a_line_break_in_its_name_is_shown_in_one_line(tmp_path):
     experiment = Experiment(make_mvtec(tmp_path / "two\nlines"))
     assert r"two\nlines" in repr(experiment) and "\n" not in repr(experiment)

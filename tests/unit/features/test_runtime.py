@@ -1,4 +1,4 @@
-"""OpenVINO gives torch's features, compiles once, and steps aside where it cannot take a network."""
+"""OpenVINO gives torch's features, compiles once, and leaves networks that it cannot take to torch."""
 
 import dataclasses
 import subprocess
@@ -102,7 +102,7 @@ def test_a_graph_that_is_exported_is_torchs():
 
 
 @pytest.mark.slow
-def test_nothing_is_told_to_anybody(tmp_path):
+def test_openvino_sends_no_telemetry(tmp_path):
     script = (
         "import sys, torch\n"
         "from training_code.features.runtime import import_openvino\n"

@@ -32,7 +32,7 @@ def test_tensors_come_back_as_they_were(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("harm", ["cut", "flipped", "emptied", "text"])
-def test_a_damaged_file_counts_as_missing_and_is_written_anew(tmp_path, harm):
+def test_a_damaged_file_counts_as_missing_and_is_written_again(tmp_path, harm):
     cache = TensorCache(tmp_path)
     cache.put(KEY, {"a": torch.arange(1000.0)})
     (path,) = _files(cache)

@@ -8,10 +8,10 @@ from training_code.foundation.errors import InputError, run_command, unknown
 
 
 def test_an_unknown_name_is_named_with_the_valid_ones_and_the_nearest():
-    assert str(unknown("colour", "gren", ["red", "green"])) == (
-        "unknown colour 'gren' (did you mean 'green'?); valid: red, green"
+    assert str(unknown("color", "gren", ["red", "green"])) == (
+        "unknown color 'gren' (did you mean 'green'?); valid: red, green"
     )
-    assert str(unknown("colour", "x", ["red", "green"])) == "unknown colour 'x'; valid: red, green"
+    assert str(unknown("color", "x", ["red", "green"])) == "unknown color 'x'; valid: red, green"
 
 
 def _fail(arguments):
@@ -58,7 +58,7 @@ def test_a_file_that_may_not_be_read_is_one_line(capsys):
     assert capsys.readouterr().err == "error: Permission denied: weights/x.pth\n"
 
 
-def test_a_reader_that_has_enough_is_no_error():
+def test_a_closed_output_is_no_error():
     command = f"{sys.executable} -m training_code.weights list | head -1"
     result = subprocess.run(command, shell=True, cwd=paths.ROOT, capture_output=True, text=True)
     assert result.stderr == "" and len(result.stdout.splitlines()) == 1

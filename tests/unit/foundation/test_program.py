@@ -1,4 +1,4 @@
-"""The command `anomaly`, what commands are called in their help, and what is told of an extra that is not installed."""
+"""The command `anomaly`, the names of commands in their help, and the message about an extra that is not installed."""
 
 import importlib
 import re
@@ -48,7 +48,7 @@ def test_the_version_is_that_of_what_is_installed(capsys):
     assert capsys.readouterr().out == "anomaly 9.8.7\n"
 
 
-def test_a_misspelt_command_is_one_line_with_the_nearest(capsys):
+def test_a_misspelled_command_is_one_line_with_the_nearest(capsys):
     assert cli.main(["check_data", "x"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: unknown command 'check_data' (did you mean 'check-data'?); valid: prepare-data, ")
@@ -84,7 +84,7 @@ def test_pip_installs_the_command():
     assert getattr(importlib.import_module(module), function) is cli.main
 
 
-def test_help_is_there_at_once():
+def test_help_is_fast():
     def seconds():
         begun = time.perf_counter()
         subprocess.run([sys.executable, "-m", "inference_code.cli", "--help"], cwd=paths.ROOT, check=True)
@@ -144,7 +144,7 @@ def _lacks(module):
         ("jupyterlab", None, "notebooks"),
     ],
 )
-def test_a_missing_package_is_told_with_its_extra(module, wanted, told, capsys):
+def test_a_missing_package_is_named_with_its_extra(module, wanted, told, capsys):
     assert run_command(_lacks(module), [], wanted) == 2
     assert capsys.readouterr().err == (
         f'error: {EXTRAS[told]} packages that are not installed: pip install "{DISTRIBUTION}[{told}]"\n'
@@ -165,6 +165,6 @@ def test_another_error_of_importing_is_not_hidden():
         run_command(main, [], "serve")
 
 
-def test_files_that_were_never_installed_know_no_extras(monkeypatch):
+def test_without_an_installed_project_extras_are_unknown(monkeypatch):
     monkeypatch.setattr(sys, "path", [])
     assert missing_extra(ModuleNotFoundError(name="fastapi"), "serve") is None

@@ -25,7 +25,7 @@ def test_a_finding_is_kept_as_long_as_its_state_stays(find):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"state": [1]}', "\xff"])
-def test_what_is_damaged_is_found_anew(find, content):
+def test_a_damaged_finding_is_computed_again(find, content):
     ask, folder = find
     assert ask([1]) == 0
     (file,) = folder.glob("numbers/*.json")
@@ -33,7 +33,7 @@ def test_what_is_damaged_is_found_anew(find, content):
     assert [ask([1]), ask([1])] == [1, 1]
 
 
-def test_what_cannot_be_found_is_asked_for_again(tmp_path, monkeypatch):
+def test_an_error_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(paths, "CACHE", tmp_path)
     for _ in range(2):
         with pytest.raises(ZeroDivisionError):
@@ -41,7 +41,7 @@ def test_what_cannot_be_found_is_asked_for_again(tmp_path, monkeypatch):
     assert remembered("numbers", "a", [1], lambda: 5) == 5
 
 
-def test_where_nothing_can_be_kept_it_is_found_each_time(find, monkeypatch):
+def test_without_a_writable_cache_a_finding_is_computed_each_time(find, monkeypatch):
     ask, folder = find
     (folder / "file").touch()
     monkeypatch.setattr(paths, "CACHE", folder / "file")

@@ -6,14 +6,14 @@ import pytest
 
 from training_code.detectors.registry import DETECTORS
 from training_code.foundation import paths
-from training_code.records.code import BESIDE, STAGES, code_hash, deciding_code, hash_of
+from training_code.records.code import STAGES, WITHOUT_INFLUENCE, code_hash, deciding_code, hash_of
 
 ALL = set(DETECTORS)
 
 
 @pytest.fixture
 def changed_by(tmp_path):
-    """Return a function that edits a copy of the package and tells of which detectors the hash becomes another one."""
+    """Return a function that edits a copy of the package and returns the detectors whose hash changes."""
     shutil.copytree(paths.ROOT / "training_code", tmp_path / "training_code", ignore=shutil.ignore_patterns("*.pyc"))
     assert hash_of("Padim", tmp_path) == code_hash("Padim"), "wherever the package lies"
 
@@ -37,8 +37,8 @@ def changed_by(tmp_path):
         ("preparation.py", "needs a GPU; valid without one", "wants a GPU; valid without one"),
         ("display/setup.py", "held out of training", "kept out of training"),
         ("pipeline.py", '"evaluating"', '"looking at it"'),
-        ("training/engine.py", "going on after epoch", "training resumes after epoch"),
-        ("training/engine.py", 'print(f"going on', 'print("one more message")\n            print(f"going on'),
+        ("training/engine.py", "resuming after epoch", "going on after epoch"),
+        ("training/engine.py", 'print(f"resuming', 'print("one more message")\n            print(f"resuming'),
         (
             "training/engine.py",
             "    state = self._unfinished",
@@ -83,7 +83,7 @@ def test_a_change_of_a_picture_a_message_or_a_table_makes_no_run_stale(changed_b
     ],
     ids=lambda value: value if value.endswith(".py") else "",
 )
-def test_a_change_of_what_all_detectors_go_through_makes_all_runs_stale(changed_by, module, old, new):
+def test_a_change_of_code_that_all_detectors_use_makes_all_runs_stale(changed_by, module, old, new):
     assert changed_by(module, old, new) == ALL
 
 
@@ -103,7 +103,7 @@ def test_a_change_of_what_all_detectors_go_through_makes_all_runs_stale(changed_
     ],
     ids=lambda value: value if str(value).endswith(".py") else "",
 )
-def test_a_change_of_what_a_detector_uses_makes_its_runs_alone_stale(changed_by, module, old, new, detectors):
+def test_a_change_of_code_that_one_detector_uses_makes_only_its_runs_stale(changed_by, module, old, new, detectors):
     assert changed_by(module, old, new) == (detectors or {"Patchcore"})
 
 
@@ -128,8 +128,8 @@ def test_the_hash_is_that_of_the_package_as_it_is():
     assert len({code_hash(name) for name in ALL}) == len(ALL)
 
 
-@pytest.mark.parametrize("place", [*STAGES, *BESIDE])
-def test_what_is_named_by_hand_is_there(place):
+@pytest.mark.parametrize("place", [*STAGES, *WITHOUT_INFLUENCE])
+def test_places_that_are_named_by_hand_exist(place):
     module, _, name = place.partition(":")
     path = paths.ROOT.joinpath(*module.split("."))
     source = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"

@@ -74,7 +74,7 @@ def test_the_batch_size_of_training_in_epochs_is_part_of_the_identity_and_of_one
     ("gpu", "precision", "runtime"),
     [(None, "float32", "openvino"), ("a GPU", "float32", "torch"), (None, "float16", "torch")],
 )
-def test_the_runtime_is_the_one_that_auto_came_to(tmp_path, gpu, precision, runtime):
+def test_the_runtime_is_the_one_that_auto_stood_for(tmp_path, gpu, precision, runtime):
     content = _content()
     content["environment"]["gpu"] = gpu
     content["identity"]["backbone_precision"] = precision
@@ -126,6 +126,6 @@ def test_other_notes_in_an_older_record_mark_no_leak_and_are_kept(tmp_path, note
     assert [kept.message for kept in record.dataset.notes] == [note]
 
 
-def test_where_a_kind_is_known_it_decides_and_not_the_words(tmp_path):
+def test_where_a_kind_is_known_it_decides_and_not_the_wording(tmp_path):
     record = _noted(tmp_path, [{"kind": "name", "message": f"x {LEAK} (y)"}, {"kind": "leak", "message": "told anew"}])
     assert runs_table([(tmp_path, record)])["leak"].tolist() == ["told anew"]

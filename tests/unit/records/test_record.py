@@ -110,7 +110,7 @@ def test_damaged_and_foreign_records_are_reported_and_the_others_read(tmp_path, 
     assert "unfinished has no run.json" in problems[1]
 
 
-def test_fields_of_a_later_version_are_passed_over(tmp_path):
+def test_fields_of_a_later_version_are_ignored(tmp_path):
     (tmp_path / RECORD).write_text(_changed(mood="good"))
     assert read_record(tmp_path).run_id == "padim-resnet18-0123456789"
 

@@ -1,4 +1,4 @@
-"""Runs are published whole, and locks are taken over from whoever is gone, on whatever machine it was."""
+"""Runs are published whole, and locks of processes that are gone are taken over, on any machine."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ from training_code.records.store import RunStore
 @pytest.fixture
 def store(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "LEASE", 0.6)
-    monkeypatch.setattr(leases, "_LOOK", 0.05)
+    monkeypatch.setattr(leases, "_POLL", 0.05)
     return RunStore(tmp_path / "results")
 
 
@@ -71,7 +71,7 @@ def test_what_a_person_put_into_the_folder_of_a_run_stays_when_it_is_made_again(
     assert (folder / "exported" / "model.onnx").read_text() == "x"
 
 
-def test_what_training_used_on_the_way_is_not_published(store):
+def test_intermediate_files_of_training_are_not_published(store):
     with store.locked(RUN), store.staging(RUN) as staging:
         (staging / "engine" / "Padim").mkdir(parents=True)
         (staging / "notes.tmp").write_text("x")
@@ -79,7 +79,7 @@ def test_what_training_used_on_the_way_is_not_published(store):
     assert [path.name for path in store.folder(RUN).iterdir()] == ["run.json"]
 
 
-def test_others_may_read_a_published_run(store):
+def test_other_users_may_read_a_published_run(store):
     before = os.umask(0o022)
     try:
         make_version(store, 1)
@@ -99,7 +99,7 @@ def test_the_lock_of_a_kill_between_open_and_write_is_taken_over(store, content)
     assert not store.is_locked(RUN)
 
 
-def test_the_lock_of_a_machine_that_is_gone_is_taken_over_by_whoever_only_asks(store, capsys):
+def test_the_lock_of_a_machine_that_is_gone_is_taken_over_by_a_process_that_only_asks(store, capsys):
     _foreign(store)
     began = time.monotonic()
     assert store.is_locked(RUN) and store.holder(RUN) == "process 7 on elsewhere"
@@ -112,7 +112,7 @@ def test_the_lock_of_a_machine_that_is_gone_is_taken_over_by_whoever_only_asks(s
     assert version_of(store) == 1
 
 
-def test_the_lock_of_a_machine_that_is_at_it_is_left_alone(store):
+def test_the_lock_of_a_machine_that_works_on_the_run_is_left_alone(store):
     path, stop = _foreign(store), threading.Event()
 
     def beat():
@@ -143,7 +143,7 @@ def test_a_process_that_was_frozen_publishes_nothing_over_the_one_that_took_its_
     assert version_of(store) == 2
 
 
-def test_what_is_left_of_kills_is_swept_up_and_what_somebody_is_at_stays(store):
+def test_leftovers_of_kills_are_removed_and_runs_in_progress_stay(store):
     make_version(store, 1)
     runs, old = store.results / "runs", time.time() - 7200
     (runs / ".draem-1.abcd").mkdir()

@@ -105,7 +105,7 @@ def test_a_mistake_is_one_sentence_with_the_valid_choices(tmp_path, parameters, 
         _sets(_notebook(tmp_path), parameters, vary)
 
 
-def test_an_unknown_name_is_told_with_the_fields_of_protocol_and_compute(tmp_path):
+def test_an_unknown_name_is_an_error_with_the_fields_of_protocol_and_compute(tmp_path):
     with pytest.raises(InputError) as found:
         _sets(_notebook(tmp_path), {"sed": 1})
     named = str(found.value).split("valid: ")[1].split(", ")
@@ -147,7 +147,7 @@ def test_values_that_a_job_has_can_be_changed_later(tmp_path):
     assert job["compute"]["train_batch_size"] == 8
 
 
-def test_a_detector_that_nobody_knows_is_told_where_its_cell_is_checked(tmp_path):
+def test_an_unknown_detector_is_reported_where_its_cell_is_checked(tmp_path):
     assert divide(_notebook(tmp_path, run="Padm"), {"n_features": [5]}) == ({}, {"n_features": [5]})
 
 

@@ -162,7 +162,7 @@ def test_mistakes_in_a_sweep_file_are_found_before_the_first_job(plan, entry, co
         plan(entry, **content)
 
 
-def test_a_file_that_is_not_there_or_no_yaml_is_named(tmp_path):
+def test_a_file_that_is_missing_or_not_yaml_is_named(tmp_path):
     (tmp_path / "bad.yaml").write_text("a: [1")
     with pytest.raises(InputError, match="bad.yaml is not valid YAML"):
         read_sweep(tmp_path / "bad.yaml")
@@ -178,7 +178,7 @@ def test_the_demonstration_can_be_planned(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_plan_and_the_state_of_a_sweep_are_told_without_the_libraries_that_compute(tmp_path):
+def test_a_plan_and_the_state_of_a_sweep_are_shown_without_deep_learning_libraries(tmp_path):
     make_plan(read_sweep(paths.SWEEPS / "demo.yaml"), Planner(), str(tmp_path))  # makes the embedded data and weights
     with Progress("demo", 0, tmp_path):
         pass
@@ -249,7 +249,7 @@ def test_half_the_batch_size_is_tried_where_it_can_be_set(plan):
     assert halved.conditions.compute.train_batch_size == 1 and with_half_the_batch(planner, halved) is None
 
 
-def test_runs_like_a_job_tell_what_it_will_take(plan):
+def test_similar_runs_give_the_estimates_for_a_job(plan):
     job, other, _ = plan()
     here = describe_hardware()
     seconds = {"started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:00:07+00:00"}

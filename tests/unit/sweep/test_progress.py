@@ -1,4 +1,4 @@
-"""The lines that a sweep tells."""
+"""The lines that a sweep prints."""
 
 import json
 from typing import get_args
@@ -19,7 +19,7 @@ from training_code.sweep.progress import Progress
         ("ok", "", "[1/3] run: ok, 4 s"),
     ],
 )
-def test_the_state_is_told_whatever_the_details_begin_with(tmp_path, capsys, state, details, line):
+def test_the_state_is_shown_whatever_the_details_begin_with(tmp_path, capsys, state, details, line):
     with Progress("sweep", 3, tmp_path) as progress:
         progress.on_end("run", JobState(state), details, 4.0, None)
         failed = dict(progress.failed)
@@ -31,7 +31,7 @@ def test_how_a_run_ended_is_a_state_of_its_job():
     assert {JobState(status).value for status in get_args(Status)} == set(get_args(Status))
 
 
-def test_what_is_left_to_do_is_told_last_and_the_state_file_has_plain_words(tmp_path, capsys):
+def test_what_is_left_to_do_is_shown_last_and_the_state_file_has_plain_words(tmp_path, capsys):
     states = ("postponed", "out_of_memory", "failed", "skipped", "stored", "ok", "timeout", "stale")
     with Progress("sweep", len(states), tmp_path) as progress:
         for state in states:

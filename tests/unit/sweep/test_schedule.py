@@ -123,9 +123,9 @@ def _job(store, name=RUN):
     return job
 
 
-def test_a_sweep_says_for_whom_it_waits_and_takes_the_run_over_when_nobody_is_there(tmp_path, monkeypatch):
+def test_a_sweep_says_for_whom_it_waits_and_takes_the_run_over_when_that_process_is_gone(tmp_path, monkeypatch):
     monkeypatch.setattr(leases, "LEASE", 1.0)
-    monkeypatch.setattr(schedule, "_LOOK", 0.05)
+    monkeypatch.setattr(schedule, "_POLL", 0.05)
     monkeypatch.setattr(Scheduler, "_work", _work)
     store, reporter, pool, began = RunStore(tmp_path), _Reporter(), _Pool(Resources()), []
     lease = tmp_path / "locks" / f"{RUN}.lease"
@@ -134,7 +134,7 @@ def test_a_sweep_says_for_whom_it_waits_and_takes_the_run_over_when_nobody_is_th
     pool.does = lambda work: began.append(work.run_ids)
     Scheduler([_job(store)], pool, Rules(), None, Estimates(), reporter).run()
     assert began == [(RUN,)]
-    assert reporter.messages[0] == f"{RUN}: waits for process 7 on elsewhere, which is at the same run"
+    assert reporter.messages[0] == f"{RUN}: waits for process 7 on elsewhere, which works on the same run"
 
 
 def test_a_sweep_that_is_terminated_stops_its_workers(tmp_path, monkeypatch):

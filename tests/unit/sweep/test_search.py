@@ -30,6 +30,6 @@ def test_mistakes_in_a_search_are_named_with_what_is_valid(content, words):
         read_search(Path("s.yaml"), content)
 
 
-def test_latency_is_made_small_and_metrics_great_by_default():
+def test_latency_is_minimized_and_metrics_are_maximized_by_default():
     assert read_search(Path("s.yaml"), {"space": SPACE, "objective": "latency"}).direction == "minimize"
     assert read_search(Path("s.yaml"), {"space": SPACE}).direction == "maximize"

@@ -1,4 +1,4 @@
-"""What is left of a killed worker is cleared away, and what it had stored gets its notebook."""
+"""Leftovers of a killed worker are removed, and the runs that it had stored get their notebooks."""
 
 import os
 import socket

@@ -40,7 +40,7 @@ def _curves(train, val):
         ([5, 4, 3, 2, 1], [], False),
     ],
 )
-def test_overfitting_is_told_where_held_out_images_get_worse_while_training_images_get_better(train, val, warned):
+def test_overfitting_is_reported_if_held_out_images_get_worse_while_training_images_get_better(train, val, warned):
     warnings = _curves(train, val).describe()["warnings"]
     assert len(warnings) == warned
     if warned:
@@ -69,7 +69,7 @@ def test_a_loss_ten_times_that_of_the_first_epoch_stops_training():
     assert curves.describe()["curves"]["learning_rate"] == [0.5] * 3
 
 
-def test_a_state_of_other_versions_a_damaged_one_or_none_is_not_gone_on_with(tmp_path):
+def test_training_does_not_resume_from_a_state_of_other_versions_or_a_damaged_one(tmp_path):
     path = tmp_path / "state.ckpt"
     assert read_state(path) is None
     torch.save({"versions": {"torch": "1.0"}}, path)

@@ -1,4 +1,4 @@
-"""Bringing datasets as they are published into the layout that this project reads."""
+"""Converting published datasets to the layout that this project reads."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -120,7 +120,7 @@ def _read_all(source: Path, keys: Iterable[str]) -> Iterable[tuple[Path, dict[st
 
 
 def _find(images: "_Images", name: str, folder: Path, stem: str = "") -> Path:
-    """Return the image that annotations in ``folder`` name, or that lies beside their file and is called as it is."""
+    """Return the image that annotations in ``folder`` name, or that lies beside their file and has its name."""
     plain = PureWindowsPath(name).name  # splits at both slashes
     wanted = "/" + name.replace("\\", "/").lstrip("./")
     called = images.by_name[plain]

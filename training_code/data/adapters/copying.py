@@ -30,9 +30,9 @@ class Target:
     link
         Whether images are linked to, not copied.
     read
-        Gets the images and masks that were read, and those that are left out for a reason.
+        Receives the images and masks that were read, and those that are left out for a reason.
     findings
-        Gets what people should know about files of the source.
+        Receives the findings about files of the source.
     """
 
     root: Path
@@ -45,7 +45,7 @@ class Target:
         return replace(self, root=self.root / name)
 
     def leave_out(self, folder: Path, images: Iterable[Path], why: str) -> None:
-        """Tell of images that are not brought along; ``why`` follows their number."""
+        """Report images that are not added; ``why`` follows their number."""
         files = list(images)
         if files:
             what = f"holds {len(files)} image{'s' * (len(files) > 1)} left out: {why}"
@@ -74,12 +74,12 @@ class Target:
         Image.fromarray(mask.astype(np.uint8) * 255).save(path)
 
     def check_good(self, mask: Path) -> None:
-        """Read the mask of a defect-free image, which is not needed, and tell if it marks something."""
+        """Read the mask of a defect-free image, which is not needed, and report it if it marks something."""
         self.read.add(mask)
         self.findings.extend(good_mask_findings([mask], {mask: inspect_file(mask)}))
 
     def read_mask(self, path: Path, threshold: int | None = None) -> NDArray[np.bool_]:
-        """Return what a mask of the source marks, and keep what the check would tell of it.
+        """Return what a mask of the source marks, and keep the findings of the check about it.
 
         Parameters
         ----------
@@ -102,13 +102,13 @@ class Target:
         for finding in mask_file_findings(path, facts):
             if finding.treatment == "refused":
                 raise InputError(f"{path} {finding.what}")
-            if finding.treatment == "converted":  # the others are found again in the copy
+            if finding.treatment == "converted":  # the check of the copy finds the others again
                 self.findings.append(finding)
         return read_marked(path, threshold)
 
 
 def split_good(images: list[Path], test: int | None = None) -> list[tuple[Path, str]]:
-    """Tell which defect-free images are for training and which are held out for testing, the same for everybody.
+    """Divide defect-free images into those for training and those held out for testing, always in the same way.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from training_code.data.layout import NORMAL
 from training_code.foundation.errors import InputError
 
 TRAIN = 100  # defect-free images for training, the others are for testing
-#: Grey value from which on a pixel of a published mask is part of the defect.
+#: Gray value from which on a pixel of a published mask is part of the defect.
 MASK_THRESHOLD = 128
 
 

@@ -1,7 +1,7 @@
-"""MIIC: integrated circuits under an electron microscope, 512 × 512, grey-scale.
+"""MIIC: integrated circuits under an electron microscope, 512 × 512, grayscale.
 
 L. Huang, D. Cheng, X. Yang, T. Lin, Y. Shi, K. Yang, B. H. Gwee, B. Wen, "Joint Anomaly Detection and Inpainting for
-Microscopy Images via Deep Self-Supervised Learning", ICIP 2021. The published archive was not at hand. Expected is::
+Microscopy Images via Deep Self-Supervised Learning", ICIP 2021. The published archive was not available; expected is::
 
 
     normal/*.png                 defect-free images

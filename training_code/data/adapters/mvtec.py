@@ -43,7 +43,7 @@ def _prepare_category(source: Path, target: Target) -> None:
     found = find_samples(source)
     if refused := [finding for finding in found.findings if finding.treatment == "refused"]:
         raise InputError(f"{refused[0].path} {refused[0].what}")
-    # What is not read is found for the whole source when all categories are done, and links and names in the copy.
+    # Files that are not read are found later for the whole source, and links and names in the copy.
     target.findings.extend(f for f in found.findings if f.kind in ("misplaced", "mask without image", "no image"))
     for mask in found.good_masks:
         target.check_good(mask)

@@ -20,7 +20,7 @@ _MASKS = "ground_truth"
 def prepare_mvtec_ad_2(source: Path, target: Target) -> None:
     """Bring one category, or each category below ``source`` into a folder of its own; the public test set is tested on.
 
-    Images for validation join those for training, from which this project holds out what it finds thresholds on.
+    Images for validation join those for training, from which this project holds out images to find thresholds on.
     """
     for folder, category in category_folders(source, target, "test_public", "as MVTec AD 2 is published"):
         add_training(folder, category)

@@ -19,7 +19,7 @@ def prepare_mvtec_loco(source: Path, target: Target) -> None:
     """Bring one category, or each category below ``source`` into a folder of its own.
 
     The mask of an image marks what any of its masks marks. Images for validation join those for training, from which
-    this project holds out what it finds thresholds on.
+    this project holds out images to find thresholds on.
     """
     layout = "as MVTec LOCO AD is published"
     for folder, category in category_folders(source, target, "test/logical_anomalies", layout):

@@ -13,9 +13,9 @@ from training_code.data.layout import NORMAL
 from training_code.data.walk import find_images
 from training_code.foundation.errors import InputError
 
-#: Folders of images, the first one that there is is taken.
+#: Folders of images; the first one that exists is used.
 SIZES = ("realiad_1024", "realiad_512", "realiad_256", "realiad_raw")
-#: Folders of the files that divide each category, the first one that has some is taken.
+#: Folders of the files with the split of each category; the first one that has some is used.
 SPLITS = ("realiad_jsons/realiad_jsons", "realiad_jsons")
 GOOD = "OK"  # the published name of defect-free images
 

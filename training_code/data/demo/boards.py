@@ -1,7 +1,7 @@
 """The embedded dataset ``pcb``: circuit boards drawn with code, with missing and misplaced components.
 
 Each board has the same layout: a solder mask, tracks, pads with solder, and components. Light, noise and the placement
-of the components vary a little from board to board. With every abnormal board its defects are also drawn in the colours
+of the components vary a little from board to board. With every abnormal board its defects are also drawn in the colors
 of a segmentation, and `LABELS` is written as Unity's Perception package does, so that
 `training_code.data.masks.mask_builder.build_masks` makes the ground truth.
 """
@@ -21,7 +21,7 @@ from training_code.data.masks.mask_builder import build_masks
 SIZE = 160  # pixels
 SCALE = 4  # boards are drawn larger and reduced, so that edges are smooth
 TRAIN, TEST_GOOD, PER_DEFECT = 48, 24, 12
-#: Label names and colours of the segmentation.
+#: Label names and colors of the segmentation.
 LABELS = {"board": (0, 64, 0), "missing": (255, 0, 0), "misplaced": (0, 0, 255)}
 DEFECT_TYPES = {"missing_objects": ("missing",), "misplaced_objects": ("misplaced",)}
 
@@ -64,9 +64,9 @@ def write_boards(root: Path, seed: int = 0) -> None:
     segmentation = root / "segmentation"
     for defect_type, defect in DEFECTS.items():
         for index in range(PER_DEFECT):
-            board, colours = draw_board(generator, defect)
+            board, colors = draw_board(generator, defect)
             _save(root / "test" / defect_type / f"board_{index:03d}.png", board)
-            _save(segmentation / defect_type / f"board_{index:03d}.png", colours)
+            _save(segmentation / defect_type / f"board_{index:03d}.png", colors)
     definitions = segmentation / "annotation_definitions.json"
     definitions.write_text(json.dumps(_definitions(), indent=2) + "\n", encoding="utf-8")
     for defect_type, labels in DEFECT_TYPES.items():
@@ -79,7 +79,7 @@ Defect = Callable[[np.random.Generator, list[Component]], tuple[list[Component],
 def draw_board(
     generator: np.random.Generator, defect: Defect | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Draw a board; return it and its segmentation in the colours of `LABELS`, both of shape (SIZE, SIZE, 3)."""
+    """Draw a board; return it and its segmentation in the colors of `LABELS`, both of shape (SIZE, SIZE, 3)."""
     components = [_jitter(component, generator) for component in LAYOUT]
     marked: list[tuple[str, Component]] = []
     if defect:
@@ -92,11 +92,11 @@ def draw_board(
     for component in components:
         _draw_body(canvas, component)
     image = image.filter(ImageFilter.GaussianBlur(SCALE / 2)).resize((SIZE, SIZE), Image.Resampling.BOX)
-    colours = Image.new("RGB", (SIZE, SIZE), LABELS["board"])
-    outline = ImageDraw.Draw(colours)
+    colors = Image.new("RGB", (SIZE, SIZE), LABELS["board"])
+    outline = ImageDraw.Draw(colors)
     for label, component in marked:
         outline.rectangle(_box(component, 1), fill=LABELS[label])
-    return _photograph(np.asarray(image, dtype=float), generator), np.asarray(colours)
+    return _photograph(np.asarray(image, dtype=float), generator), np.asarray(colors)
 
 
 def _missing(
@@ -157,13 +157,13 @@ def _draw_pads(canvas: ImageDraw.ImageDraw, place: Component) -> None:
 
 
 def _draw_body(canvas: ImageDraw.ImageDraw, component: Component) -> None:
-    colour = BODIES[component.kind]
+    color = BODIES[component.kind]
     part = 1.0 if component.kind in ("chip", "led") else 0.65
     along_x = component.width > component.height
     width = component.width * (part if along_x else 1)
     height = component.height * (1 if along_x else part)
     box = _scaled(component.x - width, component.y - height, component.x + width, component.y + height)
-    canvas.rounded_rectangle(box, radius=1.5 * SCALE, fill=colour)
+    canvas.rounded_rectangle(box, radius=1.5 * SCALE, fill=color)
     if component.kind == "chip":
         x, y = component.x - 0.75 * component.width, component.y - 0.7 * component.height
         canvas.ellipse(_scaled(x - 1.5, y - 1.5, x + 1.5, y + 1.5), fill=(96, 96, 100))
@@ -193,8 +193,8 @@ def _box(component: Component, margin: float) -> list[float]:
 def _definitions() -> dict[str, Any]:
     """Return the labels as the file ``annotation_definitions.json`` of Unity's Perception package has them."""
     spec = [
-        {"label_name": name, "pixel_value": dict(zip("rgba", (*(value / 255 for value in colour), 1.0), strict=True))}
-        for name, colour in LABELS.items()
+        {"label_name": name, "pixel_value": dict(zip("rgba", (*(value / 255 for value in color), 1.0), strict=True))}
+        for name, color in LABELS.items()
     ]
     definition = {"id": "12f94d8d-5425-4deb-9b21-5e53ad957d66", "name": "semantic segmentation", "format": "PNG"}
     return {"version": "0.0.1", "annotation_definitions": [definition | {"spec": spec}]}

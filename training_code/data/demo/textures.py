@@ -22,8 +22,8 @@ ENLARGEMENT = 2  # the photographs are 512 × 512 pixels
 GOOD_PER_TEXTURE = 12  # of the 32 test crops of each texture
 DEFECTIVE_PER_TEXTURE = 5  # for each of the four defect types
 
-Grey = NDArray[np.float64]  # (CROP, CROP), grey values from 0 to 255
-Defect = Callable[[Grey, np.random.Generator, Grey], tuple[Grey, Grey]]
+Gray = NDArray[np.float64]  # (CROP, CROP), gray values from 0 to 255
+Defect = Callable[[Gray, np.random.Generator, Gray], tuple[Gray, Gray]]
 
 
 def write_textures(root: Path, seed: int = 0) -> None:
@@ -45,7 +45,7 @@ def write_textures(root: Path, seed: int = 0) -> None:
                 _save(root / "ground_truth" / defect_type / f"{name}_{index:03d}_mask.png", mask * 255)
 
 
-def _crops(photo: Grey, generator: np.random.Generator) -> list[Grey]:
+def _crops(photo: Gray, generator: np.random.Generator) -> list[Gray]:
     """Cut a photograph into crops that do not overlap, in random order."""
     height, width = photo.shape
     crops = [
@@ -56,18 +56,18 @@ def _crops(photo: Grey, generator: np.random.Generator) -> list[Grey]:
     return [crops[index] for index in generator.permutation(len(crops))]
 
 
-def _light(crop: Grey, generator: np.random.Generator) -> Grey:
+def _light(crop: Gray, generator: np.random.Generator) -> Gray:
     """Vary brightness and contrast a little, as a lamp does."""
     mean = crop.mean()
     return (crop - mean) * generator.uniform(0.92, 1.08) + mean + generator.uniform(-8, 8)
 
 
-def _blend(crop: Grey, paint: Grey | float, alpha: Grey) -> tuple[Grey, Grey]:
+def _blend(crop: Gray, paint: Gray | float, alpha: Gray) -> tuple[Gray, Gray]:
     """Lay ``paint`` over ``crop`` where ``alpha`` is above 0; return the image and the mask of 0 and 1."""
     return crop * (1 - alpha) + paint * alpha, (alpha > 0).astype(float)
 
 
-def _scratch(crop: Grey, generator: np.random.Generator, _: Grey) -> tuple[Grey, Grey]:
+def _scratch(crop: Gray, generator: np.random.Generator, _: Gray) -> tuple[Gray, Gray]:
     """Draw a thin curved line, lighter or darker than the ground."""
     points = generator.integers(12, CROP - 12, size=(3, 2))
     points[2] = np.clip(points[0] + generator.choice([-1, 1], 2) * generator.integers(25, 60, 2), 4, CROP - 5)
@@ -79,7 +79,7 @@ def _scratch(crop: Grey, generator: np.random.Generator, _: Grey) -> tuple[Grey,
     return _blend(crop, shade, line * generator.uniform(0.7, 1))
 
 
-def _stain(crop: Grey, generator: np.random.Generator, _: Grey) -> tuple[Grey, Grey]:
+def _stain(crop: Gray, generator: np.random.Generator, _: Gray) -> tuple[Gray, Gray]:
     """Darken an irregular area, so that the texture still shows through."""
     noise = ndimage.gaussian_filter(generator.standard_normal(crop.shape), 8)
     rows, columns = np.indices(crop.shape)
@@ -89,7 +89,7 @@ def _stain(crop: Grey, generator: np.random.Generator, _: Grey) -> tuple[Grey, G
     return _blend(crop, crop * generator.uniform(0.1, 0.3), area * generator.uniform(0.6, 0.9))
 
 
-def _hole(crop: Grey, generator: np.random.Generator, _: Grey) -> tuple[Grey, Grey]:
+def _hole(crop: Gray, generator: np.random.Generator, _: Gray) -> tuple[Gray, Gray]:
     """Punch a small dark ellipse."""
     area = np.zeros_like(crop)
     (row, column), (rows, columns) = generator.integers(16, CROP - 16, 2), generator.uniform(5, 11, 2)
@@ -97,7 +97,7 @@ def _hole(crop: Grey, generator: np.random.Generator, _: Grey) -> tuple[Grey, Gr
     return _blend(crop, generator.uniform(10, 40), area * generator.uniform(0.7, 0.95))
 
 
-def _foreign_patch(crop: Grey, generator: np.random.Generator, foreign: Grey) -> tuple[Grey, Grey]:
+def _foreign_patch(crop: Gray, generator: np.random.Generator, foreign: Gray) -> tuple[Gray, Gray]:
     """Lay a piece of another texture on the ground, in the ground's own brightness."""
     area = np.zeros_like(crop)
     height, width = generator.integers(14, 30, 2)
@@ -109,6 +109,6 @@ def _foreign_patch(crop: Grey, generator: np.random.Generator, foreign: Grey) ->
 DEFECTS: dict[str, Defect] = {"scratch": _scratch, "stain": _stain, "hole": _hole, "foreign_patch": _foreign_patch}
 
 
-def _save(path: Path, image: Grey) -> None:
+def _save(path: Path, image: Gray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.clip(np.rint(image), 0, 255).astype(np.uint8)).save(path)

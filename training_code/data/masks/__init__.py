@@ -1,1 +1,1 @@
-"""Masks: built from colour segmentations, and transformed or painted together with their images."""
+"""Masks: built from color segmentations, and transformed or painted together with their images."""

@@ -1,7 +1,7 @@
 """Images changed together with their masks: the same geometry for both, and synthetic anomalies with masks.
 
 ``python -m training_code.data.masks.mask_augmentation DATASET DST`` writes a dataset whose test images are good
-training images with synthetic anomalies, to look at a detector where there are no real defects.
+training images with synthetic anomalies, to examine a detector where there are no real defects.
 """
 
 import argparse
@@ -75,8 +75,8 @@ def transform_pair(
     Returns
     -------
     tuple
-        The image, interpolated and at its borders continued with its mirror image, and the mask, whose pixels are
-        taken, not mixed.
+        The image, interpolated, with mirrored pixels beyond its borders, and the mask, interpolated to the nearest
+        pixel.
 
     Examples
     --------
@@ -118,7 +118,7 @@ def perlin(image: Pixels, generator: np.random.Generator, texture: Pixels) -> tu
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(generator.integers(2**31)))
         noise = generate_perlin_noise(height, width).numpy()
-    # The highest tenth, if noise comes out flat.
+    # The highest tenth, if the noise is low everywhere.
     mask = noise > min(0.5, float(np.quantile(noise, 0.9)))
     opacity = generator.uniform(0.4, 0.9)
     blended = image.copy()

@@ -1,4 +1,4 @@
-"""Binary masks from segmentations in which every label has a colour, as Unity's Perception package writes them.
+"""Binary masks from segmentations in which every label has a color, as Unity's Perception package writes them.
 
 ``python -m training_code.data.masks.mask_builder SEGMENTATIONS MASKS --definitions JSON --label NAME`` does a folder.
 """
@@ -18,20 +18,20 @@ from training_code.data.walk import check_apart, find_images
 from training_code.foundation.errors import InputError, run_command, unknown
 from training_code.foundation.files import atomic_path
 
-Colour = tuple[int, int, int]  # 0 to 255
+Color = tuple[int, int, int]  # 0 to 255
 
 
-def read_label_colours(path: Path) -> dict[str, Colour]:
-    """Return the colour of each label from a JSON file of Unity's Perception package.
+def read_label_colors(path: Path) -> dict[str, Color]:
+    """Return the color of each label from a JSON file of Unity's Perception package.
 
-    Read are ``annotation_definitions.json`` of its 0.x datasets, and ``annotation_definitions.json`` and
+    It reads ``annotation_definitions.json`` of 0.x datasets, and ``annotation_definitions.json`` and
     ``frame_data.json`` of SOLO datasets: in all of them entries with ``label_name``, ``name`` or ``labelName`` and
     ``pixel_value`` or ``pixelValue``, which has the keys r, g, b or is a list, from 0 to 1 or from 0 to 255.
 
     Raises
     ------
     InputError
-        If the file cannot be read, holds no such entry, or gives one label two colours.
+        If the file cannot be read, holds no such entry, or gives one label two colors.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -43,22 +43,22 @@ def read_label_colours(path: Path) -> dict[str, Colour]:
     for name, value in _entries(content):
         channels = _channels(path, name, value)
         if raw.setdefault(name, channels) != channels:
-            raise InputError(f"{path} gives the label {name!r} two colours")
+            raise InputError(f"{path} gives the label {name!r} two colors")
     if not raw:
-        raise InputError(f"{path} has no label with a colour: expected entries with label_name and pixel_value")
-    # Unity's colours are numbers from 0 to 1 in older versions and whole numbers to 255 in newer ones.
+        raise InputError(f"{path} has no label with a color: expected entries with label_name and pixel_value")
+    # Unity's colors are numbers from 0 to 1 in older versions and whole numbers to 255 in newer ones.
     scale = 255 if all(value <= 1 for channels in raw.values() for value in channels) else 1
     return {name: (round(r * scale), round(g * scale), round(b * scale)) for name, (r, g, b) in raw.items()}
 
 
-def binary_mask(segmentation: np.ndarray, colours: Iterable[Colour], tolerance: int | Sequence[int] = 0) -> np.ndarray:
-    """Return where a segmentation has one of ``colours``.
+def binary_mask(segmentation: np.ndarray, colors: Iterable[Color], tolerance: int | Sequence[int] = 0) -> np.ndarray:
+    """Return where a segmentation has one of ``colors``.
 
     Parameters
     ----------
     segmentation
         uint8 of shape (height, width, 3).
-    colours
+    colors
         Red, green and blue of the labels that are wanted.
     tolerance
         How far a value may be off, for each channel or for all alike: above 0 where the file was compressed with loss.
@@ -78,8 +78,8 @@ def binary_mask(segmentation: np.ndarray, colours: Iterable[Colour], tolerance: 
     """
     allowed = np.broadcast_to(np.asarray(tolerance), 3)
     mask = np.zeros(segmentation.shape[:2], dtype=bool)
-    for colour in colours:
-        mask |= (np.abs(segmentation.astype(np.int16) - np.asarray(colour)) <= allowed).all(axis=2)
+    for color in colors:
+        mask |= (np.abs(segmentation.astype(np.int16) - np.asarray(color)) <= allowed).all(axis=2)
     return mask
 
 
@@ -91,7 +91,7 @@ def build_masks(
     Parameters
     ----------
     segmentations
-        Folder of the colour segmentations; its hierarchy is kept.
+        Folder of the color segmentations; its hierarchy is kept.
     masks
         Folder for the masks, ``NAME_mask.png`` with 0 and 255.
     definitions
@@ -107,7 +107,7 @@ def build_masks(
         If a label is unknown, two labels cannot be told apart with the tolerance, there is no segmentation, or two have
         one name.
     """
-    known = read_label_colours(definitions)
+    known = read_label_colors(definitions)
     for label in labels:
         if label not in known:
             raise unknown(f"label of {definitions}", label, known)
@@ -116,7 +116,7 @@ def build_masks(
         for other in set(known) - set(labels):
             if (np.abs(np.subtract(known[label], known[other])) <= 2 * allowed).all():
                 raise InputError(
-                    f"the labels {label!r} and {other!r} of {definitions} have colours that a tolerance of "
+                    f"the labels {label!r} and {other!r} of {definitions} have colors that a tolerance of "
                     f"{tolerance} does not tell apart: {known[label]} and {known[other]}"
                 )
     files = find_images(segmentations)
@@ -136,7 +136,7 @@ def build_masks(
 
 
 def _entries(content: Any) -> Iterator[tuple[str, Any]]:
-    """Yield label name and colour of every entry, however deep it lies."""
+    """Yield label name and color of every entry, however deep it lies."""
     if isinstance(content, Mapping):
         name = next((content[key] for key in ("label_name", "labelName", "name") if key in content), None)
         value = next((content[key] for key in ("pixel_value", "pixelValue") if key in content), None)
@@ -156,14 +156,14 @@ def _channels(path: Path, name: str, value: Any) -> list[float]:
         or len(channels) not in (3, 4)
         or not all(isinstance(channel, int | float) and 0 <= channel <= 255 for channel in channels)
     ):
-        raise InputError(f"{path}: the colour of the label {name!r} is not red, green and blue: {value}")
+        raise InputError(f"{path}: the color of the label {name!r} is not red, green and blue: {value}")
     return [float(channel) for channel in channels[:3]]
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m training_code.data.masks.mask_builder", description=__doc__)
-    parser.add_argument("segmentations", type=Path, metavar="SEGMENTATIONS", help="folder of colour segmentations")
+    parser.add_argument("segmentations", type=Path, metavar="SEGMENTATIONS", help="folder of color segmentations")
     parser.add_argument("masks", type=Path, metavar="MASKS", help="folder for the masks")
     parser.add_argument("--definitions", type=Path, required=True, metavar="JSON", help="the label JSON")
     parser.add_argument("--label", action="append", required=True, metavar="NAME", help="a label that is a defect")

@@ -6,7 +6,7 @@ import torch
 
 #: Crops that are reconstructed at once.
 CROPS_AT_ONCE = 64
-# Grey values or colours that count as one when the dominant one is looked for: so many levels of each channel.
+# Levels of each channel into which gray values or colors are grouped to find the dominant one.
 _LEVELS = 8
 
 
@@ -47,7 +47,7 @@ def random_crops(images: torch.Tensor, crop_size: int, rotation: bool, flip: boo
 
 
 def cover(crops: torch.Tensor, square_size: int, num_squares: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Cover parts of crops with squares in the dominant colour of each crop.
+    """Cover parts of crops with squares in the dominant color of each crop.
 
     Parameters
     ----------
@@ -71,10 +71,10 @@ def cover(crops: torch.Tensor, square_size: int, num_squares: int) -> tuple[torc
         for top, left in zip(tops_of_crop, lefts_of_crop, strict=True):
             plane[0, top : top + square_size, left : left + square_size] = True
     mask = mask.to(crops.device)
-    return torch.where(mask, dominant_colour(crops)[:, :, None, None], crops), mask
+    return torch.where(mask, dominant_color(crops)[:, :, None, None], crops), mask
 
 
-def dominant_colour(crops: torch.Tensor) -> torch.Tensor:
+def dominant_color(crops: torch.Tensor) -> torch.Tensor:
     """Return the mean of the pixels of the most frequent kind of each crop, of shape (batch, channels).
 
     A kind is a cell of a grid of eight levels for each channel; of equally frequent kinds the darkest one is taken.

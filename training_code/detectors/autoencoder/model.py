@@ -43,21 +43,21 @@ class Autoencoder(AnomalibModule):
     latent_dim
         Numbers in the code of a crop: 100 for regular textures, 500 otherwise (the paper).
     loss
-        What training makes small: ``"ssim"`` (1 - SSIM), ``"mse"``, ``"bce"`` (binary cross-entropy of grey values).
+        The loss to minimize: ``"ssim"`` (1 - SSIM), ``"mse"``, ``"bce"`` (binary cross-entropy of gray values).
     residual
         What the anomaly map shows: ``"ssim"`` (1 - SSIM), ``"l1"`` or ``"l2"``, the mean over the channels.
     crop_size, stride
         Side of a crop, and the distance between crops of a test image, in pixels.
     grayscale
-        Whether colours are left out, as in the paper.
+        Whether colors are left out, as in the paper.
     num_crops
         Crops in an epoch, the same number of each image.
     fixed_crops
-        Whether they are the same ones in each epoch, as in the paper; otherwise they are drawn anew.
+        Whether they are the same in each epoch, as in the paper; otherwise each epoch draws new ones.
     rotation, flip
         Whether crops are turned by quarters and mirrored at random; not for products whose asymmetry matters.
     square_size, num_squares
-        Denoising variants: side in pixels and number of the squares that cover a crop, in its dominant colour.
+        Denoising variants: side in pixels and number of the squares that cover a crop, in its dominant color.
     covered_weight
         Denoising variants: how much more the loss of a covered pixel weighs than that of another one.
     lr, weight_decay, step_size, gamma
@@ -145,17 +145,17 @@ class Autoencoder(AnomalibModule):
                 random_crops(self.model.prepare(normal), self.model.crop_size, self.rotation, self.flip)
                 for _ in range(_CROPS_TO_VALIDATE)
             ]
-            loss = self.crop_loss(torch.cat(crops), regularised=False)
+            loss = self.crop_loss(torch.cat(crops), regularized=False)
         self.log("val_loss", loss, on_epoch=True, batch_size=len(normal))
 
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
         """Return images as the network reconstructs them."""
         return self.model.reconstruct(self.model.prepare(images))
 
-    def crop_loss(self, crops: torch.Tensor, regularised: bool = True) -> torch.Tensor:
+    def crop_loss(self, crops: torch.Tensor, regularized: bool = True) -> torch.Tensor:
         """Return the mean loss of reconstructing crops, of shape (batch, channels, crop_size, crop_size)."""
         given, mask = cover(crops, self.square_size, self.num_squares) if self.denoising else (crops, None)
-        contractive = regularised and self.contractive > 0
+        contractive = regularized and self.contractive > 0
         if contractive:
             given = given.detach().requires_grad_()
         code = self.model.encoder(given)
@@ -165,9 +165,9 @@ class Autoencoder(AnomalibModule):
         else:
             weights = 1 + (self.covered_weight - 1) * mask.to(losses.dtype)
             total = (weights * losses).sum() / (weights.sum() * losses.shape[1])
-        if regularised and self.l1:
+        if regularized and self.l1:
             total = total + self.l1 * code.abs().mean()
-        if regularised and self.kl:
+        if regularized and self.kl:
             total = total + self.kl * sparsity(code)
         if contractive:
             total = total + self.contractive * squared_jacobian(code, given)

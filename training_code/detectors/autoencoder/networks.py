@@ -16,7 +16,7 @@ from training_code.detectors.plain_images import scaled
 
 #: Side of the Gaussian window of the structural similarity, in pixels, and its padding at a border.
 SSIM_WINDOW = 11
-#: Mean activation that the Kullback-Leibler regulariser pulls the parts of the code to.
+#: Mean activation that the Kullback-Leibler regularizer pulls the parts of the code to.
 SPARSITY = 0.05
 # Channels and strides of the encoder: Bergmann et al., table 1.
 _CHANNELS = (32, 32, 32, 64, 64, 128, 64, 32)
@@ -46,7 +46,7 @@ class AutoencoderModel(nn.Module):
     latent_dim, width
         As in `training_code.detectors.autoencoder.model.Autoencoder`.
     crops
-        How images are divided, and what of them is looked at.
+        How images are divided, and how they are compared.
     """
 
     def __init__(self, extended: bool, latent_dim: int, width: float, crops: Crops) -> None:
@@ -74,10 +74,10 @@ class AutoencoderModel(nn.Module):
         self.decoder = nn.Sequential(*up)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                initialise(module)
+                initialize(module)
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """Return images as the network takes them: grey ones have one channel."""
+        """Return images as the network takes them: gray ones have one channel."""
         return rgb_to_grayscale(images) if self.grayscale else images
 
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:
@@ -91,8 +91,8 @@ class AutoencoderModel(nn.Module):
         return InferenceBatch(pred_score=anomaly_map.amax(dim=(1, 2, 3)), anomaly_map=anomaly_map)
 
 
-def initialise(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Set the weights of a layer so that signals come through many of them.
+def initialize(layer: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    """Set the weights of a layer so that signals pass through many such layers.
 
     Xiao et al., "Dynamical Isometry and a Mean Field Theory of CNNs", ICML 2018, section 3: an orthogonal matrix in the
     middle of the kernel, zeros around it. Layers that change the resolution have an orthogonal matrix over the whole
@@ -142,7 +142,7 @@ def sparsity(code: torch.Tensor) -> torch.Tensor:
 
 
 def squared_jacobian(code: torch.Tensor, given: torch.Tensor) -> torch.Tensor:
-    """Return an estimate without bias of the mean over the batch of the squared Frobenius norm of d code / d given.
+    """Return an unbiased estimate of the mean over the batch of the squared Frobenius norm of d code / d given.
 
     For a vector v of random signs E |v' J|^2 = |J|_F^2.
     """

@@ -1,4 +1,4 @@
-"""What is known of the autoencoders."""
+"""The specification of the autoencoders."""
 
 from typing import Any
 

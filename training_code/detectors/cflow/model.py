@@ -25,9 +25,9 @@ DECODED = 8192
 class AnomalyMapGenerator(AnomalibAnomalyMapGenerator):
     """anomalib's `AnomalyMapGenerator`, each image as a batch of its own.
 
-    anomalib sees likelihoods against the largest one of the batch: the score of an image depends on what else is in it.
-    In an evaluation, whose batches often hold good images alone or bad ones alone, the batch may tell which; a
-    threshold holds for batches like those that it was found on. Here the scores are those that anomalib gives to single
+    anomalib divides likelihoods by the largest one of the batch, so that the score of an image depends on the others.
+    In an evaluation, whose batches often hold only good or only bad images, the batch may reveal which; a threshold
+    is valid only for batches like those that it was found on. Here the scores are those that anomalib gives to single
     images, however many are predicted at once.
     """
 
@@ -84,7 +84,7 @@ class Cflow(AnomalibCflow):
     Parameters
     ----------
     fiber_sampling_ratio
-        Part of the positions that is trained on in an epoch, drawn anew for every batch of images; 1 for all of them,
+        Part of the positions that is trained on in an epoch, drawn again for every batch of images; 1 for all of them,
         as in anomalib.
     others
         As in anomalib.
@@ -129,7 +129,7 @@ class Cflow(AnomalibCflow):
         self.fiber_sampling_ratio = fiber_sampling_ratio
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Return anomalib's optimizer with its steps in one pass over the parameters."""
+        """Return anomalib's optimizer in its fused form."""
         return torch.optim.Adam(self.model.decoders.parameters(), lr=self.learning_rate, fused=True)
 
     def training_step(self, batch: Batch, *_: Any) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""What is known of CFlow."""
+"""The specification of CFlow."""
 
 from training_code.detectors.spec import (
     AT_LEAST_1,

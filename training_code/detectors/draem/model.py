@@ -21,7 +21,7 @@ _RECONSTRUCTIVE, _DISCRIMINATIVE = 128, 64
 
 
 class Draem(AnomalibDraem):
-    """anomalib's `Draem` with the papers' networks in any width, on images that are at hand.
+    """anomalib's `Draem` with the paper's networks in any width, and anomalies from local images.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class Draem(AnomalibDraem):
         else:
             blend = beta
         super().__init__(
-            dtd_dir=data_dir,  # a folder that is there, so that nothing is downloaded
+            dtd_dir=data_dir,  # an existing folder, so that nothing is downloaded
             enable_sspcab=enable_sspcab,
             sspcab_lambda=sspcab_lambda,
             beta=blend,

@@ -1,4 +1,4 @@
-"""What is known of DRAEM, and the images that its anomalies are made of."""
+"""The specification of DRAEM, and the images that its anomalies are made of."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
 from training_code.foundation.files import content_hash, digest
 
-#: The photographs of scikit-image that anomalies are made of where no folder is given.
+#: The photographs of scikit-image that anomalies are made of if no folder is given.
 TEXTURES = ("brick", "grass", "gravel")
 # What torchvision, by which anomalib reads them, can read.
 _READ = (".png", ".jpg", ".jpeg", ".webp")

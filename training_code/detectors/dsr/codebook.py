@@ -20,12 +20,11 @@ from training_code.foundation.errors import InputError
 from training_code.foundation.files import atomic_path, derived_seed
 
 SUFFIX = ".pckl"
-#: How slowly codes follow their vectors, and the weight of the vectors' distance from their codes in the loss: both of
-#: van den Oord et al.
+#: Decay of the moving averages, and weight of the commitment loss: both of van den Oord et al.
 DECAY, COMMITMENT = 0.99, 0.25
-#: A code that stood for less than this part of an even share of the vectors of an epoch starts anew at one of them.
+#: A code that stood for less than this part of an even share of the vectors of an epoch restarts at one of them.
 DEAD = 0.1
-# What belongs to a backbone in place of the encoder; see `training_code.detectors.dsr.model`.
+# Tensors of a backbone in place of the encoder; see `training_code.detectors.dsr.model`.
 _FROZEN = ("_encoder_b.extractor.", "_encoder_b.mean", "_encoder_b.std")
 # Vectors whose distances to all codes are in memory at once.
 _AT_ONCE = 8192
@@ -61,7 +60,7 @@ class Quantizer(VectorQuantizer):
 
     @torch.no_grad()
     def start(self, vectors: torch.Tensor) -> None:
-        """Take vectors of shape (n, embedding_dim) as codes; where there are too few, some several times with noise."""
+        """Take vectors of shape (n, embedding_dim) as codes; if there are too few, some are repeated with noise."""
         count = self._num_embeddings
         chosen = torch.randperm(len(vectors))[:count]
         more = torch.randint(len(vectors), (count - len(chosen),))
@@ -73,7 +72,7 @@ class Quantizer(VectorQuantizer):
 
     @torch.no_grad()
     def follow(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Move the codes towards the vectors that were just looked up; return how many each of them stands for."""
+        """Move the codes toward the vectors that were just looked up; return how many each of them stands for."""
         counts = torch.bincount(self.indices, minlength=self._num_embeddings).to(vectors)
         sums = torch.zeros_like(self._ema_w).index_add_(0, self.indices, vectors)
         self._ema_cluster_size.mul_(DECAY).add_(counts, alpha=1 - DECAY)
@@ -84,7 +83,7 @@ class Quantizer(VectorQuantizer):
 
     @torch.no_grad()
     def revive(self, counts: torch.Tensor, vectors: torch.Tensor) -> None:
-        """Have codes that stand for nearly nothing by the ``counts`` of an epoch start anew at some of ``vectors``."""
+        """Have codes that stand for nearly nothing by the ``counts`` of an epoch restart at some of ``vectors``."""
         dead = (counts < DEAD * counts.sum() / self._num_embeddings).nonzero().flatten()
         if len(dead):
             share = len(vectors) / self._num_embeddings
@@ -135,9 +134,9 @@ def train_codebook(
     epochs
         How often to go through the images.
     seed
-        Covers what is drawn at random.
+        Seed of everything that is drawn at random.
     state
-        File that keeps the state after each epoch: training that was killed goes on from there. Removed at the end.
+        File that keeps the state after each epoch: training that was killed resumes from it. Removed at the end.
 
     Raises
     ------
@@ -241,7 +240,7 @@ def read_codebook(path: Path) -> dict[str, torch.Tensor]:
         raise InputError(
             f"there is no codebook {path}; train one with pretrain_codebook, or leave codebook out"
         ) from None
-    except Exception as error:  # torch has many ways to object to a file
+    except Exception as error:  # torch raises errors of many kinds for a file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"{path} is no codebook that can be read as tensors alone: {reason}") from error
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
@@ -267,12 +266,12 @@ def check_codebook(state: dict[str, torch.Tensor], model: DiscreteLatentModel, p
 def _read_state(path: Path) -> dict[str, Any] | None:
     try:
         return torch.load(path, "cpu", weights_only=True)
-    except Exception:  # there is none, or it cannot be used: training begins anew
+    except Exception:  # there is none, or it cannot be used: training starts from the beginning
         return None
 
 
 def in_batches(count: int, batch_size: int, seed: int) -> Callable[[int], Iterator[list[int]]]:
-    """Return what gives the indices of ``count`` images for an epoch in batches, in an order of its own each time."""
+    """Return a function from an epoch to batches of the indices of ``count`` images, shuffled differently each time."""
 
     def batches(epoch: int) -> Iterator[list[int]]:
         generator = torch.Generator().manual_seed(derived_seed(seed, "order", epoch))

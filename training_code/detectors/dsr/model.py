@@ -72,7 +72,7 @@ class DsrModel(AnomalibDsrModel):
 
 
 class Dsr(AnomalibDsr):
-    """anomalib's `Dsr` with what it lacks.
+    """anomalib's `Dsr` with phase 1, networks of any width, and a choice of encoder and codebooks.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ class Dsr(AnomalibDsr):
     codebook_epochs
         Epochs of phase 1 where it is trained.
     lr, weight_decay
-        Of Adam in phases 2 and 3; in phase 2 the learning rate falls to a tenth after 0.8 of the epochs, a step that
-        anomalib makes but never takes.
+        Of Adam in phases 2 and 3; in phase 2 the learning rate falls to a tenth after 0.8 of the epochs, a schedule
+        that anomalib creates but never steps.
     width
         Factor of the number of channels of the networks; 1 for the paper's.
     """
@@ -176,7 +176,7 @@ class Dsr(AnomalibDsr):
         return optimizers, [torch.optim.lr_scheduler.StepLR(optimizers[0], anneal, gamma=0.1)]
 
     def on_train_epoch_end(self) -> None:
-        """Step the learning rate of phase 2: under manual optimisation nobody else does."""
+        """Step the learning rate of phase 2: under manual optimization Lightning does not."""
         if self.current_epoch < self.second_phase:
             schedule = self.lr_schedulers()
             assert isinstance(schedule, torch.optim.lr_scheduler.LRScheduler)

@@ -1,4 +1,4 @@
-"""What is known of DSR, and the file that its first phase is read from."""
+"""The specification of DSR, and the file that its first phase is read from."""
 
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def find_codebook(arguments: dict[str, Any]) -> Path | None:
     Raises
     ------
     InputError
-        If a file was asked for that is not there.
+        If the file that ``codebook`` names does not exist.
     """
     if arguments["codebook"] is not None:
         path = paths.WEIGHTS / arguments["codebook"]

@@ -1,12 +1,12 @@
 """PaDiM's Gaussians without dense inverse covariances, where fewer images than features make a smaller form exact.
 
 At every position of the feature map PaDiM models the features of N images, of C dimensions, by their mean and the
-covariance X'X / (N - 1) + e I, where X holds the centred features and e regularises (Defard et al., "PaDiM", 2020,
+covariance X'X / (N - 1) + e I, where X holds the centered features and e regularizes (Defard et al., "PaDiM", 2020,
 equation 1). It scores by the Mahalanobis distance (equation 2). With N <= C the Woodbury identity
 
     (X'X / (N - 1) + e I)^-1 = (I - X' (e (N - 1) I + XX')^-1 X) / e
 
-gives the same distance from a factor of N rows instead of C: d^2 = (|v|^2 - |F v|^2) / e for a centred feature v, with
+gives the same distance from a factor of N rows instead of C: d^2 = (|v|^2 - |F v|^2) / e for a centered feature v, with
 F = L^-1 X and L L' = e (N - 1) I + XX'. Otherwise it is d^2 = |F v|^2 with F = L^-1 and L L' the covariance.
 
 The difference of the first form loses digits where features vary much more than e: there F is kept in float64, if that
@@ -82,7 +82,7 @@ class FactorizedGaussian(MultiVariateGaussian):
         channels, height, width = batches[0].shape[1:]
         device = batches[0].device
         flat = [batch.flatten(2) for batch in batches]
-        # A sample of the positions tells it well enough.
+        # A sample of the positions is enough to estimate it.
         sample = torch.cat([batch[:, :, :: max(1, height * width // 256)] for batch in flat])
         large = float(sample.var(dim=0).mean()) > LARGE_VARIANCE
         low_rank = images * (2 if large else 1) <= channels
@@ -96,9 +96,9 @@ class FactorizedGaussian(MultiVariateGaussian):
             # In float64, which leaves the factor exact to the precision in which it is kept.
             features = _by_position(flat, part).double()
             mean = features.mean(dim=1)
-            centred = features - mean[:, None]
+            centered = features - mean[:, None]
             self.mean[:, part] = mean.T.float()
-            self.factor[part] = (_woodbury_factor(centred) if low_rank else _whitening(centred)).to(precision)
+            self.factor[part] = (_woodbury_factor(centered) if low_rank else _whitening(centered)).to(precision)
 
         parts = _chunks(height * width, 8 * (2 * images * channels + 3 * rank * max(rank, channels)))
         _side_by_side(fit_part, parts, device)
@@ -120,11 +120,11 @@ class FactorizedGaussian(MultiVariateGaussian):
         flat = embedding.reshape(images, channels, height * width)
         squared = torch.empty(height * width, images, dtype=embedding.dtype, device=embedding.device)
         for part in _chunks(height * width, 8 * images * (channels + self.factor.shape[1])):
-            centred = _by_position([flat], part).to(self.factor.dtype)
-            centred = centred - self.mean[:, part].T[:, None]
-            projected = (centred @ self.factor[part].mT).square().sum(2)
+            centered = _by_position([flat], part).to(self.factor.dtype)
+            centered = centered - self.mean[:, part].T[:, None]
+            projected = (centered @ self.factor[part].mT).square().sum(2)
             if self.low_rank:
-                projected = (centred.square().sum(2) - projected) / REGULARIZATION
+                projected = (centered.square().sum(2) - projected) / REGULARIZATION
             squared[part] = projected.to(squared.dtype)
         return squared.T.clamp(min=0).sqrt().reshape(images, 1, height, width)
 
@@ -189,23 +189,23 @@ def _by_position(batches: Sequence[torch.Tensor], part: slice) -> torch.Tensor:
     return torch.cat([batch[:, :, part].transpose(1, 2).contiguous() for batch in batches]).transpose(0, 1).contiguous()
 
 
-def _woodbury_factor(centred: torch.Tensor) -> torch.Tensor:
+def _woodbury_factor(centered: torch.Tensor) -> torch.Tensor:
     """Return L^-1 X for each position, of shape (positions, N, C)."""
-    images = centred.shape[1]
-    gram = centred @ centred.mT
+    images = centered.shape[1]
+    gram = centered @ centered.mT
     gram.diagonal(dim1=1, dim2=2).add_(REGULARIZATION * (images - 1))
-    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram), centred, upper=False)
+    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram), centered, upper=False)
 
 
-def _whitening(centred: torch.Tensor) -> torch.Tensor:
+def _whitening(centered: torch.Tensor) -> torch.Tensor:
     """Return the inverse Cholesky factor of the covariance of each position, of shape (positions, C, C)."""
-    covariance = centred.mT @ centred / (centred.shape[1] - 1)
+    covariance = centered.mT @ centered / (centered.shape[1] - 1)
     covariance.diagonal(dim1=1, dim2=2).add_(REGULARIZATION)
     return _inverse_of_lower(torch.linalg.cholesky(covariance))
 
 
 def _inverse_of_lower(factor: torch.Tensor) -> torch.Tensor:
-    """Return the inverse of lower triangular matrices, of shape (positions, n, n), by halves.
+    """Return the inverse of lower triangular matrices, of shape (positions, n, n), recursively by halves.
 
     Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 14.2: as accurate as substitution.
     """
@@ -222,9 +222,9 @@ def _inverse_of_lower(factor: torch.Tensor) -> torch.Tensor:
 
 
 def _side_by_side(work: Callable[[slice], None], parts: Iterable[slice], device: torch.device) -> None:
-    """Do ``work`` on all parts, on a processor as many at once as it has threads.
+    """Do ``work`` on all parts; on a CPU, as many at once as torch has threads.
 
-    torch factorises the matrices of a batch one after the other, on one thread.
+    torch factorizes the matrices of a batch one after the other, on one thread.
     """
     threads = torch.get_num_threads()
     if device.type != "cpu" or threads == 1:
@@ -233,7 +233,7 @@ def _side_by_side(work: Callable[[slice], None], parts: Iterable[slice], device:
         return
     with ThreadPoolExecutor(threads, "gaussians", initializer=torch.set_num_threads, initargs=(1,)) as pool:
         list(pool.map(work, parts))
-    torch.set_num_threads(threads)  # what a thread sets is the default of those that are started later
+    torch.set_num_threads(threads)  # a thread's setting is the default of threads that start later
 
 
 def _chunks(positions: int, bytes_each: int) -> Iterator[slice]:

@@ -67,6 +67,6 @@ class Padim(AnomalibPadim):
         )
 
     def fit(self) -> None:
-        """Fit the Gaussians to the collected features and let go of these."""
+        """Fit the Gaussians to the collected features and release the features."""
         self.model.gaussian.fit_batches(self.model.memory_bank)
         self.model.memory_bank = []

@@ -1,4 +1,4 @@
-"""What is known of PaDiM."""
+"""The specification of PaDiM."""
 
 from typing import Any
 

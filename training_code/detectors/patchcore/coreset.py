@@ -1,7 +1,7 @@
 """Greedy k-center selection of a coreset: exact, in blocks, in bounded memory.
 
 The one-at-a-time loop computes after every selected center the distance of every point to it: a matrix-vector product
-each time, with temporaries as large as the features. Here many centers are selected before all points are looked at
+each time, with temporaries as large as the features. Here many centers are selected before all points are compared
 again, and these are compared with all new centers in one matrix product.
 """
 
@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from training_code.foundation.cache import TensorCache, cache_key, content_key
 
-#: Points among which selection goes on before all points are looked at again.
+#: Points among which selection continues before all points are compared again.
 CANDIDATES = 512
 #: Points whose distances to new centers are computed at once.
 BLOCK = 4096
@@ -28,7 +28,7 @@ def k_center_greedy(
     algorithm 1. Two facts save nearly all of its work and leave its result as it is:
 
     - Distances only get smaller while centers are added. So among the points farthest away now, the candidates,
-      selection may go on without a look at the others for as long as the farthest candidate is farther than the
+      selection may continue without the others for as long as the farthest candidate is farther than the
       farthest of the others was.
     - A product in the precision of the features bounds the distances from below; only pairs whose bound is below the
       distance that is known are computed exactly.

@@ -23,13 +23,13 @@ _DISTORTION = 0.9
 
 
 class PatchcoreModel(AnomalibPatchcoreModel):
-    """anomalib's `PatchcoreModel` with its nearest neighbours, found in blocks.
+    """anomalib's `PatchcoreModel` with its nearest neighbors, found in blocks.
 
     Attributes
     ----------
     cache
         Keeps what was found, so that configurations that differ in ``num_neighbors`` share the search; None for images
-        that do not come again.
+        that do not recur.
     """
 
     cache: TensorCache | None = None
@@ -40,7 +40,7 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         make(layers, backbone, pre_trained, num_neighbors)
 
     def nearest_neighbors(self, embedding: torch.Tensor, n_neighbors: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return distances and rows of the nearest points, of shape (n,) for one neighbour, else (n, n_neighbors)."""
+        """Return distances and rows of the nearest points, of shape (n,) for one neighbor, else (n, n_neighbors)."""
         cache = self.cache if n_neighbors == 1 else None
         key = "" if cache is None else cache_key("neighbors", content_key(self.memory_bank), content_key(embedding))
         found = None if cache is None else cache.get(key)
@@ -96,7 +96,7 @@ class Patchcore(AnomalibPatchcore):
         self.projection = projection
 
     def share(self, cache: TensorCache | None) -> None:
-        """Look coresets and neighbors up in a cache and keep them there; None for images that do not come again."""
+        """Look coresets and neighbors up in a cache and keep them there; None for images that do not recur."""
         self.model.cache = cache
 
     def fit(self) -> None:
@@ -117,7 +117,7 @@ class Patchcore(AnomalibPatchcore):
 
 
 def _concatenate(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Put the parts together and empty the list on the way: a processor never has them in memory twice."""
+    """Put the parts together and empty the list on the way: they are never in memory twice on a CPU."""
     whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
     begin = 0
     while parts:

@@ -1,4 +1,4 @@
-"""Nearest neighbours in a memory bank, in blocks: never a matrix of all distances in memory."""
+"""Nearest neighbors in a memory bank, in blocks: never a matrix of all distances in memory."""
 
 import torch
 
@@ -20,7 +20,7 @@ def nearest_neighbors(
     memory_bank
         Shape (m, dimensions), on the device of ``queries``.
     count
-        Number of neighbours, 1 to m.
+        Number of neighbors, 1 to m.
 
     Returns
     -------

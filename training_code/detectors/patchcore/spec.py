@@ -1,4 +1,4 @@
-"""What is known of PatchCore."""
+"""The specification of PatchCore."""
 
 from training_code.detectors.spec import AT_LEAST_1, RATIO, Argument, BackboneUse, DetectorSpec, PlainForm, one_of
 

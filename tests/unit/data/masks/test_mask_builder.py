@@ -6,7 +6,7 @@ import pytest
 from helpers.data import save
 from PIL import Image
 
-from training_code.data.masks.mask_builder import binary_mask, build_masks, main, read_label_colours
+from training_code.data.masks.mask_builder import binary_mask, build_masks, main, read_label_colors
 from training_code.foundation.errors import run_command
 
 # As Unity's Perception package writes them, version 0.x, and as SOLO datasets have them.
@@ -67,9 +67,9 @@ def _write(path, content):
 
 
 @pytest.mark.parametrize("content", [PERCEPTION, SOLO_DEFINITIONS, SOLO_FRAME, SOLO_NAMES])
-def test_the_colours_of_labels_are_read_from_every_kind_of_label_file(tmp_path, content):
-    colours = read_label_colours(_write(tmp_path / "x.json", content))
-    assert colours == {"nail": (255, 0, 0), "hole": (0, 127, 255)}
+def test_the_colors_of_labels_are_read_from_every_kind_of_label_file(tmp_path, content):
+    colors = read_label_colors(_write(tmp_path / "x.json", content))
+    assert colors == {"nail": (255, 0, 0), "hole": (0, 127, 255)}
 
 
 def _segmentation(noise=0):
@@ -107,16 +107,16 @@ def test_tolerance_is_by_channel():
         (PERCEPTION, ["--label", "nail", "--tolerance", "128"], "a tolerance of 128 does not tell apart"),
         (PERCEPTION, ["--label", "nail", "--tolerance", "1", "2"], "must be one number or three"),
         ("{", ["--label", "nail"], "is not valid JSON"),
-        ({}, ["--label", "nail"], "has no label with a colour"),
+        ({}, ["--label", "nail"], "has no label with a color"),
         (
             {"name": "nail", "pixel_value": "red"},
             ["--label", "nail"],
-            "colour of the label 'nail' is not red, green and blue",
+            "color of the label 'nail' is not red, green and blue",
         ),
         (
             [{"name": "nail", "pixel_value": [1, 2, 3]}, {"name": "nail", "pixel_value": [3, 2, 1]}],
             ["--label", "nail"],
-            "gives the label 'nail' two colours",
+            "gives the label 'nail' two colors",
         ),
     ],
 )
