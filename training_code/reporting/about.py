@@ -53,15 +53,15 @@ def about(
         (
             "intervals",
             f"_low and _high: {CONFIDENCE:.0%} intervals over the test images of that run. AUROC: DeLong's on the "
-            "logit scale; where the images are separated without an error, the least separation that this is evidence of. "
-            f"AUPR: bias-corrected and accelerated, of {BOOTSTRAP_SAMPLES} bootstrap samples.",
+            "logit scale; where the images are separated without an error, from the least separation that this is "
+            f"evidence of. AUPR: bias-corrected and accelerated, of {BOOTSTRAP_SAMPLES} bootstrap samples.",
         ),
         (
             "level with the best",
             f"The model confidence set (Hansen, Lunde and Nason 2011) of {TESTED} over the same test images and all "
             f"seeds, among all configurations of the protocol: TRUE where p is at least {ALPHA}. If several are "
-            f"equally good, one of them is called different in {ALPHA:.0%} of cases at most, though the best was chosen on the "
-            "same images. Only told where the criterion is that metric.",
+            f"equally good, one of them is called different in {ALPHA:.0%} of cases at most, though the best was "
+            "chosen on the same images. Only told where the criterion is that metric.",
         ),
         (
             "optimism of the choice",
