@@ -130,10 +130,11 @@ def aupr_interval(
     m, n = len(abnormal), len(normal)
     if abnormal.max() < normal.min():
         return _binormal_aupr(least_separation(m, n, confidence), m, n), 1.0
-    if normal.max() < abnormal.min():
-        return _binormal_aupr(-np.inf, m, n), _binormal_aupr(-least_separation(m, n, confidence), m, n)
-    values = _aupr_of_samples(abnormal, normal, samples, generator)
     value, acceleration = _aupr_and_acceleration(abnormal, normal)
+    if normal.max() < abnormal.min():  # of few images the value is higher than that of the distributions
+        high = _binormal_aupr(-least_separation(m, n, confidence), m, n)
+        return _binormal_aupr(-np.inf, m, n), max(value, high)
+    values = _aupr_of_samples(abnormal, normal, samples, generator)
     below = np.mean(values < value - 1e-12) / 2 + np.mean(values <= value + 1e-12) / 2
     bias = ndtri(np.clip(below, 0.5 / samples, 1 - 0.5 / samples))
     ends = bias + ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
