@@ -78,7 +78,7 @@ def optimism_of_choice(
     float
         0 for a single model.
     """
-    abnormal, normal = (_leave_out(np.count_nonzero(kind), generator) for kind in (labels, ~labels))
+    abnormal, normal = (_leave_out(int(kind.sum()), generator) for kind in (labels, ~labels))
     pairs = (~abnormal).sum(axis=1) * (~normal).sum(axis=1), abnormal.sum(axis=1) * normal.sum(axis=1)
     aurocs, inside, outside = [], [], []
     for runs in scores:

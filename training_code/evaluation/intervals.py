@@ -80,7 +80,7 @@ def auroc_interval(labels: NDArray[np.bool_], scores: NDArray[np.float64], confi
     `least_separation`.
     """
     area = float(placements(labels, scores[None])[0].mean())
-    m, n = np.count_nonzero(labels), np.count_nonzero(~labels)
+    m, n = int(labels.sum()), int((~labels).sum())
     if area in (0.0, 1.0):
         bound = float(ndtr(least_separation(m, n, confidence) / np.sqrt(2)))
         return (bound, 1.0) if area == 1.0 else (0.0, 1.0 - bound)
