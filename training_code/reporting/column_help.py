@@ -25,7 +25,7 @@ _HELP = {
     r"pixel_AUPRO": "Mean overlap with defective regions, up to a false positive rate of 0.3 (Bergmann et al. 2021).",
     r"(image|pixel)_F1Score": "F1 at a threshold found on held-out images with synthetic anomalies, not the test set.",
     r"(image|pixel)_F1Max": "Oracle: F1 at the best threshold for the test set, which no user has; papers report it.",
-    r"p_against_best": "p-value that other images would not put it behind the best of the protocol, whichever that is.",
+    r"p_against_best": "p-value of the difference to the best of the protocol; that it was chosen is accounted for.",
     r"level_with_best": "TRUE where it cannot be told from the best of all configurations (p at least 0.05).",
     r"optimism_of_choice": "Beside the best of a protocol: by how much its AUROC is too high for having been chosen "
     "from all configurations on these images. On other images expect that much less.",
