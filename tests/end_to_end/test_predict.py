@@ -256,12 +256,24 @@ def test_links_that_lead_to_themselves_are_told_and_stop_no_other(predict, tmp_p
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"architecture": "hf-hub:somebody/network"}, "not understood how its network is built"),
-        ({"architecture": "local-dir:/tmp/network"}, "not understood how its network is built"),
-        ({"architecture": "tf_efficientnet_lite0.in1k"}, "not understood how its network is built"),
-        ({"options": [["checkpoint_path", "/etc/passwd"]]}, "not understood how its network is built"),
-        ({"options": [["pretrained", True]]}, "not understood how its network is built"),
-        ({"options": [["features_only", True]]}, "not understood how its network is built"),
+        (
+            {"architecture": "hf-hub:somebody/network"},
+            "how its network is built in a form that is not understood",
+        ),
+        (
+            {"architecture": "local-dir:/tmp/network"},
+            "how its network is built in a form that is not understood",
+        ),
+        (
+            {"architecture": "tf_efficientnet_lite0.in1k"},
+            "how its network is built in a form that is not understood",
+        ),
+        (
+            {"options": [["checkpoint_path", "/etc/passwd"]]},
+            "how its network is built in a form that is not understood",
+        ),
+        ({"options": [["pretrained", True]]}, "how its network is built in a form that is not understood"),
+        ({"options": [["features_only", True]]}, "how its network is built in a form that is not understood"),
         ({"architecture": "resnet18"}, "holds the weights of resnet18, not of efficientnet_lite0"),
     ],
 )

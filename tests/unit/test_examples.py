@@ -18,7 +18,7 @@ ENTRY_POINTS = [
     "training_code.backbones.registry:get_backbone",
     "training_code.comparison.configurations:configurations",
     "training_code.comparison.effects:effects_of_arguments",
-    "training_code.comparison.statistics:delong_test",
+    "training_code.evaluation.intervals:delong_covariance",
     "training_code.comparison.table:runs_table",
     "training_code.data.dataset:read_dataset",
     "training_code.data.good_data_extractor:extract",

@@ -7,22 +7,18 @@ marked.
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from training_code.comparison.naming import backbone_name, configuration_name, tell_apart
-from training_code.comparison.statistics import ALPHA, delong_test, holm
 from training_code.comparison.table import EXPERIMENT, MAIN_METRICS, PROTOCOL, arguments_of, protocol_name
 from training_code.comparison.values import is_missing
-from training_code.foundation import paths
 from training_code.foundation.errors import unknown
 from training_code.records.record import METRICS
-from training_code.records.scores import Scores, read_scores
 
-#: The metric that decides where no other one is named, and the one whose differences DeLong's test judges.
+#: The metric that decides where no other one is named, and the one whose differences `mark_level` judges.
 CRITERION = TESTED = "image_AUROC"
 #: Columns for programs: what leads to files, where people have links, and the state of the code.
-HIDDEN = ("folder", "dataset_folder", "examples", "code_sha256")
+HIDDEN = ("folder", "folders", "dataset_folder", "examples", "code_sha256")
 #: The mark of what was computed by a state of the code that is not the newest one of its detector.
 OTHER_CODE = "other code"
 # What a configuration takes from the run that stands for it.
@@ -58,9 +54,9 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
     pandas.DataFrame
         ``<metric>`` is the mean over seeds, ``<metric>_sd`` the sample deviation, missing with one seed; ``seeds`` is
         their number. ``run_id`` is the run whose criterion is nearest to the mean; intervals are that run's. Costs are
-        medians over the runs, of memory and size the largest. ``code`` is `OTHER_CODE` where the runs are not of the
-        newest state of the code that their detector has in the table, and missing otherwise. Sorted by protocol, the
-        best first; of level ones the faster.
+        medians over the runs, of memory and size the largest. ``folders`` are those of all runs. ``code`` is
+        `OTHER_CODE` where the runs are not of the newest state of the code that their detector has in the table, and
+        missing otherwise. Sorted by protocol, the best first; of level ones the faster.
 
     Raises
     ------
@@ -102,6 +98,7 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
     for name in (name for name in METRICS if name in able):
         result[name], result[f"{name}_sd"] = able[name].groupby(number).mean(), able[name].groupby(number).std()
     result["seeds"] = able["seed"].groupby(number).nunique()
+    result["folders"] = able["folder"].groupby(number).agg(tuple)
     for name, how in _COSTS.items():
         if name in able:
             result[name] = able[name].groupby(number).agg(how)
@@ -128,65 +125,15 @@ def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame
     columns += ["code", "reduced", "leak", "protocol", "normalization", "hardware", "run_id", "dataset_fingerprint"]
     # The one that decides is there also if it is none of the main ones.
     columns[1:1] = [] if criterion in MAIN_METRICS else [criterion]
-    found = configurations(table, criterion)
-    if len(found):
-        found = found[_newest(found, [*PROTOCOL, "configuration_key"])]
+    found = candidates(configurations(table, criterion))
     best = found.drop_duplicates([*PROTOCOL, "Model"]) if len(found) else found
     kept = [*columns, *(name for name in (*PROTOCOL, *HIDDEN) if name in best and name not in columns)]
     return best.reindex(columns=kept).reset_index(drop=True)
 
 
-def mark_level(models: pd.DataFrame, criterion: str = CRITERION) -> tuple[pd.DataFrame, list[str]]:
-    """Add what tells the best of each protocol from the others, by DeLong's test on the test images.
-
-    Added are ``p_against_best``, adjusted by Holm for the number of models in the protocol, and ``level_with_best``,
-    whether the test cannot tell them apart (p at least `ALPHA`). Both are missing where the criterion is not
-    `TESTED`, or the scores of the images are not there. Models are represented by the run in ``run_id``.
-
-    Parameters
-    ----------
-    models
-        Rows of `configurations` or `best_models`, the best of a protocol first.
-
-    Returns
-    -------
-    tuple
-        The table with both columns, and sentences about scores that could not be read.
-    """
-    models = models.assign(p_against_best=np.nan, level_with_best=None)
-    problems: list[str] = []
-    if criterion != TESTED or models.empty:
-        return models, problems
-
-    def scores(folder: str) -> Scores | None:
-        try:
-            return read_scores(paths.from_home(folder))
-        except (OSError, ValueError) as error:
-            problems.append(f"no test of {folder}: {error}")
-            return None
-
-    for _, group in models.groupby(list(PROTOCOL), sort=False, dropna=False):
-        best = scores(group["folder"].iloc[0])
-        if best is None:
-            continue
-        p_values = [np.nan]  # the best itself
-        for folder in group["folder"].iloc[1:]:
-            other = scores(folder)
-            p_values.append(np.nan if other is None else _p_value(best, other))
-        adjusted = holm(p_values)
-        models.loc[group.index, "p_against_best"] = adjusted
-        level = [None if np.isnan(p_value) else bool(p_value >= ALPHA) for p_value in adjusted]
-        models.loc[group.index, "level_with_best"] = pd.Series([True, *level[1:]], group.index, dtype=object)
-    return models, problems
-
-
-def _p_value(first: Scores, second: Scores) -> float:
-    if first.paths != second.paths or not (first.labels == second.labels).all():
-        return np.nan
-    try:
-        return delong_test(first.labels, first.scores, second.scores)[1]
-    except ValueError:  # too few images
-        return np.nan
+def candidates(models: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `configurations` that can be the best: not those that were run again with other code."""
+    return models[_newest(models, [*PROTOCOL, "configuration_key"])] if len(models) else models
 
 
 def newest_code(models: pd.DataFrame) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from training_code.evaluation.intervals import aupr_interval, auroc_interval
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.ranking import rank
 from training_code.evaluation.thresholds import Thresholds
@@ -84,44 +85,19 @@ def compute_by_defect_type(predictions: Predictions) -> dict[str, dict[str, floa
 
 
 def bootstrap_intervals(predictions: Predictions, seed: int = 0) -> dict[str, tuple[float, float]]:
-    """Return percentile intervals at `CONFIDENCE` for the image metrics that rank.
+    """Return intervals at `CONFIDENCE` for the image metrics that rank.
 
-    Normal and abnormal test images are drawn with replacement apart from each other, `BOOTSTRAP_SAMPLES` times (Efron
-    and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
+    That of the AUROC is `auroc_interval`, without the bootstrap; that of the AUPR is `aupr_interval`, of
+    `BOOTSTRAP_SAMPLES`.
     """
-    if not _has_both(predictions.labels):
+    labels, scores = predictions.labels, predictions.scores
+    if not _has_both(labels):
         return {}
     generator = np.random.default_rng(seed)
-    values = _ranking_of_samples(predictions.scores, predictions.labels, generator)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values, [tail, 1 - tail], axis=0)
     return {
-        "image_AUROC": (float(low[0]), float(high[0])),
-        "image_AUPR": (float(low[1]), float(high[1])),
+        "image_AUROC": auroc_interval(labels, scores, CONFIDENCE),
+        "image_AUPR": aupr_interval(labels, scores, CONFIDENCE, BOOTSTRAP_SAMPLES, generator),
     }
-
-
-def _ranking_of_samples(
-    scores: NDArray[np.float64], labels: NDArray[np.bool_], generator: np.random.Generator
-) -> NDArray[np.float64]:
-    """Return AUROC and AUPR of each bootstrap sample, of shape (`BOOTSTRAP_SAMPLES`, 2).
-
-    How often an image was drawn is its weight: the scores are sorted once for all samples.
-    """
-    _, place = np.unique(-scores, return_inverse=True)  # 0 for the highest score; tied scores share a place
-    normal, abnormal = place[~labels], place[labels]
-    values = np.empty((BOOTSTRAP_SAMPLES, 2))
-    for row in values:
-        false, true = (
-            np.bincount(kind[generator.integers(len(kind), size=len(kind))], minlength=len(place))
-            for kind in (normal, abnormal)
-        )
-        found, called = true.cumsum(), (true + false).cumsum()
-        precision = found / np.maximum(called, 1)
-        # An abnormal image outranks the normal ones of lower scores, and shares those of the same score by half.
-        row[0] = (false * (found - true / 2)).sum() / (len(normal) * len(abnormal))
-        row[1] = (true * precision).sum() / len(abnormal)
-    return values
 
 
 def f1_at(scores: NDArray, labels: NDArray[np.bool_], threshold: float) -> float:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from training_code.comparison.configurations import OTHER_CODE, TESTED
 from training_code.comparison.ranks import over_datasets_sentence
-from training_code.comparison.statistics import ALPHA
+from training_code.comparison.statistics import ALPHA, SAMPLES
 from training_code.comparison.values import is_missing
 from training_code.evaluation.metrics import BOOTSTRAP_SAMPLES, CONFIDENCE
 from training_code.foundation import paths
@@ -52,14 +52,22 @@ def about(
         ),
         (
             "intervals",
-            f"_low and _high: {CONFIDENCE:.0%} percentile intervals of {BOOTSTRAP_SAMPLES} bootstrap samples of the "
-            "test images of that run.",
+            f"_low and _high: {CONFIDENCE:.0%} intervals over the test images of that run. AUROC: DeLong's on the "
+            "logit scale; where the images are separated without an error, from the least separation that this is "
+            f"evidence of. AUPR: bias-corrected and accelerated, of {BOOTSTRAP_SAMPLES} bootstrap samples.",
         ),
         (
             "level with the best",
-            f"DeLong's test of {TESTED} on the same test images, p adjusted by Holm for the number of models in the "
-            f"table: TRUE where p is at least {ALPHA}. The best was chosen on the same images, so differences are "
-            "flattered. Only told where the criterion is that metric.",
+            f"The model confidence set (Hansen, Lunde and Nason 2011) of {TESTED} over the same test images and all "
+            f"seeds, among all configurations of the protocol: TRUE where p is at least {ALPHA}. If several are "
+            f"equally good, one of them is called different in {ALPHA:.0%} of cases at most, though the best was "
+            "chosen on the same images. Only told where the criterion is that metric.",
+        ),
+        (
+            "optimism of the choice",
+            "The best of many configurations is partly the luckiest on these images. optimism_of_choice says by how "
+            f"much its {TESTED} is too high for that: the best is chosen on four fifths of the images and judged on "
+            f"the others, {SAMPLES} times.",
         ),
         ("over datasets", over_datasets_sentence(models, criterion)),
         ("reduced", "Settings below the paper's, for a processor: such a model is not what its detector can do."),

@@ -199,8 +199,8 @@ def _draw_blocks(worksheet: Worksheet, sheet: Sheet) -> Drawn:
     table, criterion = sheet.table, sheet.criterion
     metrics = list(dict.fromkeys([*MAIN_METRICS, criterion]))
     worksheet["A1"] = (
-        "The best of each row is bold on a darker ground; what DeLong's test cannot tell from the best of all "
-        "detectors has a lighter one."
+        "The best of each row is bold on a darker ground; what cannot be told from the best of all detectors "
+        "has a lighter one."
     )
     worksheet["A1"].comment = comment(help_for(sheet.name))
     names, columns = {1: HEADER}, {1: {1: LABEL}}

@@ -16,11 +16,11 @@ from training_code.comparison.configurations import (
     TESTED,
     best_models,
     configurations,
-    mark_level,
     newest_code,
 )
 from training_code.comparison.costs import speed_and_size
 from training_code.comparison.effects import effects_of_arguments
+from training_code.comparison.level import MARKS, mark_level
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL
 from training_code.comparison.values import NONE, is_missing, write_value
 from training_code.foundation.errors import unknown
@@ -83,8 +83,9 @@ class Comparison:
 def compare(runs: pd.DataFrame, problems: Sequence[str] = (), criterion: str = CRITERION) -> Comparison:
     """Compare the runs of a table: configurations, the best of each detector, what cannot be told apart."""
     models, unread = mark_level(configurations(runs, criterion), criterion)
-    best, _ = mark_level(best_models(runs, criterion), criterion)
-    return Comparison(runs, models, best, [*problems, *dict.fromkeys(unread)], criterion)
+    marks = models.reindex(columns=["run_id", *MARKS])  # among all configurations: each best one is chosen from several
+    best = best_models(runs, criterion).merge(marks, on="run_id", how="left", validate="one_to_one")
+    return Comparison(runs, models, best, [*problems, *unread], criterion)
 
 
 def choose_runs(runs: pd.DataFrame, datasets: Sequence[str] = (), seeds: Sequence[int] = ()) -> pd.DataFrame:

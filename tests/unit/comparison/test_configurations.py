@@ -1,14 +1,13 @@
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.results import DETECTORS, make_results, make_run
+from helpers.results import DETECTORS, make_run
 
-from training_code.comparison.configurations import OTHER_CODE, best_models, configurations, mark_level
-from training_code.comparison.statistics import delong_test
+from training_code.comparison.configurations import OTHER_CODE, best_models, configurations
+from training_code.comparison.level import mark_level
 from training_code.comparison.table import MAIN_METRICS, runs_table
 from training_code.foundation.errors import InputError
 from training_code.records.reading import read_records
-from training_code.records.scores import read_scores
 
 
 def _table(results):
@@ -110,7 +109,7 @@ def test_runs_of_different_protocols_are_never_ranked_together(tmp_path, identit
     make_run(tmp_path, "b", metrics={"image_AUROC": 0.9}, identity=identity)
     best = best_models(_table(tmp_path))
     assert set(best["run_id"]) == {"a", "b"} and best["protocol"].nunique() == 2
-    marked, _ = mark_level(best)
+    marked, _ = mark_level(configurations(_table(tmp_path)))
     assert marked["level_with_best"].tolist() == [True, True], "each is the best of its own protocol"
 
 
@@ -121,38 +120,6 @@ def test_a_dataset_that_has_changed_is_not_ranked_with_what_it_was(tmp_path):
     best = best_models(pd.concat([table, other], ignore_index=True))
     assert sorted(best["run_id"]) == ["a", "b"]
     assert best["protocol"].str.contains("data anothe").sum() == 1, "which data is told by its fingerprint"
-
-
-def test_what_cannot_be_told_from_the_best_is_marked_by_delongs_test(tmp_path):
-    make_run(tmp_path, "best", skill=4.0, images=60)
-    make_run(tmp_path, "near", "Patchcore", skill=3.6, images=60)
-    make_run(tmp_path, "far", "Cflow", skill=0.0, images=60)
-    marked, problems = mark_level(best_models(_table(tmp_path)))
-    marked = marked.set_index("run_id")
-    assert not problems
-    assert marked["level_with_best"].to_dict() == {"best": True, "near": True, "far": False}
-    first, second, third = (read_scores(tmp_path / "runs" / name) for name in ("best", "near", "far"))
-    near = delong_test(first.labels, first.scores, second.scores)[1]
-    far = delong_test(first.labels, first.scores, third.scores)[1]
-    assert far < near and marked.loc["far", "p_against_best"] == pytest.approx(2 * far), "Holm's factor for two tests"
-    assert np.isnan(marked.loc["best", "p_against_best"])
-
-
-def test_without_scores_nothing_is_said_and_it_is_reported(tmp_path):
-    make_results(tmp_path, seeds=(0,))
-    (tmp_path / "runs" / "patchcore-d-0" / "scores.csv").unlink()
-    (tmp_path / "runs" / "cflow-d-0" / "scores.csv").write_text("path,score\n")
-    marked, problems = mark_level(best_models(_table(tmp_path)))
-    marked = marked.set_index("Model")
-    assert marked.loc["Padim", "level_with_best"] is True
-    assert marked.loc["Patchcore", "level_with_best"] is None and marked.loc["Cflow", "level_with_best"] is None
-    assert len(problems) == 2 and any("is damaged" in problem for problem in problems)
-
-
-def test_other_criteria_are_not_tested(tmp_path):
-    make_results(tmp_path)
-    best = best_models(_table(tmp_path), "pixel_AUROC")
-    assert mark_level(best, "pixel_AUROC")[0]["level_with_best"].isna().all()
 
 
 def test_names_that_would_be_equal_get_what_tells_them_apart(tmp_path):
@@ -171,4 +138,4 @@ def test_an_unknown_criterion_is_refused_with_the_valid_ones(tmp_path):
 def test_without_runs_or_metrics_there_are_no_models(tmp_path):
     assert best_models(runs_table([])).empty
     make_run(tmp_path, "failed", status="failed", metrics={}, times={}, error="x")
-    assert best_models(_table(tmp_path)).empty and mark_level(best_models(_table(tmp_path)))[0].empty
+    assert best_models(_table(tmp_path)).empty and mark_level(configurations(_table(tmp_path)))[0].empty

@@ -1,8 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from training_code.comparison.statistics import compare_over_datasets, delong_covariance, delong_test, holm
+from training_code.comparison import statistics
+from training_code.comparison.statistics import compare_over_datasets, holm, model_confidence_set, optimism_of_choice
+from training_code.evaluation.intervals import delong_covariance, placements
 
 # DeLong, DeLong and Clarke-Pearson 1988: albumin, total protein, K-G score and whether surgery helped; the 43 patients
 # without missing values, as SAS/STAT's example of PROC LOGISTIC prints them.
@@ -44,8 +47,9 @@ def test_delongs_test_gives_the_published_figures(ovarian):
     differences, spread = against_kg @ aurocs, against_kg @ covariance @ against_kg.T
     assert differences @ np.linalg.inv(spread) @ differences == pytest.approx(2.5340, abs=5e-5)
     assert np.sqrt(np.diag(spread)) == pytest.approx([0.0953, 0.1046], abs=5e-5)
-    assert delong_test(labels, scores[0], scores[2]) == pytest.approx((0.0108, 0.9102), abs=5e-5)
-    assert delong_test(labels, scores[1], scores[2]) == pytest.approx((-0.0780, 0.4561), abs=5e-5)
+    assert differences == pytest.approx([0.0108, -0.0780], abs=5e-5)
+    p_values = 2 * stats.norm.sf(np.abs(differences) / np.sqrt(np.diag(spread)))
+    assert p_values == pytest.approx([0.9102, 0.4561], abs=5e-5)
 
 
 def test_delongs_covariance_is_that_of_the_definition_with_ties():
@@ -61,12 +65,84 @@ def test_delongs_covariance_is_that_of_the_definition_with_ties():
     assert covariance == pytest.approx(expected)
 
 
-def test_models_that_order_alike_are_not_distinguishable():
-    labels = np.array([True, True, False, False])
-    assert delong_test(labels, np.array([4.0, 3, 2, 1]), np.array([40.0, 30, 20, 10])) == (0.0, 1.0)
-    assert delong_test(labels, np.array([4.0, 3, 2, 1]), np.array([1.0, 2, 3, 4])) == (1.0, 0.0)
+def test_a_covariance_from_one_image_of_a_kind_is_refused():
     with pytest.raises(ValueError, match="1 abnormal and 3 normal"):
-        delong_test(np.array([True, False, False, False]), np.arange(4.0), np.arange(4.0))
+        delong_covariance(np.array([True, False, False, False]), np.arange(8.0).reshape(2, 4))
+
+
+def _models(generator, aurocs, images=40, correlation=0.5):
+    """Draw the scores of models with these true AUROCs on the same images, which are more or less difficult for all."""
+    labels = np.arange(2 * images) < images
+    scores = np.sqrt(correlation) * generator.normal(size=2 * images)
+    scores = scores + np.sqrt(1 - correlation) * generator.normal(size=(len(aurocs), 2 * images))
+    scores[:, labels] += np.sqrt(2) * stats.norm.ppf(aurocs)[:, None]
+    return labels, scores
+
+
+def _called_different(generator, draws, *args):
+    """Return in which draws which models are called different from the best one."""
+    return np.array(
+        [model_confidence_set(*placements(*_models(generator, *args)), generator) < 0.05 for _ in range(draws)]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("images", "correlation"), [(10, 0.5), (40, 0.0), (40, 0.5), (40, 0.9)])
+@pytest.mark.parametrize("auroc", [0.8, 0.95])
+def test_of_22_equal_models_one_is_called_different_in_5_percent_of_cases_at_most(
+    monkeypatch, auroc, images, correlation
+):
+    monkeypatch.setattr(statistics, "SAMPLES", 400)
+    different = _called_different(np.random.default_rng(0), 500, np.full(22, auroc), images, correlation)
+    assert different.any(axis=1).mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 500), "and two Monte Carlo errors"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("images", [3, 10, 20])
+def test_of_two_equal_models_on_few_images_one_is_called_different_in_5_percent_of_cases_at_most(monkeypatch, images):
+    monkeypatch.setattr(statistics, "SAMPLES", 400)
+    different = _called_different(np.random.default_rng(0), 1000, np.full(2, 0.7), images, 0.3)
+    assert different.any(axis=1).mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 1000)
+
+
+@pytest.mark.slow
+def test_clearly_worse_models_are_called_different_and_the_equally_good_ones_are_not(monkeypatch):
+    monkeypatch.setattr(statistics, "SAMPLES", 400)
+    aurocs = np.r_[np.full(18, 0.95), 0.85, 0.8, 0.7, 0.5]
+    different = _called_different(np.random.default_rng(0), 200, aurocs, 40, 0.8)
+    assert different[:, :18].any(axis=1).mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200)
+    assert (different[:, 18:].mean(axis=0) >= [0.75, 0.95, 0.99, 1.0]).all()
+
+
+def test_models_that_order_alike_are_not_distinguishable_and_no_worse_one_is_nearer_to_the_best():
+    labels, scores = _models(np.random.default_rng(0), np.array([0.95, 0.9, 0.85, 0.6, 0.5]))
+    scores = np.concatenate([scores, np.exp(scores)])
+    p_values = model_confidence_set(*placements(labels, scores), np.random.default_rng(0))
+    assert p_values[:5].tolist() == p_values[5:].tolist() and p_values.max() == 1.0
+    aurocs = placements(labels, scores)[0].mean(axis=1)
+    assert (np.diff(p_values[np.argsort(aurocs)]) >= 0).all() and p_values.min() < 0.05
+
+
+def test_the_only_model_was_not_chosen_by_luck():
+    labels, scores = _models(np.random.default_rng(0), np.array([0.9]))
+    assert model_confidence_set(*placements(labels, scores), np.random.default_rng(0)).tolist() == [1.0]
+    assert optimism_of_choice(labels, [scores], np.random.default_rng(0)) == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("aurocs", [[0.9] * 22, [0.95] * 12 + [0.8] * 10, [0.95] + [0.5] * 21], ids=["22", "12", "1"])
+def test_the_optimism_of_the_choice_is_what_the_best_loses_on_other_images(monkeypatch, aurocs):
+    monkeypatch.setattr(statistics, "SAMPLES", 200)
+    generator, aurocs = np.random.default_rng(0), np.array(aurocs)
+    said, lost = [], []
+    for _ in range(150):
+        labels, scores = _models(generator, aurocs, 20, 0.3)
+        said.append(optimism_of_choice(labels, [runs[None] for runs in scores], generator))
+        found = placements(labels, scores)[0].mean(axis=1)
+        lost.append(found.max() - aurocs[found.argmax()])
+    error = np.hypot(np.std(said), np.std(lost)) / np.sqrt(150)
+    # It is chosen on four fifths of the images, so a little worse than on all.
+    assert -3 * error < np.mean(said) - np.mean(lost) < 0.01 + 3 * error
 
 
 def test_holm_multiplies_the_smallest_by_their_number():

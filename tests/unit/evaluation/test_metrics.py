@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from training_code.evaluation.metrics import bootstrap_intervals, compute_by_defect_type, compute_metrics, f1_at
 from training_code.evaluation.predictions import Predictions
@@ -88,7 +88,9 @@ def test_intervals_hold_the_value_and_are_as_wide_as_theory_says():
     q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
     deviation = np.sqrt((area * (1 - area) + 199 * (q1 - area**2) + 199 * (q2 - area**2)) / 200**2)
     assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.2)
-    assert bootstrap_intervals(predictions)["image_AUROC"] == (low, high)
+    low, high = bootstrap_intervals(predictions)["image_AUPR"]
+    assert low < average_precision_score(predictions.labels, predictions.scores) < high < low + 0.15
+    assert bootstrap_intervals(predictions)["image_AUPR"] == (low, high)
 
 
 def test_f1_of_nothing_is_0():
