@@ -116,7 +116,7 @@ def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame
     columns += ["latency_s", "test_images_per_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
     columns += ["code", "reduced", "leak", "protocol", "normalization", "hardware", "run_id", "dataset_fingerprint"]
     # The one that decides is there also if it is none of the main ones.
-    columns[1:1] = [] if criterion in columns else [criterion]
+    columns[1:1] = [] if criterion in MAIN_METRICS else [criterion]
     columns = list(dict.fromkeys(columns))
     found = configurations(table, criterion)
     if len(found):

@@ -7,6 +7,7 @@ from training_code.data.datamodule import split_validation
 from training_code.data.dataset import Dataset
 from training_code.data.findings import Finding
 from training_code.display.dataset import samples_html
+from training_code.evaluation.decisions import tells_low_rates
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.records.environment import describe_environment
 from training_code.records.metrics import METRICS, Need
@@ -43,11 +44,14 @@ class Setup:
         """Names of the metrics that can be computed, in the order in which they are shown."""
         test = self.dataset.select("test")
         marked = any(self.dataset.facts[sample.mask].marked for sample in test if sample.mask)
+        good = sum(not sample.abnormal for sample in test)
+        height, width = self.protocol.image_size
         there: dict[Need, bool] = {
-            "good": not all(sample.abnormal for sample in test),
-            "defective": any(sample.abnormal for sample in test),
+            "good": good > 0,
+            "defective": good < len(test),
             "masks": self.dataset.has_masks and marked,
             "threshold": self.held_out > 0,
+            "pixels": tells_low_rates(good * height * width),
         }
         return [name for name, metric in METRICS.items() if all(there[need] for need in metric.needs)]
 

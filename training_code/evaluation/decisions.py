@@ -99,10 +99,9 @@ def presorted(scores: NDArray, labels: NDArray[np.bool_]) -> dict[str, float]:
 
 def marked_good_share(maps: NDArray, labels: NDArray[np.bool_], threshold: float) -> float:
     """Return the mean share of the area that is marked on good images."""
-    shares = [
-        np.count_nonzero(each >= threshold) / each.size for each, bad in zip(maps, labels, strict=True) if not bad
-    ]
-    return float(np.mean(shares))
+    good = np.flatnonzero(~labels)
+    marked = sum(int(np.count_nonzero(maps[number] >= threshold)) for number in good)
+    return marked / (len(good) * maps[0].size)
 
 
 def region_metrics(maps: NDArray, masks: NDArray[np.bool_], threshold: float) -> dict[str, float]:
@@ -128,6 +127,12 @@ def _distinct(labelled: NDArray, where: NDArray[np.bool_]) -> NDArray:
     return found[found > 0]
 
 
+def tells_low_rates(pixels: int) -> bool:
+    """Return whether so many pixels of good images are enough for the false positive rates of AUPIMO."""
+    first, last = (int(limit * pixels) for limit in PIMO_LIMITS)
+    return last - first >= _LEAST_PIMO_POINTS
+
+
 def aupimo(maps: NDArray, masks: NDArray[np.bool_], labels: NDArray[np.bool_]) -> float | None:
     """Return the mean over defective images of the area under their overlap against the false positive rate.
 
@@ -145,8 +150,8 @@ def aupimo(maps: NDArray, masks: NDArray[np.bool_], labels: NDArray[np.bool_]) -
     defective = [number for number in np.flatnonzero(labels) if masks[number].any()]
     size = maps[0].size
     pixels = size * int(np.count_nonzero(~labels))
-    first, last = (int(limit * pixels) for limit in PIMO_LIMITS)
-    if last - first < _LEAST_PIMO_POINTS or not defective:
+    last = int(PIMO_LIMITS[1] * pixels)
+    if not tells_low_rates(pixels) or not defective:
         return None
     taken = min(last + 1, size)
     highest = np.concatenate(

@@ -8,8 +8,9 @@ import pandas as pd
 
 from training_code.foundation.errors import unknown
 
-#: What a metric needs: good or defective test images, masks with marked pixels, a threshold from held-out images.
-Need = Literal["good", "defective", "masks", "threshold"]
+#: What a metric needs: good or defective test images, masks with marked pixels, a threshold from held-out images, as many
+#: pixels of good images as tell one in 10,000.
+Need = Literal["good", "defective", "masks", "threshold", "pixels"]
 _Values = TypeVar("_Values", float, np.ndarray, pd.Series, pd.DataFrame)
 
 
@@ -65,7 +66,7 @@ METRICS = {
     "image_PB1": Metric(_RANKED, oracle=True),
     "image_PB5": Metric(_RANKED, oracle=True),
     "image_PB10": Metric(_RANKED, oracle=True),
-    "pixel_AUPIMO": Metric(_MASKED | _RANKED),
+    "pixel_AUPIMO": Metric(_MASKED | _RANKED | {"pixels"}),
     "pixel_MarkedGoodShare": Metric(_REFUSED, larger_is_better=False),
     "pixel_RegionRecall": Metric(_MARKED),
     "pixel_FalseRegions": Metric(_MARKED, larger_is_better=False),

@@ -16,7 +16,7 @@ _HELP = {
     r"seeds": "Number of runs that differ in their seed alone; the metrics are their means.",
     r"seed": "Covers everything that is drawn at random.",
     r"(image|pixel)_(\w+)_sd": "Sample standard deviation over seeds; blank with one seed.",
-    r"image_(FalseAlarmRate|MissRate)_(low|high)": "End of the exact 95% interval (Clopper-Pearson), of the run in run_id.",
+    r"image_(FalseAlarmRate|MissRate)_(low|high)": "End of the exact 95% interval (Clopper-Pearson) of that run.",
     r"(image|pixel)_(\w+)_low": "Lower end of the 95% bootstrap interval over test images, of the run in run_id.",
     r"(image|pixel)_(\w+)_high": "Upper end of the 95% bootstrap interval over test images, of the run in run_id.",
     r"(image|pixel)_threshold": "Raw score from which on it is called abnormal, found without the test set.",
@@ -33,11 +33,9 @@ _HELP = {
     r"image_Precision": "Share of defective images among those that the threshold of the run calls so.",
     r"image_Recall": "Share of defective images that the threshold of the run finds: 1 - image_MissRate.",
     r"image_BalancedAccuracy": "Mean of the shares of good and of defective images that are called what they are.",
-    r"image_PB(\d+)": "Oracle: share of defective images above the threshold that calls 1, 5 or 10% of the good test images "
-    "defective (anomalib's PBn).",
-    r"pixel_AUPIMO": "Mean overlap with defects of an image where 1 in 100,000 to 1 in 10,000 pixels of good images are "
-    "marked (Bertoldo et al. 2024).",
-    r"pixel_MarkedGoodShare": "Mean share of the area that the pixel threshold marks on good images. Smaller is better.",
+    r"image_PB(\d+)": "Oracle: share of defects found where 1, 5 or 10% of the good test images are refused.",
+    r"pixel_AUPIMO": "Mean overlap of images with their defects, at pixel false positive rates of 1e-5 to 1e-4.",
+    r"pixel_MarkedGoodShare": "Mean share of good images that the pixel threshold marks. Smaller is better.",
     r"pixel_RegionRecall": "Share of defective regions that the pixel threshold marks at least a pixel of.",
     r"pixel_FalseRegions": "Marked regions an image that touch no defect, at the pixel threshold. Smaller is better.",
     r"p_against_best": "p-value of DeLong's test against the best of the protocol, adjusted by Holm.",
