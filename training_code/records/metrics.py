@@ -1,17 +1,13 @@
 """What is known of each metric: which way is better, whether its threshold is an oracle's, what it needs."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeVar
-
-import numpy as np
-import pandas as pd
+from typing import Any, Literal
 
 from training_code.foundation.errors import unknown
 
-#: What a metric needs: good or defective test images, masks with marked pixels, a threshold from held-out images, as many
-#: pixels of good images as tell one in 10,000.
+#: What a metric needs: good or defective test images, masks with marked pixels, a threshold from held-out images,
+#: enough good pixels to tell one in 10,000.
 Need = Literal["good", "defective", "masks", "threshold", "pixels"]
-_Values = TypeVar("_Values", float, np.ndarray, pd.Series, pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -37,8 +33,14 @@ class Metric:
         """The aggregation that returns the best of several values."""
         return "max" if self.larger_is_better else "min"
 
-    def gain(self, values: _Values) -> _Values:
-        """Return numbers of which the larger is better whatever the metric: the values, or their negatives."""
+    def gain(self, values: Any) -> Any:
+        """Return numbers of which the larger is better whatever the metric: the values, or their negatives.
+
+        Parameters
+        ----------
+        values
+            A number, array, column or table.
+        """
         return values if self.larger_is_better else -values
 
 

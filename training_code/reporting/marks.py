@@ -43,7 +43,8 @@ def mark_best(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> None
     """Mark the best of each protocol, and what cannot be told from it."""
     column = list(table.columns).index(criterion) + 1
     best = table.groupby(["dataset", "protocol"], sort=False)[criterion].transform(METRICS[criterion].extreme)
-    for row, (value, top, level) in enumerate(zip(table[criterion], best, table["level_with_best"], strict=True), 2):
+    level_with_best = table.get("level_with_best", pd.Series(None, table.index, dtype=object))
+    for row, (value, top, level) in enumerate(zip(table[criterion], best, level_with_best, strict=True), 2):
         cell = worksheet.cell(row, column)
         if value == top:
             cell.fill, cell.font = copy(BEST_FILL), Font(bold=True)

@@ -117,7 +117,11 @@ def _letter(sheet, name):
 def test_an_f1_below_that_of_calling_everything_defective_is_marked_in_tables_workbook_and_notebook(tmp_path):
     _runs(tmp_path, (0.5, 0.1, 0.3))  # F1 1.0, 0.6 and 0.8
     shown = summary(compare(_table(tmp_path))).set_index("Model")
-    assert shown["marks"].to_dict() == {"Padim": "", "Patchcore": F1_BELOW, "Cflow": F1_BELOW}
+    assert {model: F1_BELOW in marks for model, marks in shown["marks"].items()} == {
+        "Padim": False,
+        "Patchcore": True,
+        "Cflow": True,
+    }
     book = _workbook(tmp_path, "image_AUROC")
     for name, model in (("Best models", "Model"), ("All runs", "detector")):
         sheet = book[name]
