@@ -1,6 +1,7 @@
 """What follows from a threshold is what scikit-learn, SciPy, scikit-image and anomalib say of the same decisions."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from training_code.evaluation.decisions import Decisions, aupimo, clopper_pearso
 from training_code.evaluation.metrics import CONFIDENCE, compute_by_defect_type, compute_metrics, decision_intervals
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds
+from training_code.pipeline import Trained, predict
 
 
 def _images(seed, size=48, good=12, types=("hole", "scratch"), each=6):
@@ -167,6 +169,10 @@ def test_a_map_or_a_score_that_is_no_number_is_noticed(wrong):
     predictions = _images(0)
     predictions.maps[3, 2, 1] = wrong
     assert not predictions.finite
+    engine = SimpleNamespace(predict=lambda *_: predictions)
+    data = SimpleNamespace(val_data=None, test_dataloader=lambda: None)
+    with pytest.raises(FloatingPointError, match="scores or maps that are not finite"):
+        predict(Trained(None, engine, {}, {}), data)
     predictions = _images(0)
     predictions.scores[3] = wrong
     assert not predictions.finite
