@@ -129,7 +129,7 @@ def _draw_table(worksheet: Worksheet, sheet: Sheet, order: Sequence[str], beside
                 cell.font = copy(LINK_FONT)
     worksheet.auto_filter.ref = f"A1:{get_column_letter(len(names))}{len(table) + 1}"
     add_scales(worksheet, table, sheet.scales, sheet.criterion)
-    if "bars" in sheet.charts and sheet.criterion in names:
+    if "bars" in sheet.charts and sheet.criterion in names and len(table):
         mark_best(worksheet, table, sheet.criterion)
     mark_f1_below(worksheet, table)
     for index, name in enumerate(names, 1):
