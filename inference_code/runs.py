@@ -6,8 +6,9 @@ from training_code.comparison.configurations import CRITERION, best_models
 from training_code.comparison.table import runs_table
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices, unknown
+from training_code.records.metrics import criterion_metric
 from training_code.records.reading import read_record, read_records
-from training_code.records.record import METRICS, Record
+from training_code.records.record import Record
 
 
 def find_run(run: str | Path, results: Path, dataset: str | None = None, criterion: str | None = None) -> Path:
@@ -18,8 +19,8 @@ def find_run(run: str | Path, results: Path, dataset: str | None = None, criteri
     run, results
         The run, and the folder that holds ``runs/``.
     dataset, criterion
-        For ``"best"``: the run of the configuration with the highest ``criterion``, `CRITERION` by default, on a
-        dataset. Without a dataset it is the highest on any, which says little where they are not equally hard.
+        For ``"best"``: the run of the configuration with the best ``criterion``, `CRITERION` by default, on a
+        dataset. Without a dataset it is the best on any, which says little where they are not equally hard.
 
     Raises
     ------
@@ -40,8 +41,7 @@ def find_run(run: str | Path, results: Path, dataset: str | None = None, criteri
 
 
 def _find_best(results: Path, dataset: str | None, criterion: str) -> Path:
-    if criterion not in METRICS:
-        raise unknown("criterion", criterion, METRICS)
+    metric = criterion_metric(criterion)
     table = runs_table(read_records(results)[0])
     if dataset is not None:
         known = sorted(table["dataset"].unique()) if len(table) else []
@@ -52,7 +52,7 @@ def _find_best(results: Path, dataset: str | None, criterion: str) -> Path:
     if best.empty:
         of = f" of {dataset}" if dataset else ""
         raise InputError(f"{results} holds no run{of} with {criterion}")
-    return results / "runs" / best.loc[best[criterion].astype(float).idxmax(), "run_id"]
+    return results / "runs" / best.loc[metric.gain(best[criterion].astype(float)).idxmax(), "run_id"]
 
 
 def read_finished(folder: Path) -> Record:

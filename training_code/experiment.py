@@ -25,6 +25,7 @@ from training_code.preparation import DEFAULT_SEED, PreparedRun, prepare, read_c
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.recording import make_record, now
 from training_code.records.leases import LostLeaseError
+from training_code.records.metrics import criterion_metric
 from training_code.records.record import Status
 from training_code.records.store import RunStore
 
@@ -150,24 +151,39 @@ class Experiment:
         """
         return prepare(self.conditions, detector, arguments)
 
-    def table(self) -> pd.DataFrame:
-        """Return the runs of this notebook so far, the best image AUROC first."""
+    def table(self, criterion: str = "image_AUROC") -> pd.DataFrame:
+        """Return the runs of this notebook so far, the best ``criterion`` first.
+
+        Raises
+        ------
+        InputError
+            If there is no such metric.
+        """
+        metric = criterion_metric(criterion)
         runs = [run for run in self.runs if isinstance(run, Run)]
         rows = [{"run": run.run_id, "pretrained": not run.record.untrained_backbone, **run.metrics} for run in runs]
         frame = pd.DataFrame(rows).drop_duplicates() if rows else pd.DataFrame(columns=["run"])
-        column = "image_AUROC" if "image_AUROC" in frame else "run"
         if rows and frame["pretrained"].all():
             frame = frame.drop(columns="pretrained")
-        return frame.sort_values(column, ascending=False, ignore_index=True)
+        if criterion not in frame:
+            return frame.sort_values("run", ascending=False, ignore_index=True)
+        return frame.sort_values(criterion, ascending=not metric.larger_is_better, ignore_index=True)
 
-    def best(self) -> Run | None:
-        """Return the run of this notebook with the highest image AUROC on pretrained weights, None without one."""
+    def best(self, criterion: str = "image_AUROC") -> Run | None:
+        """Return the run of this notebook with the best ``criterion`` on pretrained weights, None without one.
+
+        Raises
+        ------
+        InputError
+            If there is no such metric.
+        """
+        metric = criterion_metric(criterion)
         scored = [
             run
             for run in self.runs
-            if isinstance(run, Run) and not run.record.untrained_backbone and "image_AUROC" in run.metrics
+            if isinstance(run, Run) and not run.record.untrained_backbone and criterion in run.metrics
         ]
-        return max(scored, key=lambda run: run.metrics["image_AUROC"], default=None)
+        return max(scored, key=lambda run: metric.gain(run.metrics[criterion]), default=None)
 
     @property
     def setup(self) -> Setup:

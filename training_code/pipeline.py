@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from anomalib.models.components import AnomalibModule
 from lightning.pytorch import seed_everything
 
@@ -22,7 +21,12 @@ from training_code.detectors.spec import load_object
 from training_code.display.curves import LEARNING_CURVES, draw_learning_curves
 from training_code.display.examples import write_examples
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
-from training_code.evaluation.metrics import bootstrap_intervals, compute_by_defect_type, compute_metrics
+from training_code.evaluation.metrics import (
+    bootstrap_intervals,
+    compute_by_defect_type,
+    compute_metrics,
+    decision_intervals,
+)
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds, find_thresholds
 from training_code.features.store import FeatureStore
@@ -166,15 +170,17 @@ def predict(trained: Trained, data: SampleDataModule) -> Predicted:
     Raises
     ------
     FloatingPointError
-        If a score is not finite.
+        If a score or a value of a map is not finite.
     """
     detector, engine = trained.detector, trained.engine
     seconds: dict[str, float] = {}
     validation = engine.predict(detector, data.val_dataloader()) if data.val_data else None
     with timed(seconds, "test"):
         test = engine.predict(detector, data.test_dataloader())
-    if not all(np.isfinite(found.scores).all() for found in (test, validation) if found):
-        raise FloatingPointError(f"{type(detector).__name__} gives scores that are not finite: training diverged")
+    if not all(found.finite for found in (test, validation) if found):
+        raise FloatingPointError(
+            f"{type(detector).__name__} gives scores or maps that are not finite: training diverged"
+        )
     extractor = feature_extractor(detector)
     features = extractor.describe(engine.device) if extractor else {}
     stop_sharing(detector)
@@ -191,8 +197,8 @@ def evaluate(predicted: Predicted) -> Findings:
             thresholds,
             metrics=compute_metrics(test, thresholds),
             validation=compute_metrics(validation, thresholds) if validation else {},
-            intervals=bootstrap_intervals(test),
-            by_defect_type=compute_by_defect_type(test),
+            intervals=bootstrap_intervals(test) | decision_intervals(test, thresholds),
+            by_defect_type=compute_by_defect_type(test, thresholds),
             seconds=seconds,
         )
 

@@ -25,6 +25,7 @@ DETECTORS = {
     "Cflow": {"backbone": "efficientnet_b0", "layers": ["block5"], "max_epochs": 8},
 }
 TYPES = ("good", "hole", "scratch")
+COUNTS = {"train/good": 4, "test/good": 7}
 _DETECTORS = (*DETECTORS, "Dsr", "Draem", "Autoencoder")
 #: What ``make demo`` runs, in short: every detector, DSR with and without a backbone, arguments that are not set.
 DEMO = (
@@ -51,6 +52,7 @@ def make_run(
     dataset: str = "d",
     images: int = 20,
     types: Sequence[str] = TYPES,
+    counts: dict[str, int] = COUNTS,
     **changes,
 ) -> Record:
     """Write a run whose scores tell good from defective images by ``skill`` deviations; return its record.
@@ -92,7 +94,7 @@ def make_run(
             "memory": {"host": 10**9},
             "checkpoint": CheckpointFile("c" * 64, 10**6),
             "environment": {"processor": "a processor"},
-            "dataset": make_dataset(dataset, counts={"train/good": 4, "test/good": 7}),
+            "dataset": make_dataset(dataset, counts=counts),
         }
         | changes,
     )

@@ -10,10 +10,16 @@ from typing import Any
 import pandas as pd
 
 from training_code.comparison.naming import backbone_name, configuration_name, tell_apart
-from training_code.comparison.table import EXPERIMENT, MAIN_METRICS, PROTOCOL, arguments_of, protocol_name
+from training_code.comparison.table import (
+    DECISIONS,
+    EXPERIMENT,
+    MAIN_METRICS,
+    PROTOCOL,
+    arguments_of,
+    protocol_name,
+)
 from training_code.comparison.values import is_missing
-from training_code.foundation.errors import unknown
-from training_code.records.record import METRICS
+from training_code.records.metrics import F1_ALL_BAD, METRICS, criterion_metric
 
 #: The metric that decides where no other one is named, and the one whose differences `mark_level` judges.
 CRITERION = TESTED = "image_AUROC"
@@ -24,7 +30,7 @@ OTHER_CODE = "other code"
 # What a configuration takes from the run that stands for it.
 _OF_THE_RUN = (
     *("detector", *PROTOCOL, "backbone", "normalization", "reduced", "leak", "weights", "run_id"),
-    *("configuration_key", *HIDDEN),
+    *("configuration_key", F1_ALL_BAD, *HIDDEN),
 )
 # Costs, and how those of several runs become one.
 _COSTS = {
@@ -81,8 +87,7 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
     >>> found[["seeds", "image_AUROC", "image_AUROC_sd"]].round(4).values.tolist()
     [[2.0, 0.8, 0.1414]]
     """
-    if criterion not in METRICS:
-        raise unknown("criterion", criterion, METRICS)
+    ascending = {criterion: not criterion_metric(criterion).larger_is_better}
     able = table[:0]
     if criterion in table:
         able = table[(table["status"] == "ok") & table["pretrained"] & table[criterion].notna()].reset_index(drop=True)
@@ -93,8 +98,9 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
     nearest = (able[criterion] - able[criterion].groupby(number).transform("mean")).abs().groupby(number).idxmin()
     run = able.loc[nearest].set_axis(nearest.index)  # that stands for each configuration
     result = run[[name for name in _OF_THE_RUN if name in run]].rename(columns={"detector": "Model"})
-    for end in ("low", "high"):
-        result[f"{criterion}_{end}"] = run.get(f"{criterion}_{end}")
+    for name in dict.fromkeys([criterion, *DECISIONS]):
+        for end in ("low", "high"):
+            result[f"{name}_{end}"] = run.get(f"{name}_{end}")
     for name in (name for name in METRICS if name in able):
         result[name], result[f"{name}_sd"] = able[name].groupby(number).mean(), able[name].groupby(number).std()
     result["seeds"] = able["seed"].groupby(number).nunique()
@@ -107,24 +113,26 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
     result["finished"] = _moments(able).groupby(number).max()
     result["code"] = [None if newest else OTHER_CODE for newest in _newest(result, ["Model"])]
     order = [*PROTOCOL, criterion, *(["latency_s"] if "latency_s" in result else []), "run_id"]
-    result = result.sort_values(order, ascending=[name != criterion for name in order], ignore_index=True)
+    result = result.sort_values(order, ascending=[ascending.get(name, True) for name in order], ignore_index=True)
     result["configuration"] = _names(result, able)
     result["backbone"] = [backbone_name(name) for name in result["backbone"]]
     return result
 
 
 def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame:
-    """Return for each protocol and detector the configuration with the highest ``criterion``, in the form people read.
+    """Return for each protocol and detector the configuration with the best ``criterion``, in the form people read.
 
     See `configurations`. Where a configuration was run again with other code, its newest runs alone take part. Within a
     dataset and protocol the best detector comes first.
     """
-    columns = ["Model", *MAIN_METRICS, "dataset", "backbone", "configuration", "seeds"]
+    shown = [F1_ALL_BAD, *(f"{name}{end}" for name in DECISIONS for end in ("", "_low", "_high"))]
+    columns = ["Model", *MAIN_METRICS, *shown, "dataset", "backbone", "configuration", "seeds"]
     columns += [f"{name}_sd" for name in MAIN_METRICS] + [f"{criterion}_low", f"{criterion}_high"]
     columns += ["latency_s", "test_images_per_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
     columns += ["code", "reduced", "leak", "protocol", "normalization", "hardware", "run_id", "dataset_fingerprint"]
     # The one that decides is there also if it is none of the main ones.
     columns[1:1] = [] if criterion in MAIN_METRICS else [criterion]
+    columns = list(dict.fromkeys(columns))
     found = candidates(configurations(table, criterion))
     best = found.drop_duplicates([*PROTOCOL, "Model"]) if len(found) else found
     kept = [*columns, *(name for name in (*PROTOCOL, *HIDDEN) if name in best and name not in columns)]

@@ -6,17 +6,19 @@ import numpy as np
 import pandas as pd
 
 from training_code.comparison.table import PROTOCOL
+from training_code.records.metrics import METRICS
 
 
 def speed_and_size(models: pd.DataFrame, criterion: str) -> pd.DataFrame:
     """Return accuracy beside what it costs, and which configurations are beaten by no other one in both.
 
     Fronts are told within a protocol, that of latency also within the same hardware: a configuration is on it if every
-    faster (or smaller) one has a lower criterion.
+    faster (or smaller) one has a worse criterion.
     """
     columns = ["dataset", "protocol", "Model", "backbone", "configuration", criterion, f"{criterion}_sd", "latency_s"]
     columns += ["test_images_per_s", "fit_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
     table = models.reindex(columns=[*columns, "hardware", "run_id", "dataset_fingerprint"])
+    gain = METRICS[criterion].gain
     groups = models.reindex(columns=list(PROTOCOL))
     for cost, name in (
         ("latency_s", "fastest"),
@@ -26,7 +28,7 @@ def speed_and_size(models: pd.DataFrame, criterion: str) -> pd.DataFrame:
         by = [*groups.columns, *(["hardware"] if cost != "checkpoint_bytes" else [])]
         front: dict[Any, bool | None] = {}
         for _, group in table.assign(**groups).groupby(by, sort=False, dropna=False):
-            front |= dict(zip(group.index, on_front(group[cost], group[criterion]), strict=True))
+            front |= dict(zip(group.index, on_front(group[cost], gain(group[criterion])), strict=True))
         table[name] = pd.Series(front, dtype=object)
     order = ["dataset", "protocol", "hardware", "latency_s"]
     return table.sort_values(order, ignore_index=True).dropna(axis="columns", how="all") if len(table) else table

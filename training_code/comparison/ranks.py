@@ -4,6 +4,7 @@ import pandas as pd
 
 from training_code.comparison.configurations import newest_code
 from training_code.comparison.statistics import ALPHA, OverDatasets, compare_over_datasets
+from training_code.records.metrics import METRICS
 
 
 def over_datasets(models: pd.DataFrame, criterion: str, test: str = "nemenyi") -> OverDatasets:
@@ -24,7 +25,7 @@ def over_datasets(models: pd.DataFrame, criterion: str, test: str = "nemenyi") -
     usual = models["protocol"].groupby(data).transform(lambda protocols: protocols.mode()[0])
     chosen = models[models["protocol"] == usual].assign(place=data[0] + " " + data[1])
     square = chosen.pivot_table(index=["Model", "configuration_key"], columns="place", values=criterion)
-    complete = square.dropna()
+    complete = METRICS[criterion].gain(square.dropna())
     best = complete.groupby(level="Model").apply(lambda rows: rows.loc[rows.mean(axis=1).idxmax()])
     return compare_over_datasets(best.T if len(best) else pd.DataFrame(index=square.columns), test)
 

@@ -11,10 +11,13 @@ from training_code.comparison.paper import reduced_settings
 from training_code.foundation import paths
 from training_code.foundation.files import digest
 from training_code.protocol import ComputeOptions, ExperimentProtocol
-from training_code.records.record import CHECKPOINT, EXAMPLES, METRICS, NOTEBOOK, Identity, Record
+from training_code.records.metrics import F1_ALL_BAD, METRICS
+from training_code.records.record import CHECKPOINT, EXAMPLES, NOTEBOOK, Identity, Record
 
 #: The metrics by which people choose, in the order of their table.
 MAIN_METRICS = ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score")
+#: What tells whether a threshold will do, shown beside them: how little an F1 may mean, and both kinds of errors.
+DECISIONS = ("image_FalseAlarmRate", "image_MissRate")
 #: Columns that are equal for runs that may be ranked together: same images under the same conditions.
 PROTOCOL = ("dataset", "dataset_fingerprint", *ExperimentProtocol.columns(ranked_together=False))
 #: Columns of what else the experiment sets for all detectors, and that decides about a run's numbers.
@@ -53,8 +56,9 @@ def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
     first = ["status", "dataset", "detector", "backbone", "pretrained"]
     first += [name for name in arguments if name != "backbone"]
     first += [*ExperimentProtocol.columns(), "seed"]
-    metrics = [name for name in METRICS if name in table]
-    metrics = [column for name in metrics for column in (name, f"{name}_low", f"{name}_high") if column in table]
+    metrics = [column for name in METRICS for column in (name, f"{name}_low", f"{name}_high") if column in table]
+    if "image_F1Score" in metrics:
+        metrics.insert(metrics.index("image_F1Score") + 1, F1_ALL_BAD)
     ordered = first + metrics + [name for name in table if name not in {*first, *metrics}]
     sort_by = ["dataset", "detector", "backbone", "run_id"]
     table = table[ordered].sort_values(sort_by, ignore_index=True)
@@ -82,6 +86,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         **{name: _cell(identity.compute.get(name)) for name in ComputeOptions.of_a_backbone()},
         "seed": identity.seed,
         **record.metrics,
+        F1_ALL_BAD: record.f1_all_bad,
         **{
             f"{name}_{end}": value
             for name, interval in record.intervals.items()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from training_code.display.curves import LEARNING_CURVES
 from training_code.display.examples import OVERVIEW
-from training_code.records.record import EXAMPLES, METRICS, Record
+from training_code.records.metrics import F1_ALL_BAD, METRICS
+from training_code.records.record import EXAMPLES, Record
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Run:
         parts = [
             f"<p><b>{html.escape(self.run_id)}</b> ({origin}{untrained})<br>",
             f"<code>{html.escape(self.record.detector)}({html.escape(arguments)})</code></p>",
-            _table(self._metric_cells()),
+            *(_table(self._metric_cells(kind)) for kind in ("image_", "pixel_")),
             _table({name.replace("_", " "): text for name, text in self._cost_cells().items()}),
         ]
         parts += [f"<p><b>{html.escape(warning)}</b></p>" for warning in self.record.training.get("warnings", [])]
@@ -57,13 +58,22 @@ class Run:
                 parts.append(f'<img alt="{words}" style="max-width:100%" src="data:image/png;base64,{data}">')
         return "".join(parts)
 
-    def _metric_cells(self) -> dict[str, str]:
+    def _metric_cells(self, kind: str) -> dict[str, str]:
+        """Return the metrics of images or of pixels; beside F1 stands that of calling everything defective."""
         cells = {}
         for name, value in self.metrics.items():
-            interval = self.record.intervals.get(name)
-            cells[name] = f"{value:.3f}" + (
-                f" <small>[{interval[0]:.3f}, {interval[1]:.3f}]</small>" if interval else ""
-            )
+            if not name.startswith(kind):
+                continue
+            cells[name] = f"{value:.3f}"
+            if name in self.record.intervals:
+                low, high = self.record.intervals[name]
+                cells[name] += f" <small>[{low:.3f}, {high:.3f}]</small>"
+            if METRICS[name].oracle:
+                cells[name] += " <small>(oracle)</small>"
+            if name == "image_F1Score" and (all_bad := self.record.f1_all_bad) is not None:
+                if value < all_bad:
+                    cells[name] = f"<b>{cells[name]} below {F1_ALL_BAD}</b>"
+                cells[F1_ALL_BAD] = f"{all_bad:.3f}"
         return cells
 
     def _cost_cells(self) -> dict[str, str]:

@@ -7,9 +7,10 @@ from training_code.data.datamodule import split_validation
 from training_code.data.dataset import Dataset
 from training_code.data.findings import Finding
 from training_code.display.dataset import samples_html
+from training_code.evaluation.decisions import tells_low_rates
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.records.environment import describe_environment
-from training_code.records.record import METRICS
+from training_code.records.metrics import METRICS, Need
 
 # Libraries of which the version is shown; a record holds all of them.
 _SHOWN = ("anomalib", "torch", "openvino")
@@ -43,12 +44,16 @@ class Setup:
         """Names of the metrics that can be computed, in the order in which they are shown."""
         test = self.dataset.select("test")
         marked = any(self.dataset.facts[sample.mask].marked for sample in test if sample.mask)
-        there = {
-            "image": len({sample.abnormal for sample in test}) == 2,
-            "pixel": self.dataset.has_masks and marked,
+        good = sum(not sample.abnormal for sample in test)
+        height, width = self.protocol.image_size
+        there: dict[Need, bool] = {
+            "good": good > 0,
+            "defective": good < len(test),
+            "masks": self.dataset.has_masks and marked,
+            "threshold": self.held_out > 0,
+            "pixels": tells_low_rates(good * height * width),
         }
-        names = [name for name in METRICS if there[name.split("_")[0]]]
-        return [name for name in names if self.held_out or not name.endswith("F1Score")]
+        return [name for name, metric in METRICS.items() if all(there[need] for need in metric.needs)]
 
 
 def setup_line(setup: Setup) -> str:
@@ -103,7 +108,7 @@ def _split(setup: Setup) -> str:
     thresholds = (
         f"{held_out} held out of training: for thresholds, for <code>patience</code>, and to judge by in a search"
         if held_out
-        else "none held out of training: no thresholds, and so no <code>F1Score</code>"
+        else "none held out of training: no thresholds, and so no <code>F1Score</code>, no false alarms and misses"
     )
     tested = f"{len(test)} images to test on, {len(test) - abnormal} good and {abnormal} with defects"
     return "<br>".join([trained, thresholds, tested])

@@ -1,13 +1,24 @@
 """Metrics of images and pixels from raw scores and raw maps.
 
 ``F1Score`` is the F1 at a threshold found without the test set, ``F1Max`` the largest F1 over all thresholds of the
-test set: an oracle, as papers report it.
+test set: an oracle, as papers report it. Which metrics there are, and which way is better, is in
+`training_code.records.metrics`.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from training_code.evaluation.decisions import (
+    EIGHT_NEIGHBORS,
+    Decisions,
+    aupimo,
+    marked_good_share,
+    presorted,
+    region_metrics,
+)
 from training_code.evaluation.intervals import aupr_interval, auroc_interval
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.ranking import rank
@@ -15,8 +26,6 @@ from training_code.evaluation.thresholds import Thresholds
 
 BOOTSTRAP_SAMPLES = 1000
 CONFIDENCE = 0.95
-# In anomalib, pixels that touch at a corner belong to one region.
-_EIGHT_NEIGHBOURS = np.ones((3, 3))
 
 
 def region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -24,7 +33,7 @@ def region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     weights = np.zeros(masks.shape)
     regions = 0
     for mask, weight in zip(masks, weights, strict=True):
-        labelled, count = ndimage.label(mask, _EIGHT_NEIGHBOURS)
+        labelled, count = ndimage.label(mask, EIGHT_NEIGHBORS)
         if count:
             sizes = np.bincount(labelled.reshape(-1))
             weight[mask] = 1 / sizes[labelled[mask]]
@@ -35,8 +44,8 @@ def region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
 def compute_metrics(predictions: Predictions, thresholds: Thresholds) -> dict[str, float]:
     """Return the metrics that can be computed, by name.
 
-    Without both normal and abnormal images there are none, without masks none of pixels; without a threshold from
-    held-out images no ``F1Score``.
+    Without both normal and abnormal images nothing is ranked, without masks there are no metrics of pixels but the
+    share that is marked on good images; without a threshold from held-out images nothing that follows from one.
 
     Examples
     --------
@@ -48,40 +57,84 @@ def compute_metrics(predictions: Predictions, thresholds: Thresholds) -> dict[st
     >>> print(metrics["image_AUROC"], metrics["image_F1Score"])
     0.75 0.8
     """
+    scores, labels = predictions.scores, predictions.labels
     metrics: dict[str, float] = {}
-    if _has_both(predictions.labels):
-        image = rank(predictions.scores, predictions.labels)
+    if _has_both(labels):
+        image = rank(scores, labels)
         metrics |= {"image_AUROC": image.auroc, "image_AUPR": image.aupr, "image_F1Max": float(image.f1.max())}
-        if thresholds.image is not None:
-            metrics["image_F1Score"] = f1_at(predictions.scores, predictions.labels, thresholds.image)
-    if predictions.masks is not None and _has_both(predictions.masks):
-        pixel = rank(predictions.maps, predictions.masks, region_weights(predictions.masks))
-        metrics |= {
-            "pixel_AUROC": pixel.auroc,
-            "pixel_AUPR": pixel.aupr,
-            "pixel_AUPRO": pixel.aupro,
-            "pixel_F1Max": float(pixel.f1.max()),
-        }
-        if thresholds.pixel is not None:
-            metrics["pixel_F1Score"] = f1_at(predictions.maps, predictions.masks, thresholds.pixel)
+        metrics |= {f"image_{name}": value for name, value in presorted(scores, labels).items()}
+    if thresholds.image is not None:
+        found = Decisions.at(scores, labels, thresholds.image).metrics()
+        metrics |= {f"image_{name}": value for name, value in found.items()}
+    return metrics | _pixel_metrics(predictions, thresholds.pixel)
+
+
+def _pixel_metrics(predictions: Predictions, threshold: float | None) -> dict[str, float]:
+    maps, masks, labels = predictions.maps, predictions.masks, predictions.labels
+    metrics: dict[str, float] = {}
+    if threshold is not None and not labels.all():
+        metrics["pixel_MarkedGoodShare"] = marked_good_share(maps, labels, threshold)
+    if masks is None or not _has_both(masks):
+        return metrics
+    pixel = rank(maps, masks, region_weights(masks))
+    metrics |= {
+        "pixel_AUROC": pixel.auroc,
+        "pixel_AUPR": pixel.aupr,
+        "pixel_AUPRO": pixel.aupro,
+        "pixel_F1Max": float(pixel.f1.max()),
+    }
+    if (area := aupimo(maps, masks, labels)) is not None:
+        metrics["pixel_AUPIMO"] = area
+    if threshold is not None:
+        metrics["pixel_F1Score"] = f1_at(maps, masks, threshold)
+        metrics |= {f"pixel_{name}": value for name, value in region_metrics(maps, masks, threshold).items()}
     return metrics
 
 
-def compute_by_defect_type(predictions: Predictions) -> dict[str, dict[str, float]]:
-    """Return for each defect type its number of images, the AUROC of them against all normal images, and of pixels."""
+def compute_by_defect_type(predictions: Predictions, thresholds: Thresholds) -> dict[str, dict[str, float]]:
+    """Return for each defect type its number of images and, against all normal images, the AUROC of images and pixels.
+
+    The share of its images that are missed is there where a threshold is.
+    """
     result: dict[str, dict[str, float]] = {}
-    normal_scores = predictions.scores[~predictions.labels]
+    normal = predictions.scores[~predictions.labels]
+    good_pixels = None if predictions.masks is None else np.sort(predictions.maps[~predictions.labels], axis=None)
     for defect_type in predictions.abnormal_types:
         of_type = predictions.of_type(defect_type)
         row: dict[str, float] = {"images": len(of_type)}
-        if len(normal_scores):
-            scores = np.concatenate([normal_scores, of_type.scores])
-            labels = np.arange(len(scores)) >= len(normal_scores)
-            row["image_AUROC"] = rank(scores, labels).auroc
-        if of_type.masks is not None and _has_both(of_type.masks):
-            row["pixel_AUROC"] = rank(of_type.maps, of_type.masks).auroc
+        if len(normal):
+            scores = np.concatenate([normal, of_type.scores])
+            row["image_AUROC"] = rank(scores, np.arange(len(scores)) >= len(normal)).auroc
+        if thresholds.image is not None:
+            row["image_MissRate"] = float(np.mean(of_type.scores < thresholds.image))
+        if of_type.masks is not None and good_pixels is not None and of_type.masks.any():
+            others = np.sort(of_type.maps[~of_type.masks])
+            if len(good_pixels) + len(others):
+                row["pixel_AUROC"] = _auroc(of_type.maps[of_type.masks], [good_pixels, others])
         result[defect_type] = row
     return result
+
+
+def _auroc(abnormal: NDArray, normal: Sequence[NDArray]) -> float:
+    """Return the share of pairs in which an abnormal value is above a normal one; ties count half.
+
+    That is the area under the ROC curve (Hanley and McNeil, Radiology 1982). The normal values come as sorted parts, so
+    that those of good images are sorted once for all defect types.
+    """
+    abnormal = np.sort(abnormal)  # neighbors are then looked up in places near to each other
+    above = sum(
+        np.sum(np.searchsorted(part, abnormal, side="left") + np.searchsorted(part, abnormal, side="right"))
+        for part in normal
+    )
+    return float(above / (2 * len(abnormal) * sum(map(len, normal))))
+
+
+def decision_intervals(predictions: Predictions, thresholds: Thresholds) -> dict[str, tuple[float, float]]:
+    """Return intervals at `CONFIDENCE` for the rates of false alarms and misses at the image threshold."""
+    if thresholds.image is None:
+        return {}
+    decisions = Decisions.at(predictions.scores, predictions.labels, thresholds.image)
+    return {f"image_{name}": interval for name, interval in decisions.intervals(CONFIDENCE).items()}
 
 
 def bootstrap_intervals(predictions: Predictions, seed: int = 0) -> dict[str, tuple[float, float]]:
@@ -102,9 +155,7 @@ def bootstrap_intervals(predictions: Predictions, seed: int = 0) -> dict[str, tu
 
 def f1_at(scores: NDArray, labels: NDArray[np.bool_], threshold: float) -> float:
     """Return F1 where scores from ``threshold`` upwards are called abnormal; 0 if nothing is called so or is so."""
-    predicted = scores >= threshold
-    hits = np.count_nonzero(predicted & labels)
-    return 2 * hits / max(int(np.count_nonzero(predicted) + np.count_nonzero(labels)), 1)
+    return Decisions.at(scores, labels, threshold).f1
 
 
 def _has_both(labels: NDArray[np.bool_]) -> bool:

@@ -24,6 +24,11 @@ class Predictions:
         """Return the number of images."""
         return len(self.scores)
 
+    @property
+    def finite(self) -> bool:
+        """Whether all scores and maps are; what is not a number would rank below everything, as if it were good."""
+        return bool(np.isfinite(self.scores).all() and all(np.isfinite(each).all() for each in self.maps))
+
     def of_type(self, defect_type: str) -> "Predictions":
         """Return the predictions for the images of one defect type."""
         chosen = np.array([name == defect_type for name in self.defect_types])

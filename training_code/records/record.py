@@ -9,8 +9,10 @@ from pydantic import AfterValidator, ConfigDict, FiniteFloat
 from typing_extensions import TypedDict
 
 from training_code.backbones.backbone import Recipe
+from training_code.data.layout import NORMAL
 from training_code.foundation.files import digest
 from training_code.protocol import ComputeOptions, ExperimentProtocol
+from training_code.records.metrics import f1_all_bad
 
 #: Raised when the form of records changes; `training_code.records.older` reads the former ones.
 SCHEMA_VERSION = 5
@@ -21,19 +23,6 @@ NOTEBOOK = "notebook.ipynb"
 KERNEL_LOG = "kernel.log"
 EXAMPLES = "examples"
 TENSORBOARD = "tensorboard"
-
-#: Metrics in the order in which they are shown.
-METRICS = (
-    "image_AUROC",
-    "image_F1Score",
-    "pixel_AUROC",
-    "pixel_F1Score",
-    "image_AUPR",
-    "image_F1Max",
-    "pixel_AUPR",
-    "pixel_AUPRO",
-    "pixel_F1Max",
-)
 
 Status = Literal["ok", "failed", "timeout", "out_of_memory"]
 
@@ -216,6 +205,13 @@ class Record:
     def options(self) -> ComputeOptions:
         """How the run was computed; options that its record lacks have their defaults."""
         return ComputeOptions(**{name: self.compute[name] for name in ComputeOptions.names() if name in self.compute})
+
+    @property
+    def f1_all_bad(self) -> float | None:
+        """The F1 of calling every test image defective; None where the test images are of one kind."""
+        tested = {name: count for name, count in self.dataset.counts.items() if name.startswith("test/")}
+        good = tested.pop(f"test/{NORMAL}", 0)
+        return f1_all_bad(good, sum(tested.values()))
 
     @property
     def untrained_backbone(self) -> bool:

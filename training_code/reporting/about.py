@@ -36,7 +36,8 @@ def about(
         (
             "thresholds",
             "F1Score: at a threshold found on held-out defect-free images and synthetic anomalies in them, never on "
-            "the test set. F1Max: at the best threshold for the test set, an oracle that no user has.",
+            "the test set. F1Max: at the best threshold for the test set, an oracle that no user has, "
+            "and so are PB1, PB5 and PB10. F1AllBad: of calling every image defective; an F1Score below it is red.",
         ),
         (
             "seeds",
@@ -54,7 +55,8 @@ def about(
             "intervals",
             f"_low and _high: {CONFIDENCE:.0%} intervals over the test images of that run. AUROC: DeLong's on the "
             "logit scale; where the images are separated without an error, from the least separation that this is "
-            f"evidence of. AUPR: bias-corrected and accelerated, of {BOOTSTRAP_SAMPLES} bootstrap samples.",
+            f"evidence of. AUPR: bias-corrected and accelerated, of {BOOTSTRAP_SAMPLES} bootstrap samples. "
+            "FalseAlarmRate and MissRate: exact (Clopper-Pearson).",
         ),
         (
             "level with the best",

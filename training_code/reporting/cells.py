@@ -19,8 +19,10 @@ HEADER_FILL = PatternFill("solid", fgColor="DDE6F0")
 # Blue tells in print too: darker is better, and the best is bold.
 BEST_FILL = PatternFill("solid", fgColor="9EC9E2")
 LEVEL_FILL = PatternFill("solid", fgColor="E3EEF6")
+# An F1 below that of calling everything defective: red, and italic in print.
+BELOW_FONT = Font(color="C00000", italic=True)
 LINK_FONT = Font(color="0563C1", underline="single")
-#: Colors from the lowest to the highest value.
+#: Colors from the worst to the best value.
 LOW, HIGH = "F7FBFF", "6BAED6"
 # The space at the end keeps numbers apart from the text in the next column.
 _FORMATS = (("_bytes", "#,##0_)"), ("_per_s", "0.0_)"), ("_s", "0.000_)"), ("_split", "0%_)"))

@@ -46,7 +46,9 @@ def add_bars(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> int:
             source = NumDataSource(NumRef(f"{quote_sheetname(worksheet.title)}!${letter}${first}:${letter}${last}"))
             series.errBars = ErrorBars(errBarType="both", errValType="cust", plus=source, minus=source)
         chart.legend = None
-        chart.y_axis.scaling.min, chart.y_axis.scaling.max = 0, 1
+        # Most metrics are shares; false regions an image may be any number.
+        highest = table[criterion].iloc[first - 2 : last - 1].max()
+        chart.y_axis.scaling.min, chart.y_axis.scaling.max = 0, None if highest > 1 else 1
         chart.x_axis.scaling.orientation, chart.y_axis.crosses = "maxMin", "max"  # as in the table, from top to bottom
         chart.y_axis.number_format = "0.0"
         chart.gapWidth = 60

@@ -10,7 +10,6 @@ from urllib.parse import quote
 
 import pandas as pd
 from openpyxl.drawing.image import Image as Picture
-from openpyxl.formatting.rule import ColorScaleRule
 from openpyxl.styles import Alignment, Font
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.properties import PageSetupProperties
@@ -21,13 +20,13 @@ from training_code.comparison.table import LINKS, MAIN_METRICS
 from training_code.comparison.values import is_missing, write_value
 from training_code.display.examples import OVERVIEW
 from training_code.foundation import paths
+from training_code.records.metrics import METRICS
 from training_code.reporting.cells import (
+    BELOW_FONT,
     BEST_FILL,
     HEADER_FILL,
-    HIGH,
     LEVEL_FILL,
     LINK_FONT,
-    LOW,
     comment,
     set_text,
     set_value,
@@ -35,6 +34,7 @@ from training_code.reporting.cells import (
 )
 from training_code.reporting.charts import add_bars, add_front
 from training_code.reporting.column_help import help_for
+from training_code.reporting.marks import F1, add_scales, f1_is_below, mark_best, mark_f1_below
 from training_code.reporting.sheets import Sheet
 from training_code.reporting.written import Drawn
 
@@ -128,13 +128,10 @@ def _draw_table(worksheet: Worksheet, sheet: Sheet, order: Sequence[str], beside
                 cell.hyperlink = quote(os.path.relpath(paths.from_home(value), beside))
                 cell.font = copy(LINK_FONT)
     worksheet.auto_filter.ref = f"A1:{get_column_letter(len(names))}{len(table) + 1}"
-    for name in sheet.scales:
-        if name in names and len(table):
-            letter = get_column_letter(names.index(name) + 1)
-            rule = ColorScaleRule("min", start_color=LOW, end_type="max", end_color=HIGH)
-            worksheet.conditional_formatting.add(f"{letter}2:{letter}{len(table) + 1}", rule)
-    if "level_with_best" in names and sheet.criterion in names:
-        _mark_best(worksheet, table, names, sheet.criterion)
+    add_scales(worksheet, table, sheet.scales, sheet.criterion)
+    if "bars" in sheet.charts and sheet.criterion in names and len(table):
+        mark_best(worksheet, table, sheet.criterion)
+    mark_f1_below(worksheet, table)
     for index, name in enumerate(names, 1):
         kind = sheet.criterion if name in sheet.scales else name
         shown = ["" if name.startswith(THEIRS) else name]
@@ -182,25 +179,13 @@ def _draw_header(worksheet: Worksheet, names: Sequence[str], values: Sequence[st
             cell.comment = comment(help_for(name, *(["Value of the criterion."] if name in values else [])))
 
 
-def _mark_best(worksheet: Worksheet, table: pd.DataFrame, names: list[str], criterion: str) -> None:
-    """Mark the best of each protocol, and what cannot be told from it."""
-    column = names.index(criterion) + 1
-    best = table.groupby(["dataset", "protocol"], sort=False)[criterion].transform("max")
-    for row, (value, top, level) in enumerate(zip(table[criterion], best, table["level_with_best"], strict=True), 2):
-        cell = worksheet.cell(row, column)
-        if value == top:
-            cell.fill, cell.font = copy(BEST_FILL), Font(bold=True)
-        elif level is True:
-            cell.fill = copy(LEVEL_FILL)
-
-
 def _draw_blocks(worksheet: Worksheet, sheet: Sheet) -> Drawn:
     """Draw a block for each detector: a column for each configuration, a row for each metric, its best marked."""
     table, criterion = sheet.table, sheet.criterion
     metrics = list(dict.fromkeys([*MAIN_METRICS, criterion]))
     worksheet["A1"] = (
         "The best of each row is bold on a darker ground; what cannot be told from the best of all detectors "
-        "has a lighter one."
+        "has a lighter one. An F1Score in red is below that of calling every image defective."
     )
     worksheet["A1"].comment = comment(help_for(sheet.name))
     names, columns = {1: HEADER}, {1: {1: LABEL}}
@@ -228,16 +213,21 @@ def _draw_blocks(worksheet: Worksheet, sheet: Sheet) -> Drawn:
                 row += 1
                 worksheet.cell(row, 1, metric)
                 names[row], columns[row] = f"{protocol} | {detector} | {metric}", runs
+                below = f1_is_below(block) if metric == F1 else [False] * len(block)
+                best = METRICS[metric].extreme
                 values = block[metric] if metric in block else pd.Series(dtype=float)
-                for column, (value, level) in enumerate(zip(values, block["level_with_best"], strict=False), 2):
+                marks = zip(values, block["level_with_best"], below, strict=False)
+                for column, (value, level, worthless) in enumerate(marks, 2):
                     if is_missing(value):
                         continue
                     cell = worksheet.cell(row, column)
                     set_value(cell, metric, value)
-                    if value == values.max():
+                    if value == values.agg(best):
                         cell.fill, cell.font = copy(BEST_FILL), Font(bold=True)
                     elif level is True and metric == criterion:
                         cell.fill = copy(LEVEL_FILL)
+                    if worthless:
+                        cell.font = copy(BELOW_FONT)
             row += 2
         row -= 1
     for number in range(2, row + 1):  # blank ones go by the row before them

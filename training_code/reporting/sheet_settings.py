@@ -262,7 +262,7 @@ def _move(drawing: Any, moves: Moves) -> None:
 
 def _is_our_scale(rule: Rule) -> bool:
     colors = [str(color.rgb)[-6:] for color in rule.colorScale.color] if rule.colorScale is not None else []
-    return colors == [LOW, HIGH]
+    return colors in ([LOW, HIGH], [HIGH, LOW])
 
 
 def _top(area: str) -> int:

@@ -24,11 +24,15 @@ from training_code.comparison.level import MARKS, mark_level
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL
 from training_code.comparison.values import NONE, is_missing, write_value
 from training_code.foundation.errors import unknown
+from training_code.records.metrics import F1_ALL_BAD, METRICS
 from training_code.reporting.about import about
+from training_code.reporting.marks import f1_is_below
 
 BEST, ALL, FAILED, EXAMPLES, SPEED = "Best models", "All runs", "Failed", "Examples", "Speed and size"
 # Configurations of a detector that a sheet of blocks shows, the best ones.
 MOST_IN_BLOCK = 40
+#: The mark of an F1Score that calling every image defective would beat.
+F1_BELOW = "F1Score below all bad"
 # A sheet's name may have so many characters, and none of these.
 _LONGEST_NAME, _NOT_IN_NAMES = 31, re.compile(r"[\[\]:*?/\\]")
 
@@ -45,7 +49,7 @@ class Sheet:
     key
         The columns that tell one row from another, by which what people wrote finds its rows again.
     scales
-        Columns with colours from the lowest to the highest value.
+        Columns with colors from the worst to the best value.
     charts
         Which native charts are drawn beside the table.
     """
@@ -120,6 +124,7 @@ def summary(comparison: Comparison) -> pd.DataFrame:
     table["ms an image"] = ["" if pd.isna(seconds) else f"{1000 * seconds:.0f}" for seconds in best["latency_s"]]
     table["protocol"] = best["protocol"]
     marks = {OTHER_CODE: best["code"].notna(), "reduced": best["reduced"].notna(), "leak": best["leak"].notna()}
+    marks[F1_BELOW] = pd.Series(f1_is_below(best), best.index, dtype=bool)
     table["marks"] = [", ".join(name for name in marks if marks[name][index]) for index in best.index]
     return table
 
@@ -180,7 +185,7 @@ def by_dataset(models: pd.DataFrame, criterion: str) -> Sheet:
 
 
 def by_defect_type(runs: pd.DataFrame, best: pd.DataFrame) -> Sheet:
-    """Return for the best of each detector the AUROC of each type of defect, mean over seeds."""
+    """Return for the best of each detector AUROC and misses of each type of defect, means over seeds."""
     rows: dict[tuple, dict[str, Any]] = {}
     types = [name.removeprefix("images ") for name in runs if str(name).startswith("images ")]
     for _, model in best.iterrows():
@@ -189,7 +194,7 @@ def by_defect_type(runs: pd.DataFrame, best: pd.DataFrame) -> Sheet:
         chosen &= runs["code_sha256"].fillna("") == ("" if is_missing(run["code_sha256"]) else run["code_sha256"])
         chosen &= (runs[list(PROTOCOL)].astype(object) == model[list(PROTOCOL)].astype(object)).all(axis=1)
         for defect_type in types:
-            for metric in (TESTED, "pixel_AUROC"):
+            for metric in (TESTED, "image_MissRate", "pixel_AUROC"):
                 column = f"{metric} {defect_type}"
                 if column in runs and runs.loc[chosen, column].notna().any():
                     place = (model["dataset"], model["protocol"], defect_type, metric)
@@ -214,11 +219,13 @@ def _blocks(models: pd.DataFrame, criterion: str) -> list[Sheet]:
     """Return for each dataset its configurations, the best `MOST_IN_BLOCK` of each detector."""
     sheets: list[Sheet] = []
     columns = ["protocol", "Model", "backbone", "configuration", *MAIN_METRICS, "seeds", "level_with_best", "run_id"]
+    columns.append(F1_ALL_BAD)
     columns[4:4] = [] if criterion in MAIN_METRICS else [criterion]
     for dataset, group in models.groupby("dataset") if len(models) else ():
         best = group.groupby([*PROTOCOL, "Model"], sort=False, dropna=False).head(MOST_IN_BLOCK)
         table = best.sort_values(
-            ["dataset_fingerprint", "protocol", "Model", criterion], ascending=[True, True, True, False]
+            ["dataset_fingerprint", "protocol", "Model", criterion],
+            ascending=[True, True, True, not METRICS[criterion].larger_is_better],
         )
         name = _sheet_name(f"Comparison {dataset}", [sheet.name for sheet in sheets])
         sheets.append(Sheet(name, table.reindex(columns=columns).reset_index(drop=True), "blocks", criterion=criterion))
@@ -232,7 +239,7 @@ def _pivot(name: str, models: pd.DataFrame, index: list[str], column: str, crite
     models = models.assign(
         backbone=models["backbone"].replace("", NONE), data=models["dataset"] + ", " + models["protocol"]
     )
-    best = models.pivot_table(index=index, columns=column, values=criterion, aggfunc="max")
+    best = models.pivot_table(index=index, columns=column, values=criterion, aggfunc=METRICS[criterion].extreme)
     table = best.reset_index().rename_axis(columns=None)
     return Sheet(name, table, key=tuple(index), scales=tuple(best.columns), criterion=criterion)
 

@@ -15,7 +15,8 @@ from optuna.trial import TrialState
 
 from training_code.foundation.errors import InputError, unknown
 from training_code.foundation.files import digest
-from training_code.records.record import METRICS, Record
+from training_code.records.metrics import LATENCY, OBJECTIVES
+from training_code.records.record import Record
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import Sweep, read_sweep
 from training_code.sweep.job import Job, JobState
@@ -30,8 +31,6 @@ SEARCH_KEYS = ("space", "objective", "direction", "sampler", "trials", "seed", "
 RANGE_KEYS = ("low", "high", "step", "log")
 SAMPLERS = ("tpe", "random", "grid")
 DIRECTIONS = ("maximize", "minimize")
-#: What can be compared beside the metrics on held-out images: seconds for an image.
-LATENCY = "latency"
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,9 @@ def read_search(path: Path, content: Mapping[str, Any] | None) -> Search:
     for name, values in space.items():
         _check_values(path, name, values)
     objective = content.get("objective", "image_AUROC")
-    if objective not in (*METRICS, LATENCY):
-        raise unknown(f"objective in {path}", objective, (*METRICS, LATENCY))
-    direction = content.get("direction", "minimize" if objective == LATENCY else "maximize")
+    if objective not in OBJECTIVES:
+        raise unknown(f"objective in {path}", objective, OBJECTIVES)
+    direction = content.get("direction", "maximize" if OBJECTIVES[objective].larger_is_better else "minimize")
     if direction not in DIRECTIONS:
         raise unknown(f"direction in {path}", direction, DIRECTIONS)
     sampler = content.get("sampler", "tpe")

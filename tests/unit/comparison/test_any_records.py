@@ -20,6 +20,7 @@ from training_code.comparison.configurations import configurations
 from training_code.comparison.effects import effects_of_arguments
 from training_code.comparison.table import PROTOCOL, runs_table
 from training_code.foundation import paths
+from training_code.records.metrics import METRICS
 from training_code.records.reading import read_records
 from training_code.reporting.export import FORMATS, export
 from training_code.reporting.figures import draw_hyper_parameters
@@ -117,10 +118,10 @@ def test_configurations_that_differ_in_a_setting_of_the_experiment_have_differen
 # --------------------------------------------------------------------------------------------- everything can be made
 
 
-def _make_tables(results: Path) -> None:
+def _make_tables(results: Path, criterion: str = "image_AUROC") -> None:
     """Make every sheet, the workbook and all exports, and check that nothing was lost on the way."""
     runs, problems = read_records(results)
-    comparison = compare(runs_table(runs), problems)
+    comparison = compare(runs_table(runs), problems, criterion)
     models = comparison.models
     if len(models):
         places = models.groupby([*PROTOCOL, "Model", "backbone"], dropna=False)["configuration"]
@@ -202,6 +203,19 @@ CASES = {
 def test_every_sheet_and_export_can_be_made(tmp_path, case):
     CASES[case](tmp_path)
     _make_tables(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("criterion", METRICS)
+def test_every_metric_may_decide_also_beside_records_that_lack_it(tmp_path, criterion):
+    counts = {"train/good": 4, "test/good": 7, "test/hole": 30}
+    for number, (value, dataset) in enumerate([(0.25, "a"), (0.75, "a"), (0.5, "b"), (1.5, "b"), (0.5, "c")]):
+        detector = "Padim" if number % 2 else "Patchcore"
+        metrics = {"image_AUROC": 0.5, criterion: value}
+        intervals = {criterion: (value - 0.1, value + 0.1)}
+        make_run(tmp_path, f"r{number}", detector, dataset=dataset, metrics=metrics, intervals=intervals, counts=counts)
+    make_run(tmp_path, "old", "Cflow", metrics={"pixel_AUROC" if criterion == "image_AUROC" else "image_AUROC": 0.5})
+    _make_tables(tmp_path, criterion)
 
 
 @pytest.mark.slow

@@ -12,7 +12,12 @@ from training_code.protocol import ComputeOptions, ExperimentProtocol
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("masks", "part", "missing"),
-    [(True, 0.2, set()), (False, 0.2, {"pixel"}), (True, 0, {"F1Score"}), (False, 0, {"pixel", "F1Score"})],
+    [
+        (True, 0.2, set()),
+        (False, 0.2, {"pixel_AUROC", "Region"}),
+        (True, 0, {"F1Score", "Rate", "Share"}),
+        (False, 0, {"pixel", "F1Score"}),
+    ],
 )
 def test_the_metrics_that_are_announced_are_those_that_a_run_has(tmp_path, masks, part, missing):
     experiment = Experiment(

@@ -76,7 +76,7 @@ def test_a_change_of_a_picture_a_message_or_a_table_makes_no_run_stale(changed_b
         ("data/dataset.py", "HOLD_OUT = 0.2", "HOLD_OUT = 0.3"),
         ("data/marking.py", "_BETWEEN = 0.6", "_BETWEEN = 0.7"),
         ("data/pairing.py", "masks?|labels?", "masks?|label"),
-        ("evaluation/metrics.py", "return 2 * hits", "return hits"),
+        ("evaluation/decisions.py", "return 2 * self.hits", "return self.hits"),
         ("pipeline.py", "seed_everything(conditions.seed, workers=True, verbose=False)  # as", "pass  # as"),
         ("training/engine.py", '"mode": "min"', '"mode": "max"'),
         ("backbones/reading.py", "def load_backbone(", "@torch.no_grad()\ndef load_backbone("),
