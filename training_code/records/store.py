@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from training_code.foundation.files import write_json
+from training_code.foundation.files import stamp, write_json
 from training_code.records.leases import Leases
 from training_code.records.reading import REPLACED, read_record, read_records, restore_replaced, write_record
 from training_code.records.record import CHECKPOINT, EXAMPLES, KERNEL_LOG, NOTEBOOK, RECORD, SCORES, TENSORBOARD, Record
@@ -35,6 +35,7 @@ class RunStore:
     def __init__(self, results: Path) -> None:
         self.results = results
         self._leases = Leases(results / "locks")
+        self._names_of: tuple[list[int] | None, dict[str, Path]] | None = None  # the stamp of ``runs``, and `_renamed`
 
     def folder(self, run_id: str) -> Path:
         """Return the folder of a run, which need not exist."""
@@ -49,10 +50,17 @@ class RunStore:
         return own if (own / RECORD).exists() else self._renamed().get(run_id, own)
 
     def _renamed(self) -> dict[str, Path]:
-        """Return the folders of runs that have another name today, by that name."""
-        runs, _ = read_records(self.results)
-        runs.sort(key=lambda run: run[1].status == "ok")  # of several the last one stays
-        return {name: folder for folder, record in runs if (name := record.identity.run_id) != folder.name}
+        """Return the folders of runs that have another name today, by that name.
+
+        What was found holds until a folder is added or removed, which changes the stamp of the folder above.
+        """
+        state = stamp(self.results / "runs")
+        if self._names_of is None or self._names_of[0] != state:
+            runs, _ = read_records(self.results)
+            runs.sort(key=lambda run: run[1].status == "ok")  # of several the last one stays
+            names = {name: folder for folder, record in runs if (name := record.identity.run_id) != folder.name}
+            self._names_of = state, names
+        return self._names_of[1]
 
     def unfinished(self, run_id: str) -> Path:
         """Return the folder with the state from which training in epochs resumes after a kill; it need not exist."""
