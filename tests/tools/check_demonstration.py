@@ -11,6 +11,7 @@ DETECTORS = {"Padim", "Patchcore", "Cflow", "Dsr", "Draem", "Autoencoder"}
 RUNS = 18
 SHEETS = ["Best models", "Comparison pcb", "Comparison textures", "All runs", "By backbone", "By dataset"]
 SHEETS += ["By defect type", "Hyper-parameters", "Speed and size", "Examples", "Failed", "About"]
+SHEETS += ["training_code"]  # very hidden: the record of what was written
 
 
 def main() -> int:
