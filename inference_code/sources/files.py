@@ -1,26 +1,40 @@
 """Image files, and a folder that is followed."""
 
 import os
+import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from inference_code.sources.frames import Frame
-from training_code.data.walk import find_images
+from training_code.data.images import SUFFIXES, image_format
+from training_code.data.walk import find_files, is_image
+from training_code.foundation.errors import choices
 
 #: Seconds between two looks at a folder that is followed.
 POLL = 0.5
+# Files that a sentence names at most.
+_SHOWN = 3
 
 
 class Files:
-    """Image files."""
+    """Image files.
+
+    Parameters
+    ----------
+    files
+        The images.
+    unread
+        Files beside them that are images by their content and are not read, each with its format: a `problem`.
+    """
 
     endless = live = False
-    problem: str | None = None
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], unread: Mapping[Path, str] = MappingProxyType({})) -> None:
         self.files = files
         self.total: int | None = len(files)
+        self.problem = _words(unread) if unread else None
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the files in their order."""
@@ -46,12 +60,14 @@ class WatchedFolder:
 
     endless, live = True, False
     total: int | None = None
-    problem: str | None = None
 
     def __init__(self, folder: Path, skipped: Sequence[Path] = (), poll: float = POLL) -> None:
         self.folder = folder
         self.skipped = skipped
         self.poll = poll
+        self.problem: str | None = None  # which images were not read
+        self._others: dict[Path, str | None] = {}  # complete files that are not read, with their formats if images
+        self._states: dict[Path, tuple[int, int] | None] = {}  # of the other files, at the look before
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield files for ever; folders that vanish are waited for."""
@@ -69,9 +85,31 @@ class WatchedFolder:
 
     def _look(self) -> list[Path]:
         try:
-            return without_folders(find_images(self.folder), self.skipped)
+            files = without_folders(list(find_files(self.folder)), self.skipped)
+            images = sorted(path for path in files if is_image(path))
+            self._look_at_others(set(files) - {*images})
+            return images
         except OSError:  # a folder was removed while it was looked through
             return []
+
+    def _look_at_others(self, files: set[Path]) -> None:
+        """Say of files that are not read, as soon as they are complete, if they are images."""
+        states = {path: _state(path) for path in files - {*self._others}}
+        for path, state in states.items():
+            if state and state == self._states.get(path):
+                self._others[path] = image_format(path)
+                if kind := self._others[path]:
+                    print(f"error: {_words({path: kind})}", file=sys.stderr)
+                    self.problem = _words({other: kind for other, kind in self._others.items() if kind})
+        self._states = states
+
+
+def _words(unread: Mapping[Path, str]) -> str:
+    """Return a sentence about images that are not read."""
+    shown = choices(f"{path} ({kind})" for path, kind in list(unread.items())[:_SHOWN])
+    more = f" and {len(unread) - _SHOWN} more" if len(unread) > _SHOWN else ""
+    verb = "is an image that is not read" if len(unread) == 1 else f"are {len(unread)} images that are not read"
+    return f"{shown}{more} {verb}; valid: {choices(sorted(SUFFIXES))}"
 
 
 def without_folders(files: Sequence[Path], folders: Sequence[Path]) -> list[Path]:

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 from inference_code.sources.files import Files, WatchedFolder, without_folders
 from inference_code.sources.frames import FrameSource
 from inference_code.sources.streams import RECONNECT, SCHEMES, Stream, Video, without_password
-from training_code.data.images import SUFFIXES
-from training_code.data.walk import find_images, find_unreadable
+from training_code.data.images import SUFFIXES, image_format
+from training_code.data.walk import find_images, find_unread_images, find_unreadable, is_image
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
 
@@ -56,14 +56,14 @@ def open_source(
             raise InputError(f"{without_password(source)} begins with {scheme!r}; valid: {choices(SCHEMES)}")
         return Stream(source, reconnect)
     if path.is_dir():
-        return Files(_images_of(path, skipped))
+        return _open_folder(path, skipped)
     if path.exists():
         return _open_file(path)
     if glob.has_magic(source):
         found = sorted(Path(name) for name in glob.iglob(str(path), recursive=True))
-        files = [found for found in found if found.suffix.lower() in SUFFIXES and not found.is_dir()]
-        if files := without_folders(files, skipped):
-            return Files(files)
+        files = without_folders([path for path in found if not path.is_dir()], skipped)
+        if images := [file for file in files if is_image(file)]:
+            return Files(images)
         raise InputError(f"no image has a name like {source} ({choices(sorted(SUFFIXES))})")
     if path.is_symlink():
         raise InputError(f"{source} is a link that leads nowhere")
@@ -74,15 +74,21 @@ def _open_file(path: Path) -> FrameSource:
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return Video(path)
-    if suffix not in SUFFIXES:
+    if not is_image(path):
         kinds = f"images {choices(sorted(SUFFIXES))}; videos {choices(sorted(VIDEO_SUFFIXES))}"
-        raise InputError(f"{path} is no image or video by its name; valid: {kinds}")
+        what = "is no image or video by its name"
+        if kind := image_format(path):
+            what = f"is an image of the kind {kind}, which is not read"
+        raise InputError(f"{path} {what}; valid: {kinds}")
     return Files([path])
 
 
-def _images_of(folder: Path, skipped: Sequence[Path]) -> list[Path]:
+def _open_folder(folder: Path, skipped: Sequence[Path]) -> Files:
     if closed := find_unreadable(folder):
         raise InputError(f"{closed[0]} may not be read")
+    unread = find_unread_images(folder)
+    unread = {path: unread[path] for path in without_folders(list(unread), skipped)}
     if images := without_folders(find_images(folder), skipped):
-        return images
-    raise InputError(f"{folder} holds no images ({choices(sorted(SUFFIXES))})")
+        return Files(images, unread)
+    beside = f"; {len(unread)} files in it are images that are not read" if unread else ""
+    raise InputError(f"{folder} holds no images ({choices(sorted(SUFFIXES))}){beside}")

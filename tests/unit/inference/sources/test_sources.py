@@ -32,6 +32,44 @@ def test_a_folder_with_everything_below_it_but_not_what_was_written(tmp_path):
     assert not source.endless and not source.live
 
 
+def _png(path, image=GREY):
+    """Write a PNG whatever the name is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, "PNG")
+
+
+def test_images_that_are_not_read_are_named_and_those_without_an_ending_are_read(tmp_path):
+    for name in ("a.png", "photograph", "copy.bak", "written/overlay.old"):
+        _png(tmp_path / name)
+    Image.fromarray(GREY).save(tmp_path / "b.gif")
+    (tmp_path / "notes.bak").write_text("no image")
+    source = open_source(str(tmp_path), skipped=[tmp_path / "written"])
+    assert _names(source, tmp_path) == ["a.png", "photograph"]
+    assert source.problem.startswith(f"{tmp_path / 'b.gif'} (GIF), {tmp_path / 'copy.bak'} (PNG) are 2 images that are")
+    assert [frame.image for frame in open_source(str(tmp_path / "photograph"))] == [tmp_path / "photograph"]
+    with pytest.raises(InputError, match="b.gif is an image of the kind GIF, which is not read; valid: images .bmp"):
+        open_source(str(tmp_path / "b.gif"))
+    for name in ("a.png", "photograph"):
+        (tmp_path / name).unlink()
+    with pytest.raises(InputError, match="holds no images .*; 2 files in it are images that are not read"):
+        open_source(str(tmp_path), skipped=[tmp_path / "written"])
+    assert Files([]).problem is None
+
+
+def test_a_watched_folder_says_once_of_an_image_that_it_does_not_read(tmp_path, capsys):
+    source = WatchedFolder(tmp_path, poll=0.01)
+    (tmp_path / "notes.txt").write_text("no image")
+    _png(tmp_path / "scan.bak")
+    _png(tmp_path / "a.png")
+    frames = iter(source)
+    assert next(frames).name == str(tmp_path / "a.png")
+    _png(tmp_path / "b.png")
+    assert next(frames).name == str(tmp_path / "b.png")
+    told = capsys.readouterr().err
+    assert told.count("scan.bak (PNG) is an image that is not read") == 1 and "notes" not in told
+    assert source.problem == told.removeprefix("error: ").strip()
+
+
 def test_a_pattern_finds_files_at_any_depth(tmp_path):
     for name in ("a/1.png", "a/b/2.png", "a/b/3.bmp"):
         save(tmp_path / name, GREY)
@@ -83,7 +121,7 @@ def test_a_video_of_which_most_is_damaged_is_told(tmp_path):
     [
         ("v.avi", b"", "v.avi is not a video that can be read"),
         ("v.mp4", b"<html>", "v.mp4 is not a video that can be read"),
-        ("moving.gif", b"GIF89a", "is no image or video by its name; valid: images .bmp"),
+        ("moving.gif", b"GIF89a", "is an image of the kind GIF, which is not read; valid: images .bmp"),
         ("notes.txt", b"x", "is no image or video by its name"),
     ],
 )
