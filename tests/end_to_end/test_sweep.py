@@ -155,7 +155,8 @@ def test_what_the_kernel_recorded_itself_is_kept(sweep):
 
 def test_single_conditions_reach_the_kernel_of_a_notebook_that_takes_them_in_one_dict(sweep, tiny_dataset):
     chosen = {"select": {"backbone": "efficientnet_lite0", "n_features": 100}}
-    entries = [{"notebook": "10_train_padim", **chosen, "vary": {"normalization": ["backbone", "imagenet"]}}]
+    notebook = str(paths.NOTEBOOKS / "10_train_padim.ipynb")
+    entries = [{"notebook": notebook, **chosen, "vary": {"normalization": ["backbone", "imagenet"]}}]
     single = {"dataset": str(tiny_dataset), "image_size": 64, "validation_split": 0.2, "num_workers": 1}
     status, output, results = sweep(entries, parameters=single)
     assert status == 0 and "2 jobs: 2 ok" in output, output

@@ -338,6 +338,7 @@ SEEN = {
 def _look_at_other(name: str, changed: dict, what: str, given: Given, monkeypatch: pytest.MonkeyPatch) -> dict:
     """Run the cells of a notebook up to the one that shows the effect; return what is seen there, by its name."""
     monkeypatch.setattr(torch_predictor, "build_detector", lambda *_: Brightness())
+    monkeypatch.setattr(torch_predictor, "_network", lambda *_: None)
     names: dict[str, Any] = {}
     mark, look = SEEN[what]
     for cell in nbformat.read(NOTEBOOKS[name], as_version=4).cells:

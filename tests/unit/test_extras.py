@@ -95,6 +95,12 @@ def _distributions():
     return packages_distributions()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _read():
+    """Read what is installed before the tests: in a new environment that takes seconds the first time."""
+    _distributions()
+
+
 def _packages(tops):
     return {COMES_WITH.get(name, name) for name in map(_package, tops)}
 

@@ -233,6 +233,7 @@ def test_the_split_of_good_images_is_always_the_same(tmp_path):
     assert split == split_good(images) and [part for _, part in split].count("test") == 5
 
 
+@pytest.mark.slow
 def test_deeppcb_as_published(tmp_path, deeppcb):
     prepare("deeppcb", deeppcb, tmp_path / "d")
     dataset = read_dataset(tmp_path / "d")
