@@ -85,7 +85,7 @@ class TorchPredictor(Predictor):
             configuration,
             _network(record, configuration, folder / RECORD),
             identity.protocol.image_size,
-            None if identity.mean is None or identity.std is None else (identity.mean, identity.std),
+            identity.statistics,
             dataclasses.replace(record.options, backbone_precision=precision),
         )
         try:

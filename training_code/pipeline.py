@@ -137,8 +137,7 @@ def build(prepared: PreparedRun, conditions: Conditions, store: FeatureStore | N
     seed_everything(conditions.seed, workers=True, verbose=False)
     network = load_backbone(prepared.weights) if prepared.weights else None
     seed_everything(conditions.seed, workers=True, verbose=False)  # as if building the network had drawn nothing
-    identity = prepared.identity
-    statistics = None if identity.mean is None or identity.std is None else (identity.mean, identity.std)
+    statistics = prepared.identity.statistics
     size, compute = conditions.protocol.image_size, conditions.compute
     return build_detector(prepared.configuration, network, size, statistics, compute, store)
 

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
 from traitlets.config import Config
+
+from training_code.notebooks.processes import is_alive
 
 # Bytes of the path of a socket that every system takes: Linux 107, macOS 103.
 _LONGEST = 103
@@ -46,8 +47,10 @@ def remove_leftovers() -> None:
     for parent in _parents():
         for folder in parent.glob("kernel-*"):
             name = _NAME.fullmatch(folder.name)
-            if name and name["host"] in (None, _host()) and not _is_alive(int(name["pid"]), folder):
-                shutil.rmtree(folder, ignore_errors=True)  # another user's stays
+            if name and name["host"] in (None, _host()):
+                with suppress(FileNotFoundError):  # another process removes it right now
+                    if not is_alive(int(name["pid"]), folder.stat().st_mtime):
+                        shutil.rmtree(folder, ignore_errors=True)  # another user's stays
 
 
 def _parents() -> list[Path]:
@@ -59,14 +62,3 @@ def _parents() -> list[Path]:
 
 def _host() -> str:
     return f"{zlib.crc32(socket.gethostname().encode()):08x}"
-
-
-def _is_alive(pid: int, folder: Path) -> bool:
-    """Return whether the process that made a folder is there, not another one of the same number."""
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= folder.stat().st_mtime + 1
-    except psutil.NoSuchProcess:
-        return False
-    except (psutil.Error, OSError):
-        return True

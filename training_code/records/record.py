@@ -74,6 +74,11 @@ class Identity:
     files_sha256: dict[str, str]
 
     @property
+    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+        """Mean and deviation together, as a detector takes them."""
+        return None if self.mean is None or self.std is None else (self.mean, self.std)
+
+    @property
     def run_id(self) -> str:
         """Readable and stable name of the run: ``<detector>-<backbone>-<hash>``.
 

@@ -5,8 +5,7 @@ import os
 import socket
 from pathlib import Path
 
-import psutil
-
+from training_code.notebooks.processes import is_alive
 from training_code.records.store import RunStore
 
 # Folder of the notebooks that are being executed.
@@ -24,15 +23,6 @@ def find_leftovers(store: RunStore) -> list[Path]:
     for file in (store.results / _EXECUTING).glob(f"*.{socket.gethostname()}.*.*"):
         pid = file.suffixes[-2].removeprefix(".")
         with contextlib.suppress(OSError):  # another process is removing it
-            if pid.isdigit() and not _is_alive(int(pid), file.stat().st_mtime):
+            if pid.isdigit() and not is_alive(int(pid), file.stat().st_mtime):
                 found.append(file)
     return found
-
-
-def _is_alive(pid: int, written: float) -> bool:
-    """Return whether the process that wrote something at that time is there, not another one of the same number."""
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= written
-    except psutil.Error:
-        return False
