@@ -20,22 +20,20 @@ from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import load_object
 from training_code.display.curves import LEARNING_CURVES, draw_learning_curves
 from training_code.display.examples import write_examples
+from training_code.evaluation.calibration import NOTHING, Calibration, held_out
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
-from training_code.evaluation.metrics import (
-    bootstrap_intervals,
-    compute_by_defect_type,
-    compute_metrics,
-    decision_intervals,
-)
+from training_code.evaluation.metrics import bootstrap_intervals, decide, rank_by_defect_type, rank_predictions
 from training_code.evaluation.predictions import Predictions
-from training_code.evaluation.thresholds import Thresholds, find_thresholds
+from training_code.evaluation.thresholds import Points, Thresholds, find_points
 from training_code.features.store import FeatureStore
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.files import sha256
 from training_code.preparation import Conditions, PreparedRun
-from training_code.protocol import ComputeOptions
-from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD, CheckpointFile
-from training_code.records.scores import write_scores
+from training_code.protocol import ComputeOptions, ExperimentProtocol
+from training_code.records.operating_points import calibrated, in_force
+from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD, AtRule, CheckpointFile
+from training_code.records.scores import write_calibration, write_scores
+from training_code.training.calibrating import leave_one_out
 from training_code.training.engine import QuietEngine
 
 
@@ -70,20 +68,22 @@ class Trained:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Predictions for the test images and for those held out, how features were obtained, and seconds by stage."""
+    """Predictions for the test images, how features were obtained, and seconds by stage."""
 
     test: Predictions
-    validation: Predictions | None
     features: dict[str, Any]
     seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What is found about a detector: thresholds, and metrics as `Record` has them."""
+    """What is found about a detector: thresholds by all rules, and metrics as `Record` has them.
 
-    thresholds: Thresholds
-    metrics: dict[str, float]
+    ``ranked``, ``intervals`` and ``by_defect_type`` go by no threshold.
+    """
+
+    rules: dict[str, AtRule]
+    ranked: dict[str, float]
     validation: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     by_defect_type: dict[str, dict[str, float]]
@@ -101,29 +101,33 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     places.note("preparing")
     reset_peak_memory()
     cache = TensorCache()
-    data = prepare_data(conditions, prepared.batch_size, cache)
+    data = prepare_data(conditions, prepared.batch_size, cache, holds_out=not prepared.spec.leaves_out)
     detector = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, cache))
     trained = fit(detector, prepared, conditions, data, places)
+    places.note("calibrating")
+    calibration = calibrate(trained, data)
     places.note("testing")
     predicted = predict(trained, data)
     places.note("evaluating")
     latency = trained.engine.latency(detector, conditions.protocol.image_size)
-    findings = evaluate(predicted)
-    return write(trained, predicted, findings, places.folder, conditions.dataset.root, latency)
+    findings = evaluate(predicted, calibration, conditions.protocol)
+    written = write(trained, predicted, calibration, findings, places.folder, conditions)
+    return {**written, "times": {**written["times"], "latency": latency}}
 
 
 def prepare_data(
-    conditions: Conditions, batch_size: int | None = None, cache: TensorCache | None = None
+    conditions: Conditions, batch_size: int | None = None, cache: TensorCache | None = None, holds_out: bool = True
 ) -> SampleDataModule:
     """Return the images of the dataset, divided for training, thresholds and testing.
 
-    Training has batches of ``batch_size`` images, None for the experiment's ``train_batch_size``.
+    Training has batches of ``batch_size`` images, None for the experiment's ``train_batch_size``. With ``holds_out``
+    the images for thresholds are kept from training.
     """
     protocol, compute = conditions.protocol, conditions.compute
     if batch_size is not None:
         compute = dataclasses.replace(compute, train_batch_size=batch_size)
     return SampleDataModule(
-        conditions.dataset, protocol.image_size, protocol.validation_split, conditions.seed, compute, cache
+        conditions.dataset, protocol.image_size, protocol.validation_split, conditions.seed, compute, cache, holds_out
     )
 
 
@@ -151,7 +155,9 @@ def fit(
     engine = QuietEngine(prepared.configuration, checkpoint, logs, places.unfinished, conditions.seed)
     training: dict[str, Any] = {}
     seconds: dict[str, float] = {}
-    before_training = get_detector(prepared.configuration.detector).before_training
+    before_training = prepared.spec.before_training
+    if prepared.spec.leaves_out and not data.holds_out:
+        detector.keep_features()
     if before_training is not None:
         places.note("codebook")
         with timed(seconds, "codebook"):
@@ -163,8 +169,28 @@ def fit(
     return Trained(detector, engine, training | engine.training, seconds)
 
 
+def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:
+    """Return what the detector says of good images that it has not seen; without any, of none.
+
+    Raises
+    ------
+    FloatingPointError
+        If a score or a value of a map is not finite.
+    """
+    detector, engine = trained.detector, trained.engine
+    with timed(trained.seconds, "calibrate"):
+        if not data.holds_out:
+            found = leave_one_out(detector, data, engine.device)
+        elif data.val_data:
+            found = held_out(engine.predict(detector, data.val_dataloader()), data.val_data.groups)
+        else:
+            found = NOTHING
+    _check_finite(detector, found.good, found.judged)
+    return found
+
+
 def predict(trained: Trained, data: SampleDataModule) -> Predicted:
-    """Predict the images that were held out and those of the test set; from then on the detector shares nothing.
+    """Predict the images of the test set; from then on the detector shares nothing.
 
     Raises
     ------
@@ -173,51 +199,73 @@ def predict(trained: Trained, data: SampleDataModule) -> Predicted:
     """
     detector, engine = trained.detector, trained.engine
     seconds: dict[str, float] = {}
-    validation = engine.predict(detector, data.val_dataloader()) if data.val_data else None
     with timed(seconds, "test"):
         test = engine.predict(detector, data.test_dataloader())
-    if not all(found.finite for found in (test, validation) if found):
-        raise FloatingPointError(
-            f"{type(detector).__name__} gives scores or maps that are not finite: training diverged"
-        )
+    _check_finite(detector, test)
     extractor = feature_extractor(detector)
     features = extractor.describe(engine.device) if extractor else {}
     stop_sharing(detector)
-    return Predicted(test, validation, features, seconds)
+    return Predicted(test, features, seconds)
 
 
-def evaluate(predicted: Predicted) -> Findings:
-    """Find thresholds on the images that were held out, and metrics on those of the test set."""
-    test, validation = predicted.test, predicted.validation
-    thresholds = find_thresholds(validation)
+def _check_finite(detector: AnomalibModule, *found: Predictions | None) -> None:
+    if not all(each.finite for each in found if each):
+        raise FloatingPointError(
+            f"{type(detector).__name__} gives scores or maps that are not finite: training diverged"
+        )
+
+
+def evaluate(predicted: Predicted, calibration: Calibration, protocol: ExperimentProtocol) -> Findings:
+    """Find thresholds by all rules, and what follows from them on the test images."""
+    test = predicted.test
     seconds: dict[str, float] = {}
     with timed(seconds, "metrics"):
+        ranked, oracle = rank_predictions(test)
+        points = find_points(calibration, oracle, protocol.alpha, protocol.area)
         return Findings(
-            thresholds,
-            metrics=compute_metrics(test, thresholds),
-            validation=compute_metrics(validation, thresholds) if validation else {},
-            intervals=bootstrap_intervals(test) | decision_intervals(test, thresholds),
-            by_defect_type=compute_by_defect_type(test, thresholds),
+            {name: _at_rule(test, found) for name, found in points.items()},
+            ranked,
+            validation=_judge(calibration.judged, points[protocol.threshold]),
+            intervals=bootstrap_intervals(test),
+            by_defect_type=rank_by_defect_type(test),
             seconds=seconds,
         )
 
 
+def _at_rule(test: Predictions, points: Points) -> AtRule:
+    decided = decide(test, points.thresholds)
+    return AtRule(points.image, points.pixel, decided.metrics, decided.intervals, decided.missed)
+
+
+def _judge(judged: Predictions | None, points: Points) -> dict[str, float]:
+    """Return the metrics on good images with and without synthetic anomalies, which a search goes by."""
+    return {} if judged is None else rank_predictions(judged)[0] | decide(judged, points.thresholds).metrics
+
+
 def write(
-    trained: Trained, predicted: Predicted, findings: Findings, folder: Path, root: Path, latency: float
+    trained: Trained,
+    predicted: Predicted,
+    calibration: Calibration,
+    findings: Findings,
+    folder: Path,
+    conditions: Conditions,
 ) -> dict[str, Any]:
-    """Write scores and pictures to ``folder``, paths relative to ``root``; return what the record keeps of the run."""
-    write_scores(folder, predicted.test, findings.thresholds.image, root)
-    write_examples(predicted.test, findings.thresholds, folder / EXAMPLES)
+    """Write scores and pictures to ``folder``; return what the record keeps of the run."""
+    protocol, root = conditions.protocol, conditions.dataset.root
+    at = findings.rules[protocol.threshold]
+    thresholds = Thresholds(at.image and at.image.threshold, at.pixel and at.pixel.threshold)
+    write_scores(folder, predicted.test, thresholds.image, root)
+    write_calibration(folder, calibration, protocol.area, root)
+    write_examples(predicted.test, thresholds, folder / EXAMPLES)
     if curves := trained.training.get("curves"):
         draw_learning_curves(curves, folder / EXAMPLES / LEARNING_CURVES)
     checkpoint = folder / CHECKPOINT
     return {
-        "metrics": findings.metrics,
+        **in_force(at, findings.ranked, findings.intervals, findings.by_defect_type),
+        "rules": findings.rules,
+        "calibration": calibrated(calibration, protocol.area),
         "validation": findings.validation,
-        "intervals": findings.intervals,
-        "by_defect_type": findings.by_defect_type,
-        "thresholds": {"image": findings.thresholds.image, "pixel": findings.thresholds.pixel},
-        "times": {**trained.seconds, **predicted.seconds, "latency": latency, **findings.seconds},
+        "times": {**trained.seconds, **predicted.seconds, **findings.seconds},
         "memory": peak_memory(),
         "features": predicted.features,
         "training": trained.training,

@@ -14,6 +14,7 @@ from training_code.data.dataset import Dataset, read_dataset
 from training_code.data.split import split_validation
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.registry import get_detector
+from training_code.detectors.spec import DetectorSpec
 from training_code.foundation.errors import InputError
 from training_code.foundation.hardware import has_gpu
 from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options, whole
@@ -46,6 +47,11 @@ class PreparedRun:
     def run_id(self) -> str:
         """Stable name of the run."""
         return self.identity.run_id
+
+    @property
+    def spec(self) -> DetectorSpec:
+        """What is known of the detector."""
+        return get_detector(self.configuration.detector)
 
     @property
     def batch_size(self) -> int | None:
@@ -115,7 +121,9 @@ def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str
 def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
     """Refuse what would make training fail: too few patches or images, or images of an unsuitable size."""
     protocol = conditions.protocol
-    images = len(split_validation(conditions.dataset.select("train"), protocol.validation_split, conditions.seed)[0])
+    spec, good = get_detector(configuration.detector), conditions.dataset.select("train")
+    trained_on = good if spec.leaves_out else split_validation(good, protocol.validation_split, conditions.seed)[0]
+    images = len(trained_on)
     arguments, backbone = configuration.arguments, configuration.backbone
     if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
         sizes = map_sizes(backbone, protocol.image_size)
@@ -124,7 +132,6 @@ def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
             raise InputError(f"coreset_sampling_ratio={ratio} selects nothing of {patches} patches of {images} images")
     if arguments.get("patience") and not protocol.validation_split:
         raise InputError("patience needs validation images: with validation_split=0 there are none; valid: None")
-    spec = get_detector(configuration.detector)
     if not spec.normalizes and backbone is None and protocol.normalization == "imagenet":
         raise InputError(
             f"normalization='imagenet' is not for {spec.name}, which takes images with values from 0 to 1; valid: "

@@ -23,6 +23,8 @@ COMPILED_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 MODES = ("auto", "on", "off")
 #: Whether training in epochs is logged for TensorBoard.
 TENSORBOARD_MODES = ("on", "off")
+#: The rules of `training_code.evaluation.thresholds` that can be in force.
+THRESHOLD_RULES = ("conformal", "quantile", "mean_sd", "synthetic")
 #: What a detector may need to have for an option to have an effect; `DetectorSpec.traits` says which it has.
 Trait = Literal["backbone", "kept features", "common batches", "epochs"]
 
@@ -32,6 +34,7 @@ def _option(default: Any, check: Callable[[str, Any], Any], needs: Trait | None 
 
     ``needs``: what a detector must have for it to have an effect, None if it has one for all. ``columns``: the columns
     of tables that hold its members. ``ranked_together``: whether runs of different values are ranked together.
+    ``afterwards``: whether it can be changed when a run has ended, so that it does not make another run.
     """
     return field(default=default, metadata={"check": check, "needs": needs, **told})
 
@@ -66,6 +69,12 @@ def _one_of(valid: Sequence[str]) -> Callable[[str, Any], str]:
         return value
 
     return check
+
+
+def _below_1(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise InputError(f"{name}={value!r} is out of range; valid: above 0 and below 1")
+    return float(value)
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -112,8 +121,15 @@ class ExperimentProtocol(_Checked):
         ``"backbone"``: mean and deviation that the backbone was trained with. ``"imagenet"``: ImageNet's for every
         backbone, as in anomalib's defaults.
     validation_split
-        Part of the defect-free training images that is held out for finding thresholds; with 0 there is no
-        ``F1Score``.
+        Part of the defect-free training images that is held out of training by detectors that train in epochs, and to
+        which a search adds anomalies. With 0 these detectors have no thresholds.
+    threshold
+        The rule by which thresholds are found, see `training_code.evaluation.thresholds`: ``"conformal"``, which
+        promises something, ``"quantile"``, ``"mean_sd"`` or ``"synthetic"``. All are computed, this one is in force.
+    alpha
+        The part of new good images that may be refused. As large a part may have more than ``area`` marked.
+    area
+        The part of the pixels of a good image that may be marked.
 
     Raises
     ------
@@ -129,6 +145,9 @@ class ExperimentProtocol(_Checked):
     image_size: tuple[int, int] = _option((256, 256), square, columns=("image_height", "image_width"))
     normalization: str = _option("backbone", _one_of(NORMALIZATIONS), needs="backbone", ranked_together=True)
     validation_split: float = _option(0.1, _part)
+    threshold: str = _option("conformal", _one_of(THRESHOLD_RULES), afterwards=True)
+    alpha: float = _option(0.05, _below_1, afterwards=True)
+    area: float = _option(0.02, _below_1, afterwards=True)
 
     @classmethod
     def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:
@@ -145,6 +164,11 @@ class ExperimentProtocol(_Checked):
             if ranked_together in (None, entry.metadata.get("ranked_together", False))
         ]
         return tuple(name for entry in chosen for name in entry.metadata.get("columns", (entry.name,)))
+
+    @classmethod
+    def afterwards(cls) -> tuple[str, ...]:
+        """Return the names of the conditions that can be changed when a run has ended."""
+        return tuple(entry.name for entry in dataclasses.fields(cls) if entry.metadata.get("afterwards"))
 
     def row(self) -> dict[str, Any]:
         """Return the values by column, see `columns`."""

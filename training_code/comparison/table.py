@@ -24,6 +24,7 @@ PROTOCOL = ("dataset", "dataset_fingerprint", *ExperimentProtocol.columns(ranked
 EXPERIMENT = (*ExperimentProtocol.columns(ranked_together=True), *ComputeOptions.of_a_backbone())
 #: Columns that name files of a run, relative to `training_code.foundation.paths.HOME`.
 LINKS = ("notebook", "checkpoint", "examples")
+_DEFAULTS = ExperimentProtocol()
 #: Hexadecimal digits by which states of the code are told apart.
 CODE_DIGITS = 12
 
@@ -149,11 +150,15 @@ def protocol_name(row: Mapping[str, Any]) -> str:
     row
         Values of the columns of `training_code.protocol.ExperimentProtocol`.
     """
-    split = row["validation_split"]
-    found = f"thresholds from {split:.0%} held out" if split else "no thresholds"
-    told = ("image_height", "image_width", "validation_split")
-    others = [f"{name} {row[name]}" for name in ExperimentProtocol.columns(ranked_together=False) if name not in told]
-    return ", ".join([f"{row['image_height']} × {row['image_width']}", found, *others])
+    split, usual = row["validation_split"], _DEFAULTS.row()
+    told = ("image_height", "image_width", "validation_split", "threshold")
+    others = [
+        f"{name} {row[name]}"
+        for name in ExperimentProtocol.columns(ranked_together=False)
+        if name not in told and row[name] != usual[name]
+    ]
+    first = [f"{row['image_height']} × {row['image_width']}", f"{row['threshold']} thresholds"]
+    return ", ".join([*first, f"{split:.0%} held out" if split else "nothing held out", *others])
 
 
 def _cell(value: Any) -> Any:

@@ -134,6 +134,16 @@ class SampleDataset(AnomalibDataset):
         """Defect type of each image, in the order in which the images are given."""
         return list(self.samples["label"])
 
+    @property
+    def paths(self) -> list[str]:
+        """Path of each image, in the order in which they are given."""
+        return list(self.samples["image_path"])
+
+    @property
+    def groups(self) -> list[int]:
+        """Which images are left out together, in the order in which they are given: those with equal numbers."""
+        return list(range(len(self.samples)))
+
 
 class ValidationDataset(SampleDataset):
     """Held-out defect-free images, each of them twice: as it is, and with a synthetic anomaly.
@@ -155,6 +165,11 @@ class ValidationDataset(SampleDataset):
     def __len__(self) -> int:
         """Return the number of items: two for each image."""
         return 2 * len(self.samples)
+
+    @property
+    def altered(self) -> range:
+        """The indices of the items with a synthetic anomaly."""
+        return range(len(self.samples), len(self))
 
     def __getitem__(self, index: int) -> ImageItem:
         """Return the image as it is (first half of the indices) or with a synthetic anomaly (second half)."""
@@ -190,6 +205,9 @@ class SampleDataModule(AnomalibDataModule):
         Sizes of batches, and the number of processes that read images.
     cache
         Keeps decoded and resized images; without one they are read each time.
+    holds_out
+        Whether the validation images are kept from training. They are not where the detector leaves each image out
+        afterwards: then it is trained on all defect-free images.
     """
 
     train_data: SampleDataset
@@ -204,12 +222,14 @@ class SampleDataModule(AnomalibDataModule):
         seed: int,
         compute: ComputeOptions = DEFAULT_COMPUTE,
         cache: TensorCache | None = None,
+        holds_out: bool = True,
     ) -> None:
         super().__init__(compute.train_batch_size, compute.eval_batch_size, compute.num_workers, seed=seed)
         self.cache = cache
         self.dataset = dataset
         self.image_size = image_size
         self.validation_split = validation_split
+        self.holds_out = holds_out
         self._setup()
 
     @property
@@ -218,10 +238,11 @@ class SampleDataModule(AnomalibDataModule):
         return self.dataset.name
 
     def _setup(self, _stage: str | None = None) -> None:
-        train, validation = split_validation(self.dataset.select("train"), self.validation_split, self.seed or 0)
+        good = self.dataset.select("train")
+        train, validation = split_validation(good, self.validation_split, self.seed or 0)
         seed, size, test = self.seed or 0, self.image_size, self.dataset.select("test")
         reading = Reading(self.dataset.bits, self.dataset.mask_threshold, self.dataset.facts, self.cache)
-        self.train_data = SampleDataset(train, size, False, reading)
+        self.train_data = SampleDataset(train if self.holds_out else good, size, False, reading)
         self.val_data = ValidationDataset(validation, size, seed, reading) if validation else None
         self.test_data = SampleDataset(test, size, self.dataset.has_masks, reading)
 

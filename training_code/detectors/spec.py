@@ -148,6 +148,9 @@ class DetectorSpec:
         Which layers it takes; None for a detector with networks of its own.
     normalizes
         Whether images are normalized before they reach the detector.
+    leaves_out
+        Whether the class is a `training_code.detectors.leaving_out.LeavesOut`, so that thresholds rest on all good
+        images. Other detectors hold a part of them out of training.
     told_by
         Arguments that label its configurations in tables.
     paper
@@ -173,6 +176,7 @@ class DetectorSpec:
     epochs: Epochs | None = None
     backbone: BackboneUse | None = None
     normalizes: bool = True
+    leaves_out: bool = False
     told_by: tuple[str, ...] = ()
     paper: Mapping[str, float] = field(default_factory=dict)
     plain: PlainForm | None = None

@@ -6,6 +6,7 @@ import html
 from training_code.data.datamodule import split_validation
 from training_code.data.dataset import Dataset
 from training_code.data.findings import Finding
+from training_code.detectors.registry import DETECTORS
 from training_code.display.dataset import samples_html
 from training_code.evaluation.decisions import tells_low_rates
 from training_code.protocol import ComputeOptions, ExperimentProtocol
@@ -35,7 +36,7 @@ class Setup:
 
     @property
     def held_out(self) -> int:
-        """Number of training images that are held out for thresholds."""
+        """Number of training images that are held out by detectors that do not leave each one out afterwards."""
         train = self.dataset.select("train")
         return len(split_validation(train, self.protocol.validation_split, self.seed)[1])
 
@@ -50,7 +51,7 @@ class Setup:
             "good": good > 0,
             "defective": good < len(test),
             "masks": self.dataset.has_masks and marked,
-            "threshold": self.held_out > 0,
+            "threshold": len(self.dataset.select("train")) > 1,
             "pixels": tells_low_rates(good * height * width),
         }
         return [name for name, metric in METRICS.items() if all(there[need] for need in metric.needs)]
@@ -61,8 +62,8 @@ def setup_line(setup: Setup) -> str:
     train, test = len(setup.dataset.select("train")), len(setup.dataset.select("test"))
     height, width = setup.protocol.image_size
     return (
-        f"<Experiment on {_printable(setup.dataset.name)}: {train - setup.held_out} images to train on, "
-        f"{setup.held_out} held out for thresholds, {test} to test on; {height} × {width} pixels, seed {setup.seed}, "
+        f"<Experiment on {_printable(setup.dataset.name)}: {train} good images to train on and for thresholds, "
+        f"{test} to test on; {height} × {width} pixels, seed {setup.seed}, "
         f"fingerprint {setup.dataset.fingerprint[:16]}>"
     )
 
@@ -104,11 +105,15 @@ def _split(setup: Setup) -> str:
     dataset, held_out = setup.dataset, setup.held_out
     test = dataset.select("test")
     abnormal = sum(sample.abnormal for sample in test)
-    trained = f"{len(dataset.select('train')) - held_out} images to train on"
+    trained = f"{len(dataset.select('train'))} good images to train on and for thresholds"
+    leaving = " and ".join(name for name, spec in DETECTORS.items() if spec.leaves_out)
     thresholds = (
-        f"{held_out} held out of training: for thresholds, for <code>patience</code>, and to judge by in a search"
-        if held_out
-        else "none held out of training: no thresholds, and so no <code>F1Score</code>, no false alarms and misses"
+        f"{leaving} train on all of them, and leave out one after the other for thresholds; other detectors hold out "
+        + (
+            f"{held_out}: for thresholds, for <code>patience</code>, and to judge by in a search"
+            if held_out
+            else "none: they have no thresholds, and so no <code>F1Score</code>, no false alarms and misses"
+        )
     )
     tested = f"{len(test)} images to test on, {len(test) - abnormal} good and {abnormal} with defects"
     return "<br>".join([trained, thresholds, tested])

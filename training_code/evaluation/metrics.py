@@ -6,6 +6,7 @@ test set: an oracle, as papers report it. Which metrics there are, and which way
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from training_code.evaluation.decisions import (
 from training_code.evaluation.intervals import aupr_interval, auroc_interval
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.ranking import rank
-from training_code.evaluation.thresholds import Thresholds
+from training_code.evaluation.thresholds import Points, Thresholds, largest_f1
 
 BOOTSTRAP_SAMPLES = 1000
 CONFIDENCE = 0.95
@@ -41,11 +42,53 @@ def region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     return weights / max(regions, 1)
 
 
-def compute_metrics(predictions: Predictions, thresholds: Thresholds) -> dict[str, float]:
-    """Return the metrics that can be computed, by name.
+def rank_predictions(predictions: Predictions) -> tuple[dict[str, float], Points]:
+    """Return the metrics that go by no threshold of the detector, by name, and the thresholds with the largest F1.
 
-    Without both normal and abnormal images nothing is ranked, without masks there are no metrics of pixels but the
-    share that is marked on good images; without a threshold from held-out images nothing that follows from one.
+    These thresholds are an oracle's. Without both normal and abnormal images nothing is ranked, without masks there are
+    no metrics of pixels.
+    """
+    scores, labels, maps, masks = predictions.scores, predictions.labels, predictions.maps, predictions.masks
+    metrics: dict[str, float] = {}
+    image_point = pixel_point = None
+    if _has_both(labels):
+        image = rank(scores, labels)
+        image_point = largest_f1(image, len(predictions))
+        metrics |= {"image_AUROC": image.auroc, "image_AUPR": image.aupr, "image_F1Max": float(image.f1.max())}
+        metrics |= {f"image_{name}": value for name, value in presorted(scores, labels).items()}
+    if masks is not None and _has_both(masks):
+        pixel = rank(maps, masks, region_weights(masks))
+        pixel_point = largest_f1(pixel, len(predictions))
+        metrics |= {
+            "pixel_AUROC": pixel.auroc,
+            "pixel_AUPR": pixel.aupr,
+            "pixel_AUPRO": pixel.aupro,
+            "pixel_F1Max": float(pixel.f1.max()),
+        }
+        if (area := aupimo(maps, masks, labels)) is not None:
+            metrics["pixel_AUPIMO"] = area
+    return metrics, Points(image_point, pixel_point)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """What follows from thresholds, as `training_code.records.record.AtRule` keeps it.
+
+    Attributes
+    ----------
+    metrics, intervals
+        By name; intervals at `CONFIDENCE`.
+    missed
+        Share of missed images by defect type.
+    """
+
+    metrics: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    missed: dict[str, float]
+
+
+def decide(predictions: Predictions, thresholds: Thresholds) -> Decided:
+    """Return what follows from thresholds; nothing of images or of pixels where there is none for these.
 
     Examples
     --------
@@ -53,49 +96,42 @@ def compute_metrics(predictions: Predictions, thresholds: Thresholds) -> dict[st
 
     >>> scores, labels = np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True])
     >>> predictions = Predictions((), ("good", "good", "scratch", "scratch"), scores, labels, np.zeros((4, 1, 1)))
-    >>> metrics = compute_metrics(predictions, Thresholds(image=0.3, pixel=None))
-    >>> print(metrics["image_AUROC"], metrics["image_F1Score"])
-    0.75 0.8
+    >>> decide(predictions, Thresholds(image=0.3, pixel=None)).metrics["image_F1Score"]
+    0.8
     """
-    scores, labels = predictions.scores, predictions.labels
-    metrics: dict[str, float] = {}
-    if _has_both(labels):
-        image = rank(scores, labels)
-        metrics |= {"image_AUROC": image.auroc, "image_AUPR": image.aupr, "image_F1Max": float(image.f1.max())}
-        metrics |= {f"image_{name}": value for name, value in presorted(scores, labels).items()}
+    found = Decided({}, {}, {})
     if thresholds.image is not None:
-        found = Decisions.at(scores, labels, thresholds.image).metrics()
-        metrics |= {f"image_{name}": value for name, value in found.items()}
-    return metrics | _pixel_metrics(predictions, thresholds.pixel)
+        found = decide_images(predictions.scores, predictions.labels, predictions.defect_types, thresholds.image)
+    found.metrics.update(_decide_pixels(predictions, thresholds.pixel))
+    return found
 
 
-def _pixel_metrics(predictions: Predictions, threshold: float | None) -> dict[str, float]:
+def decide_images(scores: NDArray, labels: NDArray[np.bool_], defect_types: Sequence[str], threshold: float) -> Decided:
+    """Return what follows from a threshold for images, of shape (N,) each."""
+    decisions = Decisions.at(scores, labels, threshold)
+    types = np.asarray(defect_types)
+    return Decided(
+        {f"image_{name}": value for name, value in decisions.metrics().items()},
+        {f"image_{name}": interval for name, interval in decisions.intervals(CONFIDENCE).items()},
+        {str(name): float(np.mean(scores[types == name] < threshold)) for name in np.unique(types[labels])},
+    )
+
+
+def _decide_pixels(predictions: Predictions, threshold: float | None) -> dict[str, float]:
     maps, masks, labels = predictions.maps, predictions.masks, predictions.labels
     metrics: dict[str, float] = {}
-    if threshold is not None and not labels.all():
-        metrics["pixel_MarkedGoodShare"] = marked_good_share(maps, labels, threshold)
-    if masks is None or not _has_both(masks):
+    if threshold is None:
         return metrics
-    pixel = rank(maps, masks, region_weights(masks))
-    metrics |= {
-        "pixel_AUROC": pixel.auroc,
-        "pixel_AUPR": pixel.aupr,
-        "pixel_AUPRO": pixel.aupro,
-        "pixel_F1Max": float(pixel.f1.max()),
-    }
-    if (area := aupimo(maps, masks, labels)) is not None:
-        metrics["pixel_AUPIMO"] = area
-    if threshold is not None:
+    if not labels.all():
+        metrics["pixel_MarkedGoodShare"] = marked_good_share(maps, labels, threshold)
+    if masks is not None and _has_both(masks):
         metrics["pixel_F1Score"] = f1_at(maps, masks, threshold)
         metrics |= {f"pixel_{name}": value for name, value in region_metrics(maps, masks, threshold).items()}
     return metrics
 
 
-def compute_by_defect_type(predictions: Predictions, thresholds: Thresholds) -> dict[str, dict[str, float]]:
-    """Return for each defect type its number of images and, against all normal images, the AUROC of images and pixels.
-
-    The share of its images that are missed is there where a threshold is.
-    """
+def rank_by_defect_type(predictions: Predictions) -> dict[str, dict[str, float]]:
+    """Return for each defect type its number of images and, against all normal ones, the AUROC of images and pixels."""
     result: dict[str, dict[str, float]] = {}
     normal = predictions.scores[~predictions.labels]
     good_pixels = None if predictions.masks is None else np.sort(predictions.maps[~predictions.labels], axis=None)
@@ -105,8 +141,6 @@ def compute_by_defect_type(predictions: Predictions, thresholds: Thresholds) -> 
         if len(normal):
             scores = np.concatenate([normal, of_type.scores])
             row["image_AUROC"] = rank(scores, np.arange(len(scores)) >= len(normal)).auroc
-        if thresholds.image is not None:
-            row["image_MissRate"] = float(np.mean(of_type.scores < thresholds.image))
         if of_type.masks is not None and good_pixels is not None and of_type.masks.any():
             others = np.sort(of_type.maps[~of_type.masks])
             if len(good_pixels) + len(others):
@@ -127,14 +161,6 @@ def _auroc(abnormal: NDArray, normal: Sequence[NDArray]) -> float:
         for part in normal
     )
     return float(above / (2 * len(abnormal) * sum(map(len, normal))))
-
-
-def decision_intervals(predictions: Predictions, thresholds: Thresholds) -> dict[str, tuple[float, float]]:
-    """Return intervals at `CONFIDENCE` for the rates of false alarms and misses at the image threshold."""
-    if thresholds.image is None:
-        return {}
-    decisions = Decisions.at(predictions.scores, predictions.labels, thresholds.image)
-    return {f"image_{name}": interval for name, interval in decisions.intervals(CONFIDENCE).items()}
 
 
 def bootstrap_intervals(predictions: Predictions, seed: int = 0) -> dict[str, tuple[float, float]]:

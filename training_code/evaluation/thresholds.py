@@ -1,39 +1,140 @@
-"""Thresholds found without the test set: on held-out defect-free images and synthetic anomalies in them."""
+"""Thresholds: the rules by which they are found, all computed for each run, one in force.
 
+All but ``synthetic`` and ``oracle`` go by good images that the detector has not seen; see
+`training_code.evaluation.calibration`. Which rule is in force says the protocol.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training_code.evaluation.predictions import Predictions
-from training_code.evaluation.ranking import rank
+from training_code.evaluation.calibration import Calibration, conformal
+from training_code.evaluation.operating_point import ORACLE, OperatingPoint
+from training_code.evaluation.ranking import Ranking, rank
+
+#: Standard deviations above the mean.
+DEVIATIONS = 3
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """From which raw score upwards an image or a pixel is called abnormal; None where nothing was held out."""
+    """From which raw score upwards an image or a pixel is called abnormal; None where there is no such threshold."""
 
     image: float | None
     pixel: float | None
 
 
-def find_thresholds(validation: Predictions | None) -> Thresholds:
-    """Return the thresholds with the largest F1 on the validation images.
+@dataclass(frozen=True)
+class Points:
+    """What a rule gives for images and for pixels; None where it cannot be applied."""
+
+    image: OperatingPoint | None = None
+    pixel: OperatingPoint | None = None
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """The thresholds alone."""
+        return Thresholds(self.image and self.image.threshold, self.pixel and self.pixel.threshold)
+
+
+def find_points(calibration: Calibration, oracle: Points, alpha: float, area: float) -> dict[str, Points]:
+    """Return what each rule gives, by its name.
+
+    Parameters
+    ----------
+    calibration
+        What the detector says of good images that it has not seen.
+    oracle
+        What an oracle knows, see `training_code.evaluation.metrics.rank_predictions`.
+    alpha
+        Part of new good images that may be refused, or marked in more than ``area`` of their pixels.
+    area
+        Part of the pixels of a good image that may be marked.
+    """
+    return {name: rule(calibration, alpha, area) for name, rule in RULES.items()} | {ORACLE: oracle}
+
+
+def _conformal(calibration: Calibration, alpha: float, area: float) -> Points:
+    """Refuse at most ``alpha`` of new good images, and mark at most ``alpha`` in more than ``area``."""
+    if calibration.good is None:
+        return Points()
+    groups = calibration.groups
+    return Points(
+        conformal_point(calibration.good.scores, groups, alpha),
+        conformal_point(calibration.area_scores(area), groups, alpha, area),
+    )
+
+
+def conformal_point(
+    scores: NDArray, groups: tuple[int, ...], alpha: float, area: float | None = None
+) -> OperatingPoint:
+    """Return the point of the rule ``conformal`` for the scores of good images, or their area scores for ``area``."""
+    found = conformal(scores, groups, alpha)
+    return OperatingPoint(found.threshold, len(scores), len(set(groups)), alpha, found.rate, found.least, area)
+
+
+def _quantile(calibration: Calibration, alpha: float, area: float) -> Points:
+    """Refuse the part ``alpha`` of the good images, and mark the part ``area`` of all their pixels."""
+    if calibration.good is None:
+        return Points()
+    image = quantile_point(calibration.good.scores, calibration.groups, alpha)
+    pixel = float(np.quantile(calibration.good.maps, 1 - area))
+    return Points(image, OperatingPoint(pixel, image.images, image.groups, area=area))
+
+
+def quantile_point(scores: NDArray, groups: tuple[int, ...], alpha: float) -> OperatingPoint:
+    """Return the point of the rule ``quantile`` for the scores of good images."""
+    return OperatingPoint(float(np.quantile(scores, 1 - alpha)), len(scores), len(set(groups)), alpha)
+
+
+def _mean_sd(calibration: Calibration, alpha: float, area: float) -> Points:
+    """Take the mean of good images or pixels and `DEVIATIONS` standard deviations, as for normal numbers."""
+    if calibration.good is None:
+        return Points()
+    images, groups = len(calibration.good), len(set(calibration.groups))
+    image, pixel = (
+        OperatingPoint(float(values.mean(dtype=np.float64) + DEVIATIONS * values.std(dtype=np.float64)), images, groups)
+        for values in (calibration.good.scores, calibration.good.maps)
+    )
+    return Points(image, pixel)
+
+
+def _synthetic(calibration: Calibration, alpha: float, area: float) -> Points:
+    """Take the largest F1 on good images and the same with synthetic anomalies."""
+    if calibration.judged is None:
+        return Points()
+    judged, images = calibration.judged, len(calibration.judged)
+    assert judged.masks is not None
+    pairs = (judged.scores, judged.labels), (judged.maps, judged.masks)
+    return Points(*(largest_f1(rank(*pair), images) if pair[1].any() else None for pair in pairs))
+
+
+#: The rules that can be deployed, by name; the protocol has the same names.
+RULES: dict[str, Callable[[Calibration, float, float], Points]] = {
+    "conformal": _conformal,
+    "quantile": _quantile,
+    "mean_sd": _mean_sd,
+    "synthetic": _synthetic,
+}
+
+
+def largest_f1(ranking: Ranking, images: int) -> OperatingPoint:
+    """Return the threshold with the largest F1.
 
     anomalib's `F1AdaptiveThreshold` takes the lowest score that is called abnormal; here the middle between that and
     the next lower score is taken.
+
+    Parameters
+    ----------
+    ranking
+        Of labeled images, or of their pixels.
+    images
+        How many images these are.
     """
-    if validation is None:
-        return Thresholds(None, None)
-    if validation.masks is None:
-        raise ValueError("validation images have masks of their synthetic anomalies")
-    return Thresholds(_best(validation.scores, validation.labels), _best(validation.maps, validation.masks))
-
-
-def _best(scores: NDArray, labels: NDArray[np.bool_]) -> float:
-    ranking = rank(scores, labels)
     best = int(ranking.f1.argmax())
     # Every threshold down to the next lower score gives the same F1: the middle keeps clear of both. Synthetic
     # anomalies may score far above real ones, and the lowest of them would be out of reach for those.
     below = ranking.thresholds[best + 1] if best + 1 < len(ranking.thresholds) else ranking.thresholds[best]
-    return float(ranking.thresholds[best] + below) / 2
+    return OperatingPoint(float(ranking.thresholds[best] + below) / 2, images, images)

@@ -7,9 +7,13 @@ import re
 from typing import Any
 
 from training_code.protocol import ComputeOptions
+from training_code.records.metrics import METRICS
+from training_code.records.record import SCHEMA_VERSION
 
 #: The schemas that can still be read.
-OLDER = (4,)
+OLDER = (4, 5)
+#: The rule by which thresholds of these records were found; they know no other one.
+RULE = "synthetic"
 #: The kind of a finding that was kept as a sentence alone and is no leak.
 UNKNOWN = "unknown"
 # The whole sentence, as it was written about the first of the files of which it was true, and the number of the others.
@@ -17,10 +21,11 @@ _LEAK = re.compile(r".+ has the content of a training image: a leak \(.+\)(?: \(
 
 
 def upgraded(content: dict[str, Any]) -> dict[str, Any]:
-    """Return a record of schema 4 in the current form.
+    """Return a record of schema 4 or 5 in the current form.
 
-    Its identity held what has no influence on the numbers: options of a backbone that is not there, batch sizes of
-    what is computed image by image. It did not say which runtime ``auto`` stood for; another field of the record does.
+    The identity of schema 4 held what has no influence on the numbers: options of a backbone that is not there, batch
+    sizes of what is computed image by image. It did not say which runtime ``auto`` stood for; another field of the
+    record does. Up to schema 5 thresholds came from synthetic anomalies alone, on images that were held out.
 
     Raises
     ------
@@ -28,7 +33,9 @@ def upgraded(content: dict[str, Any]) -> dict[str, Any]:
         If the record is not as it was written; the message says what is missing.
     """
     try:
-        return content | _upgraded(content["identity"], content)
+        if content["schema_version"] == 4:
+            content = content | _upgraded(content["identity"], content)
+        return content | _with_a_rule(content) | {"schema_version": SCHEMA_VERSION}
     except KeyError as error:
         raise ValueError(f"{error.args[0]} missing") from error
     except (TypeError, AttributeError) as error:
@@ -67,6 +74,34 @@ def _upgraded(identity: dict[str, Any], content: dict[str, Any]) -> dict[str, An
         "weights": None if content["weights"] == {} else content["weights"],
         "checkpoint": content.get("checkpoint") or None,
     }
+
+
+def _with_a_rule(content: dict[str, Any]) -> dict[str, Any]:
+    """Return identity and thresholds with the rule by which they were found, which promised nothing."""
+    identity = content["identity"]
+    at: dict[str, Any] = {
+        kind: {"threshold": value} for kind, value in content.get("thresholds", {}).items() if value is not None
+    }
+    if at:
+        decided = {"metrics": "metrics", "intervals": "intervals"}
+        at |= {
+            name: {key: value for key, value in content.get(of, {}).items() if "threshold" in _needs(key)}
+            for name, of in decided.items()
+        }
+        at["missed"] = {
+            name: row["image_MissRate"]
+            for name, row in content.get("by_defect_type", {}).items()
+            if "image_MissRate" in row
+        }
+    return {
+        "identity": identity | {"protocol": identity["protocol"] | {"threshold": RULE}},
+        "at": at,
+        "rules": {RULE: at} if at else {},
+    }
+
+
+def _needs(metric: str) -> frozenset[str]:
+    return METRICS[metric].needs if metric in METRICS else frozenset()
 
 
 _OF_A_BACKBONE = ("backbone_precision", "channels_last", "backbone_runtime")

@@ -10,15 +10,17 @@ from typing_extensions import TypedDict
 
 from training_code.backbones.backbone import Recipe
 from training_code.data.layout import NORMAL
+from training_code.evaluation.operating_point import OperatingPoint
 from training_code.foundation.files import digest
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.records.metrics import f1_all_bad
 
 #: Raised when the form of records changes; `training_code.records.older` reads the former ones.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 RECORD = "run.json"
 CHECKPOINT = "model.ckpt"
 SCORES = "scores.csv"
+CALIBRATION = "calibration.csv"
 NOTEBOOK = "notebook.ipynb"
 KERNEL_LOG = "kernel.log"
 EXAMPLES = "examples"
@@ -37,7 +39,9 @@ Moment = Annotated[str, AfterValidator(_moment)]  # ISO 8601 with time zone
 
 @dataclass(frozen=True)
 class Identity:
-    """Everything that decides about a run's numbers, and nothing else; equal identities are the same run.
+    """Everything that decides about a run's numbers, and nothing else; equal names are the same run.
+
+    What of the protocol can be changed afterwards is kept here, too, and is no part of the name.
 
     Attributes
     ----------
@@ -86,6 +90,8 @@ class Identity:
         """
         middle = str(self.arguments.get("backbone") or self.arguments.get("variant", "")).lower()
         content = dataclasses.asdict(self) | {"schema_version": SCHEMA_VERSION}
+        for name in ExperimentProtocol.afterwards():
+            del content["protocol"][name]
         return "-".join(filter(None, [self.detector.lower(), middle, digest(content)[:10]]))
 
 
@@ -119,6 +125,37 @@ class WeightsUsed:
     naming: str
     pretrained: bool
     recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The good images that thresholds rest on; see `training_code.evaluation.calibration`."""
+
+    way: str
+    images: int
+    groups: int
+    area: float  # of the area scores in `CALIBRATION`
+
+
+@dataclass(frozen=True)
+class AtRule:
+    """Thresholds by one rule, and what follows from them on the test images.
+
+    Attributes
+    ----------
+    image, pixel
+        None where the rule cannot be applied.
+    metrics, intervals
+        By name.
+    missed
+        Share of missed images by defect type.
+    """
+
+    image: OperatingPoint | None = None
+    pixel: OperatingPoint | None = None
+    metrics: dict[str, FiniteFloat] = field(default_factory=dict)
+    intervals: dict[str, tuple[FiniteFloat, FiniteFloat]] = field(default_factory=dict)
+    missed: dict[str, FiniteFloat] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -180,7 +217,10 @@ class Record:
     metrics: dict[str, FiniteFloat] = field(default_factory=dict)
     intervals: dict[str, tuple[FiniteFloat, FiniteFloat]] = field(default_factory=dict)
     by_defect_type: dict[str, dict[str, FiniteFloat]] = field(default_factory=dict)
-    thresholds: dict[str, FiniteFloat | None] = field(default_factory=dict)
+    thresholds: dict[str, FiniteFloat | None] = field(default_factory=dict)  # those in force
+    calibration: Calibrated | None = None  # None where there are no good images that the detector has not seen
+    at: AtRule = field(default_factory=AtRule)  # the rule in force
+    rules: dict[str, AtRule] = field(default_factory=dict)  # all of them, as the run found them
     times: dict[str, FiniteFloat] = field(default_factory=dict)  # seconds
     memory: dict[str, int] = field(default_factory=dict)  # peak, bytes
     features: Features = field(default_factory=Features)
@@ -210,6 +250,17 @@ class Record:
     def options(self) -> ComputeOptions:
         """How the run was computed; options that its record lacks have their defaults."""
         return ComputeOptions(**{name: self.compute[name] for name in ComputeOptions.names() if name in self.compute})
+
+    @property
+    def rule(self) -> str:
+        """The rule whose thresholds are in force."""
+        return self.identity.protocol.threshold
+
+    @property
+    def operating_points(self) -> dict[str, OperatingPoint]:
+        """The operating points in force, by ``image`` and ``pixel``, as far as there are any."""
+        points = ("image", self.at.image), ("pixel", self.at.pixel)
+        return {kind: point for kind, point in points if point is not None}
 
     @property
     def f1_all_bad(self) -> float | None:

@@ -1,4 +1,4 @@
-"""The scores of a run's test images: written by the run, read by the comparison."""
+"""The scores of a run's test images and of the good images that its thresholds rest on: written by it, read later."""
 
 import csv
 import io
@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.predictions import Predictions
 from training_code.foundation.files import write_text
-from training_code.records.record import SCORES
+from training_code.records.record import CALIBRATION, SCORES
 
 _COLUMNS = ("path", "defect_type", "label", "score", "prediction")
 
@@ -84,3 +85,63 @@ def read_scores(folder: Path) -> Scores:
         )
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
+
+
+_OF_CALIBRATION = ("path", "group", "score", "area_score")
+
+
+@dataclass(frozen=True)
+class CalibrationScores:
+    """Scores of N good images that the detector has not seen, see `training_code.evaluation.calibration`."""
+
+    groups: tuple[int, ...]
+    scores: NDArray[np.float64]  # (N,)
+    area_scores: NDArray[np.float32]  # (N,)
+
+
+def write_calibration(folder: Path, calibration: Calibration, area: float, root: Path) -> None:
+    """Write the scores of the good images of ``calibration``, if there are any, to the folder of a run, atomically.
+
+    Parameters
+    ----------
+    area
+        For which the area scores are.
+    root
+        Of the dataset: paths are written relative to it.
+    """
+    good = calibration.good
+    if good is None:
+        return
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_OF_CALIBRATION)
+    for path, group, score, of_area in zip(
+        good.paths, calibration.groups, good.scores, calibration.area_scores(area), strict=True
+    ):
+        writer.writerow([path.relative_to(root).as_posix(), group, repr(float(score)), repr(float(of_area))])
+    write_text(folder / CALIBRATION, text.getvalue())
+
+
+def read_calibration(folder: Path) -> CalibrationScores:
+    """Return the scores that `write_calibration` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged; the message says so.
+    OSError
+        If it is not there.
+    """
+    path = folder / CALIBRATION
+    with open(path, newline="", encoding="utf-8") as file:
+        try:
+            header, *rows = csv.reader(file)
+            _, groups, scores, of_area = zip(*rows, strict=True)
+            found = CalibrationScores(
+                tuple(map(int, groups)), np.array(scores, np.float64), np.array(of_area, np.float32)
+            )
+        except (csv.Error, ValueError, OverflowError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+    if tuple(header) != _OF_CALIBRATION or not (np.isfinite(found.scores) & np.isfinite(found.area_scores)).all():
+        raise ValueError(f"{path} is damaged: not a table of {', '.join(_OF_CALIBRATION)}")
+    return found

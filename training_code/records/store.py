@@ -15,10 +15,20 @@ from typing import Any
 from training_code.foundation.files import stamp, write_json
 from training_code.records.leases import Leases
 from training_code.records.reading import REPLACED, read_record, read_records, restore_replaced, write_record
-from training_code.records.record import CHECKPOINT, EXAMPLES, KERNEL_LOG, NOTEBOOK, RECORD, SCORES, TENSORBOARD, Record
+from training_code.records.record import (
+    CALIBRATION,
+    CHECKPOINT,
+    EXAMPLES,
+    KERNEL_LOG,
+    NOTEBOOK,
+    RECORD,
+    SCORES,
+    TENSORBOARD,
+    Record,
+)
 
 # What a run writes into its folder; all other files there are the user's and stay.
-_OF_A_RUN = {RECORD, CHECKPOINT, SCORES, EXAMPLES, TENSORBOARD, NOTEBOOK, KERNEL_LOG}
+_OF_A_RUN = {RECORD, CHECKPOINT, SCORES, CALIBRATION, EXAMPLES, TENSORBOARD, NOTEBOOK, KERNEL_LOG}
 # Seconds after which a temporary file counts as left behind: writing one takes a moment.
 _ABANDONED = 3600.0
 

@@ -35,7 +35,7 @@ def about(
         ),
         (
             "thresholds",
-            "F1Score: at a threshold found on held-out defect-free images and synthetic anomalies in them, never on "
+            "F1Score: at the threshold in force, found on good images that the detector has not seen, never on "
             "the test set. F1Max: at the best threshold for the test set, an oracle that no user has, "
             "and so are PB1, PB5 and PB10. F1AllBad: of calling every image defective; an F1Score below it is red.",
         ),

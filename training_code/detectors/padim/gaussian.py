@@ -94,14 +94,14 @@ class FactorizedGaussian(MultiVariateGaussian):
 
         def fit_part(part: slice) -> None:
             # In float64, which leaves the factor exact to the precision in which it is kept.
-            features = _by_position(flat, part).double()
+            features = by_position(flat, part).double()
             mean = features.mean(dim=1)
             centered = features - mean[:, None]
             self.mean[:, part] = mean.T.float()
             self.factor[part] = (_woodbury_factor(centered) if low_rank else _whitening(centered)).to(precision)
 
-        parts = _chunks(height * width, 8 * (2 * images * channels + 3 * rank * max(rank, channels)))
-        _side_by_side(fit_part, parts, device)
+        parts = chunks(height * width, 8 * (2 * images * channels + 3 * rank * max(rank, channels)))
+        side_by_side(fit_part, parts, device)
 
     def distances(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return the Mahalanobis distance of each feature.
@@ -119,8 +119,8 @@ class FactorizedGaussian(MultiVariateGaussian):
         images, channels, height, width = embedding.shape
         flat = embedding.reshape(images, channels, height * width)
         squared = torch.empty(height * width, images, dtype=embedding.dtype, device=embedding.device)
-        for part in _chunks(height * width, 8 * images * (channels + self.factor.shape[1])):
-            centered = _by_position([flat], part).to(self.factor.dtype)
+        for part in chunks(height * width, 8 * images * (channels + self.factor.shape[1])):
+            centered = by_position([flat], part).to(self.factor.dtype)
             centered = centered - self.mean[:, part].T[:, None]
             projected = (centered @ self.factor[part].mT).square().sum(2)
             if self.low_rank:
@@ -153,7 +153,7 @@ class FactorizedGaussian(MultiVariateGaussian):
         channels = self.factor.shape[2]
         inverse = self.factor.new_empty(len(self.factor), channels, channels, dtype=torch.float32)
         identity = torch.eye(channels, dtype=torch.float64, device=self.factor.device)
-        for part in _chunks(len(self.factor), 8 * 2 * channels * channels):
+        for part in chunks(len(self.factor), 8 * 2 * channels * channels):
             factor = self.factor[part].double()
             product = factor.mT @ factor
             inverse[part] = ((identity - product) / REGULARIZATION if self.low_rank else product).float()
@@ -175,13 +175,16 @@ class FactorizedAnomalyMapGenerator(AnomalyMapGenerator):
         image_size: tuple[int, int] | torch.Size | None = None,
     ) -> torch.Tensor:
         """Return the smoothed map of distances, resized to ``image_size``; mean and inverse covariance are not used."""
-        score_map = self._gaussian[0].distances(embedding)
-        if image_size:
-            score_map = self.up_sample(score_map, image_size)
-        return self.smooth_anomaly_map(score_map)
+        return self.of_distances(self._gaussian[0].distances(embedding), image_size)
+
+    def of_distances(
+        self, distances: torch.Tensor, image_size: tuple[int, int] | torch.Size | None = None
+    ) -> torch.Tensor:
+        """Return the smoothed map of distances of shape (images, 1, height, width), resized to ``image_size``."""
+        return self.smooth_anomaly_map(self.up_sample(distances, image_size) if image_size else distances)
 
 
-def _by_position(batches: Sequence[torch.Tensor], part: slice) -> torch.Tensor:
+def by_position(batches: Sequence[torch.Tensor], part: slice) -> torch.Tensor:
     """Return features of shape (images, C, positions) as (positions, images, C), side by side in memory.
 
     In two steps, each of which reads and writes whole lines of the processor's caches.
@@ -221,7 +224,7 @@ def _inverse_of_lower(factor: torch.Tensor) -> torch.Tensor:
     return inverse
 
 
-def _side_by_side(work: Callable[[slice], None], parts: Iterable[slice], device: torch.device) -> None:
+def side_by_side(work: Callable[[slice], None], parts: Iterable[slice], device: torch.device) -> None:
     """Do ``work`` on all parts; on a CPU, as many at once as torch has threads.
 
     torch factorizes the matrices of a batch one after the other, on one thread.
@@ -236,7 +239,8 @@ def _side_by_side(work: Callable[[slice], None], parts: Iterable[slice], device:
     torch.set_num_threads(threads)  # a thread's setting is the default of threads that start later
 
 
-def _chunks(positions: int, bytes_each: int) -> Iterator[slice]:
+def chunks(positions: int, bytes_each: int) -> Iterator[slice]:
+    """Return parts of the positions of nearly equal length, each of `CHUNK_BYTES` at most."""
     size = max(1, CHUNK_BYTES // bytes_each)
-    size = math.ceil(positions / math.ceil(positions / size))  # of nearly equal length
+    size = math.ceil(positions / math.ceil(positions / size))
     return (slice(begin, begin + size) for begin in range(0, positions, size))

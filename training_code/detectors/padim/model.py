@@ -1,5 +1,7 @@
 """PaDiM with Gaussians that are fitted and evaluated in the cheaper exact form."""
 
+from collections.abc import Iterator, Sequence
+
 import torch
 from anomalib.metrics import Evaluator
 from anomalib.models import Padim as AnomalibPadim
@@ -9,7 +11,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from training_code.detectors.anomalib_seams import feature_extractor, rebound
+from training_code.detectors.leaving_out import Found, LeavesOut
 from training_code.detectors.padim.gaussian import FactorizedAnomalyMapGenerator, FactorizedGaussian
+from training_code.detectors.padim.leave_out import left_out_distances
+
+# Images whose maps are made at once.
+_IMAGES = 32
 
 
 class PadimModel(AnomalibPadimModel):
@@ -46,7 +53,7 @@ def _nearest(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return maps[:, :, None, :, None].expand(-1, -1, height // h, -1, width // w).reshape(channels, height, width)
 
 
-class Padim(AnomalibPadim):
+class Padim(LeavesOut, AnomalibPadim):
     """anomalib's `Padim` with its distances, in less time and memory."""
 
     model: PadimModel
@@ -67,6 +74,20 @@ class Padim(AnomalibPadim):
         )
 
     def fit(self) -> None:
-        """Fit the Gaussians to the collected features and release the features."""
+        """Fit the Gaussians to the collected features and release the features, unless they are asked to be kept."""
         self.model.gaussian.fit_batches(self.model.memory_bank)
+        self.keep(self.model.memory_bank)
         self.model.memory_bank = []
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the features of images that were transformed, of shape (images, n_features, height, width)."""
+        return self.model.generate_embedding(self.model.feature_extractor(images))
+
+    def left_out(
+        self, groups: torch.Tensor, others: Sequence[torch.Tensor], of_others: torch.Tensor
+    ) -> Iterator[Found]:
+        """Return scores and maps as Gaussians give them that are fitted without the group of each image."""
+        distances = left_out_distances(self.kept, groups, others, of_others)
+        for part in distances.split(_IMAGES):
+            maps = self.model.anomaly_map_generator.of_distances(part, self.image_size)
+            yield maps.amax((-2, -1)), maps

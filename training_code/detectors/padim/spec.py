@@ -42,6 +42,7 @@ SPEC = DetectorSpec(
         "pre_trained": Argument(bool, True),
         "n_features": Argument(int | None, None, AT_LEAST_1),
     },
+    leaves_out=True,
     backbone=BackboneUse(strides=(4, 8, 16), depths=(1 / 3, 2 / 3, 1)),
     told_by=("n_features",),
     plain=PlainForm(),

@@ -1,6 +1,7 @@
 """PatchCore with a coreset that is selected in blocks and searched in blocks, both shared between configurations."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import torch
 from anomalib import PrecisionType
@@ -13,7 +14,9 @@ from anomalib.visualization import Visualizer
 from torch import nn
 
 from training_code.detectors.anomalib_seams import derived, feature_extractor, rebound
+from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftError
 from training_code.detectors.patchcore.coreset import shared_k_center_greedy
+from training_code.detectors.patchcore.leave_out import without_each_group
 from training_code.detectors.patchcore.neighbors import nearest_neighbors
 from training_code.detectors.smoothing import BandedGaussianBlur2d
 from training_code.foundation.cache import TensorCache, cache_key, content_key
@@ -30,9 +33,15 @@ class PatchcoreModel(AnomalibPatchcoreModel):
     cache
         Keeps what was found, so that configurations that differ in ``num_neighbors`` share the search; None for images
         that do not recur.
+    left_out
+        Rows of the memory bank that are no neighbors at present, bool; None for none.
+    map_size
+        Height and width of the feature maps that were seen last.
     """
 
     cache: TensorCache | None = None
+    left_out: torch.Tensor | None = None
+    map_size: tuple[int, int] = (0, 0)
 
     def __init__(self, layers: Sequence[str], backbone: str, pre_trained: bool, num_neighbors: int) -> None:
         smoothed = derived(AnomalyMapGenerator, GaussianBlur2d=BandedGaussianBlur2d)
@@ -41,6 +50,9 @@ class PatchcoreModel(AnomalibPatchcoreModel):
 
     def nearest_neighbors(self, embedding: torch.Tensor, n_neighbors: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and rows of the nearest points, of shape (n,) for one neighbor, else (n, n_neighbors)."""
+        if self.left_out is not None:
+            distances, indices = nearest_neighbors(embedding, self.memory_bank, n_neighbors, self.left_out)
+            return (distances[:, 0], indices[:, 0]) if n_neighbors == 1 else (distances, indices)
         cache = self.cache if n_neighbors == 1 else None
         key = "" if cache is None else cache_key("neighbors", content_key(self.memory_bank), content_key(embedding))
         found = None if cache is None else cache.get(key)
@@ -52,8 +64,35 @@ class PatchcoreModel(AnomalibPatchcoreModel):
             distances, indices = found["distances"].to(embedding), found["indices"].to(embedding.device, torch.int64)
         return (distances[:, 0], indices[:, 0]) if n_neighbors == 1 else (distances, indices)
 
+    def generate_embedding(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the features of all layers at the size of the first one, as anomalib does, and note that size."""
+        embedding = super().generate_embedding(features)
+        self.map_size = (embedding.shape[2], embedding.shape[3])
+        return embedding
 
-class Patchcore(AnomalibPatchcore):
+    def find(
+        self,
+        embedding: torch.Tensor,
+        image_size: tuple[int, int],
+        nearest: tuple[torch.Tensor, torch.Tensor] | None = None,
+    ) -> Found:
+        """Return score and map of one image as `forward` does.
+
+        Parameters
+        ----------
+        embedding
+            Its patches, shape (patches, dimensions).
+        image_size
+            Height and width of the map in pixels.
+        nearest
+            Distance and row of the nearest row of each patch, if they are known.
+        """
+        distances, locations = nearest or self.nearest_neighbors(embedding, 1)
+        score = self.compute_anomaly_score(distances[None], locations[None], embedding)
+        return score[:, None], self.anomaly_map_generator(distances.reshape(1, 1, *self.map_size), image_size)
+
+
+class Patchcore(LeavesOut, AnomalibPatchcore):
     """anomalib's `Patchcore` with its memory bank and scores, in a fraction of the time and memory.
 
     Parameters
@@ -102,11 +141,43 @@ class Patchcore(AnomalibPatchcore):
     def fit(self) -> None:
         """Select the coreset of the collected embeddings and keep it as memory bank."""
         embeddings = _concatenate(self.model.embedding_store)
+        self.keep([embeddings])
         count = int(len(embeddings) * self.coreset_sampling_ratio)
         features = self._projected(embeddings.float())
         start = int(torch.randint(len(embeddings), (1,), device=embeddings.device))
         order = shared_k_center_greedy(features, count, start, self.model.cache)
         self.model.memory_bank = embeddings[order.to(embeddings.device)]
+        self._image_of_row = order // math.prod(self.model.map_size)
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the patches of images that were transformed, of shape (images * patches, dimensions)."""
+        model = self.model
+        features = model.feature_extractor(images.type(model.memory_bank.dtype))
+        features = {name: model.feature_pooler(maps) for name, maps in features.items()}
+        return model.reshape_embedding(model.generate_embedding(features))
+
+    def left_out(
+        self, groups: torch.Tensor, others: Sequence[torch.Tensor], of_others: torch.Tensor
+    ) -> Iterator[Found]:
+        """Return scores and maps as the memory bank gives them without each image's group, see `without_each_group`."""
+        model, patches = self.model, math.prod(self.model.map_size)
+        if len(groups[self._image_of_row].unique()) < 2:
+            raise TooLittleLeftError("all patches of the memory bank are of one group of images")
+        (training,), bank = self.kept, model.memory_bank
+        further = [patches_of_one for batch in others for patches_of_one in batch.split(patches)]
+        found: list[Found | None] = [None] * (len(groups) + len(further))
+        try:
+            for without in without_each_group(training, bank, self._image_of_row, groups):
+                model.memory_bank, model.left_out = without.memory_bank, without.unused
+                group = groups[without.images[0]]
+                for image, *nearest in zip(without.images.tolist(), without.distances, without.locations, strict=True):
+                    own = training[image * patches : (image + 1) * patches]
+                    found[image] = model.find(own, self.image_size, (nearest[0], nearest[1]))
+                for number in (of_others == group).nonzero().flatten().tolist():
+                    found[len(groups) + number] = model.find(further[number], self.image_size)
+        finally:
+            model.memory_bank, model.left_out = bank, None
+        return (each for each in found if each is not None)
 
     def _projected(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return the features that the coreset is selected by."""

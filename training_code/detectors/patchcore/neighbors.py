@@ -9,7 +9,7 @@ _GROUP = 128
 
 
 def nearest_neighbors(
-    queries: torch.Tensor, memory_bank: torch.Tensor, count: int
+    queries: torch.Tensor, memory_bank: torch.Tensor, count: int, left_out: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the nearest points of the memory bank, found by products and measured by differences.
 
@@ -21,6 +21,8 @@ def nearest_neighbors(
         Shape (m, dimensions), on the device of ``queries``.
     count
         Number of neighbors, 1 to m.
+    left_out
+        Rows of the memory bank that are no neighbors unless there are too few others, bool, shape (m,); None for none.
 
     Returns
     -------
@@ -39,6 +41,8 @@ def nearest_neighbors(
         rows = memory_bank[begin : begin + ROWS].float() - origin
         # The squared distances less the norm of the query, which is the same for all rows.
         factor, norms = (-2 * rows).T.contiguous(), rows.square().sum(1)
+        if left_out is not None:
+            norms.masked_fill_(left_out[begin : begin + ROWS], torch.finfo(norms.dtype).max)
         for query, known, found in zip(*(tensor.split(QUERIES) for tensor in (queries, best, indices)), strict=True):
             squared = torch.addmm(norms, query.float() - origin, factor)
             values, places = _smallest(squared, min(count, len(rows)))

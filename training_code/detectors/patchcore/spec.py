@@ -15,6 +15,7 @@ SPEC = DetectorSpec(
         "precision": Argument(str, "float32", one_of("float32", "float16")),
         "projection": Argument(bool | None, None),
     },
+    leaves_out=True,
     backbone=BackboneUse(strides=(8, 16), depths=(1,)),
     told_by=("layers", "coreset_sampling_ratio", "num_neighbors"),
     plain=PlainForm(),

@@ -1,0 +1,92 @@
+"""Detectors that can say what they would say of a training image if it had not been among them."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from anomalib.data import Batch
+from anomalib.models.components import AnomalibModule
+from anomalib.pre_processing import PreProcessor
+from torchvision.transforms.v2 import Resize
+
+#: Scores of shape (images, 1) and maps of shape (images, 1, height, width).
+Found = tuple[torch.Tensor, torch.Tensor]
+
+
+class TooLittleLeftError(ValueError):
+    """Without a group of images too little is left of what a detector was trained on."""
+
+
+class LeavesOut(AnomalibModule):
+    """A detector that is fitted in one pass, and leaves images out of what it was fitted to without another fit.
+
+    Put it before anomalib's class among the bases.
+
+    Attributes
+    ----------
+    trained_on
+        Path of each training image, in the order in which they came.
+    kept
+        Their features, batch by batch, where `keep_features` was called before training; `forget_features` lets go.
+    """
+
+    trained_on: list[str]
+    kept: list[torch.Tensor]
+    _keeps = False
+
+    def keep_features(self) -> None:
+        """Have the features of the training images kept until `forget_features`; call it before training."""
+        self.trained_on, self.kept, self._keeps = [], [], True
+
+    def forget_features(self) -> None:
+        """Let go of the features of the training images."""
+        self.trained_on, self.kept, self._keeps = [], [], False
+
+    def training_step(self, batch: Batch, *args: Any, **kwargs: Any) -> Any:
+        """Collect the features of a batch, as anomalib does, and note its images."""
+        if self._keeps:
+            self.trained_on += batch.image_path
+        return super().training_step(batch, *args, **kwargs)
+
+    def keep(self, features: Sequence[torch.Tensor]) -> None:
+        """Keep the features of the training images, if that was asked for."""
+        if self._keeps:
+            self.kept = list(features)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels that images are resized to."""
+        assert isinstance(self.pre_processor, PreProcessor)
+        height, width = next(each.size for each in self.pre_processor.transform.transforms if isinstance(each, Resize))
+        return height, width
+
+    @abstractmethod
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the features of a batch of images that were transformed, as training collects them."""
+
+    @abstractmethod
+    def left_out(
+        self, groups: torch.Tensor, others: Sequence[torch.Tensor], of_others: torch.Tensor
+    ) -> Iterator[Found]:
+        """Return scores and maps as they would be if the group of an image had not been trained on.
+
+        Parameters
+        ----------
+        groups
+            Shape (N,), integers, in the order of `trained_on`: images with equal numbers are left out together.
+        others
+            Features of further images, batches as `embed` returns them.
+        of_others
+            Shape (M,): which group each of the further images leaves out.
+
+        Returns
+        -------
+        iterator of Found
+            Of the N training images, then of the M others, some at a time.
+
+        Raises
+        ------
+        TooLittleLeftError
+            If too little is left without a group.
+        """

@@ -1,0 +1,173 @@
+"""PaDiM's distances of images that are left out of its Gaussians, in closed form: no Gaussian is fitted again.
+
+Without a group of g of the N images, the mean m moves to m - s / (N - g), where s is the sum of the group's centered
+features, and the scatter matrix S = X'X becomes S - U'U, where U holds the centered features of the group and the row
+s / sqrt(N - g). With e for `REGULARIZATION` and l = e (N - g - 1), the squared distance of a feature v, which is
+centered by the moved mean, is
+
+    d^2 = (N - g - 1) v' (S + l I - U'U)^-1 v = (N - g - 1) (a + b' (I - D)^-1 b)
+
+with a = v'Mv, b = UMv, D = UMU' and M = (S + l I)^-1: the Woodbury identity again, for a change of rank g + 1. M is the
+same for all groups of one size. For an image alone, of centered features c and with h = c'Mc, this is
+
+    d^2 = (N - 2) (N / (N - 1))^2 h / (1 - h N / (N - 1)).
+
+The products with M are those of `FactorizedGaussian`: with a factor of C rows, or of N where these are fewer.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from training_code.detectors.leaving_out import TooLittleLeftError
+from training_code.detectors.padim.gaussian import REGULARIZATION, by_position, chunks, side_by_side
+
+#: Images that must be left when a group is left out: a covariance needs them.
+LEAST = 2
+
+
+def left_out_distances(
+    features: Sequence[torch.Tensor],
+    groups: torch.Tensor,
+    others: Sequence[torch.Tensor] = (),
+    groups_of_others: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return the distance of each feature to the Gaussian of its position that is fitted without its image's group.
+
+    Parameters
+    ----------
+    features
+        Those that the Gaussians are fitted to, as batches of shape (images, C, height, width).
+    groups
+        Shape (N,), integers: images with equal numbers are left out together.
+    others
+        Features of further images, altered ones for instance, as batches of the same form.
+    groups_of_others
+        Shape (M,): which group each of them leaves out; one that is in ``groups``.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (N + M, 1, height, width), float32, the images of ``features`` first.
+
+    Raises
+    ------
+    TooLittleLeftError
+        If a group leaves fewer than `LEAST` images.
+    """
+    images = len(groups)
+    flat, further = [batch.flatten(2) for batch in features], [batch.flatten(2) for batch in others]
+    channels, height, width = features[0].shape[1:]
+    device = features[0].device
+    sizes = _by_size(groups, torch.empty(0, dtype=groups.dtype) if groups_of_others is None else groups_of_others)
+    if images - max(sizes) < LEAST:
+        raise TooLittleLeftError(
+            f"a group of {max(sizes)} of {images} images cannot be left out: fewer than {LEAST} remain"
+        )
+    total = images + sum(map(len, further))
+    squared = torch.empty(height * width, total, device=device)
+
+    def find(part: slice) -> None:
+        rows = by_position(flat, part).double()
+        mean = rows.mean(dim=1, keepdim=True)
+        rows -= mean
+        new = by_position(further, part).double() - mean if further else rows[:, :0]
+        found = torch.empty(len(rows), total, dtype=torch.float64, device=device)
+        for size, members in sizes.items():
+            product = _Product(rows, REGULARIZATION * (images - size - 1))
+            if size == 1:
+                _leave_out_single(found, product, rows, new, members)
+            else:
+                for inside, outside in members:
+                    _leave_out_group(found, product, rows, new, inside, outside)
+        squared[part] = found.float()
+
+    rank = min(channels, images)
+    side_by_side(find, chunks(height * width, 8 * (4 * total * channels + 3 * rank * max(rank, channels))), device)
+    return squared.T.clamp(min=0).sqrt().reshape(total, 1, height, width)
+
+
+#: Of each group of one size: its images, and the further ones that leave it out.
+_Members = list[tuple[torch.Tensor, torch.Tensor]]
+
+
+def _by_size(groups: torch.Tensor, of_others: torch.Tensor) -> dict[int, _Members]:
+    sizes: dict[int, _Members] = {}
+    for group in groups.unique().tolist():
+        inside, outside = (groups == group).nonzero().flatten(), (of_others == group).nonzero().flatten()
+        sizes.setdefault(len(inside), []).append((inside, outside))
+    return sizes
+
+
+class _Product:
+    """Inner products v'Mw with M = (S + l I)^-1 for the scatter matrix S of ``rows``, shape (positions, N, C)."""
+
+    def __init__(self, rows: torch.Tensor, ridge: float) -> None:
+        self.ridge = ridge
+        self.low_rank = rows.shape[1] <= rows.shape[2]
+        matrix = rows @ rows.mT if self.low_rank else rows.mT @ rows
+        matrix.diagonal(dim1=1, dim2=2).add_(ridge)
+        self.lower = torch.linalg.cholesky(matrix)
+        self.rows = rows
+
+    def project(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return vectors of shape (positions, n, C) as `inner` takes them."""
+        right = self.rows @ vectors.mT if self.low_rank else vectors.mT
+        return torch.linalg.solve_triangular(self.lower, right, upper=False)
+
+    def norms(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return v'Mv, of shape (positions, n)."""
+        projected = self.project(vectors).square().sum(1)
+        return (vectors.square().sum(2) - projected) / self.ridge if self.low_rank else projected
+
+    def inner(self, one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
+        """Return v'Mw of all pairs, of shape (positions, n, m)."""
+        projected = self.project(one).mT @ self.project(two)
+        return (one @ two.mT - projected) / self.ridge if self.low_rank else projected
+
+    def pairs(self, one: torch.Tensor, two: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return v'Mv and v'Mw of pairs in the same places, each of shape (positions, n)."""
+        first, second = self.project(one), self.project(two)
+        own, cross = first.square().sum(1), (first * second).sum(1)
+        if self.low_rank:
+            return (one.square().sum(2) - own) / self.ridge, ((one * two).sum(2) - cross) / self.ridge
+        return own, cross
+
+
+def _leave_out_single(
+    found: torch.Tensor, product: _Product, rows: torch.Tensor, new: torch.Tensor, members: _Members
+) -> None:
+    """Fill in the squared distances of images alone in their group, and of those that leave one of them out."""
+    images = rows.shape[1]
+    alone = torch.cat([inside for inside, _ in members])
+    heights = product.norms(rows[:, alone])
+    share = images / (images - 1)
+    found[:, alone] = (images - 2) * share**2 * heights / (1 - share * heights)
+    outside = torch.cat([each for _, each in members])
+    if not len(outside):
+        return
+    place = torch.cat([torch.full_like(each, index) for index, (_, each) in enumerate(members)])
+    own = rows[:, alone[place]]
+    norms, cross = product.pairs(new[:, outside] + own / (images - 1), own)
+    found[:, images + outside] = (images - 2) * (norms + share * cross.square() / (1 - share * heights[:, place]))
+
+
+def _leave_out_group(
+    found: torch.Tensor,
+    product: _Product,
+    rows: torch.Tensor,
+    new: torch.Tensor,
+    inside: torch.Tensor,
+    outside: torch.Tensor,
+) -> None:
+    """Fill in the squared distances of the images of one group, and of those that leave it out."""
+    images, size = rows.shape[1], len(inside)
+    own = rows[:, inside]
+    total = own.sum(1, keepdim=True)
+    vectors = torch.cat([own, new[:, outside]], 1) + total / (images - size)
+    change = torch.cat([own, total / (images - size) ** 0.5], 1)
+    within = -product.inner(change, change)
+    within.diagonal(dim1=1, dim2=2).add_(1)
+    cross = product.inner(vectors, change)
+    moved = (cross * torch.linalg.solve(within, cross.mT).mT).sum(2)
+    found[:, torch.cat([inside, images + outside])] = (images - size - 1) * (product.norms(vectors) + moved)

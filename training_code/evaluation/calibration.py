@@ -1,0 +1,172 @@
+"""Calibration: scores and maps of good images that a detector has not seen, on the scale of the one that is deployed.
+
+Thresholds that promise something rest on them. Where they come from is told by the detector's specification:
+
+``leave one out``
+    The detector is trained on all good images, and says of each what it would say without it and those of its group.
+``hold out``
+    A part of the good images is held out of training.
+
+The promise for a new image is that of conformal prediction (Vovk, Gammerman and Shafer, "Algorithmic Learning in a
+Random World", 2005; Bates et al., "Testing for Outliers with Conformal p-values", Annals of Statistics 2023): among n
+good images and a new one each place in the order of scores is equally likely for the new one. For images that were held
+out that is a theorem. For those that are left out one after the other the theorem loses a factor of two in the worst
+case (Barber et al., "Predictive Inference with the Jackknife+", Annals of Statistics 2021); what was measured is in
+docs/decisions.md. Of groups of images, the photographs of one part for instance, each counts once, however many images
+it has (Lee, Barber and Willett, "Distribution-free Inference with Hierarchical Data", 2023).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_code.evaluation.predictions import Predictions
+
+#: How a detector comes by scores of good images that it has not seen; ``none`` where it has no such images.
+Way = Literal["leave one out", "hold out", "none"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a detector says of good images that it has not seen.
+
+    Attributes
+    ----------
+    way
+        How they were kept from it.
+    good
+        Good images as they are; None where there are none.
+    groups
+        Of each of them: images with equal numbers show one part.
+    judged
+        The images held out for it, as they are and with synthetic anomalies: what a search goes by.
+    """
+
+    way: Way
+    good: Predictions | None = None
+    groups: tuple[int, ...] = ()
+    judged: Predictions | None = None
+
+    def area_scores(self, area: float) -> NDArray[np.float32]:
+        """Return for each good image the highest threshold at which more than ``area`` of its pixels are marked."""
+        assert self.good is not None
+        return area_scores(self.good.maps, area)
+
+
+NOTHING = Calibration("none")
+
+
+def held_out(predictions: Predictions | None, groups: Sequence[int]) -> Calibration:
+    """Return the calibration of predictions for images that were held out, as they are and with synthetic anomalies.
+
+    Parameters
+    ----------
+    predictions
+        The images as they are first, then with anomalies; None where nothing was held out.
+    groups
+        Of the images as they are.
+    """
+    if predictions is None:
+        return NOTHING
+    count = len(groups)
+    good = replace(
+        predictions,
+        paths=predictions.paths[:count],
+        defect_types=predictions.defect_types[:count],
+        scores=predictions.scores[:count],
+        labels=predictions.labels[:count],
+        maps=predictions.maps[:count],
+        masks=None,
+    )
+    return Calibration("hold out", good, tuple(groups), predictions)
+
+
+@dataclass(frozen=True)
+class Promise:
+    """A threshold, and which part of new good images reaches it at most.
+
+    Attributes
+    ----------
+    threshold
+        Called abnormal is what reaches it.
+    rate
+        The part, from 0 to 1.
+    least
+        The smallest part that so many images or groups can promise.
+    """
+
+    threshold: float
+    rate: float
+    least: float
+
+
+def conformal(scores: NDArray, groups: Sequence[int], alpha: float) -> Promise:
+    """Return the lowest threshold that a new good image reaches with a probability of at most ``alpha``.
+
+    With K groups a new image, of a group of its own, lies above a score s with a probability of at most
+
+        1 - (sum over the groups of the part of their images up to s) / (K + 1).
+
+    The threshold lies just above the lowest score for which that is at most ``alpha``, or above the highest one where
+    it is for none.
+
+    Parameters
+    ----------
+    scores
+        Shape (n,), of good images that the detector has not seen; at least one.
+    groups
+        Of each image.
+    alpha
+        From 0 to 1.
+
+    Examples
+    --------
+    A new image is the highest of 20 with a probability of 1/20, and 19 images allow no smaller promise.
+
+    >>> conformal(np.arange(19), range(19), 0.05)
+    Promise(threshold=18.000001907348633, rate=0.05, least=0.05)
+    >>> conformal(np.arange(19), range(19), 0.01).rate
+    0.05
+    """
+    order = np.argsort(scores, kind="stable")
+    _, codes, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    places = len(sizes) + 1
+    rates = np.round(places - np.cumsum(1 / sizes[codes[order]]), 9) / places
+    rates[-1] = least = 1 / places
+    first = int((rates <= max(alpha, least)).argmax())
+    return Promise(just_above(scores[order[first]]), float(rates[first]), least)
+
+
+def just_above(score: float) -> float:
+    """Return the next number of float32, in which detectors compute, above a score."""
+    return float(np.nextafter(np.float32(score), np.float32(np.inf)))
+
+
+def area_scores(maps: NDArray[np.float32], area: float) -> NDArray[np.float32]:
+    """Return the highest threshold of each map at which more than the part ``area`` of its pixels is marked.
+
+    Just above it the part is at most ``area``: what is marked falls while the threshold rises, so that a promise for
+    these numbers is one for the marked part (Angelopoulos et al., "Conformal Risk Control", ICLR 2024, with the loss
+    that is 1 where more is marked).
+
+    Parameters
+    ----------
+    maps
+        Shape (n, height, width).
+    area
+        From 0 to 1, 1 excluded.
+
+    Examples
+    --------
+    Of four pixels one may be marked at most; with 5 as threshold two would be.
+
+    >>> area_scores(np.array([[[1, 3], [5, 9]]], np.float32), 0.25)
+    array([5.], dtype=float32)
+    """
+    flat = maps.reshape(len(maps), -1)
+    place = flat.shape[1] - 1 - math.floor(area * flat.shape[1] + 1e-9)
+    return np.array([np.partition(each, place)[place] for each in flat], maps.dtype)

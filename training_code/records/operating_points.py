@@ -1,0 +1,116 @@
+"""Which rule's thresholds are in force in a record, and putting another one in force without training."""
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from training_code.evaluation.calibration import Calibration
+from training_code.evaluation.metrics import decide_images
+from training_code.evaluation.operating_point import ORACLE, OperatingPoint
+from training_code.evaluation.thresholds import conformal_point, quantile_point
+from training_code.foundation.errors import InputError
+from training_code.protocol import ExperimentProtocol
+from training_code.records.metrics import METRICS
+from training_code.records.record import AtRule, Calibrated, Record
+from training_code.records.scores import CalibrationScores, read_calibration, read_scores
+
+T = TypeVar("T")
+
+_MISSED = "image_MissRate"
+
+
+def calibrated(calibration: Calibration, area: float) -> Calibrated | None:
+    """Return what a record keeps of a calibration, None where there are no images that the detector has not seen."""
+    if calibration.good is None:
+        return None
+    return Calibrated(calibration.way, len(calibration.good), len(set(calibration.groups)), area)
+
+
+def in_force(
+    at: AtRule,
+    ranked: Mapping[str, float],
+    intervals: Mapping[str, tuple[float, float]],
+    by_defect_type: Mapping[str, Mapping[str, float]],
+) -> dict[str, Any]:
+    """Return the fields of a record that follow from the rule in force, with what goes by no threshold beside it."""
+    missed = {name: {_MISSED: rate} for name, rate in at.missed.items()}
+    return {
+        "metrics": {**ranked, **at.metrics},
+        "intervals": {**intervals, **at.intervals},
+        "by_defect_type": {name: {**row, **missed.get(name, {})} for name, row in by_defect_type.items()},
+        "at": at,
+        "thresholds": {kind: point and point.threshold for kind, point in (("image", at.image), ("pixel", at.pixel))},
+    }
+
+
+def rethresholded(record: Record, folder: Path, protocol: ExperimentProtocol) -> Record:
+    """Return the record of a run with the thresholds of another rule in force; nothing is trained or predicted.
+
+    With another ``alpha`` the thresholds are found anew from the scores of the good images, and what follows for images
+    from their scores. What follows for pixels needs the maps, which are not kept: it is left out then.
+
+    Parameters
+    ----------
+    record
+        Of a run that ended well.
+    folder
+        Of the run, with its scores.
+    protocol
+        Its protocol, with other values of `ExperimentProtocol.afterwards`.
+
+    Raises
+    ------
+    InputError
+        If the run has no threshold by that rule, or the scores for it are not there.
+    """
+    name = protocol.threshold
+    at = record.rules.get(name, AtRule())
+    if name in _BY_ALPHA and at.image is not None and at.image.alpha != protocol.alpha:
+        at = _found_anew(record, folder, protocol)
+    if record.calibration is not None and protocol.area != record.calibration.area:
+        raise InputError(
+            f"area={protocol.area:g} needs the maps of good images, which {record.run_id} does not keep; valid: "
+            f"{record.calibration.area:g}, or run it again"
+        )
+    if at.image is None and at.pixel is None:
+        there = [other for other, found in record.rules.items() if other != ORACLE and (found.image or found.pixel)]
+        raise InputError(f"{record.run_id} has no thresholds by the rule {name}; valid: {', '.join(there) or 'none'}")
+    metrics, intervals = _of_no_threshold(record.metrics), _of_no_threshold(record.intervals)
+    by_type = {defect_type: _of_no_threshold(row) for defect_type, row in record.by_defect_type.items()}
+    identity = dataclasses.replace(record.identity, protocol=protocol)
+    return dataclasses.replace(record, identity=identity, **in_force(at, metrics, intervals, by_type))
+
+
+def _of_no_threshold(values: Mapping[str, T]) -> dict[str, T]:
+    """Return what goes by no threshold, by name."""
+    decided = {name for name, metric in METRICS.items() if "threshold" in metric.needs}
+    return {name: value for name, value in values.items() if name not in decided}
+
+
+def _found_anew(record: Record, folder: Path, protocol: ExperimentProtocol) -> AtRule:
+    """Return what a rule gives for another ``alpha``."""
+    try:
+        good, test = read_calibration(folder), read_scores(folder)
+    except (OSError, ValueError) as error:
+        raise InputError(f"another alpha needs the scores of good images: {error}") from error
+    image, pixel = _BY_ALPHA[protocol.threshold](good, protocol)
+    before = record.rules[protocol.threshold]
+    pixel = pixel or before.pixel
+    decided = decide_images(test.scores, test.labels, test.defect_types, image.threshold)
+    same = before.pixel is not None and pixel is not None and before.pixel.threshold == pixel.threshold
+    pixels = {name: value for name, value in before.metrics.items() if name.startswith("pixel_") and same}
+    return AtRule(image, pixel, decided.metrics | pixels, decided.intervals, decided.missed)
+
+
+def _conformal(good: CalibrationScores, protocol: ExperimentProtocol) -> tuple[OperatingPoint, OperatingPoint | None]:
+    image = conformal_point(good.scores, good.groups, protocol.alpha)
+    return image, conformal_point(good.area_scores, good.groups, protocol.alpha, protocol.area)
+
+
+def _quantile(good: CalibrationScores, protocol: ExperimentProtocol) -> tuple[OperatingPoint, OperatingPoint | None]:
+    return quantile_point(good.scores, good.groups, protocol.alpha), None  # that of pixels goes by the area alone
+
+
+#: The rules that go by ``alpha``, from the scores that a run keeps.
+_BY_ALPHA = {"conformal": _conformal, "quantile": _quantile}
