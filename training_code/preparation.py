@@ -15,9 +15,10 @@ from training_code.data.split import split_validation
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import DetectorSpec
+from training_code.foundation.checking import whole
 from training_code.foundation.errors import InputError
 from training_code.foundation.hardware import has_gpu
-from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options, whole
+from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options
 from training_code.records.record import Identity
 
 #: The default seed of an experiment.

@@ -42,7 +42,7 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     batches = list(_altered_batches(data))
     detector.to(device).eval()
     transform = image_transform(detector)
-    features = [detector.embed(transform(batch.image.to(device))) for batch in batches]
+    features = [detector.embed(transform(_there(batch.image).to(device))) for batch in batches]
     try:
         found = list(detector.left_out(groups[order], features, groups[originals]))
     except TooLittleLeftError:  # there is no image that the detector has not seen
@@ -58,7 +58,7 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     )
     judged = None
     if altered:
-        masks = np.concatenate([batch.gt_mask.reshape(-1, *batch.gt_mask.shape[-2:]).numpy() > 0 for batch in batches])
+        masks = np.concatenate([_there(batch.gt_mask).numpy().reshape(-1, *maps.shape[1:]) > 0 for batch in batches])
         judged = Predictions(
             tuple(map(Path, altered.paths * 2)),
             (NORMAL,) * len(originals) + (SYNTHETIC,) * len(originals),
@@ -68,6 +68,11 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
             np.concatenate([np.zeros_like(masks), masks]),
         )
     return Calibration("leave one out", good, tuple(train.groups), judged)
+
+
+def _there(tensor: torch.Tensor | None) -> torch.Tensor:
+    assert tensor is not None
+    return tensor
 
 
 def _altered_batches(data: SampleDataModule) -> Iterator[ImageBatch]:

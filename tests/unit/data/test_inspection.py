@@ -12,10 +12,10 @@ from PIL import Image
 from torchvision.transforms.v2 import Resize
 
 from training_code.data import inspection
-from training_code.data.datamodule import load_image
 from training_code.data.dataset import examine, read_dataset
 from training_code.data.images import read_image
 from training_code.data.report import areas_table, defect_areas, near_duplicates
+from training_code.data.resizing import load_image
 from training_code.foundation import paths
 
 
@@ -82,7 +82,7 @@ def test_sixteen_bit_tiff_of_an_electron_microscope_is_read_in_full_precision(tm
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from training_code.data.datamodule import load_image
+from training_code.data.resizing import load_image
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 image = load_image(Path(sys.argv[1]), (16, 16))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, *image[:, 3, 3].tolist())

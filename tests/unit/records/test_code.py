@@ -33,9 +33,9 @@ def changed_by(tmp_path):
     [
         ("display/curves.py", "figsize=(", "figsize=(1 + "),
         ("display/dataset.py", "def dataset_html(", "SIZE = 3\n\n\ndef dataset_html("),
-        ("protocol.py", "is out of range; valid: 0 to 0.5", "must be between 0 and 0.5"),
+        ("foundation/checking.py", "is out of range; valid: 0 to 0.5", "must be between 0 and 0.5"),
         ("preparation.py", "needs a GPU; valid without one", "wants a GPU; valid without one"),
-        ("display/setup.py", "held out of training", "kept out of training"),
+        ("display/setup.py", "to train on and for thresholds", "for training and thresholds"),
         ("pipeline.py", '"evaluating"', '"looking at it"'),
         ("training/engine.py", "resuming after epoch", "going on after epoch"),
         ("training/engine.py", 'print(f"resuming', 'print("one more message")\n            print(f"resuming'),

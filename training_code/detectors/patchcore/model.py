@@ -92,7 +92,7 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         return score[:, None], self.anomaly_map_generator(distances.reshape(1, 1, *self.map_size), image_size)
 
 
-class Patchcore(LeavesOut, AnomalibPatchcore):
+class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
     """anomalib's `Patchcore` with its memory bank and scores, in a fraction of the time and memory.
 
     Parameters
