@@ -104,8 +104,13 @@ def _curve(thresholds: list[list[float]], alarms: NDArray, misses: NDArray, labe
         np.array([[count / total, *clopper_pearson(count, total, CONFIDENCE)] for count in counts.tolist()])
         for counts, total in counted
     ]
-    texts = [" to ".join(dict.fromkeys(f"{end:.16g}" for end in (min(each), max(each)))) for each in thresholds]
+    texts = [" to ".join(dict.fromkeys(_shortest(end) for end in (min(each), max(each)))) for each in thresholds]
     return Curve(tuple(texts), *rates)
+
+
+def _shortest(number: float) -> str:
+    """Return the fewest digits that are read as this very number."""
+    return repr(float(number)).removesuffix(".0")
 
 
 def _corners(alarms: NDArray, misses: NDArray) -> NDArray[np.intp]:

@@ -41,24 +41,23 @@ SENTENCES = 5
 TABLE = ANSWER + SENTENCES + 2
 #: The columns of the table: their heads, the columns of `MODEL_COLUMNS` that they show, formats and widths.
 SHOWN = (
-    ("rank", None, "0", 7),
-    ("Model", "Model", "@", 14),
-    ("backbone and configuration", None, "@", 38),
-    ("threshold", "threshold", "@", 22),
-    ("good parts refused of 1,000", None, "0.00_)", 22),
-    ("defective parts passed of 1,000", None, "0.00_)", 16),
-    ("share of defects found", None, "0.0%_)", 12),
-    ("cost a day", "cost_a_day", "#,##0.00_)", 13),
-    ("from (95%)", "cost_a_day_low", "#,##0.00_)", 12),
-    ("to (95%)", "cost_a_day_high", "#,##0.00_)", 12),
-    ("good images", "good images", "0_)", 9),
-    ("defective images", "defective images", "0_)", 11),
-    ("seeds", "seeds", "0_)", 7),
-    ("note", "note", "@", 22),
-    ("promise", "promise", "@", 22),
-    ("run_id", "run_id", "@", 34),
+    ("rank", None, "0", 6),
+    ("Model", "Model", "@", 15),
+    ("backbone and configuration", None, "@", 43),
+    ("threshold", "threshold", "@", 21),
+    ("good parts refused, of 1,000 parts", None, "0.00", 21),
+    ("defective parts passed, of 1,000 parts", None, "0.00", 17),
+    ("share of defects found", None, "0.0%", 11),
+    ("cost a day", "cost_a_day", "#,##0.00", 12),
+    ("from (95%)", "cost_a_day_low", "#,##0.00", 12),
+    ("to (95%)", "cost_a_day_high", "#,##0.00", 12),
+    ("good test images", "good images", "0", 10),
+    ("defective test images", "defective images", "0", 10),
+    ("seeds", "seeds", "0", 7),
+    ("note", "note", "@", 21),
+    ("promise", "promise", "@", 16),
 )
-LETTERS = "ABCDEFGHIJKLMNOP"
+LETTERS = "ABCDEFGHIJKLMNO"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from training_code.comparison.decision import DEPLOYED, Assumptions, Candidate, ranking
+from training_code.comparison.decision import DEPLOYED, NO_THRESHOLD, TOO_FEW, Assumptions, Candidate, ranking
 from training_code.reporting.decision import LETTERS, PASSING, QUESTIONS, REFUSING, SHOWN, TABLE, Book
 
 _NONE = "No model can be chosen: see the notes below, and the yellow cells above."
@@ -13,6 +13,12 @@ _CHOSEN_HERE = (
     "The threshold was chosen on the test images that judge it, which flatters it: chosen on four fifths of them and "
     "judged on the others, it costs about "
 )
+
+#: What `decision.js` says as well.
+WORDS = {
+    **{"none": _NONE, "deployed": _DEPLOYED_FOUND, "chosen": _CHOSEN_HERE},
+    **{"rule": DEPLOYED, "no_threshold": NO_THRESHOLD, "too_few": TOO_FEW},
+}
 
 
 def sentence_formulas(book: Book, most: int) -> list[str]:
@@ -47,8 +53,8 @@ def sentence_formulas(book: Book, most: int) -> list[str]:
         f'"It costs "&FIXED({cell["cost a day"]},2)&" a day (95% interval "&FIXED({cell["from (95%)"]},2)&" to "&'
         f'FIXED({cell["to (95%)"]},2)&")."&IF({cell["cost a day"]}<{cheap},""," That is no less than "&'
         f'IF({used[PASSING]}<={used[REFUSING]},"passing","refusing")&" every part: it is worth nothing here.")',
-        f'"The intervals of "&{overlap}&" of the other "&{others}&" ranked models overlap with its own: '
-        f'on other images they may cost less."',
+        f'IF({others}=0,"","The intervals of "&{overlap}&" of the other "&{others}&" ranked models overlap with its '
+        f'own: on other images they may cost less.")',
         f'IF({deployed},"{_DEPLOYED_FOUND}","{_CHOSEN_HERE}"&FIXED({of_best("flattery_a_day")},2)&" a day more.")',
     ]
     return [f'=IF({cell["rank"]}=1,{text},"{_NONE if number == 0 else ""}")' for number, text in enumerate(texts)]
@@ -84,7 +90,9 @@ def answer(candidates: Sequence[Candidate], line: Assumptions, group: str | None
         f"It costs {cost} a day (95% interval {low} to {high})."
         + (f" That is no less than {idle} every part: it is worth nothing here." if worse else ""),
         f"The intervals of {overlap} of the other {len(ranked) - 1} ranked models overlap with its own: "
-        "on other images they may cost less.",
+        "on other images they may cost less."
+        if len(ranked) > 1
+        else "",
         _DEPLOYED_FOUND if deployed else f"{_CHOSEN_HERE}{best['flattery_a_day']:,.2f} a day more.",
     ]
 

@@ -35,7 +35,9 @@ from training_code.reporting.written import Drawn
 
 _YELLOW = PatternFill("solid", fgColor="FFF2CC")
 _EDGE = Side(style="thin", color="BF9000")
-_GRAY = Font(color="595959")
+# Without its name LibreOffice takes another font for cells that have a look.
+_NAME = "Calibri"
+_GRAY = Font(name=_NAME, color="595959")
 _TITLE = "Which model, at which threshold, costs least on your line?"
 _INTRODUCTION = (
     "Write what is known of your line into the yellow cells; everything else follows. Where a cell is blank, the "
@@ -83,7 +85,7 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
         worksheet.column_dimensions[letter].width = width
     names = {1: "title", 2: "introduction"}
     worksheet["A1"], worksheet["A2"] = _TITLE, _INTRODUCTION
-    worksheet["A1"].font, worksheet["A2"].font = Font(bold=True, size=16), copy(_GRAY)
+    worksheet["A1"].font, worksheet["A2"].font = Font(name=_NAME, bold=True, size=16), copy(_GRAY)
     worksheet["A1"].comment = comment(help_for(DECISION))
     most = max(sum(one.group == group for one in book.candidates) for group in book.groups)
     groups = TABLE + most + 3  # the row of the first of them
@@ -135,12 +137,11 @@ def _draw_questions(worksheet: Worksheet, book: Book, groups: int) -> dict[int, 
         label, meaning, number_format = _ASKED[name]
         names[row] = f"question {name}"
         yours, used = worksheet[f"{YOURS}{row}"], worksheet[f"{USED}{row}"]
-        worksheet.cell(row, 1, label)
-        worksheet.cell(row, 6, meaning).font = copy(_GRAY)
+        _tell(worksheet, row, label, meaning)
         yours.fill, yours.border = copy(_YELLOW), Border(_EDGE, _EDGE, _EDGE, _EDGE)
         yours.number_format = used.number_format = number_format if number_format != "@" else "General"
         for cell in (yours, used):
-            cell.alignment = Alignment(horizontal="left", vertical="top", wrap_text=True)
+            cell.alignment = Alignment(horizontal="center", vertical="center", wrap_text=True)
         here = yours.coordinate
         if name == "group":
             known = f'IF(ISNUMBER(MATCH({here},{listed},0)),{here},"not in the list below")'
@@ -162,16 +163,26 @@ def _draw_questions(worksheet: Worksheet, book: Book, groups: int) -> dict[int, 
     for cell, (label, meaning, kind) in _BASE.items():
         row = int(cell.rpartition("$")[2])
         names[row] = kind
-        worksheet.cell(row, 1, label)
-        worksheet.cell(row, 6, meaning).font = copy(_GRAY)
+        _tell(worksheet, row, label, meaning)
         share, cost, parts = (
             book.cell(name).rpartition("!")[2] for name in ("defective_share", "miss_cost", "parts_a_day")
         )
         alarm = book.cell("false_alarm_cost").rpartition("!")[2]
         text = f"={parts}*(1-{share})*{alarm}" if kind == "refusing" else f"={parts}*{share}*{cost}"
         set_value(worksheet[cell], "", Formula(text))
-        worksheet[cell].number_format, worksheet[cell].alignment = "#,##0.00", Alignment(horizontal="left")
+        worksheet[cell].number_format, worksheet[cell].alignment = "#,##0.00", Alignment(horizontal="center")
     return names
+
+
+def _tell(worksheet: Worksheet, row: int, label: str, meaning: str) -> None:
+    worksheet.row_dimensions[row].height = 18
+    for column, text in ((1, label), (6, meaning)):
+        worksheet.cell(row, column, text).alignment = Alignment(vertical="center")
+    worksheet.cell(row, 6).font = copy(_GRAY)
+
+
+def _aligned(number_format: str, wrap: bool = False) -> Alignment:
+    return Alignment(horizontal="left" if number_format == "@" else "center", vertical="center", wrap_text=wrap)
 
 
 def _validate(worksheet: Worksheet, validation: DataValidation, cell: str, label: str) -> None:
@@ -193,7 +204,11 @@ def _draw_answer(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
     for number, text in enumerate(sentence_formulas(book, most), 1):
         cell = worksheet.cell(ANSWER + number, 1)
         set_value(cell, "", Formula(text))
-        cell.font = Font(bold=True, size=13) if number == 1 else Font(size=11, italic=number == SENTENCES)
+        cell.font = (
+            Font(name=_NAME, bold=True, size=13)
+            if number == 1
+            else Font(name=_NAME, size=11, italic=number == SENTENCES)
+        )
         names[ANSWER + number] = f"answer {number}"
     return names
 
@@ -210,9 +225,9 @@ def _draw_models(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
             cell = worksheet.cell(row, column)
             set_value(cell, "", Formula(_model_cell(book, used, head, shown, number)))
             cell.number_format = "General" if number_format == "@" else number_format
-            cell.alignment = Alignment(horizontal="left" if number_format == "@" else None)
+            cell.alignment = _aligned(number_format)
             if number == 1:
-                cell.fill, cell.font = copy(BEST_FILL), Font(bold=True)
+                cell.fill, cell.font = copy(BEST_FILL), Font(name=_NAME, bold=True)
     return names
 
 
@@ -236,12 +251,12 @@ def _model_cell(book: Book, used: dict[str, str], head: str, shown: str | None, 
     return f'=IFERROR({found(shown)}{"&" + chr(34) * 2 if shown in _TEXTS else ""},"")'
 
 
-_TEXTS = ("Model", "threshold", "note", "promise", "run_id")
+_TEXTS = ("Model", "threshold", "note", "promise")
 
 
 def _band(worksheet: Worksheet, row: int, texts: Sequence[str]) -> None:
     """Draw a row of heads."""
     for column in range(1, len(SHOWN) + 1):
         cell = worksheet.cell(row, column, (texts[column - 1] or None) if column <= len(texts) else None)
-        cell.font, cell.fill = Font(bold=True), copy(HEADER_FILL)
-        cell.alignment = Alignment(vertical="top", wrap_text=row == TABLE)
+        cell.font, cell.fill = Font(name=_NAME, bold=True), copy(HEADER_FILL)
+        cell.alignment = _aligned(SHOWN[column - 1][2], wrap=True) if row == TABLE else Alignment(vertical="center")
