@@ -74,8 +74,8 @@ function answer(rows, line, words) {
   return [
     `Choose ${one.model}${one.details ? ` (${one.details})` : ""}`
       + `${deployed ? ", with its threshold in force, " : " at threshold "}${best.threshold}`
-      + `${one.seeds > 1 ? ` (each of its ${one.seeds} seeds has its own)` : ""}. `
-      + `Of ${rows.length} models it costs least.`,
+      + `${best.threshold.includes(" to ") ? ` (each of its ${one.seeds} seeds has its own)` : ""}. `
+      + `Of ${ranked.length} models it costs least.`,
     `Of 1,000 parts, ${Number((1000 * line.defective_share).toFixed(2))} of them defective, it refuses ${alarms[0]} `
       + `good ones (95% interval ${alarms[1]} to ${alarms[2]}) and passes ${misses[0]} defective ones `
       + `(${misses[1]} to ${misses[2]}).`,

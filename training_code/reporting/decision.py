@@ -153,7 +153,8 @@ def _cost(book: Book, at: dict[str, str]) -> list[Formula]:
     step = f"MIN(INT({place}),{steps - 1})"
     below, above = (f"INDEX(${first}:${last},1,{step}+{more})" for more in (1, 2))
     flattery = f"({refusing}+{passing})*({below}+({above}-{below})*({place}-{step}))"
-    none = f'OR({alarm}="",{refusing}+{passing}=0,{book.cell("threshold")}="{DEPLOYED}")'
+    flattery = f"IF({refusing}+{passing}=0,0,{flattery})"
+    none = f'OR({alarm}="",{book.cell("threshold")}="{DEPLOYED}")'
     return [Formula(text) for text in (*found, f'=IF({none},"",{flattery})')]
 
 

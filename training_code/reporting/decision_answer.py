@@ -45,8 +45,9 @@ def sentence_formulas(book: Book, most: int) -> list[str]:
     texts = [
         f'"Choose "&{cell["Model"]}&IF({cell["backbone and configuration"]}="",""," ("&'
         f'{cell["backbone and configuration"]}&")")&IF({deployed},", with its threshold in force, "," at threshold ")&'
-        f'{cell["threshold"]}&IF({cell["seeds"]}>1," (each of its "&{cell["seeds"]}&" seeds has its own)","")&'
-        f'". Of "&COUNT({book.column("place")})&" models it costs least."',
+        f'{cell["threshold"]}&IF(ISNUMBER(SEARCH(" to ",{cell["threshold"]}))," (each of its "&{cell["seeds"]}&'
+        f'" seeds has its own)","")&'
+        f'". Of "&COUNT({book.column("rank")})&" models it costs least."',
         f'"Of 1,000 parts, "&ROUND(1000*{used["defective_share"]},2)&" of them defective, it refuses "&{alarms[0]}&'
         f'" good ones (95% interval "&{alarms[1]}&" to "&{alarms[2]}&") and passes "&{misses[0]}&" defective ones ("&'
         f'{misses[1]}&" to "&{misses[2]}&")."',
@@ -82,8 +83,8 @@ def answer(candidates: Sequence[Candidate], line: Assumptions, group: str | None
     return [
         f"Choose {best['Model']}{f' ({details})' if details else ''}"
         f"{', with its threshold in force, ' if deployed else ' at threshold '}{best['threshold']}"
-        f"{f' (each of its {best.seeds} seeds has its own)' if best['seeds'] > 1 else ''}. "
-        f"Of {len(table)} models it costs least.",
+        f"{f' (each of its {best.seeds} seeds has its own)' if ' to ' in best['threshold'] else ''}. "
+        f"Of {len(ranked)} models it costs least.",
         f"Of 1,000 parts, {round(1000 * line.defective_share, 2):g} of them defective, it refuses {alarms[0]} good "
         f"ones (95% interval {alarms[1]} to {alarms[2]}) and passes {misses[0]} defective ones ({misses[1]} to "
         f"{misses[2]}).",

@@ -172,7 +172,7 @@ def test_nothing_but_functions_of_every_spreadsheet_program(made):
             used |= {word for cell in row if cell.data_type == "f" for word in re.findall(r"([A-Z.]+)\(", cell.value)}
     # All of them are in OpenDocument 1.2 and in Excel since 2007; TEXT, whose codes differ between languages, is not.
     known = {"IF", "IFERROR", "INDEX", "MATCH", "MIN", "MAX", "COUNT", "COUNTIF", "COUNTIFS", "ISNUMBER", "OR"}
-    assert used == known | {"RANK", "ROUND", "FIXED", "SQRT", "INT"}
+    assert used == known | {"RANK", "ROUND", "SEARCH", "FIXED", "SQRT", "INT"}
     assert workbook["Decision"].sheet_view.showGridLines is False and workbook.sheetnames[0] == "Decision"
     assert workbook["Decision"][CELLS["threshold"].replace("$", "")].value.endswith(f'"{DEPLOYED}")')
     assert len(LETTERS) == len(SHOWN)
