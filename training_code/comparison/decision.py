@@ -12,8 +12,10 @@ from training_code.comparison.operating_curve import ROUNDING, Curve
 from training_code.foundation.errors import InputError, unknown
 
 #: Which threshold is judged: the one that each run found without the test set, or the cheapest on the test images.
-DEPLOYED, CHEAPEST = "as deployed", "best for these costs"
-THRESHOLDS = (DEPLOYED, CHEAPEST)
+ThresholdRule = Literal["as deployed", "best for these costs"]
+DEPLOYED: ThresholdRule = "as deployed"
+CHEAPEST: ThresholdRule = "best for these costs"
+THRESHOLDS: tuple[ThresholdRule, ...] = (DEPLOYED, CHEAPEST)
 # Times that images are left out, at most and at least; so many images are judged in all of them.
 _SAMPLES, _LEAST_SAMPLES, _DRAWN = 200, 50, 50_000
 #: Shares of the cost weights that misses have, for each of which `flattery` is told; evenly spaced from 0 to 1.
@@ -54,7 +56,7 @@ class Assumptions:
     miss_cost: float = 10.0
     parts_a_day: float = 1000.0
     least_found: float = 0.0
-    threshold: Literal["as deployed", "best for these costs"] = "as deployed"
+    threshold: ThresholdRule = DEPLOYED
 
     def __post_init__(self) -> None:
         for name in ("defective_share", "least_found"):

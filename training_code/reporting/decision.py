@@ -115,7 +115,7 @@ def model_rows(book: Book) -> Iterator[list]:
     for number, one in enumerate(book.candidates):
         row = number + 2
         at = {name: f"{get_column_letter(place)}{row}" for place, name in enumerate(MODEL_COLUMNS, 1)}
-        force = [None] * len(_IN_FORCE)
+        force: list = [None] * len(_IN_FORCE)
         if one.deployed is not None:
             force = [one.deployed.thresholds[0], *one.deployed.false_alarms[0], *one.deployed.misses[0]]
         numbers = [*_chosen(book, number, at), *_cost(book, at), *_placed(book, number, at)]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from training_code.comparison.decision import DEPLOYED, NO_THRESHOLD, TOO_FEW, Assumptions, Candidate, ranking
-from training_code.reporting.decision import LETTERS, PASSING, QUESTIONS, REFUSING, SHOWN, TABLE, Book
+from training_code.reporting.decision import CELLS, LETTERS, PASSING, REFUSING, SHOWN, TABLE, Book
 
 _NONE = "No model can be chosen: see the notes below, and the yellow cells above."
 _DEPLOYED_FOUND = (
@@ -25,19 +25,18 @@ def sentence_formulas(book: Book, most: int) -> list[str]:
     """Return the formulas of the answer; `answer` says the same."""
     first = TABLE + 1
     cell = {head: f"{letter}{first}" for letter, (head, *_) in zip(LETTERS, SHOWN, strict=True)}
-    used = {name: book.cell(name).rpartition("!")[2] for name in (*QUESTIONS, REFUSING, PASSING)}
 
     def of_best(name: str) -> str:
         return f"INDEX({book.column(name)},MATCH(1,{book.column('rank')},0))"
 
     def parts(rate: str) -> list[str]:
-        share = used["defective_share"] if "Miss" in rate else f"(1-{used['defective_share']})"
+        share = CELLS["defective_share"] if "Miss" in rate else f"(1-{CELLS['defective_share']})"
         values = [f"1000*{share}*{of_best(f'{rate}{end}')}" for end in ("", "_low", "_high")]
         return [f"ROUND({value},IF({value}<10,2,0))" for value in values]
 
-    deployed = f'{used["threshold"]}="{DEPLOYED}"'
+    deployed = f'{CELLS["threshold"]}="{DEPLOYED}"'
     alarms, misses = parts("image_FalseAlarmRate"), parts("image_MissRate")
-    cheap = f"MIN({used[REFUSING]},{used[PASSING]})"
+    cheap = f"MIN({REFUSING},{PASSING})"
     others, overlap = (
         f"COUNT($A${first + 1}:$A${first + most})",
         (f'COUNTIFS($A${first + 1}:$A${first + most},">1",$I${first + 1}:$I${first + most},"<="&{cell["to (95%)"]})'),
@@ -48,12 +47,12 @@ def sentence_formulas(book: Book, most: int) -> list[str]:
         f'{cell["threshold"]}&IF(ISNUMBER(SEARCH(" to ",{cell["threshold"]}))," (each of its "&{cell["seeds"]}&'
         f'" seeds has its own)","")&'
         f'". Of "&COUNT({book.column("rank")})&" models it costs least."',
-        f'"Of 1,000 parts, "&ROUND(1000*{used["defective_share"]},2)&" of them defective, it refuses "&{alarms[0]}&'
+        f'"Of 1,000 parts, "&ROUND(1000*{CELLS["defective_share"]},2)&" of them defective, it refuses "&{alarms[0]}&'
         f'" good ones (95% interval "&{alarms[1]}&" to "&{alarms[2]}&") and passes "&{misses[0]}&" defective ones ("&'
         f'{misses[1]}&" to "&{misses[2]}&")."',
         f'"It costs "&FIXED({cell["cost a day"]},2)&" a day (95% interval "&FIXED({cell["from (95%)"]},2)&" to "&'
         f'FIXED({cell["to (95%)"]},2)&")."&IF({cell["cost a day"]}<{cheap},""," That is no less than "&'
-        f'IF({used[PASSING]}<={used[REFUSING]},"passing","refusing")&" every part: it is worth nothing here.")',
+        f'IF({PASSING}<={REFUSING},"passing","refusing")&" every part: it is worth nothing here.")',
         f'IF({others}=0,"","The intervals of "&{overlap}&" of the other "&{others}&" ranked models overlap with its '
         f'own: on other images they may cost less.")',
         f'IF({deployed},"{_DEPLOYED_FOUND}","{_CHOSEN_HERE}"&FIXED({of_best("flattery_a_day")},2)&" a day more.")',

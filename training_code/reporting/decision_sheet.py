@@ -12,6 +12,7 @@ from training_code.reporting.cells import BEST_FILL, HEADER_FILL, OUR_PROMPT, Fo
 from training_code.reporting.column_help import help_for
 from training_code.reporting.decision import (
     ANSWER,
+    CELLS,
     CURVE_COLUMNS,
     CURVES,
     DECISION,
@@ -89,7 +90,7 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
     worksheet["A1"].comment = comment(help_for(DECISION))
     most = max(sum(one.group == group for one in book.candidates) for group in book.groups)
     groups = TABLE + most + 3  # the row of the first of them
-    names |= _draw_questions(worksheet, book, groups)
+    names |= _draw_questions(worksheet, book, groups) | _draw_bases(worksheet)
     names |= _draw_answer(worksheet, book, most)
     names |= _draw_models(worksheet, book, most)
     _band(worksheet, groups - 1, ["", "Datasets and protocols in this workbook", "", "models"])
@@ -160,17 +161,22 @@ def _draw_questions(worksheet: Worksheet, book: Book, groups: int) -> dict[int, 
                 "decimal", "between" if share else "greaterThanOrEqual", "0", "1" if share else None
             )
         _validate(worksheet, validation, here, label)
-    for cell, (label, meaning, kind) in _BASE.items():
-        row = int(cell.rpartition("$")[2])
-        names[row] = kind
-        _tell(worksheet, row, label, meaning)
-        share, cost, parts = (
-            book.cell(name).rpartition("!")[2] for name in ("defective_share", "miss_cost", "parts_a_day")
-        )
-        alarm = book.cell("false_alarm_cost").rpartition("!")[2]
-        text = f"={parts}*(1-{share})*{alarm}" if kind == "refusing" else f"={parts}*{share}*{cost}"
-        set_value(worksheet[cell], "", Formula(text))
-        worksheet[cell].number_format, worksheet[cell].alignment = "#,##0.00", Alignment(horizontal="center")
+    return names
+
+
+def _draw_bases(worksheet: Worksheet) -> dict[int, str]:
+    """Draw what a day costs without a model."""
+    share, alarm, miss, parts = (
+        CELLS[name] for name in ("defective_share", "false_alarm_cost", "miss_cost", "parts_a_day")
+    )
+    names = {}
+    for place, text in ((REFUSING, f"={parts}*(1-{share})*{alarm}"), (PASSING, f"={parts}*{share}*{miss}")):
+        label, meaning, kind = _BASE[place]
+        cell = worksheet[place]
+        _tell(worksheet, cell.row, label, meaning)
+        set_value(cell, "", Formula(text))
+        cell.number_format, cell.alignment = "#,##0.00", Alignment(horizontal="center")
+        names[cell.row] = kind
     return names
 
 
@@ -217,13 +223,12 @@ def _draw_models(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
     _band(worksheet, TABLE, [head for head, *_ in SHOWN])
     worksheet.row_dimensions[TABLE].height = 45
     names = {TABLE: "ranks"}
-    used = {name: book.cell(name).rpartition("!")[2] for name in QUESTIONS}
     for number in range(1, most + 1):
         row = TABLE + number
         names[row] = f"place {number}"
         for column, (head, shown, number_format, _) in enumerate(SHOWN, 1):
             cell = worksheet.cell(row, column)
-            set_value(cell, "", Formula(_model_cell(book, used, head, shown, number)))
+            set_value(cell, "", Formula(_model_cell(book, head, shown, number)))
             cell.number_format = "General" if number_format == "@" else number_format
             cell.alignment = _aligned(number_format)
             if number == 1:
@@ -231,7 +236,7 @@ def _draw_models(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
     return names
 
 
-def _model_cell(book: Book, used: dict[str, str], head: str, shown: str | None, number: int) -> str:
+def _model_cell(book: Book, head: str, shown: str | None, number: int) -> str:
     place = f"MATCH({number},{book.column('place')},0)"
 
     def found(name: str) -> str:
@@ -244,7 +249,7 @@ def _model_cell(book: Book, used: dict[str, str], head: str, shown: str | None, 
         return f'=IFERROR({found("backbone")}&{both}&{found("configuration")},"")'
     if shown is None:
         rate = found("image_FalseAlarmRate" if head.startswith("good") else "image_MissRate")
-        share = f"(1-{used['defective_share']})" if head.startswith("good") else used["defective_share"]
+        share = f"(1-{CELLS['defective_share']})" if head.startswith("good") else CELLS["defective_share"]
         value = f"1-{rate}" if head.startswith("share") else f"1000*{share}*{rate}"
         return f'=IFERROR({value},"")'
     # Text is joined to nothing: a blank cell would be shown as 0.

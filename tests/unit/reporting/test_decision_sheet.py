@@ -126,6 +126,7 @@ def test_what_libreoffice_saves_is_still_ours_and_the_entries_stay(made, tmp_pat
     ]
 
 
+@pytest.mark.slow
 def test_entries_stay_and_formulas_cover_new_models(made, tmp_path):
     folder, comparison = made
     _enter(folder / "w.xlsx", tmp_path / "w.xlsx", Assumptions(0.03, 1, 77), groups_of(comparison.candidates)[0])
