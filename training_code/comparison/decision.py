@@ -189,10 +189,9 @@ class Candidate:
     promise: str = ""
 
     @property
-    def name(self) -> str:
-        """The model as it is named in a sentence."""
-        details = " - ".join(filter(None, [self.backbone, self.configuration]))
-        return f"{self.model} ({details})" if details else self.model
+    def details(self) -> str:
+        """What tells it from others of its detector."""
+        return " - ".join(filter(None, [self.backbone, self.configuration]))
 
 
 #: Columns of `ranking`.

@@ -102,9 +102,9 @@ def display_decision(
 
 
 def _plain(one: Candidate) -> dict[str, Any]:
-    details = " - ".join(filter(None, [one.backbone, one.configuration]))
-    known = {name: getattr(one, name) for name in ("group", "model", "run_id", "seeds", "promise", "flattery")}
-    return known | {"details": details, "curve": _points(one.curve), "deployed": _points(one.deployed)}
+    names = ("group", "model", "details", "run_id", "seeds", "promise", "flattery")
+    known = {name: getattr(one, name) for name in names}
+    return known | {"curve": _points(one.curve), "deployed": _points(one.deployed)}
 
 
 def _points(curve: Curve | None) -> dict[str, Any] | None:

@@ -39,6 +39,8 @@ _EDGE = Side(style="thin", color="BF9000")
 # Without its name LibreOffice takes another font for cells that have a look.
 _NAME = "Calibri"
 _GRAY = Font(name=_NAME, color="595959")
+# Characters of the column that tells configurations apart.
+_NARROWEST, _WIDEST = 30, 80
 _TITLE = "Which model, at which threshold, costs least on your line?"
 _INTRODUCTION = (
     "Write what is known of your line into the yellow cells; everything else follows. Where a cell is blank, the "
@@ -84,6 +86,8 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
     """Draw the sheet Decision into an empty worksheet."""
     for letter, (_, _, _, width) in zip(LETTERS, SHOWN, strict=True):
         worksheet.column_dimensions[letter].width = width
+    longest = max(len(one.details) for one in book.candidates)  # so that names that differ at their end are told apart
+    worksheet.column_dimensions[LETTERS[2]].width = min(max(longest, _NARROWEST), _WIDEST)
     names = {1: "title", 2: "introduction"}
     worksheet["A1"], worksheet["A2"] = _TITLE, _INTRODUCTION
     worksheet["A1"].font, worksheet["A2"].font = Font(name=_NAME, bold=True, size=16), copy(_GRAY)
