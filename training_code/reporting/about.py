@@ -73,9 +73,9 @@ def about(
         ),
         (
             "decision",
-            "Decision ranks the best configurations of each detector by what their errors cost on a line. Rates are means "
-            "over seeds, each at its own threshold. A threshold that is best for these costs is found on the test images: "
-            "an oracle.",
+            "Decision ranks the best configurations of each detector by what their errors cost on a line. Rates are "
+            "means over seeds, each at its own threshold. A threshold that is best for these costs is an oracle: it is "
+            "found on the test images.",
         ),
         ("over datasets", over_datasets_sentence(models, criterion)),
         ("reduced", "Settings below the paper's, for a processor: such a model is not what its detector can do."),

@@ -199,7 +199,7 @@ def _validate(worksheet: Worksheet, validation: DataValidation, cell: str, label
     validation.allow_blank, validation.showErrorMessage, validation.showInputMessage = True, True, True
     validation.promptTitle, validation.prompt = OUR_PROMPT, f"{label}. Blank: the example beside it counts."
     validation.errorTitle, validation.error = (
-        label,
+        "Not possible",
         "Choose from the list."
         if validation.type == "list"
         else ("A share from 0% to 100%." if validation.formula2 else "A number from 0 on."),
