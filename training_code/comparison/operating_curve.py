@@ -62,7 +62,7 @@ def curve_of(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> Curve:
     --------
     >>> curve = curve_of(np.array([False, False, True, True]), np.array([[0.1, 0.4, 0.3, 0.9]]))
     >>> curve.thresholds, curve.false_alarms[:, 0].tolist(), curve.misses[:, 0].tolist()
-    (('0.2', '0.6'), [0.5, 0.0], [0.0, 0.5])
+    (('0.2', '0.65'), [0.5, 0.0], [0.0, 0.5])
     """
     good, defective = -np.sort(-scores[:, ~labels], axis=1), np.sort(scores[:, labels], axis=1)
     # A point refuses what is above the k-th highest score of the good images; the last one refuses everything.
