@@ -206,3 +206,14 @@ def test_a_run_without_scores_or_without_defective_images_costs_no_other_one(tmp
     assert {one.model for one in found} == {"Patchcore", "Cflow"} and "padim-0" in problems[0]
     assert ranking(found, Assumptions())["note"].tolist() == ["", NO_THRESHOLD]
     assert ranking([], Assumptions()).empty and DEPLOYED == Assumptions().threshold
+
+
+def test_the_best_five_of_each_detector_take_part_also_where_less_is_better(tmp_path):
+    for number in range(7):
+        measured = {"image_AUROC": 0.5 + number / 20, "image_MissRate": number / 10}
+        arguments = {"backbone": "resnet18", "layers": ["layer1"], "n_features": 100 + number}
+        make_run(tmp_path / "results", f"padim-{number}", arguments=arguments, metrics=measured)
+    table = runs_table(read_records(tmp_path / "results")[0])
+    for criterion, expected in (("image_AUROC", {2, 3, 4, 5, 6}), ("image_MissRate", {0, 1, 2, 3, 4})):
+        found, _ = read_candidates(configurations(table, criterion), table)
+        assert {int(one.run_id.removeprefix("padim-")) for one in found} == expected
