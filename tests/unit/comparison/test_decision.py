@@ -36,14 +36,11 @@ def _scores(seed, images=40, ties=False, seeds=1):
 
 def _cheapest_of_all(labels, scores, line):
     """The lowest cost a day over every threshold there is, each counted."""
-    costs = []
-    for threshold in [-np.inf, *np.unique(scores), np.inf]:
-        called = scores >= threshold
-        alarm, miss = called[~labels].mean(), (~called[labels]).mean()
-        if 1 - miss >= line.least_found - 1e-9:
-            cost = (1 - line.defective_share) * alarm * line.false_alarm_cost
-            costs.append(line.parts_a_day * (cost + line.defective_share * miss * line.miss_cost))
-    return min(costs)
+    called = scores >= np.array([-np.inf, *np.unique(scores), np.inf])[:, None]
+    alarms, misses = called[:, ~labels].mean(axis=1), (~called[:, labels]).mean(axis=1)
+    costs = (1 - line.defective_share) * alarms * line.false_alarm_cost
+    costs += line.defective_share * misses * line.miss_cost
+    return line.parts_a_day * costs[1 - misses >= line.least_found - 1e-9].min()
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -64,11 +61,11 @@ def test_a_long_curve_is_thinned_and_still_names_the_cheapest_threshold_for_any_
     labels, scores = _scores(3, images=1500)
     curve = curve_of(labels, scores)
     assert MOST_POINTS < len(curve) < 2 * MOST_POINTS
-    for miss in np.geomspace(0.1, 10_000, 40):
+    for miss in np.geomspace(0.1, 10_000, 20):
         line = Assumptions(miss_cost=miss)
         cost = costs_of(curve, line)[best_point(curve, line), 0]
         assert cost == pytest.approx(_cheapest_of_all(labels, scores[0], line))
-    for percent in range(50, 101):  # where misses cost nothing, false alarms alone decide
+    for percent in range(50, 101, 5):  # where misses cost nothing, false alarms alone decide
         line = Assumptions(miss_cost=0, least_found=percent / 100)
         cost = costs_of(curve, line)[best_point(curve, line), 0]
         assert cost == pytest.approx(_cheapest_of_all(labels, scores[0], line))
