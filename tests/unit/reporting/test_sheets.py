@@ -24,6 +24,7 @@ def _tables(results, criterion="image_AUROC"):
 def test_every_sheet_is_there_in_its_order(tmp_path):
     make_results(tmp_path, datasets=("b", "a"))
     assert list(_tables(tmp_path)) == [
+        "Decision",
         "Best models",
         "Comparison a",
         "Comparison b",
@@ -34,6 +35,8 @@ def test_every_sheet_is_there_in_its_order(tmp_path):
         "Hyper-parameters",
         "Speed and size",
         "Examples",
+        "Decision models",
+        "Curves",
         "Failed",
         "About",
     ]

@@ -40,6 +40,8 @@ ROWS = {
     "Hyper-parameters": (("n_features", 200), "difference"),
     "Speed and size": (("padim-0",), "latency_s"),
     "Examples": (("padim-0",), "backbone"),
+    "Decision models": (("padim-0",), "seeds"),
+    "Curves": (("padim-0",), "threshold"),
     "Failed": (("padim-bad",), "error"),
     "About": (("seeds",), "value"),
 }
