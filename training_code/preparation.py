@@ -115,7 +115,8 @@ def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str
 def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
     """Refuse what would make training fail: too few patches or images, or images of an unsuitable size."""
     protocol = conditions.protocol
-    images = len(split_validation(conditions.dataset.select("train"), protocol.validation_split, conditions.seed)[0])
+    dataset, part = conditions.dataset, protocol.validation_split
+    images = len(split_validation(dataset.select("train"), part, conditions.seed, dataset.groups)[0])
     arguments, backbone = configuration.arguments, configuration.backbone
     if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
         sizes = map_sizes(backbone, protocol.image_size)

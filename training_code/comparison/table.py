@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from training_code.comparison.paper import reduced_settings
+from training_code.data.findings import MARKED_KINDS
 from training_code.foundation import paths
 from training_code.foundation.files import digest
 from training_code.protocol import ComputeOptions, ExperimentProtocol
@@ -106,7 +107,10 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "pretrained": not record.untrained_backbone,
         "epochs": record.training.get("epochs"),
         "reduced": reduced_settings(record) or None,
-        "leak": next((note.message for note in record.dataset.notes if note.kind == "leak"), None),
+        **{
+            kind: next((note.message for note in record.dataset.notes if note.kind == kind), None)
+            for kind in MARKED_KINDS
+        },
         "weights": weights and (weights.file or "random"),
         "weights_source": weights and weights.source,
         "weights_sha256": weights and weights.sha256,
