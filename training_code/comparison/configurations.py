@@ -130,16 +130,8 @@ def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame
     columns = ["Model", *MAIN_METRICS, *shown, "dataset", "backbone", "configuration", "seeds"]
     columns += [f"{name}_sd" for name in MAIN_METRICS] + [f"{criterion}_low", f"{criterion}_high"]
     columns += ["latency_s", "test_images_per_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
-    columns += [
-        "code",
-        "reduced",
-        *MARKED_KINDS,
-        "protocol",
-        "normalization",
-        "hardware",
-        "run_id",
-        "dataset_fingerprint",
-    ]
+    columns += ["code", "reduced", *MARKED_KINDS, "protocol", "normalization", "hardware", "run_id"]
+    columns += ["dataset_fingerprint"]
     # The one that decides is there also if it is none of the main ones.
     columns[1:1] = [] if criterion in MAIN_METRICS else [criterion]
     columns = list(dict.fromkeys(columns))

@@ -26,7 +26,7 @@ _BLOCK = 256  # images that are compared with all others at a time
 
 
 def alike_pairs(thumbnails: Sequence[NDArray[np.uint8]]) -> list[tuple[int, int, float]]:
-    """Return the pairs of thumbnails that look alike, as indices in rising order and the ratio to what is usual.
+    """Return the pairs of thumbnails that look alike, as indices and the ratio to what is usual.
 
     Parameters
     ----------
@@ -45,25 +45,25 @@ def alike_pairs(thumbnails: Sequence[NDArray[np.uint8]]) -> list[tuple[int, int,
     small = _unit(values.reshape(len(values), values.shape[1] // 2, 2, -1, 2).mean(axis=(2, 4)))
     usual = _usual(vectors, bases)
     pairs = []
-    for row, columns in _near(small):
-        unlike = np.minimum(_unlike(bases[[row]], vectors[columns])[0], _unlike(bases[columns], vectors[[row]])[:, 0])
-        ratios = unlike / np.minimum(usual[row], usual[columns])
-        pairs += [
-            (int(textured[row]), int(textured[column]), float(ratio))
-            for column, ratio in zip(columns, ratios, strict=True)
-            if ratio < ALIKE
-        ]
-    return pairs
+    for rows, columns in _near(small):
+        usually = np.minimum(usual[rows, None], usual[columns])
+        # One direction for many pairs at once, the other one only for those that may still be alike.
+        ratios = _unlike(bases[rows], vectors[columns]) / usually
+        for row, column in np.argwhere((ratios < 2 * ALIKE) & (rows[:, None] < columns)):
+            one, other = rows[row], columns[column]
+            back = float(_unlike(bases[[other]], vectors[[one]])[0, 0]) / float(usually[row, column])
+            if (ratio := min(float(ratios[row, column]), back)) < ALIKE:
+                pairs.append((int(textured[one]), int(textured[other]), ratio))
+    return sorted(pairs)
 
 
-def _near(small: NDArray[np.float32]) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Yield each image that has later ones near it, with those."""
+def _near(small: NDArray[np.float32]) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Yield images and later ones of which some are near them."""
     for begin in range(0, len(small), _BLOCK):
         near = small[begin : begin + _BLOCK] @ small[begin:].T > 1 - _NEAR
-        for offset in range(len(near)):
-            columns = np.flatnonzero(near[offset, offset + 1 :]) + begin + offset + 1
-            if len(columns):
-                yield begin + offset, columns
+        near &= np.arange(len(near))[:, None] < np.arange(near.shape[1])
+        if near.any():
+            yield begin + np.flatnonzero(near.any(axis=1)), begin + np.flatnonzero(near.any(axis=0))
 
 
 def _usual(vectors: NDArray[np.float32], bases: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """Real-IAD: C. Wang, W. Zhu, B.-B. Gao, Z. Gan, J. Zhang, Z. Gu, S. Qian, M. Chen, L. Ma, "Real-IAD", CVPR 2024.
 
 Published as ``realiad_1024/<category>/OK/S0001/*.jpg`` and ``realiad_1024/<category>/NG/<defect>/S0002/*.jpg`` with
-masks (``.png``) beside the images, the same in other sizes, and ``realiad_jsons/<category>.json``, which has the split. A folder has the views of one part.
+masks (``.png``) beside the images, the same in other sizes, and ``realiad_jsons/<category>.json``, which has the split.
+A folder such as ``S0001`` has the views of one part.
 """
 
 import json
