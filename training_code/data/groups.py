@@ -6,8 +6,8 @@ where published names tell the part. Of all other images those are joined that h
 their thumbnails, see `training_code.data.likeness`. Every image that is left is a group of its own.
 
 Looking alike is no proof, and a part under another light may look like none of its other photographs. On 300
-photographs of magnetic tiles, whose published names tell most of them apart, 94 % of 120 joined pairs have the same
-name, the seven others seen so far are one tile in two recordings, and half of the pairs of one tile are found. Among 80
+photographs of magnetic tiles, whose published names tell most of them apart, 94 % of 120 joined pairs are of one
+tile by their names (and some of the others by their looks: a tile that was recorded twice); half of all pairs are found. Among 80
 templates of DeepPCB, 192 crops of textures and 96 drawn boards of one layout no two are joined. Features of a backbone
 would find more; they would make the check need weights and many times its time, and are left out.
 """
