@@ -59,8 +59,8 @@ def test_aurocs_are_those_of_plain_anomalib(name, tiles, tmp_path):
         run = experiment.run(name, backbone="efficientnet_lite0", **arguments)
         for metric in ("image_AUROC", "pixel_AUROC"):
             assert run.metrics[metric] == pytest.approx(plain[metric], abs=1e-2), metric
-    # A trial of others on a like split reached 0.87 and 0.88.
-    assert run.metrics["image_AUROC"] > 0.87
+    # A trial of others with the photographs of a tile on one side reached 0.83 and 0.80.
+    assert run.metrics["image_AUROC"] > 0.78
 
 
 def _plain_anomalib(name, arguments, root, folder):

@@ -109,7 +109,8 @@ def test_a_dataset_gives_each_image_the_number_of_its_group_in_the_order_of_the_
     root = make_mvtec(tmp_path / "d")
     _write(root, *(f"train/good/{index:03d}.png,{index // 3}" for index in range(12)))
     data = SampleDataModule(read_dataset(root), (16, 16), validation_split=0.25, seed=0)
-    names = {Path(path).stem: code for path, code in zip(data.train_data.samples.image_path, data.train_data.groups)}
+    stems = [Path(path).stem for path in data.train_data.samples.image_path]
+    names = dict(zip(stems, data.train_data.groups, strict=True))
     assert len(names) == 9 and len(set(names.values())) == 3
     for one, code in names.items():
         assert {other for other in names if names[other] == code} == {o for o in names if int(o) // 3 == int(one) // 3}

@@ -54,9 +54,9 @@ def prepare_magnetic_tile(source: Path, target: Target) -> None:
         if (mask := image.with_suffix(".png")).is_file():
             target.check_good(mask)
     for image in defective:
-        mask = target.read_mask(image.with_suffix(".png"), MASK_THRESHOLD)
+        marked = target.read_mask(image.with_suffix(".png"), MASK_THRESHOLD)
         defect_type = image.parents[1].name.removeprefix("MT_").lower()
-        target.add_mask(mask, target.add(image, "test", defect_type, group=groups[image]))
+        target.add_mask(marked, target.add(image, "test", defect_type, group=groups[image]))
 
 
 def tile_pairs(images: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
