@@ -14,6 +14,7 @@ from training_code.backbones.reading import load_backbone
 from training_code.backbones.registry import get_backbone
 from training_code.backbones.weights import find_weights
 from training_code.data.dataset import read_dataset
+from training_code.data.groups import write_groups
 from training_code.experiment import Experiment
 from training_code.prepare_data import prepare
 
@@ -36,8 +37,11 @@ def tiles(magnetic_tile, tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("tiles") / "magnetic_tile"
     prepare("magnetic_tile", magnetic_tile, folder)
-    for number, sample in enumerate(read_dataset(folder).select("train")):
-        sample.path.rename(sample.path.with_name(f"{number:03d}{sample.path.suffix}"))
+    dataset = read_dataset(folder)
+    names = {sample.path: sample.path for sample in dataset.samples}
+    for number, sample in enumerate(dataset.select("train")):
+        names[sample.path] = sample.path.rename(sample.path.with_name(f"{number:03d}{sample.path.suffix}"))
+    write_groups(folder, {names[path]: group for path, group in dataset.groups.items()})
     return folder
 
 
