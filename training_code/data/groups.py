@@ -8,8 +8,8 @@ their thumbnails, see `training_code.data.likeness`. Every image that is left is
 Looking alike is no proof, and a part under another light may look like none of its other photographs. Of 300 good
 magnetic tiles 94 % of 120 joined pairs show one tile by their published names (and some of the others by their looks: a
 tile that was recorded twice); half of all pairs of one tile are found. Among 80 templates of DeepPCB, 192 crops of
-textures and 96 drawn boards of one layout no two are joined. Features of a backbone would find more; they would make the
-check need weights and many times its time, and are left out.
+textures and 96 drawn boards of one layout no two are joined. Features of a backbone would find more; they would make
+the check need weights and many times its time, and are left out.
 """
 
 import csv

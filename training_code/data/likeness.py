@@ -90,6 +90,6 @@ def _unit(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _bases(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return for each image an orthonormal basis of itself and its two gradients, of shape (images, values, 3)."""
-    down: NDArray[np.float32] = np.gradient(values, axis=1)  # type: ignore[assignment]  # an array for a single axis
-    right: NDArray[np.float32] = np.gradient(values, axis=2)  # type: ignore[assignment]
+    down: NDArray[np.float32] = np.gradient(values, axis=1)
+    right: NDArray[np.float32] = np.gradient(values, axis=2)
     return np.linalg.qr(np.stack([_unit(part) for part in (values, down, right)], axis=2))[0]

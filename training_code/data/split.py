@@ -46,15 +46,6 @@ def choose_groups(sizes: Sequence[int], count: int) -> list[int]:
 
     Of equally near numbers the smaller one is taken, and of equal choices the one among the first groups. Groups of one
     member are thus chosen in their order. The list is empty where there is only one group.
-
-    Examples
-    --------
-    >>> choose_groups([1, 1, 1, 1], 2)
-    [0, 1]
-    >>> choose_groups([3, 2, 3], 3)
-    [0]
-    >>> choose_groups([6, 3], 2)
-    [1]
     """
     total, largest = sum(sizes), max(sizes, default=0)
     # Bit n of an integer tells whether the groups so far can have n members together. Beyond the largest group above

@@ -17,7 +17,7 @@ from training_code.data.dataset import examine, read_dataset
 from training_code.data.groups import GROUPS, find_groups
 from training_code.data.inspection import inspect_files
 from training_code.data.layout import Sample
-from training_code.data.split import split_validation
+from training_code.data.split import choose_groups, split_validation
 from training_code.foundation.errors import InputError
 from training_code.prepare_data import prepare
 
@@ -52,6 +52,14 @@ def test_images_that_are_alone_are_held_out_as_before_there_were_groups(count, p
     number = min(max(1, round(part * count)), count - 1) if part else 0
     drawn = np.random.default_rng(seed).permutation(count)[:number]
     assert held_out == [samples[index] for index in sorted(drawn)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "count", "chosen"),
+    [([1, 1, 1, 1], 2, [0, 1]), ([3, 2, 3], 3, [0]), ([6, 3], 2, [1]), ([2, 4], 3, [0]), ([5], 2, []), ([], 1, [])],
+)
+def test_the_first_groups_that_come_nearest_are_chosen(sizes, count, chosen):
+    assert choose_groups(sizes, count) == chosen
 
 
 def test_an_adapter_keeps_groups_on_one_side(tmp_path):
