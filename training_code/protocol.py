@@ -32,7 +32,7 @@ def _option(default: Any, check: Callable[[str, Any], Any], needs: Trait | None 
     """Return a field: its default, what checks a value and returns it as it is kept, and its metadata.
 
     ``needs``: what a detector must have for it to have an effect, None if it has one for all. ``columns``: the columns
-    of tables that hold its members. ``ranked_together``: whether runs of different values are ranked together.
+    of tables that hold it, or its members. ``ranked_together``: whether runs of different values are ranked together.
     ``afterwards``: whether it can be changed when a run has ended, so that it does not make another run.
     """
     return field(default=default, metadata={"check": check, "needs": needs, **told})
@@ -94,7 +94,7 @@ class ExperimentProtocol(_Checked):
     image_size: tuple[int, int] = _option((256, 256), square, columns=("image_height", "image_width"))
     normalization: str = _option("backbone", one_of(NORMALIZATIONS), needs="backbone", ranked_together=True)
     validation_split: float = _option(0.1, half_at_most)
-    threshold: str = _option("conformal", one_of(THRESHOLD_RULES), afterwards=True)
+    threshold: str = _option("conformal", one_of(THRESHOLD_RULES), columns=("threshold_rule",), afterwards=True)
     alpha: float = _option(0.05, below_1, afterwards=True)
     area: float = _option(0.02, below_1, afterwards=True)
 
@@ -124,8 +124,8 @@ class ExperimentProtocol(_Checked):
         found: dict[str, Any] = {}
         for entry in dataclasses.fields(self):
             value = getattr(self, entry.name)
-            columns = entry.metadata.get("columns")
-            found |= dict(zip(columns, value, strict=True)) if columns else {entry.name: value}
+            columns = entry.metadata.get("columns", (entry.name,))
+            found |= dict(zip(columns, value if isinstance(value, tuple) else (value,), strict=True))
         return found
 
 

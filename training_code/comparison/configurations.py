@@ -19,6 +19,7 @@ from training_code.comparison.table import (
     protocol_name,
 )
 from training_code.comparison.values import is_missing
+from training_code.data.findings import MARKED_KINDS
 from training_code.records.metrics import F1_ALL_BAD, METRICS, criterion_metric
 
 #: The metric that decides where no other one is named, and the one whose differences `mark_level` judges.
@@ -29,7 +30,7 @@ HIDDEN = ("folder", "folders", "dataset_folder", "examples", "code_sha256")
 OTHER_CODE = "other code"
 # What a configuration takes from the run that stands for it.
 _OF_THE_RUN = (
-    *("detector", *PROTOCOL, "backbone", "normalization", "reduced", "leak", "weights", "run_id"),
+    *("detector", *PROTOCOL, "backbone", "normalization", "reduced", *MARKED_KINDS, "weights", "run_id"),
     *("configuration_key", F1_ALL_BAD, *HIDDEN),
 )
 # Costs, and how those of several runs become one.
@@ -129,7 +130,8 @@ def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame
     columns = ["Model", *MAIN_METRICS, *shown, "dataset", "backbone", "configuration", "seeds"]
     columns += [f"{name}_sd" for name in MAIN_METRICS] + [f"{criterion}_low", f"{criterion}_high"]
     columns += ["latency_s", "test_images_per_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
-    columns += ["code", "reduced", "leak", "protocol", "normalization", "hardware", "run_id", "dataset_fingerprint"]
+    columns += ["code", "reduced", *MARKED_KINDS, "protocol", "normalization", "hardware", "run_id"]
+    columns += ["dataset_fingerprint"]
     # The one that decides is there also if it is none of the main ones.
     columns[1:1] = [] if criterion in MAIN_METRICS else [criterion]
     columns = list(dict.fromkeys(columns))

@@ -56,6 +56,12 @@ class SampleDataset(AnomalibDataset):
     """Images and masks of a list of samples, resized to ``image_size`` (height, width) in pixels.
 
     The images of a batch are read at the same time.
+
+    Attributes
+    ----------
+    groups
+        Number of each image's group, in the order of the images: equal numbers are photographs of one part. Each image
+        is a group of its own where none are given.
     """
 
     def __init__(
@@ -64,8 +70,10 @@ class SampleDataset(AnomalibDataset):
         image_size: tuple[int, int],
         with_masks: bool,
         reading: Reading | None = None,
+        groups: Mapping[Path, int] | None = None,
     ) -> None:
         super().__init__()
+        self.groups: list[int] = [groups[sample.path] for sample in samples] if groups else [*range(len(samples))]
         self.image_size = image_size
         self.reading = reading or Reading()
         frame = pd.DataFrame(
@@ -134,11 +142,6 @@ class SampleDataset(AnomalibDataset):
         """Path of each image, in the order in which they are given."""
         return list(self.samples["image_path"])
 
-    @property
-    def groups(self) -> list[int]:
-        """Which images are left out together, in the order in which they are given: those with equal numbers."""
-        return list(range(len(self.samples)))
-
 
 class ValidationDataset(SampleDataset):
     """Held-out defect-free images, each of them twice: as it is, and with a synthetic anomaly.
@@ -153,8 +156,9 @@ class ValidationDataset(SampleDataset):
         image_size: tuple[int, int],
         seed: int,
         reading: Reading | None = None,
+        groups: Mapping[Path, int] | None = None,
     ) -> None:
-        super().__init__(samples, image_size, with_masks=True, reading=reading)
+        super().__init__(samples, image_size, with_masks=True, reading=reading, groups=groups)
         self.seed = seed
 
     def __len__(self) -> int:
@@ -239,13 +243,15 @@ class SampleDataModule(AnomalibDataModule):
         self._setup()
 
     def _setup(self, _stage: str | None = None) -> None:
+        seed, size, test, named = self.seed or 0, self.image_size, self.dataset.select("test"), self.dataset.groups
         good = self.dataset.select("train")
-        train, validation = split_validation(good, self.validation_split, self.seed or 0)
-        seed, size, test = self.seed or 0, self.image_size, self.dataset.select("test")
+        train, validation = split_validation(good, self.validation_split, seed, named)
+        codes = {name: code for code, name in enumerate(dict.fromkeys(named.values()))}
+        groups = {path: codes[name] for path, name in named.items()}
         reading = Reading(self.dataset.bits, self.dataset.mask_threshold, self.dataset.facts, self.cache)
-        self.train_data = SampleDataset(train if self.holds_out else good, size, False, reading)
-        self.val_data = ValidationDataset(validation, size, seed, reading) if validation else None
-        self.test_data = SampleDataset(test, size, self.dataset.has_masks, reading)
+        self.train_data = SampleDataset(train if self.holds_out else good, size, False, reading, groups)
+        self.val_data = ValidationDataset(validation, size, seed, reading, groups) if validation else None
+        self.test_data = SampleDataset(test, size, self.dataset.has_masks, reading, groups)
 
     def _create_test_split(self) -> None:
         """Leave the test set as the dataset has it."""

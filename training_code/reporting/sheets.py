@@ -25,6 +25,7 @@ from training_code.comparison.effects import effects_of_arguments
 from training_code.comparison.level import MARKS, mark_level
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL
 from training_code.comparison.values import NONE, is_missing, write_value
+from training_code.data.findings import MARKED_KINDS
 from training_code.foundation.errors import unknown
 from training_code.records.metrics import F1_ALL_BAD, METRICS
 from training_code.reporting.about import about
@@ -132,7 +133,8 @@ def summary(comparison: Comparison) -> pd.DataFrame:
     table["level"] = [_level(*pair) for pair in zip(best["level_with_best"], best["p_against_best"], strict=True)]
     table["ms an image"] = ["" if pd.isna(seconds) else f"{1000 * seconds:.0f}" for seconds in best["latency_s"]]
     table["protocol"] = best["protocol"]
-    marks = {OTHER_CODE: best["code"].notna(), "reduced": best["reduced"].notna(), "leak": best["leak"].notna()}
+    marks = {OTHER_CODE: best["code"].notna(), "reduced": best["reduced"].notna()}
+    marks |= {kind: best[kind].notna() for kind in MARKED_KINDS}
     marks[F1_BELOW] = pd.Series(f1_is_below(best), best.index, dtype=bool)
     table["marks"] = [", ".join(name for name in marks if marks[name][index]) for index in best.index]
     return table
