@@ -23,7 +23,13 @@ from training_code.display.curves import LEARNING_CURVES, draw_learning_curves
 from training_code.display.examples import write_examples
 from training_code.evaluation.calibration import NOTHING, Calibration, held_out
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
-from training_code.evaluation.metrics import bootstrap_intervals, decide, rank_by_defect_type, rank_predictions
+from training_code.evaluation.metrics import (
+    bootstrap_intervals,
+    decide,
+    rank_by_area,
+    rank_by_defect_type,
+    rank_predictions,
+)
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Points, find_points
 from training_code.features.store import FeatureStore
@@ -80,14 +86,14 @@ class Predicted:
 class Findings:
     """What is found about a detector: thresholds by all rules, and metrics as `Record` has them.
 
-    ``ranked``, ``intervals`` and ``by_defect_type`` go by no threshold.
+    ``ranked``, ``intervals`` and ``by_kind``, by type and by area of defects, go by no threshold.
     """
 
     rules: dict[str, AtRule]
     ranked: dict[str, float]
     validation: dict[str, float]
     intervals: dict[str, tuple[float, float]]
-    by_defect_type: dict[str, dict[str, float]]
+    by_kind: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -231,14 +237,16 @@ def evaluate(predicted: Predicted, calibration: Calibration, protocol: Experimen
             ranked,
             validation=_judge(calibration.judged, points[protocol.threshold]),
             intervals=bootstrap_intervals(test),
-            by_defect_type=rank_by_defect_type(test),
+            by_kind=(rank_by_defect_type(test), rank_by_area(test)),
             seconds=seconds,
         )
 
 
 def _at_rule(test: Predictions, points: Points) -> AtRule:
     decided = decide(test, points.thresholds)
-    return AtRule(points.image, points.pixel, decided.metrics, decided.intervals, decided.missed)
+    return AtRule(
+        points.image, points.pixel, decided.metrics, decided.intervals, decided.missed, decided.missed_by_area
+    )
 
 
 def _judge(judged: Predictions | None, points: Points) -> dict[str, float]:
@@ -265,7 +273,7 @@ def write(
         draw_learning_curves(curves, folder / EXAMPLES / LEARNING_CURVES)
     checkpoint = folder / CHECKPOINT
     return {
-        **in_force(at, findings.ranked, findings.intervals, findings.by_defect_type),
+        **in_force(at, findings.ranked, findings.intervals, findings.by_kind),
         "rules": findings.rules,
         "calibration": calibrated(calibration, protocol.area),
         "validation": findings.validation,

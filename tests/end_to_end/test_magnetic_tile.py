@@ -59,10 +59,10 @@ def test_aurocs_are_those_of_plain_anomalib(name, tiles, tmp_path):
     run = experiment.run(name, backbone="efficientnet_lite0", **arguments, **SAME.get(name, {}))
     for metric in ("image_AUROC", "pixel_AUROC"):
         assert run.metrics[metric] == pytest.approx(plain[metric], abs=1e-3), metric
-    if name in SAME:  # as it is by default
+    if name in SAME:  # by default it selects another coreset, which is no worse
         run = experiment.run(name, backbone="efficientnet_lite0", **arguments)
         for metric in ("image_AUROC", "pixel_AUROC"):
-            assert run.metrics[metric] == pytest.approx(plain[metric], abs=1e-2), metric
+            assert run.metrics[metric] >= plain[metric] - 1e-2, metric
     # A trial of others with the photographs of a tile on one side reached 0.83 and 0.80.
     assert run.metrics["image_AUROC"] > 0.78
 

@@ -19,6 +19,7 @@ ENTRY_POINTS = [
     "training_code.comparison.configurations:configurations",
     "training_code.comparison.decision:Assumptions",
     "training_code.comparison.effects:effects_of_arguments",
+    "training_code.evaluation.decisions:area_classes",
     "training_code.evaluation.intervals:delong_covariance",
     "training_code.comparison.operating_curve:curve_of",
     "training_code.comparison.table:runs_table",

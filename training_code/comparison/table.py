@@ -96,7 +96,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         },
         **{
             f"{name} {defect_type}": value
-            for defect_type, values in record.by_defect_type.items()
+            for defect_type, values in {**record.by_area, **record.by_defect_type}.items()
             for name, value in values.items()
         },
         **{f"{name}_threshold": value for name, value in record.thresholds.items()},

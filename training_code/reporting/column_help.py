@@ -80,7 +80,7 @@ _HELP = {
     r"hardware|processor|gpu": "What the run ran on.",
     r"error": "Why the run did not end well.",
     r"images.*": "Number of test images.",
-    r"defect type": "Folder of the defect.",
+    r"defect type": "Folder of the defect, or by how much of an image the mask marks.",
     r"metric": "The metric of this row, of defective images of that type against all good ones.",
     r"argument": "The argument that alone differs between the runs of a pair.",
     r"value": "Its value.",

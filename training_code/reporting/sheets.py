@@ -210,7 +210,7 @@ def by_dataset(models: pd.DataFrame, criterion: str) -> Sheet:
 
 
 def by_defect_type(runs: pd.DataFrame, best: pd.DataFrame) -> Sheet:
-    """Return for the best of each detector AUROC and misses of each type of defect, means over seeds."""
+    """Return for the best of each detector AUROC and misses of each type and area of defects, means over seeds."""
     rows: dict[tuple, dict[str, Any]] = {}
     types = [name.removeprefix("images ") for name in runs if str(name).startswith("images ")]
     for _, model in best.iterrows():

@@ -22,7 +22,7 @@ from sklearn.metrics import (
 )
 
 from training_code.evaluation.decisions import Decisions, aupimo, clopper_pearson, presorted, region_metrics
-from training_code.evaluation.metrics import CONFIDENCE, decide, rank_by_defect_type, rank_predictions
+from training_code.evaluation.metrics import CONFIDENCE, decide, rank_by_area, rank_by_defect_type, rank_predictions
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds
 from training_code.pipeline import Trained, predict
@@ -178,3 +178,16 @@ def test_a_map_or_a_score_that_is_no_number_is_noticed(wrong):
     predictions = _images(0)
     predictions.scores[3] = wrong
     assert not predictions.finite
+
+
+def test_misses_are_told_by_the_area_of_the_defect():
+    labels = np.array([False, True, True, True, True])
+    masks = np.zeros((5, 50, 50), bool)
+    masks[1, :1, :1] = masks[2, :1, :1] = masks[3, :10, :20] = True  # 0.04 % and 8 % of an image; the last one unmarked
+    scores = np.array([0.0, 1.0, 3.0, 1.0, 5.0])
+    predictions = Predictions(("",) * 5, ("good", *"aabb"), scores, labels, np.zeros((5, 50, 50), np.float32), masks)
+    decided = decide(predictions, Thresholds(2.0, None))
+    assert decided.missed_by_area == {"area below 0.1 %": 0.5, "area of 5 % and more": 1.0}
+    assert decided.missed == {"a": 0.5, "b": 0.5}
+    ranked = rank_by_area(predictions)
+    assert {name: row["images"] for name, row in ranked.items()} == {"area below 0.1 %": 2, "area of 5 % and more": 1}

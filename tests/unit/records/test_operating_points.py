@@ -7,7 +7,7 @@ import pytest
 
 from tests.helpers.records import make_identity, make_record
 from training_code.evaluation.calibration import Calibration, area_scores
-from training_code.evaluation.metrics import decide, rank_by_defect_type, rank_predictions
+from training_code.evaluation.metrics import decide, rank_by_area, rank_by_defect_type, rank_predictions
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import find_points
 from training_code.foundation.errors import InputError
@@ -43,7 +43,7 @@ def run(tmp_path):
     }
     record = make_record(
         identity=make_identity(),
-        **in_force(rules["conformal"], ranked, {}, rank_by_defect_type(test)),
+        **in_force(rules["conformal"], ranked, {}, (rank_by_defect_type(test), rank_by_area(test))),
         rules=rules,
         calibration=calibrated(calibration, protocol.area),
     )
@@ -60,6 +60,7 @@ def test_another_rule_changes_what_follows_from_thresholds_and_nothing_else(run)
     assert found.rule == "mean_sd" and found.thresholds["image"] == point.threshold
     assert found.metrics["image_MissRate"] == np.mean(test.scores[test.labels] < point.threshold)
     assert found.by_defect_type["hole"]["image_MissRate"] == np.mean(test.scores[30:40] < point.threshold)
+    assert found.by_area["area of 5 % and more"]["image_MissRate"] == found.metrics["image_MissRate"]
     assert found.metrics["image_AUROC"] == record.metrics["image_AUROC"]
     assert set(found.metrics) == set(record.metrics) and found.run_id == record.run_id
     assert found.identity.run_id == record.identity.run_id, "it is no other run"
