@@ -97,9 +97,7 @@ class _Module:
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     others: list[ast.stmt] = field(default_factory=list)  # that define nothing
     imports: dict[str, str] = field(default_factory=dict)  # what a name stands for, as ``module:definition``
-    _meanings: dict[str, tuple[str, list[str]]] = field(
-        default_factory=dict
-    )  # detectors share them
+    _meanings: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # detectors share them
 
     def meaning(self, name: str) -> tuple[str, list[str]]:
         """Return what the statements that `find` finds do, and the definitions that they use."""
