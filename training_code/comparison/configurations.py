@@ -74,17 +74,8 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
     --------
     Two seeds with 0.7 and 0.9 have the mean 0.8 and the sample deviation √0.02.
 
-    >>> from pathlib import Path
-    >>> from training_code.comparison.table import runs_table
-    >>> from training_code.protocol import ExperimentProtocol
-    >>> from training_code.records.record import DatasetUsed, Identity, Record
-    >>> def record(seed, auroc, **arguments):
-    ...     identity = Identity("Draem", arguments, seed, ExperimentProtocol(), {}, None, None, "data", None, {})
-    ...     dataset = DatasetUsed("boards", "data/boards", "data", {"train/good": 4})
-    ...     began, ended = "2026-01-01T00:00:00+00:00", "2026-01-01T00:01:00+00:00"
-    ...     made = Record(identity.run_id, "ok", identity, {}, dataset, None, began, ended, {"image_AUROC": auroc})
-    ...     return Path("results/runs") / made.run_id, made
-    >>> found = configurations(runs_table([record(1, 0.7, max_epochs=7), record(2, 0.9, max_epochs=7)]))
+    >>> from training_code.comparison.example_runs import example_table
+    >>> found = configurations(example_table([(1, 0.7, {"max_epochs": 7}), (2, 0.9, {"max_epochs": 7})]))
     >>> found[["seeds", "image_AUROC", "image_AUROC_sd"]].round(4).values.tolist()
     [[2.0, 0.8, 0.1414]]
     """
