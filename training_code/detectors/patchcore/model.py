@@ -104,7 +104,8 @@ class Patchcore(AnomalibPatchcore):
         embeddings = _concatenate(self.model.embedding_store)
         count = int(len(embeddings) * self.coreset_sampling_ratio)
         features = self._projected(embeddings.float())
-        start = int(torch.randint(len(embeddings), (1,), device=embeddings.device))
+        # Drawn on the processor, so that a seed selects the same coreset on a GPU.
+        start = int(torch.randint(len(embeddings), (1,)))
         order = shared_k_center_greedy(features, count, start, self.model.cache)
         self.model.memory_bank = embeddings[order.to(embeddings.device)]
 
