@@ -75,7 +75,7 @@ def read_scores(folder: Path) -> Scores:
         except csv.Error as error:  # which is no ValueError
             raise ValueError(f"{path} is damaged: {error}") from error
     if rows and tuple(rows[0]) == _COLUMNS[:-1]:  # runs from before there was the last one
-        rows = [_COLUMNS, *([*row, ""] for row in rows[1:])]
+        rows = [[*_COLUMNS], *([*row, ""] for row in rows[1:])]
     if len(rows) < 2 or tuple(rows[0]) != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
         raise ValueError(f"{path} is damaged: not a table of {', '.join(_COLUMNS)}")
     names, types, labels, scores, called, areas = zip(*sorted(rows[1:]), strict=True)

@@ -13,6 +13,7 @@ from training_code.detectors.build import image_transform
 from training_code.detectors.leaving_out import LeavesOut, TooLittleLeftError
 from training_code.evaluation.calibration import NOTHING, Calibration
 from training_code.evaluation.predictions import Predictions
+from training_code.foundation.precision import full_precision
 
 #: The defect type of images with synthetic anomalies.
 SYNTHETIC = "synthetic"
@@ -42,9 +43,10 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     batches = list(_altered_batches(data))
     detector.to(device).eval()
     transform = image_transform(detector)
-    features = [detector.embed(transform(_there(batch.image).to(device))) for batch in batches]
     try:
-        found = list(detector.left_out(groups[order], features, groups[originals]))
+        with full_precision():
+            features = [detector.embed(transform(_there(batch.image).to(device))) for batch in batches]
+            found = list(detector.left_out(groups[order], features, groups[originals]))
     except TooLittleLeftError:  # there is no image that the detector has not seen
         return NOTHING
     finally:
