@@ -14,6 +14,7 @@ from lightning.pytorch import seed_everything
 
 from training_code.backbones.reading import load_backbone
 from training_code.data.datamodule import SampleDataModule
+from training_code.data.varied import varied_dataloader
 from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
 from training_code.detectors.configuration import Configuration
 from training_code.detectors.registry import get_detector
@@ -27,6 +28,7 @@ from training_code.evaluation.metrics import (
     compute_metrics,
     decision_intervals,
 )
+from training_code.evaluation.objectives import varied_metrics
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds, find_thresholds
 from training_code.features.store import FeatureStore
@@ -70,12 +72,16 @@ class Trained:
 
 @dataclass(frozen=True)
 class Predicted:
-    """Predictions for the test images and for those held out, how features were obtained, and seconds by stage."""
+    """Predictions for the test images, for those held out and for these with varied anomalies, and how they were made.
+
+    ``features`` tells how features were obtained; seconds are by stage.
+    """
 
     test: Predictions
     validation: Predictions | None
     features: dict[str, Any]
     seconds: dict[str, float]
+    varied: Predictions | None = None
 
 
 @dataclass(frozen=True)
@@ -174,16 +180,18 @@ def predict(trained: Trained, data: SampleDataModule) -> Predicted:
     detector, engine = trained.detector, trained.engine
     seconds: dict[str, float] = {}
     validation = engine.predict(detector, data.val_dataloader()) if data.val_data else None
+    loader = varied_dataloader(data)
+    varied = engine.predict(detector, loader) if loader else None
     with timed(seconds, "test"):
         test = engine.predict(detector, data.test_dataloader())
-    if not all(found.finite for found in (test, validation) if found):
+    if not all(found.finite for found in (test, validation, varied) if found):
         raise FloatingPointError(
             f"{type(detector).__name__} gives scores or maps that are not finite: training diverged"
         )
     extractor = feature_extractor(detector)
     features = extractor.describe(engine.device) if extractor else {}
     stop_sharing(detector)
-    return Predicted(test, validation, features, seconds)
+    return Predicted(test, validation, features, seconds, varied)
 
 
 def evaluate(predicted: Predicted) -> Findings:
@@ -195,7 +203,9 @@ def evaluate(predicted: Predicted) -> Findings:
         return Findings(
             thresholds,
             metrics=compute_metrics(test, thresholds),
-            validation=compute_metrics(validation, thresholds) if validation else {},
+            validation=compute_metrics(validation, thresholds) | varied_metrics(validation, predicted.varied)
+            if validation
+            else {},
             intervals=bootstrap_intervals(test) | decision_intervals(test, thresholds),
             by_defect_type=compute_by_defect_type(test, thresholds),
             seconds=seconds,

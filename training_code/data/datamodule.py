@@ -1,7 +1,6 @@
 """A checked `Dataset` as anomalib's data module, with a validation set that does not touch the test set."""
 
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from anomalib import TaskType
 from anomalib.data import ImageItem
 from anomalib.data.datamodules.base.image import AnomalibDataModule
 from anomalib.data.datasets.base.image import AnomalibDataset
-from anomalib.data.utils.generators import PerlinAnomalyGenerator
 from lightning.pytorch.utilities.types import EVAL_DATALOADERS
 from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
@@ -29,6 +27,7 @@ from training_code.data.inspection import Facts
 from training_code.data.layout import Sample
 from training_code.data.marking import read_marked
 from training_code.data.split import split_validation
+from training_code.data.synthetic import add_perlin
 from training_code.foundation.cache import TensorCache, cache_key
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
@@ -166,7 +165,7 @@ class ValidationDataset(SampleDataset):
         seed = self.seed * 1_000_003 + original
         path, image = Path(self.samples.iloc[original].image_path), item.image
         assert image is not None
-        made = self._kept("anomaly", path, lambda: _add_anomaly(image, seed), seed)
+        made = self._kept("anomaly", path, lambda: _perlin(image, seed), seed)
         item.image = made["image"]
         item.gt_mask = Mask(made["mask"])
         item.gt_label = torch.tensor(int(bool(made["mask"].any())))
@@ -193,6 +192,7 @@ class SampleDataModule(AnomalibDataModule):
     """
 
     train_data: SampleDataset
+    held_out: list[Sample]
     val_data: ValidationDataset | None  # type: ignore[assignment]  # anomalib declares no None
     test_data: SampleDataset
 
@@ -219,6 +219,7 @@ class SampleDataModule(AnomalibDataModule):
 
     def _setup(self, _stage: str | None = None) -> None:
         train, validation = split_validation(self.dataset.select("train"), self.validation_split, self.seed or 0)
+        self.held_out = validation
         seed, size, test = self.seed or 0, self.image_size, self.dataset.select("test")
         reading = Reading(self.dataset.bits, self.dataset.mask_threshold, self.dataset.facts, self.cache)
         self.train_data = SampleDataset(train, size, False, reading)
@@ -265,16 +266,9 @@ def load_mask(path: Path, image_size: tuple[int, int], threshold: int | None = N
     return Resize(image_size)(Mask(pixels.to(torch.uint8)[None]))[0]
 
 
-def _add_anomaly(image: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
-    """Return an image with a synthetic anomaly and its mask; torch's other random numbers stay the same."""
-    with _RANDOM, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        image, mask = PerlinAnomalyGenerator(probability=1.0)(image)
-    return {"image": image.clamp(0, 1), "mask": mask[0] > 0}
-
-
-# torch has one generator for all threads.
-_RANDOM = threading.Lock()
+def _perlin(image: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
+    image, mask = add_perlin(image, seed)
+    return {"image": image, "mask": mask}
 
 
 @cache
