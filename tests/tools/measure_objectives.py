@@ -3,8 +3,8 @@
 Trains each of `CONFIGURATIONS` once and keeps in ``FOLDER`` its true metrics on the test set, what its run would record
 of the held-out images, and its scores and maps of held-out good images: as they are, a little moved and a little
 lighter, and with each synthetic anomaly at each strength. ``tests/tools/rank_objectives.py FOLDER...`` then compares
-objectives. ``--seed 7 --validation-split 0.1 --recorded`` then asks again, with other images held out, only about what a
-run records: the figures of docs/experiments.md.
+objectives. ``--seed 7 --validation-split 0.1 --recorded`` then asks again, with other images held out, only about what
+a run records: the figures of docs/experiments.md.
 """
 
 import argparse

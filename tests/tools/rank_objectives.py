@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import kendalltau, spearmanr
+from scipy.stats import kendalltau, rankdata, spearmanr
 
 from training_code.evaluation.ranking import Ranking, rank
 
-BOOTSTRAP = 2000
+BOOTSTRAP = 1000
 #: The strength of an anomaly is tuned until half of the configurations reach this image AUROC.
 TUNED_TO = 0.9
 
@@ -75,9 +75,11 @@ def with_means(rows: list[dict[str, float]]) -> dict[str, NDArray]:
 def agreement(truth: NDArray, objective: NDArray, generator: np.random.Generator) -> dict[str, float]:
     """Return rank correlations, an interval at 95 % over configurations, and the true value that the choice costs."""
     draws = generator.integers(0, len(truth), (BOOTSTRAP, len(truth)))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        drawn = [spearmanr(truth[each], objective[each]).statistic if np.ptp(objective[each]) else 0 for each in draws]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    ranks = [rankdata(values[draws], axis=1) for values in (truth, objective)]
+    first, second = (each - each.mean(axis=1, keepdims=True) for each in ranks)
+    norms = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
+    drawn = (first * second).sum(axis=1) / np.maximum(norms, 1e-12)
+    low, high = np.quantile(drawn, [0.025, 0.975])
     constant = not np.ptp(objective)
     return {
         "spearman": 0.0 if constant else float(spearmanr(truth, objective).statistic),

@@ -80,6 +80,8 @@ LATENCY = "latency"
 VARIED = {"varied_image_AUROC": Metric(_RANKED), "varied_pixel_AUROC": Metric(_MASKED)}
 OBJECTIVES = METRICS | VARIED | {LATENCY: Metric(frozenset(), larger_is_better=False)}
 DEFAULT_OBJECTIVE = "varied_image_AUROC"
+#: What is said beside the result of a search.
+CAUTION = "TODO"
 #: F1 of a detector that calls every test image defective. It says how little an ``image_F1Score`` may mean.
 F1_ALL_BAD = "image_F1AllBad"
 
