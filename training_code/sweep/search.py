@@ -221,14 +221,12 @@ class _Trials:
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not complete:
             raise InputError("no trial finished: " + "; ".join(self._errors()))
-        best = self.study.best_trial
-        print(
-            f"best of {len(complete)}: {self.search.objective} {best.value:.4f} on held-out images, "
-            f"{best.user_attrs['run_id']}"
-        )
-        for name, value in best.params.items():
-            print(f"  {name}: {value}")
-        print("" if self.search.objective == LATENCY else CAUTION, end="")
+        best, name = self.study.best_trial, self.search.objective
+        print(f"best of {len(complete)}: {name} {best.value:.4f} on held-out images, {best.user_attrs['run_id']}")
+        for argument, value in best.params.items():
+            print(f"  {argument}: {value}")
+        if name != LATENCY:
+            print(CAUTION)
         return 0
 
     def _errors(self) -> list[str]:
