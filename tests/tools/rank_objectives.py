@@ -62,7 +62,7 @@ def with_means(rows: list[dict[str, float]]) -> dict[str, NDArray]:
         by_strength = {strength: [columns[f"{measure} {kind}@{strength}"] for kind in kinds] for strength in strengths}
         for strength, values in by_strength.items():
             means[f"{measure} mean@{strength}"] = np.mean(values, axis=0)
-            means[f"{measure} mean of ranks@{strength}"] = np.argsort(np.argsort(values, axis=1), axis=1).mean(axis=0)
+            means[f"{measure} mean of ranks@{strength}"] = rankdata(values, axis=1).mean(axis=0)
         means[f"{measure} mean@all"] = np.mean(list(by_strength.values()), axis=(0, 1))
         tuned = {
             kind: min(strengths, key=lambda each: abs(np.median(columns[f"image_AUROC {kind}@{each}"]) - TUNED_TO))
