@@ -87,6 +87,27 @@ def read_scores(folder: Path) -> Scores:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
+def write_predictions(folder: Path, target: Path, threshold: float | None) -> None:
+    """Write the scores of the run in ``folder`` to ``target``, with what is called abnormal from ``threshold`` on.
+
+    Raises
+    ------
+    ValueError
+        If the scores are damaged; the message says so.
+    OSError
+        If they are not there.
+    """
+    read_scores(folder)  # finds what is damaged
+    with open(folder / SCORES, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for *others, score, _ in rows:
+        writer.writerow([*others, score, "" if threshold is None else int(float(score) >= threshold)])
+    write_text(target / SCORES, text.getvalue())
+
+
 _OF_CALIBRATION = ("path", "group", "score", "area_score")
 
 
