@@ -1,4 +1,4 @@
-"""``python -m training_code.rethreshold RUN… --rule RULE``: put the thresholds of another rule in force for stored runs.
+"""``python -m training_code.rethreshold RUN… --rule RULE``: put another rule for thresholds in force for stored runs.
 
 Nothing is trained: each run has kept what every rule gives. What the rules promise is in docs/decisions.md.
 """
@@ -50,9 +50,9 @@ def main(arguments: list[str]) -> int:
 def _change(store: "RunStore", run_id: str, protocol: ExperimentProtocol, alpha: float | None) -> str:
     """Put the rule in force for one run; return the line that says so."""
     # Here, as in `main`.
-    from training_code.records.promises import promise
+    from training_code.records.promises import promise, wants_other_thresholds
     from training_code.records.reading import read_record
-    from training_code.records.rethresholding import change_in_words, put_in_force, wants_other_thresholds
+    from training_code.records.rethresholding import change_in_words, put_in_force
 
     with store.locked(run_id):
         folder = store.find(run_id)

@@ -1,5 +1,6 @@
 """Finished runs with thresholds by all rules, made without training."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import find_points
 from training_code.records.operating_points import calibrated, in_force
 from training_code.records.reading import write_record
-from training_code.records.record import AtRule, CheckpointFile, Record
+from training_code.records.record import AtRule, CheckpointFile, Identity, Record
 from training_code.records.scores import write_calibration, write_scores
+from training_code.records.store import RunStore
 
 #: Test images: as many good as defective ones.
 TESTED = 20
@@ -52,6 +54,14 @@ def make_calibrated(results: Path, good: int = 19, number: int = 0, **protocol) 
     (folder / "model.ckpt").write_bytes(b"a network")
     write_record(folder, record)
     return record
+
+
+def store_as(store: RunStore, identity: Identity) -> Path:
+    """Store a run that has an identity, and the numbers of `make_calibrated`; return its folder."""
+    record = make_calibrated(store.results)
+    folder = store.folder(record.run_id).rename(store.folder(identity.run_id))
+    write_record(folder, dataclasses.replace(record, run_id=identity.run_id, identity=identity))
+    return folder
 
 
 def _test() -> Predictions:

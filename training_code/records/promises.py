@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from training_code.evaluation.operating_point import OperatingPoint
+from training_code.protocol import ExperimentProtocol
 from training_code.records.record import Record
 
 NOTHING = "nothing is promised"
@@ -42,3 +43,9 @@ def thresholds_in_words(record: Record) -> str:
     """
     found = [f"{kind} {point.threshold:.4g}" for kind, point in record.operating_points.items()]
     return f"{', '.join(found) or 'none'} ({record.rule})"
+
+
+def wants_other_thresholds(record: Record, protocol: ExperimentProtocol) -> bool:
+    """Return whether a protocol asks for other thresholds than those that are in force in a record."""
+    own = record.identity.protocol
+    return any(getattr(own, name) != getattr(protocol, name) for name in ExperimentProtocol.afterwards())

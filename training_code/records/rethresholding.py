@@ -12,12 +12,6 @@ from training_code.records.record import Record
 from training_code.records.store import RunStore
 
 
-def wants_other_thresholds(record: Record, protocol: ExperimentProtocol) -> bool:
-    """Return whether a protocol asks for other thresholds than those that are in force in a record."""
-    own = record.identity.protocol
-    return any(getattr(own, name) != getattr(protocol, name) for name in ExperimentProtocol.afterwards())
-
-
 def with_thresholds(record: Record, folder: Path, protocol: ExperimentProtocol) -> Record:
     """Return the record of the run in ``folder`` with the thresholds that a protocol asks for; nothing is written.
 
@@ -58,6 +52,24 @@ def put_in_force(store: RunStore, folder: Path, record: Record, protocol: Experi
     except ValueError as error:
         raise InputError(str(error)) from error
     return changed
+
+
+def follow(store: RunStore, folder: Path, record: Record, protocol: ExperimentProtocol) -> tuple[Record, str]:
+    """Do `put_in_force` where that is possible; return the record that is stored then, and what happened in a sentence.
+
+    The lock of the run must be held.
+    """
+    try:
+        changed = put_in_force(store, folder, record, protocol)
+    except InputError as error:
+        return record, kept_in_words(record, protocol, error)
+    return changed, f"nothing is trained, another rule is in force: {change_in_words(record, changed)}"
+
+
+def kept_in_words(record: Record, protocol: ExperimentProtocol, error: InputError) -> str:
+    """Return that a run keeps its thresholds although a protocol asks for others, and why."""
+    asked = f"{protocol.threshold} thresholds (alpha {protocol.alpha:g}, area {protocol.area:g})"
+    return f"{asked} were asked for, and the stored run keeps its own: {error}. It has {promise(record)}"
 
 
 def change_in_words(before: Record, after: Record) -> str:
