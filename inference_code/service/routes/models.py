@@ -70,7 +70,7 @@ def _describe(model: Model) -> ModelAnswer:
         image_promise=promise.image,
         pixel_promise=promise.pixel,
         least_promise=point.least,
-        good_images=record.calibration and record.calibration.images,
+        good_images=None if record.calibration is None else record.calibration.images,
         promise=promise.sentence,
         metrics=record.metrics,
     )
