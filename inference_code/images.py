@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from training_code.data.datamodule import resize_pixels
 from training_code.data.images import is_deep, read_image, size_problem
+from training_code.data.resizing import resize_pixels
 from training_code.foundation.errors import InputError
 
 #: What can be predicted: a file, the content of one, an image of Pillow, or pixels.

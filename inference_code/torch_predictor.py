@@ -20,6 +20,7 @@ from training_code.detectors.configuration import Configuration, configure
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError, unknown
 from training_code.foundation.files import sha256
+from training_code.foundation.precision import full_precision
 from training_code.protocol import PRECISIONS
 from training_code.records.record import CHECKPOINT, RECORD, Record
 
@@ -100,7 +101,7 @@ class TorchPredictor(Predictor):
         if not images:
             return []
         start = time.perf_counter()
-        with torch.inference_mode():
+        with torch.inference_mode(), full_precision():
             batch = torch.stack([image.tensor for image in images]).to(self.detector.device)
             # The transform of training; the module's own forward would resize as exported models do.
             output = self.detector.model(image_transform(self.detector)(batch))

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from anomalib.models.components import AnomalibModule
 from lightning.pytorch import seed_everything
@@ -16,15 +16,22 @@ from training_code.backbones.reading import load_backbone
 from training_code.data.datamodule import SampleDataModule
 from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
 from training_code.detectors.configuration import Configuration
+from training_code.detectors.leaving_out import LeavesOut
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import load_object
 from training_code.display.curves import LEARNING_CURVES, draw_learning_curves
 from training_code.display.examples import write_examples
 from training_code.evaluation.calibration import NOTHING, Calibration, held_out
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
-from training_code.evaluation.metrics import bootstrap_intervals, decide, rank_by_defect_type, rank_predictions
+from training_code.evaluation.metrics import (
+    bootstrap_intervals,
+    decide,
+    rank_by_area,
+    rank_by_defect_type,
+    rank_predictions,
+)
 from training_code.evaluation.predictions import Predictions
-from training_code.evaluation.thresholds import Points, Thresholds, find_points
+from training_code.evaluation.thresholds import Points, find_points
 from training_code.features.store import FeatureStore
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.files import sha256
@@ -79,14 +86,14 @@ class Predicted:
 class Findings:
     """What is found about a detector: thresholds by all rules, and metrics as `Record` has them.
 
-    ``ranked``, ``intervals`` and ``by_defect_type`` go by no threshold.
+    ``ranked``, ``intervals`` and ``by_kind``, by type and by area of defects, go by no threshold.
     """
 
     rules: dict[str, AtRule]
     ranked: dict[str, float]
     validation: dict[str, float]
     intervals: dict[str, tuple[float, float]]
-    by_defect_type: dict[str, dict[str, float]]
+    by_kind: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -126,9 +133,12 @@ def prepare_data(
     protocol, compute = conditions.protocol, conditions.compute
     if batch_size is not None:
         compute = dataclasses.replace(compute, train_batch_size=batch_size)
-    return SampleDataModule(
-        conditions.dataset, protocol.image_size, protocol.validation_split, conditions.seed, compute, cache, holds_out
+    data = SampleDataModule(
+        conditions.dataset, protocol.image_size, protocol.validation_split, conditions.seed, compute, cache
     )
+    if not holds_out:
+        data.train_on_all()
+    return data
 
 
 def feature_store(configuration: Configuration, compute: ComputeOptions, cache: TensorCache) -> FeatureStore | None:
@@ -157,7 +167,7 @@ def fit(
     seconds: dict[str, float] = {}
     before_training = prepared.spec.before_training
     if prepared.spec.leaves_out and not data.holds_out:
-        detector.keep_features()
+        cast(LeavesOut, detector).keep_features()
     if before_training is not None:
         places.note("codebook")
         with timed(seconds, "codebook"):
@@ -180,7 +190,7 @@ def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:
     detector, engine = trained.detector, trained.engine
     with timed(trained.seconds, "calibrate"):
         if not data.holds_out:
-            found = leave_one_out(detector, data, engine.device)
+            found = leave_one_out(cast(LeavesOut, detector), data, engine.device)
         elif data.val_data:
             found = held_out(engine.predict(detector, data.val_dataloader()), data.val_data.groups)
         else:
@@ -227,14 +237,16 @@ def evaluate(predicted: Predicted, calibration: Calibration, protocol: Experimen
             ranked,
             validation=_judge(calibration.judged, points[protocol.threshold]),
             intervals=bootstrap_intervals(test),
-            by_defect_type=rank_by_defect_type(test),
+            by_kind=(rank_by_defect_type(test), rank_by_area(test)),
             seconds=seconds,
         )
 
 
 def _at_rule(test: Predictions, points: Points) -> AtRule:
     decided = decide(test, points.thresholds)
-    return AtRule(points.image, points.pixel, decided.metrics, decided.intervals, decided.missed)
+    return AtRule(
+        points.image, points.pixel, decided.metrics, decided.intervals, decided.missed, decided.missed_by_area
+    )
 
 
 def _judge(judged: Predictions | None, points: Points) -> dict[str, float]:
@@ -253,7 +265,7 @@ def write(
     """Write scores and pictures to ``folder``; return what the record keeps of the run."""
     protocol, root = conditions.protocol, conditions.dataset.root
     at = findings.rules[protocol.threshold]
-    thresholds = Thresholds(at.image and at.image.threshold, at.pixel and at.pixel.threshold)
+    thresholds = Points(at.image, at.pixel).thresholds
     write_scores(folder, predicted.test, thresholds.image, root)
     write_calibration(folder, calibration, protocol.area, root)
     write_examples(predicted.test, thresholds, folder / EXAMPLES)
@@ -261,7 +273,7 @@ def write(
         draw_learning_curves(curves, folder / EXAMPLES / LEARNING_CURVES)
     checkpoint = folder / CHECKPOINT
     return {
-        **in_force(at, findings.ranked, findings.intervals, findings.by_defect_type),
+        **in_force(at, findings.ranked, findings.intervals, findings.by_kind),
         "rules": findings.rules,
         "calibration": calibrated(calibration, protocol.area),
         "validation": findings.validation,

@@ -15,9 +15,10 @@ from training_code.data.split import split_validation
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import DetectorSpec
+from training_code.foundation.checking import whole
 from training_code.foundation.errors import InputError
 from training_code.foundation.hardware import has_gpu
-from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options, whole
+from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options
 from training_code.records.record import Identity
 
 #: The default seed of an experiment.
@@ -121,9 +122,10 @@ def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str
 def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
     """Refuse what would make training fail: too few patches or images, or images of an unsuitable size."""
     protocol = conditions.protocol
-    spec, good = get_detector(configuration.detector), conditions.dataset.select("train")
-    trained_on = good if spec.leaves_out else split_validation(good, protocol.validation_split, conditions.seed)[0]
-    images = len(trained_on)
+    spec, dataset = get_detector(configuration.detector), conditions.dataset
+    good = dataset.select("train")
+    split = split_validation(good, protocol.validation_split, conditions.seed, dataset.groups)
+    images = len(good if spec.leaves_out else split[0])
     arguments, backbone = configuration.arguments, configuration.backbone
     if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
         sizes = map_sizes(backbone, protocol.image_size)

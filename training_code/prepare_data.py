@@ -80,6 +80,7 @@ def prepare(
             raise InputError(f"--{next(iter(folders)).replace('_', '-')} is for the adapter folder, not for {adapter}")
         else:
             ADAPTERS[adapter](source, target)
+            target.write_groups()
             findings = target.findings + find_unread(source, target.read, target.findings, True, adapter)
         (temporary / MARKER).write_text(adapter + "\n", encoding="utf-8")
         temporary.chmod(0o755)

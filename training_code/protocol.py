@@ -4,12 +4,11 @@ A new condition or option is one field here; records, tables and effects go over
 """
 
 import dataclasses
-import math
-import operator
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from training_code.foundation.checking import at_least, below_1, flag, half_at_most, one_of, square
 from training_code.foundation.errors import InputError, choices, unknown
 
 NORMALIZATIONS = ("backbone", "imagenet")
@@ -35,60 +34,10 @@ def _option(default: Any, check: Callable[[str, Any], Any], needs: Trait | None 
     """Return a field: its default, what checks a value and returns it as it is kept, and its metadata.
 
     ``needs``: what a detector must have for it to have an effect, None if it has one for all. ``columns``: the columns
-    of tables that hold its members. ``ranked_together``: whether runs of different values are ranked together.
+    of tables that hold it, or its members. ``ranked_together``: whether runs of different values are ranked together.
     ``afterwards``: whether it can be changed when a run has ended, so that it does not make another run.
     """
     return field(default=default, metadata={"check": check, "needs": needs, **told})
-
-
-def square(name: str, value: Any) -> tuple[int, int]:
-    """Return height and width; one number stands for a square."""
-    sides = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(sides) != 2:
-        raise InputError(f"{name}={value!r} must be one number, or height and width")
-    return whole(name, sides[0], 32, 8192), whole(name, sides[1], 32, 8192)
-
-
-def whole(name: str, value: object, low: int, high: float = math.inf) -> int:
-    """Return a whole number, also one of numpy's, if it is in range."""
-    try:
-        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]  # raises a TypeError
-    except TypeError:
-        number = None
-    if number is None or not low <= number <= high:
-        raise InputError(f"{name}={value!r} is out of range; valid: a whole number {low} to {high}")
-    return number
-
-
-def _at_least(low: int) -> Callable[[str, Any], int]:
-    return lambda name, value: whole(name, value, low)
-
-
-def _one_of(valid: Sequence[str]) -> Callable[[str, Any], str]:
-    def check(name: str, value: Any) -> str:
-        if value not in valid:
-            raise unknown(name, value, valid)
-        return value
-
-    return check
-
-
-def _below_1(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        raise InputError(f"{name}={value!r} is out of range; valid: above 0 and below 1")
-    return float(value)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise InputError(f"{name}={value!r} must be True or False")
-    return value
-
-
-def _part(name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 0.5:
-        raise InputError(f"{name}={value!r} is out of range; valid: 0 to 0.5")
-    return float(value)
 
 
 @dataclass(frozen=True)
@@ -145,11 +94,11 @@ class ExperimentProtocol(_Checked):
     """
 
     image_size: tuple[int, int] = _option((256, 256), square, columns=("image_height", "image_width"))
-    normalization: str = _option("backbone", _one_of(NORMALIZATIONS), needs="backbone", ranked_together=True)
-    validation_split: float = _option(0.1, _part)
-    threshold: str = _option("conformal", _one_of(THRESHOLD_RULES), afterwards=True)
-    alpha: float = _option(0.05, _below_1, afterwards=True)
-    area: float = _option(0.02, _below_1, afterwards=True)
+    normalization: str = _option("backbone", one_of(NORMALIZATIONS), needs="backbone", ranked_together=True)
+    validation_split: float = _option(0.1, half_at_most)
+    threshold: str = _option("conformal", one_of(THRESHOLD_RULES), columns=("threshold_rule",), afterwards=True)
+    alpha: float = _option(0.05, below_1, afterwards=True)
+    area: float = _option(0.02, below_1, afterwards=True)
 
     @classmethod
     def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:
@@ -177,8 +126,8 @@ class ExperimentProtocol(_Checked):
         found: dict[str, Any] = {}
         for entry in dataclasses.fields(self):
             value = getattr(self, entry.name)
-            columns = entry.metadata.get("columns")
-            found |= dict(zip(columns, value, strict=True)) if columns else {entry.name: value}
+            columns = entry.metadata.get("columns", (entry.name,))
+            found |= dict(zip(columns, value if isinstance(value, tuple) else (value,), strict=True))
         return found
 
 
@@ -217,14 +166,14 @@ class ComputeOptions(_Checked):
     {'backbone_precision': 'float32', 'backbone_runtime': 'openvino'}
     """
 
-    backbone_precision: str = _option("float32", _one_of(PRECISIONS), needs="backbone")
-    channels_last: bool = _option(False, _flag, needs="backbone")
-    backbone_runtime: str = _option("auto", _one_of(RUNTIMES), needs="backbone")
-    feature_store: str = _option("auto", _one_of(MODES), needs="kept features")
-    train_batch_size: int = _option(32, _at_least(1), needs="common batches")
-    eval_batch_size: int = _option(32, _at_least(1))
-    num_workers: int = _option(0, _at_least(0))
-    tensorboard: str = _option("on", _one_of(TENSORBOARD_MODES), needs="epochs")
+    backbone_precision: str = _option("float32", one_of(PRECISIONS), needs="backbone")
+    channels_last: bool = _option(False, flag, needs="backbone")
+    backbone_runtime: str = _option("auto", one_of(RUNTIMES), needs="backbone")
+    feature_store: str = _option("auto", one_of(MODES), needs="kept features")
+    train_batch_size: int = _option(32, at_least(1), needs="common batches")
+    eval_batch_size: int = _option(32, at_least(1))
+    num_workers: int = _option(0, at_least(0))
+    tensorboard: str = _option("on", one_of(TENSORBOARD_MODES), needs="epochs")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from training_code.foundation.errors import run_command
-from training_code.foundation.program import command_parser
+from training_code.foundation.program import cleaning_up_at_sigterm, command_parser
 
 #: The extra of ``pyproject.toml`` that this command needs.
 EXTRA = "search"
@@ -21,10 +21,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--results", help="folder for the runs and the study, in place of the one the notebooks name")
     parser.add_argument("--trials", type=int, metavar="N", help="trials in all, in place of the file's")
     options = parser.parse_args(arguments)
-    # Only now, so that --help and wrong arguments are answered at once: this takes 0.3 s.
-    from training_code.sweep.search import run_search
+    with cleaning_up_at_sigterm():
+        # Only now, so that --help and wrong arguments are answered at once: this takes 0.3 s.
+        from training_code.sweep.search import run_search
 
-    return run_search(options.file, options.results, options.trials)
+        return run_search(options.file, options.results, options.trials)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,7 @@ def test_the_report_needs_nothing_from_elsewhere(compared):
     assert page.count("data:image/png;base64,") >= 8 and "±" in page
     assert not re.findall(r"""(?:src|href)=["']https?:""", page) and "@import" not in page
     assert "import runs_table" not in page, "no code"
+    assert page.count('<div class="decision"') == 1 and "<select name=" in page, "numbers that a reader can change"
 
 
 def test_links_of_the_workbook_lead_to_files_that_are_there(compared):
@@ -93,8 +94,11 @@ def test_names_from_strangers_are_text_everywhere(tmp_path):
     status, output, errors = _compare("--results", tmp_path / "results", "--output", tmp_path / "w.xlsx", "--report")
     assert status == 0, output + errors
     workbook = openpyxl.load_workbook(tmp_path / "w.xlsx")
-    formulas = [cell.value for sheet in workbook for row in sheet.iter_rows() for cell in row if cell.data_type == "f"]
-    assert not formulas and "=1+1" in [cell.value for cell in workbook["All runs"]["B"]]
+    cells = [cell for sheet in workbook for row in sheet.iter_rows() for cell in row if cell.data_type == "f"]
+    ours = re.compile(r"=(IF|IFERROR)\(.*\)|=\$E\$10\*(\(1-\$E\$7\)\*\$E\$8|\$E\$7\*\$E\$9)")
+    assert {cell.parent.title for cell in cells} == {"Decision", "Decision models", "Curves"}
+    assert all(ours.fullmatch(cell.value) and "1+1" not in cell.value for cell in cells)
+    assert "=1+1" in [cell.value for cell in workbook["All runs"]["B"]]
     page = (tmp_path / "results" / "report.html").read_text()
     assert "<b>bold</b>" not in page and "&lt;b&gt;bold&lt;/b&gt;" in page and "&amp;lt;b&amp;gt;" not in page
 

@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from helpers.small_runs import CONFIGURATIONS
 from PIL import Image
 
 from inference_code.loading import load_predictor
@@ -16,20 +17,6 @@ from inference_code.runtimes import LoadOptions
 from training_code.detectors.registry import DETECTORS
 from training_code.experiment import Experiment
 from training_code.foundation.errors import InputError
-
-BACKBONE = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}
-DSR = {"max_epochs": 3, "width": 0.1, "embedding_dim": 8, "num_embeddings": 4, "codebook_epochs": 20}
-AUTOENCODER = {"crop_size": 32, "num_crops": 12, "width": 0.25, "latent_dim": 8, "max_epochs": 1}
-CONFIGURATIONS = {
-    "Padim": ("Padim", BACKBONE | {"n_features": 10}),
-    "Patchcore": ("Patchcore", BACKBONE | {"coreset_sampling_ratio": 0.2, "num_neighbors": 3}),
-    "Cflow": ("Cflow", BACKBONE | {"max_epochs": 3, "coupling_blocks": 2, "lr": 0.01}),
-    "Dsr": ("Dsr", DSR),
-    "Dsr on a backbone": ("Dsr", DSR | {"backbone": "efficientnet_lite0"}),
-    "Draem": ("Draem", {"max_epochs": 1, "width": 0.05}),
-    "Autoencoder": ("Autoencoder", AUTOENCODER),
-    "Autoencoder in grey": ("Autoencoder", AUTOENCODER | {"variant": "DAEE", "grayscale": True, "residual": "l2"}),
-}
 
 
 def test_every_detector_is_tried():
@@ -55,10 +42,13 @@ def test_scores_and_labels_are_those_of_the_evaluation(runs, tiny_dataset, name)
     files = [tiny_dataset / row["path"] for row in rows]
     expected = np.array([float(row["score"]) for row in rows])
     assert np.ptp(expected) > 1e-3 * expected.max(), "nothing would show scores that depend on the batch"
-    predictor = load_predictor(run.folder, options=LoadOptions(device="cpu"))
+    predictor = load_predictor(run.folder)
+    # GPUs compute batches of other sizes by other kernels; where features lie between two codes, DSR takes either.
+    gpu = torch.cuda.is_available()
+    tolerance = (0.01 if name.startswith("Dsr") else 1e-3) if gpu else 1e-5
     for batch_size in (1, 5):
         predictions = list(predictor.predict(files, batch_size))
-        np.testing.assert_allclose([prediction.score for prediction in predictions], expected, rtol=1e-5)
+        np.testing.assert_allclose([prediction.score for prediction in predictions], expected, rtol=tolerance)
         assert [prediction.path for prediction in predictions] == files
         assert [int(prediction.abnormal) for prediction in predictions] == [int(row["prediction"]) for row in rows]
     first = predictions[0]

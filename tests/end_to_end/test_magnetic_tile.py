@@ -14,6 +14,7 @@ from training_code.backbones.reading import load_backbone
 from training_code.backbones.registry import get_backbone
 from training_code.backbones.weights import find_weights
 from training_code.data.dataset import read_dataset
+from training_code.data.groups import write_groups
 from training_code.experiment import Experiment
 from training_code.prepare_data import prepare
 
@@ -36,8 +37,11 @@ def tiles(magnetic_tile, tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("tiles") / "magnetic_tile"
     prepare("magnetic_tile", magnetic_tile, folder)
-    for number, sample in enumerate(read_dataset(folder).select("train")):
-        sample.path.rename(sample.path.with_name(f"{number:03d}{sample.path.suffix}"))
+    dataset = read_dataset(folder)
+    names = {sample.path: sample.path for sample in dataset.samples}
+    for number, sample in enumerate(dataset.select("train")):
+        names[sample.path] = sample.path.rename(sample.path.with_name(f"{number:03d}{sample.path.suffix}"))
+    write_groups(folder, {names[path]: group for path, group in dataset.groups.items()})
     return folder
 
 
@@ -55,12 +59,12 @@ def test_aurocs_are_those_of_plain_anomalib(name, tiles, tmp_path):
     run = experiment.run(name, backbone="efficientnet_lite0", **arguments, **SAME.get(name, {}))
     for metric in ("image_AUROC", "pixel_AUROC"):
         assert run.metrics[metric] == pytest.approx(plain[metric], abs=1e-3), metric
-    if name in SAME:  # as it is by default
+    if name in SAME:  # by default it selects another coreset, which is no worse
         run = experiment.run(name, backbone="efficientnet_lite0", **arguments)
         for metric in ("image_AUROC", "pixel_AUROC"):
-            assert run.metrics[metric] == pytest.approx(plain[metric], abs=1e-2), metric
-    # A trial of others on a like split reached 0.87 and 0.88.
-    assert run.metrics["image_AUROC"] > 0.87
+            assert run.metrics[metric] >= plain[metric] - 1e-2, metric
+    # A trial of others with the photographs of a tile on one side reached 0.83 and 0.80.
+    assert run.metrics["image_AUROC"] > 0.78
 
 
 def _plain_anomalib(name, arguments, root, folder):

@@ -233,6 +233,31 @@ def test_ctrl_c_ends_a_sweep_after_the_running_job(sweep, tmp_path, tiny_dataset
     assert process.returncode == 130 and "3 jobs: 1 ok, 2 postponed" in output, output
 
 
+@pytest.mark.parametrize(
+    ("options", "signals", "status"),
+    [
+        ([], [signal.SIGTERM], 143),
+        (["--jobs", "2"], [signal.SIGTERM], 143),
+        (["--jobs", "2"], [signal.SIGINT, signal.SIGINT], 130),
+    ],
+)
+def test_a_sweep_that_is_stopped_ends_with_the_status_of_its_signal(sweep, tmp_path, options, signals, status):
+    sweep([{"notebook": "hangs.ipynb"}], "--dry-run")  # writes the file
+    results = tmp_path / "results"
+    command = [sys.executable, "-m", "training_code.sweep", str(tmp_path / "sweep.yaml"), "--results", str(results)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.Popen([*command, *options], **pipes)
+    while not list(results.glob("executing/*")):
+        time.sleep(0.1)
+        assert process.poll() is None
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(1)  # two of them at once are one
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == status and "Traceback" not in output, output
+    assert ("terminated: " if status == 143 else "interrupted") in output.splitlines()[-1], output
+
+
 def test_a_full_disk_is_reported_and_the_sweep_resumes_when_there_is_space(sweep, tmp_path):
     disk = tmp_path / "results"
     disk.mkdir()

@@ -42,7 +42,7 @@ def make_calibrated(results: Path, good: int = 19, number: int = 0, **protocol) 
     record = make_record(
         identity.run_id,
         identity,
-        **in_force(rules[rule], ranked, {}, {"hole": {"images": TESTED / 2}}),
+        **in_force(rules[rule], ranked, {}, ({"hole": {"images": TESTED / 2}}, {})),
         rules=rules,
         calibration=calibrated(calibration, area),
         checkpoint=CheckpointFile("c" * 64, 9),

@@ -193,7 +193,9 @@ def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
 
 def import_now(module: dict[str, Any]) -> None:
     """Make the imports of a test module, given its globals, and replace the placeholders in them."""
-    for find in module.pop("__late_imports__", ()):
+    if (imports := module.pop("__late_imports__", None)) is None:  # done at an earlier test: there is none to replace
+        return
+    for find in imports:
         find()
     for name, value in list(module.items()):
         module[name] = now(value)

@@ -9,8 +9,9 @@ import pandas as pd
 ROOT = Path(__file__).resolve().parents[2]
 DETECTORS = {"Padim", "Patchcore", "Cflow", "Dsr", "Draem", "Autoencoder"}
 RUNS = 18
-SHEETS = ["Best models", "Comparison pcb", "Comparison textures", "All runs", "By backbone", "By dataset"]
-SHEETS += ["By defect type", "Hyper-parameters", "Speed and size", "Examples", "Failed", "About"]
+SHEETS = ["Decision", "Best models", "Comparison pcb", "Comparison textures", "All runs", "By backbone", "By dataset"]
+SHEETS += ["By defect type", "Hyper-parameters", "Speed and size", "Examples", "Decision models", "Curves"]
+SHEETS += ["Failed", "About"]
 SHEETS += ["training_code"]  # very hidden: the record of what was written
 
 

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from training_code.foundation import paths
-from training_code.records import environment
 from training_code.records.environment import PACKAGES, package_versions
 
 
@@ -59,21 +58,6 @@ def test_a_record_has_the_versions_of_what_reads_and_changes_images(monkeypatch)
     monkeypatch.setattr("training_code.records.environment.PACKAGES", ("pillow", "not-installed-anywhere"))
     packages = package_versions.__wrapped__()
     assert packages == {"pillow": version("pillow")}, "what is not installed is left out"
-
-
-@pytest.mark.parametrize(
-    ("visible", "name"),
-    [(None, "NVIDIA H200"), ("1,0", "NVIDIA A100-SXM4-80GB"), ("GPU-5c1b", "NVIDIA H200"), ("", None)],
-)
-def test_the_gpu_is_known_from_the_driver_alone(tmp_path, monkeypatch, visible, name):
-    for folder, model in (("0000:04:00.0", "NVIDIA H200"), ("0000:0b:00.0", "NVIDIA A100-SXM4-80GB")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 98\n")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert environment._gpu(tmp_path) == name
-    assert environment._gpu(tmp_path / "nowhere") is None
 
 
 @pytest.mark.slow

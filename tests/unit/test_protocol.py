@@ -53,7 +53,7 @@ def test_options_cannot_be_changed():
 
 
 def test_a_new_option_is_one_field(monkeypatch):
-    added = ("tiling", int, protocol._option(0, protocol._at_least(0), needs="backbone"))
+    added = ("tiling", int, protocol._option(0, protocol.at_least(0), needs="backbone"))
     larger = dataclasses.make_dataclass("ComputeOptions", [added], bases=(ComputeOptions,), frozen=True)
     monkeypatch.setattr(protocol, "ComputeOptions", larger)
     assert read_options({"tiling": 2}, {}, {})[1].tiling == 2
@@ -67,7 +67,7 @@ ANOTHER_FIELD = """
 import dataclasses, sys
 from pathlib import Path
 from training_code import protocol
-field = ("tiling", int, protocol._option(1, protocol._at_least(1)))
+field = ("tiling", int, protocol._option(1, protocol.at_least(1)))
 protocol.ExperimentProtocol = dataclasses.make_dataclass(
     "ExperimentProtocol", [field], bases=(protocol.ExperimentProtocol,), frozen=True
 )

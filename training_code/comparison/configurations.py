@@ -20,6 +20,7 @@ from training_code.comparison.table import (
     protocol_name,
 )
 from training_code.comparison.values import is_missing
+from training_code.data.findings import MARKED_KINDS
 from training_code.records.metrics import F1_ALL_BAD, METRICS, criterion_metric
 
 #: The metric that decides where no other one is named, and the one whose differences `mark_level` judges.
@@ -30,11 +31,11 @@ HIDDEN = ("folder", "folders", "dataset_folder", "examples", "code_sha256")
 OTHER_CODE = "other code"
 # What a configuration takes from the run that stands for it.
 _OF_THE_RUN = (
-    *("detector", *PROTOCOL, "backbone", "normalization", "reduced", "leak", "weights", "run_id"),
+    *("detector", *PROTOCOL, "backbone", "normalization", "reduced", *MARKED_KINDS, "weights", "run_id"),
     *("configuration_key", F1_ALL_BAD, *PROMISES, *HIDDEN),
 )
 #: What is told of the thresholds beside the best models.
-SHOWN_PROMISES = ("threshold", "image_promise", "image_promise_sentence")
+SHOWN_PROMISES = ("threshold_rule", "image_promise", "image_promise_sentence")
 # Costs, and how those of several runs become one.
 _COSTS = {
     "fit_s": "median",
@@ -76,17 +77,8 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
     --------
     Two seeds with 0.7 and 0.9 have the mean 0.8 and the sample deviation √0.02.
 
-    >>> from pathlib import Path
-    >>> from training_code.comparison.table import runs_table
-    >>> from training_code.protocol import ExperimentProtocol
-    >>> from training_code.records.record import DatasetUsed, Identity, Record
-    >>> def record(seed, auroc, **arguments):
-    ...     identity = Identity("Draem", arguments, seed, ExperimentProtocol(), {}, None, None, "data", None, {})
-    ...     dataset = DatasetUsed("boards", "data/boards", "data", {"train/good": 4})
-    ...     began, ended = "2026-01-01T00:00:00+00:00", "2026-01-01T00:01:00+00:00"
-    ...     made = Record(identity.run_id, "ok", identity, {}, dataset, None, began, ended, {"image_AUROC": auroc})
-    ...     return Path("results/runs") / made.run_id, made
-    >>> found = configurations(runs_table([record(1, 0.7, max_epochs=7), record(2, 0.9, max_epochs=7)]))
+    >>> from training_code.comparison.example_runs import example_table
+    >>> found = configurations(example_table([(1, 0.7, {"max_epochs": 7}), (2, 0.9, {"max_epochs": 7})]))
     >>> found[["seeds", "image_AUROC", "image_AUROC_sd"]].round(4).values.tolist()
     [[2.0, 0.8, 0.1414]]
     """
@@ -132,7 +124,8 @@ def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame
     columns = ["Model", *MAIN_METRICS, *shown, *SHOWN_PROMISES, "dataset", "backbone", "configuration", "seeds"]
     columns += [f"{name}_sd" for name in MAIN_METRICS] + [f"{criterion}_low", f"{criterion}_high"]
     columns += ["latency_s", "test_images_per_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
-    columns += ["code", "reduced", "leak", "protocol", "normalization", "hardware", "run_id", "dataset_fingerprint"]
+    columns += ["code", "reduced", *MARKED_KINDS, "protocol", "normalization", "hardware", "run_id"]
+    columns += ["dataset_fingerprint"]
     # The one that decides is there also if it is none of the main ones.
     columns[1:1] = [] if criterion in MAIN_METRICS else [criterion]
     columns = list(dict.fromkeys(columns))

@@ -42,19 +42,10 @@ def effects_of_arguments(runs: pd.DataFrame, criterion: str) -> pd.DataFrame:
     --------
     More epochs bring 0.1 with one seed and 0.2 with another one, 0.15 in the mean.
 
-    >>> from pathlib import Path
-    >>> from training_code.comparison.table import runs_table
-    >>> from training_code.protocol import ExperimentProtocol
-    >>> from training_code.records.record import DatasetUsed, Identity, Record
-    >>> def record(seed, auroc, **arguments):
-    ...     identity = Identity("Draem", arguments, seed, ExperimentProtocol(), {}, None, None, "data", None, {})
-    ...     dataset = DatasetUsed("boards", "data/boards", "data", {"train/good": 4})
-    ...     began, ended = "2026-01-01T00:00:00+00:00", "2026-01-01T00:01:00+00:00"
-    ...     made = Record(identity.run_id, "ok", identity, {}, dataset, None, began, ended, {"image_AUROC": auroc})
-    ...     return Path("results/runs") / made.run_id, made
-    >>> few = [record(1, 0.5, max_epochs=7), record(2, 0.6, max_epochs=7)]
-    >>> many = [record(1, 0.6, max_epochs=70), record(2, 0.8, max_epochs=70)]
-    >>> found = effects_of_arguments(runs_table(few + many), "image_AUROC")
+    >>> from training_code.comparison.example_runs import example_table
+    >>> few = [(1, 0.5, {"max_epochs": 7}), (2, 0.6, {"max_epochs": 7})]
+    >>> many = [(1, 0.6, {"max_epochs": 70}), (2, 0.8, {"max_epochs": 70})]
+    >>> found = effects_of_arguments(example_table(few + many), "image_AUROC")
     >>> found[["argument", "value", "pairs", "difference"]].round(4).values.tolist()
     [['max_epochs', 7, 2, nan], ['max_epochs', 70, 2, 0.15]]
     """

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from training_code.comparison.paper import reduced_settings
+from training_code.data.findings import MARKED_KINDS
 from training_code.foundation import paths
 from training_code.foundation.files import digest
 from training_code.protocol import ComputeOptions, ExperimentProtocol
@@ -100,7 +101,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         },
         **{
             f"{name} {defect_type}": value
-            for defect_type, values in record.by_defect_type.items()
+            for defect_type, values in {**record.by_area, **record.by_defect_type}.items()
             for name, value in values.items()
         },
         **{f"{name}_threshold": value for name, value in record.thresholds.items()},
@@ -113,7 +114,10 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "pretrained": not record.untrained_backbone,
         "epochs": record.training.get("epochs"),
         "reduced": reduced_settings(record) or None,
-        "leak": next((note.message for note in record.dataset.notes if note.kind == "leak"), None),
+        **{
+            kind: next((note.message for note in record.dataset.notes if note.kind == kind), None)
+            for kind in MARKED_KINDS
+        },
         "weights": weights and (weights.file or "random"),
         "weights_source": weights and weights.source,
         "weights_sha256": weights and weights.sha256,
@@ -169,13 +173,13 @@ def protocol_name(row: Mapping[str, Any]) -> str:
         Values of the columns of `training_code.protocol.ExperimentProtocol`.
     """
     split, usual = row["validation_split"], _DEFAULTS.row()
-    told = ("image_height", "image_width", "validation_split", "threshold")
+    told = ("image_height", "image_width", "validation_split", "threshold_rule")
     others = [
         f"{name} {row[name]}"
         for name in ExperimentProtocol.columns(ranked_together=False)
         if name not in told and row[name] != usual[name]
     ]
-    first = [f"{row['image_height']} × {row['image_width']}", f"{row['threshold']} thresholds"]
+    first = [f"{row['image_height']} × {row['image_width']}", f"{row['threshold_rule']} thresholds"]
     return ", ".join([*first, f"{split:.0%} held out" if split else "nothing held out", *others])
 
 

@@ -142,6 +142,24 @@ def duplicates(samples: Iterable[Sample], facts: Mapping[Path, Facts]) -> Iterat
         yield from _same(same)
 
 
+def siblings(
+    samples: Sequence[Sample], facts: Mapping[Path, Facts], groups: Mapping[Path, str]
+) -> Iterator[FileFinding]:
+    """Find test images of a part that is trained on as well, apart from those with the content of a training image."""
+    trained: dict[str, Path] = {}
+    for sample in samples:
+        if sample.split == "train":
+            trained.setdefault(groups[sample.path], sample.path)
+    contents = {facts[sample.path].sha256 for sample in samples if sample.split == "train"}
+    for abnormal, images in ((False, "good test images"), (True, "test images with defects")):
+        tested = [sample for sample in samples if sample.split == "test" and sample.abnormal == abnormal]
+        found = [sample for sample in tested if groups[sample.path] in trained]
+        what = f"is one of {len(found)} of {len(tested)} {images} that show a part which is trained on"
+        for sample in found:
+            if facts[sample.path].sha256 not in contents:
+                yield FileFinding(sample.path, "sibling", what, "kept", trained[groups[sample.path]])
+
+
 def _same(samples: Sequence[Sample]) -> Iterator[FileFinding]:
     first = samples[0]  # training images come first
     for sample in samples[1:]:

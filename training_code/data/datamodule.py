@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from anomalib import TaskType
@@ -17,17 +16,13 @@ from anomalib.data.datamodules.base.image import AnomalibDataModule
 from anomalib.data.datasets.base.image import AnomalibDataset
 from anomalib.data.utils.generators import PerlinAnomalyGenerator
 from lightning.pytorch.utilities.types import EVAL_DATALOADERS
-from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
-from torchvision.transforms.v2 import Resize
-from torchvision.transforms.v2.functional import resize, to_dtype
 from torchvision.tv_tensors import Mask
 
 from training_code.data.dataset import Dataset
-from training_code.data.images import read_image
 from training_code.data.inspection import Facts
 from training_code.data.layout import Sample
-from training_code.data.marking import read_marked
+from training_code.data.resizing import load_image, load_mask
 from training_code.data.split import split_validation
 from training_code.foundation.cache import TensorCache, cache_key
 from training_code.foundation.errors import InputError
@@ -61,6 +56,12 @@ class SampleDataset(AnomalibDataset):
     """Images and masks of a list of samples, resized to ``image_size`` (height, width) in pixels.
 
     The images of a batch are read at the same time.
+
+    Attributes
+    ----------
+    groups
+        Number of each image's group, in the order of the images: equal numbers are photographs of one part. Each image
+        is a group of its own where none are given.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class SampleDataset(AnomalibDataset):
         image_size: tuple[int, int],
         with_masks: bool,
         reading: Reading | None = None,
+        groups: Mapping[Path, int] | None = None,
     ) -> None:
         super().__init__()
+        self.groups: list[int] = [groups[sample.path] for sample in samples] if groups else [*range(len(samples))]
         self.image_size = image_size
         self.reading = reading or Reading()
         frame = pd.DataFrame(
@@ -139,11 +142,6 @@ class SampleDataset(AnomalibDataset):
         """Path of each image, in the order in which they are given."""
         return list(self.samples["image_path"])
 
-    @property
-    def groups(self) -> list[int]:
-        """Which images are left out together, in the order in which they are given: those with equal numbers."""
-        return list(range(len(self.samples)))
-
 
 class ValidationDataset(SampleDataset):
     """Held-out defect-free images, each of them twice: as it is, and with a synthetic anomaly.
@@ -158,8 +156,9 @@ class ValidationDataset(SampleDataset):
         image_size: tuple[int, int],
         seed: int,
         reading: Reading | None = None,
+        groups: Mapping[Path, int] | None = None,
     ) -> None:
-        super().__init__(samples, image_size, with_masks=True, reading=reading)
+        super().__init__(samples, image_size, with_masks=True, reading=reading, groups=groups)
         self.seed = seed
 
     def __len__(self) -> int:
@@ -205,9 +204,11 @@ class SampleDataModule(AnomalibDataModule):
         Sizes of batches, and the number of processes that read images.
     cache
         Keeps decoded and resized images; without one they are read each time.
+
+    Attributes
+    ----------
     holds_out
-        Whether the validation images are kept from training. They are not where the detector leaves each image out
-        afterwards: then it is trained on all defect-free images.
+        Whether the validation images are kept from training.
     """
 
     train_data: SampleDataset
@@ -222,14 +223,13 @@ class SampleDataModule(AnomalibDataModule):
         seed: int,
         compute: ComputeOptions = DEFAULT_COMPUTE,
         cache: TensorCache | None = None,
-        holds_out: bool = True,
     ) -> None:
         super().__init__(compute.train_batch_size, compute.eval_batch_size, compute.num_workers, seed=seed)
         self.cache = cache
         self.dataset = dataset
         self.image_size = image_size
         self.validation_split = validation_split
-        self.holds_out = holds_out
+        self.holds_out = True
         self._setup()
 
     @property
@@ -237,14 +237,21 @@ class SampleDataModule(AnomalibDataModule):
         """Name of the dataset."""
         return self.dataset.name
 
+    def train_on_all(self) -> None:
+        """Give all defect-free images for training, for a detector that leaves each one out afterwards."""
+        self.holds_out = False
+        self._setup()
+
     def _setup(self, _stage: str | None = None) -> None:
+        seed, size, test, named = self.seed or 0, self.image_size, self.dataset.select("test"), self.dataset.groups
         good = self.dataset.select("train")
-        train, validation = split_validation(good, self.validation_split, self.seed or 0)
-        seed, size, test = self.seed or 0, self.image_size, self.dataset.select("test")
+        train, validation = split_validation(good, self.validation_split, seed, named)
+        codes = {name: code for code, name in enumerate(dict.fromkeys(named.values()))}
+        groups = {path: codes[name] for path, name in named.items()}
         reading = Reading(self.dataset.bits, self.dataset.mask_threshold, self.dataset.facts, self.cache)
-        self.train_data = SampleDataset(train if self.holds_out else good, size, False, reading)
-        self.val_data = ValidationDataset(validation, size, seed, reading) if validation else None
-        self.test_data = SampleDataset(test, size, self.dataset.has_masks, reading)
+        self.train_data = SampleDataset(train if self.holds_out else good, size, False, reading, groups)
+        self.val_data = ValidationDataset(validation, size, seed, reading, groups) if validation else None
+        self.test_data = SampleDataset(test, size, self.dataset.has_masks, reading, groups)
 
     def _create_test_split(self) -> None:
         """Leave the test set as the dataset has it."""
@@ -255,35 +262,6 @@ class SampleDataModule(AnomalibDataModule):
     def val_dataloader(self) -> EVAL_DATALOADERS:
         """Return the loader of the validation set; an empty list where none is held out."""
         return super().val_dataloader() if self.val_data else []
-
-
-def load_image(path: Path, image_size: tuple[int, int], bits: int = 16) -> torch.Tensor:
-    """Return an image as float32 from 0 to 1 of shape (3, height, width), resized to ``image_size``.
-
-    The numbers are those of anomalib's `read_image` and torchvision's `Resize`.
-    """
-    return resize_pixels(read_image(path, bits), image_size)
-
-
-def resize_pixels(pixels: NDArray[np.uint8] | NDArray[np.float32], image_size: tuple[int, int]) -> torch.Tensor:
-    """Return pixels of shape (height, width, 1 or 3), as `read_image` gives them, as `load_image` returns an image.
-
-    Channels are resized one after the other, so that of a large image never all three are in memory as float32.
-    """
-    channels = [
-        resize(to_dtype(channel, torch.float32, scale=True), list(image_size), antialias=True)
-        for channel in torch.from_numpy(pixels).movedim(2, 0).split(1)
-    ]
-    return torch.cat(channels * (3 // len(channels)))
-
-
-def load_mask(path: Path, image_size: tuple[int, int], threshold: int | None = None) -> torch.Tensor:
-    """Return a mask as uint8 with 1 for defects, of shape ``image_size``, resized to the nearest pixel.
-
-    Pixels of at least ``threshold`` are defects; None leaves that to `training_code.data.marking.find_threshold`.
-    """
-    pixels = torch.from_numpy(read_marked(path, threshold))
-    return Resize(image_size)(Mask(pixels.to(torch.uint8)[None]))[0]
 
 
 def _add_anomaly(image: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:

@@ -2,15 +2,25 @@
 
 import hashlib
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from training_code.data.checks import duplicates, good_mask_findings, image_findings, mask_findings, masks_among_images
+from training_code.data.checks import (
+    duplicates,
+    good_mask_findings,
+    image_findings,
+    mask_findings,
+    masks_among_images,
+    siblings,
+)
 from training_code.data.demo import EMBEDDED
 from training_code.data.findings import FileFinding, Finding, Kind
+from training_code.data.groups import find_groups
 from training_code.data.inspection import Facts, inspect_files
 from training_code.data.layout import NORMAL, Sample, find_samples
+from training_code.data.split import choose_groups
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
 
@@ -32,9 +42,11 @@ class Dataset:
     root: Path
     samples: tuple[Sample, ...]
     facts: dict[Path, Facts] = field(repr=False)
+    groups: Mapping[Path, str] = field(repr=False)  # of each image: those of one group show the same part
     findings: tuple[FileFinding, ...] = ()
     held_out: int = 0  # defect-free images that were taken from the training images for testing
     mask_threshold: int | None = None  # from which value on a pixel of a mask counts, where the folder says so
+    alike: tuple[tuple[Path, Path], ...] = ()  # pairs that look alike, those of one group too
 
     def select(self, split: str) -> tuple[Sample, ...]:
         """Return the samples of ``split``: ``"train"`` or ``"test"``."""
@@ -92,6 +104,8 @@ class Dataset:
         """SHA-256 over the content of all images, masks and labels; independent of names, paths and order.
 
         It includes the folder's threshold for masks if there is one; otherwise their content decides what they mark.
+        It includes which training images are of one group, since groups decide what is held out; a dataset in which
+        each training image is a group of its own has the same fingerprint as one without groups.
         """
         entries = sorted(
             "/".join(
@@ -104,6 +118,10 @@ class Dataset:
             )
             for sample in self.samples
         )
+        members: dict[str, list[str]] = defaultdict(list)
+        for sample in self.select("train"):
+            members[self.groups[sample.path]].append(self.facts[sample.path].sha256)
+        entries += sorted(f"group/{'/'.join(sorted(group))}" for group in members.values() if len(group) > 1)
         if self.mask_threshold:
             entries.append(f"mask_threshold/{self.mask_threshold}")
         return hashlib.sha256("\n".join(entries).encode(errors="surrogateescape")).hexdigest()
@@ -164,9 +182,10 @@ def shortage(dataset: Dataset) -> str | None:
     train = len(dataset.select("train"))
     if train < LEAST_TRAINING:
         return f"has {train} defect-free training images, at least {LEAST_TRAINING} is needed"
-    return (
-        None if dataset.select("test") else "has no image to test on: its single defect-free image is used for training"
-    )
+    if dataset.select("test"):
+        return None
+    single = "image is" if train == 1 else "part, in several images, is"
+    return f"has no image to test on: its single defect-free {single} used for training"
 
 
 def few_images(count: int) -> str:
@@ -188,18 +207,29 @@ def examine(dataset: str | Path) -> Dataset:
     samples, findings = found.samples, list(found.findings)
     files = [path for sample in samples for path in (sample.path, sample.mask) if path] + found.good_masks
     facts = inspect_files(files, root, found.mask_threshold)
-    samples, held_out = _hold_out(samples, facts)
+    groups = find_groups(root, [sample.path for sample in samples], facts)
+    samples, held_out = _hold_out(samples, facts, groups.by_image)
     # Training images in an order that depends on nothing but their content: what is held out for thresholds and drawn
     # at random is the same whatever the files are called.
     train = sorted((s for s in samples if s.split == "train"), key=lambda s: (facts[s.path].sha256, s.path))
     samples = train + [sample for sample in samples if sample.split == "test"]
-    examined = Dataset(root.name, root, tuple(samples), facts, (), held_out, found.mask_threshold)
+    examined = Dataset(
+        root.name,
+        root,
+        tuple(samples),
+        facts,
+        groups.by_image,
+        held_out=held_out,
+        mask_threshold=found.mask_threshold,
+        alike=groups.alike,
+    )
     findings += [
         *image_findings(samples, facts, examined.bits),
         *mask_findings(samples, facts),
         *good_mask_findings(found.good_masks, facts),
         *masks_among_images(samples, facts),
         *duplicates(samples, facts),
+        *siblings(samples, facts, groups.by_image),
     ]
     return replace(examined, findings=tuple(findings))
 
@@ -219,19 +249,24 @@ def locate(dataset: str | Path) -> Path:
     raise InputError(f"there is no dataset folder {name!r}; give a path or one of data/: {choices(known)}")
 
 
-def _hold_out(samples: list[Sample], facts: dict[Path, Facts]) -> tuple[list[Sample], int]:
+def _hold_out(
+    samples: list[Sample], facts: Mapping[Path, Facts], groups: Mapping[Path, str]
+) -> tuple[list[Sample], int]:
     """Move part of the training images to the test set where it has no defect-free image of its own."""
     if any(sample.split == "test" and not sample.abnormal for sample in samples):
         return samples, 0
     train = [sample for sample in samples if sample.split == "train"]
-    # Chosen by content, so that the split is the same wherever the folder lies and whatever its files are called; files
-    # of the same content stay together.
-    contents = sorted({facts[sample.path].sha256 for sample in train})
-    count = round(HOLD_OUT * len(contents))
-    if len(train) == len(samples) and len(contents) > 1:  # otherwise there is nothing to test on
+    # Chosen by content, so that the split is the same wherever the folder lies and whatever its files are called.
+    contents: dict[str, set[str]] = defaultdict(set)
+    for sample in sorted(train, key=lambda sample: facts[sample.path].sha256):
+        contents[groups[sample.path]].add(facts[sample.path].sha256)
+    total = len(set().union(*contents.values()))
+    count = round(HOLD_OUT * total)
+    if len(train) == len(samples) and total > 1:  # otherwise there is nothing to test on
         count = max(1, count)
-    held_out = set(contents[:count])
-    chosen = [sample for sample in train if facts[sample.path].sha256 in held_out]
-    moved = {sample.path for sample in chosen}
+    names = list(contents)
+    chosen = choose_groups([len(contents[name]) for name in names], count) if count else []
+    held_out = {names[index] for index in chosen}
+    moved = {sample.path for sample in train if groups[sample.path] in held_out}
     kept = [sample for sample in samples if sample.path not in moved]
-    return kept + [Sample(sample.path, "test", NORMAL) for sample in chosen], len(moved)
+    return kept + [Sample(sample.path, "test", NORMAL) for sample in train if sample.path in moved], len(moved)

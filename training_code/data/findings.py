@@ -8,6 +8,7 @@ from typing import Literal
 Kind = Literal[
     "held out",  # defect-free images were taken from the training images for testing
     "leak",  # a test image is also a training image
+    "sibling",  # a test image shows a part that training images show too
     "duplicate",
     "near leak",  # a test image looks like a training image
     "near duplicate",
@@ -35,6 +36,8 @@ Kind = Literal[
     "name",
     "link",
 ]
+#: Kinds of findings that make numbers too good; runs on such a dataset are marked with them.
+MARKED_KINDS: tuple[Kind, ...] = ("leak", "sibling")
 Treatment = Literal["refused", "converted", "kept", "skipped"]
 
 

@@ -19,10 +19,10 @@ from training_code.foundation import paths
 from training_code.foundation.files import sha256, write_json
 
 #: Side of the thumbnails by which near duplicates are found, in pixels.
-THUMBNAIL = 16
+THUMBNAIL = 32
 _ORIENTATION = 0x0112  # tag of EXIF
 #: Raised when `Facts` change, so that caches of older versions are not read.
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclass(frozen=True)

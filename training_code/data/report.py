@@ -1,18 +1,14 @@
 """The report on an examined dataset, as tables and as text."""
 
 from collections import Counter
-from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from training_code.data.dataset import Dataset, shortage
-from training_code.data.findings import FileFinding, Kind, is_missing
-from training_code.data.inspection import THUMBNAIL
-from training_code.data.layout import Sample
+from training_code.data.findings import MARKED_KINDS, FileFinding, Kind, is_missing
 
-#: Gray values by which the thumbnails of near duplicates may differ: more than compressing an image again changes.
-NEAR = 1
 AREA_BINS = 8
 _SHOWN = 10  # findings of one kind
 
@@ -48,46 +44,35 @@ def defect_areas(dataset: Dataset) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["defect_type", "percent"])
 
 
-def near_duplicates(dataset: Dataset) -> list[tuple[Sample, Sample]]:
-    """Return images that look like an earlier one without having its content: compressed again, resized, renamed.
+def near_findings(dataset: Dataset) -> list[FileFinding]:
+    """Return findings about images that look like another one without having its content, one for each such image.
 
-    Thumbnails of averaged gray values are compared. Each image is paired only with the first one that it looks like,
-    training images first.
+    Test images that show a part which is trained on are told by the dataset itself.
     """
-    samples = [sample for sample in dataset.samples if dataset.facts[sample.path].thumbnail]
-    if not samples:
-        return []
-    thumbnails = np.array(
-        [list(bytes.fromhex(dataset.facts[sample.path].thumbnail)) for sample in samples], dtype=np.int16
-    ).reshape(len(samples), THUMBNAIL**2)
-    means = thumbnails.mean(axis=1)
-    order = np.argsort(means, kind="stable")
-    sorted_means = means[order]
-    pairs = []
-    for index, sample in enumerate(samples):
-        # Only images of nearly the same brightness can look alike.
-        begin = np.searchsorted(sorted_means, means[index] - NEAR, side="left")
-        end = np.searchsorted(sorted_means, means[index] + NEAR, side="right")
-        earlier = order[begin:end][order[begin:end] < index]
-        alike = earlier[(np.abs(thumbnails[earlier] - thumbnails[index]) <= NEAR).all(axis=1)]
-        content = dataset.facts[sample.path].sha256
-        others = [samples[other] for other in sorted(alike)]
-        if others and all(dataset.facts[other.path].sha256 != content for other in others):
-            pairs.append((others[0], sample))
-    return pairs
+    order = {sample.path: sample for sample in dataset.samples}
+    rank = {path: index for index, path in enumerate(order)}
+    told = {finding.path for finding in dataset.findings if finding.kind in MARKED_KINDS}
+    first: dict[Path, Path] = {}
+    for pair in dataset.alike:
+        one, other = sorted(pair, key=lambda path: rank[path])
+        first[other] = min(first.get(other, one), one, key=lambda path: rank[path])
+    found = []
+    for path in sorted(first, key=lambda path: rank[path]):
+        kind: Kind = "near duplicate"
+        what = "looks like another image"
+        if dataset.groups[path] == dataset.groups[first[path]]:
+            what = "looks like another image: they stay on one side of every split"
+        elif order[path].split == "test" and order[first[path]].split == "train":
+            kind, what = "near leak", "looks like a training image: a leak, if it shows the same part"
+        if path not in told:
+            found.append(FileFinding(path, kind, what, "kept", first[path]))
+    return found
 
 
 def all_findings(dataset: Dataset) -> list[FileFinding]:
     """Return the findings of a dataset and its near duplicates, refused files first."""
-    near = []
-    for first, second in near_duplicates(dataset):
-        kind: Kind = "near duplicate"
-        what = "looks like another image"
-        if first.split == "train" and second.split == "test":
-            kind, what = "near leak", "looks like a training image: a leak, if it shows the same part"
-        near.append(FileFinding(second.path, kind, what, "kept", first.path))
     ranks = {"refused": 0, "converted": 1, "skipped": 2, "kept": 3}
-    return sorted(chain(dataset.findings, near), key=lambda finding: ranks[finding.treatment])
+    return sorted([*dataset.findings, *near_findings(dataset)], key=lambda finding: ranks[finding.treatment])
 
 
 def findings_table(dataset: Dataset) -> pd.DataFrame:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from anomalib.data import Batch
+from anomalib.data import ImageBatch
 from anomalib.models.components import AnomalibModule
 from anomalib.pre_processing import PreProcessor
-from torchvision.transforms.v2 import Resize
+from torchvision.transforms.v2 import Compose, Resize
 
 #: Scores of shape (images, 1) and maps of shape (images, 1, height, width).
 Found = tuple[torch.Tensor, torch.Tensor]
@@ -43,10 +43,10 @@ class LeavesOut(AnomalibModule):
         """Let go of the features of the training images."""
         self.trained_on, self.kept, self._keeps = [], [], False
 
-    def training_step(self, batch: Batch, *args: Any, **kwargs: Any) -> Any:
+    def training_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> Any:
         """Collect the features of a batch, as anomalib does, and note its images."""
         if self._keeps:
-            self.trained_on += batch.image_path
+            self.trained_on += batch.image_path or []
         return super().training_step(batch, *args, **kwargs)
 
     def keep(self, features: Sequence[torch.Tensor]) -> None:
@@ -57,7 +57,7 @@ class LeavesOut(AnomalibModule):
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels that images are resized to."""
-        assert isinstance(self.pre_processor, PreProcessor)
+        assert isinstance(self.pre_processor, PreProcessor) and isinstance(self.pre_processor.transform, Compose)
         height, width = next(each.size for each in self.pre_processor.transform.transforms if isinstance(each, Resize))
         return height, width
 

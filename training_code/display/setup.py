@@ -4,9 +4,9 @@ import dataclasses
 import html
 from collections.abc import Collection
 
-from training_code.data.datamodule import split_validation
 from training_code.data.dataset import Dataset
-from training_code.data.findings import Finding
+from training_code.data.findings import MARKED_KINDS, Finding
+from training_code.data.split import split_validation
 from training_code.detectors.registry import DETECTORS
 from training_code.display.dataset import samples_html
 from training_code.evaluation.decisions import tells_low_rates
@@ -40,7 +40,7 @@ class Setup:
     def held_out(self) -> int:
         """Number of training images that are held out by detectors that do not leave each one out afterwards."""
         train = self.dataset.select("train")
-        return len(split_validation(train, self.protocol.validation_split, self.seed)[1])
+        return len(split_validation(train, self.protocol.validation_split, self.seed, self.dataset.groups)[1])
 
     @property
     def metrics(self) -> list[str]:
@@ -101,7 +101,7 @@ def _data(dataset: Dataset) -> str:
 
 def _note(note: Finding) -> str:
     text = html.escape(note.message)
-    return f"<b>{text}</b>" if note.kind == "leak" else text
+    return f"<b>{text}</b>" if note.kind in MARKED_KINDS else text
 
 
 def _split(setup: Setup) -> str:

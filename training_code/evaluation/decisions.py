@@ -15,8 +15,22 @@ EIGHT_NEIGHBORS = np.ones((3, 3))
 PRESORTED = {"PB1": 0.01, "PB5": 0.05, "PB10": 0.1}
 #: Between these false positive rates AUPIMO integrates.
 PIMO_LIMITS = (1e-5, 1e-4)
+#: Classes of defects by the part of an image that they cover, each with the part from which on a defect is larger.
+AREAS = {"area below 0.1 %": 0.001, "area below 1 %": 0.01, "area below 5 %": 0.05, "area of 5 % and more": np.inf}
 # Fewer thresholds between the limits are too few: anomalib refuses so, too.
 _LEAST_PIMO_POINTS = 30
+
+
+def area_classes(areas: NDArray[np.float64]) -> list[str]:
+    """Return the class of `AREAS` of each image, from the part of its pixels that is defective.
+
+    Examples
+    --------
+    >>> area_classes(np.array([0.0004, 0.02]))
+    ['area below 0.1 %', 'area below 5 %']
+    """
+    names = list(AREAS)
+    return [names[place] for place in np.searchsorted(list(AREAS.values()), areas, side="right")]
 
 
 @dataclass(frozen=True)

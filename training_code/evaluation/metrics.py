@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from training_code.data.layout import NORMAL
 from training_code.evaluation.decisions import (
     EIGHT_NEIGHBORS,
     Decisions,
+    area_classes,
     aupimo,
     marked_good_share,
     presorted,
@@ -78,13 +80,14 @@ class Decided:
     ----------
     metrics, intervals
         By name; intervals at `CONFIDENCE`.
-    missed
-        Share of missed images by defect type.
+    missed, missed_by_area
+        Share of missed images by defect type, and by the class of `AREAS` that their masks fall into.
     """
 
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     missed: dict[str, float]
+    missed_by_area: dict[str, float]
 
 
 def decide(predictions: Predictions, thresholds: Thresholds) -> Decided:
@@ -99,22 +102,36 @@ def decide(predictions: Predictions, thresholds: Thresholds) -> Decided:
     >>> decide(predictions, Thresholds(image=0.3, pixel=None)).metrics["image_F1Score"]
     0.8
     """
-    found = Decided({}, {}, {})
+    found = Decided({}, {}, {}, {})
     if thresholds.image is not None:
-        found = decide_images(predictions.scores, predictions.labels, predictions.defect_types, thresholds.image)
+        kinds = predictions.defect_types, predictions.areas
+        found = decide_images(predictions.scores, predictions.labels, *kinds, thresholds.image)
     found.metrics.update(_decide_pixels(predictions, thresholds.pixel))
     return found
 
 
-def decide_images(scores: NDArray, labels: NDArray[np.bool_], defect_types: Sequence[str], threshold: float) -> Decided:
-    """Return what follows from a threshold for images, of shape (N,) each."""
+def decide_images(
+    scores: NDArray,
+    labels: NDArray[np.bool_],
+    defect_types: Sequence[str],
+    areas: NDArray[np.float64] | None,
+    threshold: float,
+) -> Decided:
+    """Return what follows from a threshold for images; all of shape (N,), ``areas`` None where there are no masks."""
     decisions = Decisions.at(scores, labels, threshold)
-    types = np.asarray(defect_types)
+    missed = scores[labels] < threshold
+    marked = np.zeros(len(missed), bool) if areas is None else areas[labels] > 0
+    classes = [] if areas is None else area_classes(areas[labels][marked])
     return Decided(
         {f"image_{name}": value for name, value in decisions.metrics().items()},
         {f"image_{name}": interval for name, interval in decisions.intervals(CONFIDENCE).items()},
-        {str(name): float(np.mean(scores[types == name] < threshold)) for name in np.unique(types[labels])},
+        _rates(missed, np.asarray(defect_types)[labels]),
+        _rates(missed[marked], np.asarray(classes)),
     )
+
+
+def _rates(missed: NDArray[np.bool_], kinds: NDArray) -> dict[str, float]:
+    return {str(kind): float(missed[kinds == kind].mean()) for kind in np.unique(kinds)}
 
 
 def _decide_pixels(predictions: Predictions, threshold: float | None) -> dict[str, float]:
@@ -147,6 +164,23 @@ def rank_by_defect_type(predictions: Predictions) -> dict[str, dict[str, float]]
                 row["pixel_AUROC"] = _auroc(of_type.maps[of_type.masks], [good_pixels, others])
         result[defect_type] = row
     return result
+
+
+def rank_by_area(predictions: Predictions) -> dict[str, dict[str, float]]:
+    """Return for each class of `AREAS` that occurs what `rank_by_defect_type` does of images; empty without masks."""
+    if predictions.areas is None:
+        return {}
+    marked = predictions.labels & (predictions.areas > 0)
+    taken = marked | ~predictions.labels
+    classes = np.where(marked, area_classes(predictions.areas), NORMAL)[taken]
+    chosen = Predictions(
+        tuple(path for path, take in zip(predictions.paths, taken, strict=True) if take),
+        tuple(map(str, classes)),
+        predictions.scores[taken],
+        predictions.labels[taken],
+        predictions.maps[taken],
+    )
+    return rank_by_defect_type(chosen)
 
 
 def _auroc(abnormal: NDArray, normal: Sequence[NDArray]) -> float:

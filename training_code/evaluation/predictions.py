@@ -42,6 +42,11 @@ class Predictions:
         )
 
     @property
+    def areas(self) -> NDArray[np.float64] | None:
+        """The part of the pixels of each image that its mask marks, of shape (N,); None without masks."""
+        return None if self.masks is None else self.masks.mean(axis=(1, 2))
+
+    @property
     def abnormal_types(self) -> list[str]:
         """The defect types that occur, sorted, without the normal one."""
         return sorted(set(self.defect_types) - {NORMAL})

@@ -36,7 +36,9 @@ class Points:
     @property
     def thresholds(self) -> Thresholds:
         """The thresholds alone."""
-        return Thresholds(self.image and self.image.threshold, self.pixel and self.pixel.threshold)
+        return Thresholds(
+            None if self.image is None else self.image.threshold, None if self.pixel is None else self.pixel.threshold
+        )
 
 
 def find_points(calibration: Calibration, oracle: Points, alpha: float, area: float) -> dict[str, Points]:

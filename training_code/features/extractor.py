@@ -1,7 +1,7 @@
 """anomalib's feature extractor over a backbone whose weights come from a file, fast and with a store."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from training_code.features.store import FeatureStore
 from training_code.foundation.cache import content_key
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import digest
+from training_code.foundation.precision import full_precision
 from training_code.protocol import COMPILED_PRECISIONS, ComputeOptions
 
 # Pixels of the image per position from which on detectors commonly use a layer; finer maps are large.
@@ -158,7 +159,7 @@ class FeatureExtractor(TimmFeatureExtractor):
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         dtype = None if self.precision == "float32" else getattr(torch, self.precision)
         mixed = nullcontext() if dtype is None else torch.autocast(inputs.device.type, dtype)
-        with torch.no_grad(), _deterministic(), mixed:
+        with torch.no_grad(), full_precision(), mixed:
             features = self._graph(layers).to(inputs.device, inputs.dtype)(inputs)
         return {layer: maps.to(inputs.dtype) for layer, maps in zip(layers, features, strict=True)}
 
@@ -198,7 +199,6 @@ class FeatureExtractor(TimmFeatureExtractor):
                 self.channels_last,
                 processor() if device.type == "cpu" else torch.cuda.get_device_name(device),
                 torch.get_float32_matmul_precision(),
-                torch.backends.cudnn.allow_tf32,
             ]
         )
 
@@ -229,15 +229,3 @@ class _Intermediates(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return tuple(take_intermediates(self.network, self.architecture, images, self.indices))
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    """Have cuDNN use deterministic kernels, chosen without benchmarks."""
-    cudnn = torch.backends.cudnn
-    before = cudnn.deterministic, cudnn.benchmark
-    cudnn.deterministic, cudnn.benchmark = True, False
-    try:
-        yield
-    finally:
-        cudnn.deterministic, cudnn.benchmark = before

@@ -2,7 +2,9 @@
 
 import argparse
 import re
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 #: The name under which pip knows this project.
@@ -31,6 +33,42 @@ def started_as(name: str) -> Iterator[None]:
         yield
     finally:
         _started_as = before
+
+
+def _say_terminated() -> None:
+    print("terminated", file=sys.stderr)
+
+
+@contextmanager
+def cleaning_up_at_sigterm(say: Callable[[], None] = _say_terminated) -> Iterator[None]:
+    """Have SIGTERM end the block as Ctrl-C does: what it began is cleaned up, and the exit status is 143.
+
+    Python by itself ends at once, and leaves behind whatever it has started.
+
+    Parameters
+    ----------
+    say
+        Is called when the signal comes.
+    """
+    status: int | None = None
+
+    def end(number: int, _: object) -> None:
+        nonlocal status
+        status = 128 + number
+        say()
+        raise SystemExit(status)
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not the main thread, which is the one that gets signals
+        yield
+        return
+    try:
+        yield
+    except SystemExit as error:
+        raise error if status is None else SystemExit(status) from None  # Ray makes 1 of every status
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def command_parser(module: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:

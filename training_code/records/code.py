@@ -84,9 +84,8 @@ def deciding_code(detector: str, root: Path) -> dict[str, str]:
         if module not in modules:
             modules[module] = _read(module, _file(root, module).read_text(encoding="utf-8"))
             waiting.append(f"{module}:")  # what it does when it is imported
-        statements = modules[module].find(name)
-        found[place] = "\n".join(ast.dump(statement) for statement in statements)
-        waiting += [used for statement in statements for used in modules[module].uses(statement)]
+        found[place], used = modules[module].meaning(name)
+        waiting += used
     return {place: meaning for place, meaning in found.items() if meaning}
 
 
@@ -98,6 +97,15 @@ class _Module:
     definitions: dict[str, list[ast.stmt]] = field(default_factory=dict)
     others: list[ast.stmt] = field(default_factory=list)  # that define nothing
     imports: dict[str, str] = field(default_factory=dict)  # what a name stands for, as ``module:definition``
+    _meanings: dict[str, tuple[str, list[str]]] = field(default_factory=dict)  # detectors share them
+
+    def meaning(self, name: str) -> tuple[str, list[str]]:
+        """Return what the statements that `find` finds do, and the definitions that they use."""
+        if name not in self._meanings:
+            statements = self.find(name)
+            does = "\n".join(ast.dump(statement) for statement in statements)
+            self._meanings[name] = does, [used for statement in statements for used in self.uses(statement)]
+        return self._meanings[name]
 
     def find(self, name: str) -> list[ast.stmt]:
         """Return the statements that define ``name``, or the method ``class.name``; all others for no name."""

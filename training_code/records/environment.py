@@ -6,10 +6,10 @@ import subprocess
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from training_code.foundation import paths
+from training_code.foundation.hardware import gpu_name
 from training_code.records.record import Environment
 
 #: Distributions that numbers depend on: those that compute, and those that read and change images.
@@ -23,7 +23,7 @@ CODE = ("training_code", "inference_code", "pyproject.toml", "constraints.txt")
 
 @cache
 def describe_environment() -> Environment:
-    """Return versions and hardware, as torch knows them."""
+    """Return versions and hardware."""
     import torch  # here, since it takes 1.5 s and planning needs the rest of this module alone
 
     return Environment(
@@ -33,7 +33,7 @@ def describe_environment() -> Environment:
         processor=_processor(),
         cores=_cores(),
         threads=torch.get_num_threads(),
-        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        gpu=gpu_name(),
     )
 
 
@@ -43,7 +43,7 @@ def describe_hardware() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": _cores(),
-        "gpu": _gpu(),
+        "gpu": gpu_name(),
     }
 
 
@@ -74,20 +74,6 @@ def _git(*arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() if result.returncode == 0 else None
-
-
-def _gpu(driver: Path = Path("/proc/driver/nvidia/gpus")) -> str | None:
-    """Return the name of the first GPU that torch would see, as the driver of Nvidia reports it; None without one."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
-    files = sorted(driver.glob("*/information"))
-    if not files or visible in ("", "-1"):
-        return None
-    number = int(visible) if visible.isdigit() and int(visible) < len(files) else 0
-    with suppress(OSError):
-        for line in files[number].read_text(encoding="utf-8").splitlines():
-            if line.startswith("Model:"):
-                return line.removeprefix("Model:").strip()
-    return None
 
 
 def _processor() -> str:

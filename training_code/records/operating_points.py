@@ -31,14 +31,21 @@ def in_force(
     at: AtRule,
     ranked: Mapping[str, float],
     intervals: Mapping[str, tuple[float, float]],
-    by_defect_type: Mapping[str, Mapping[str, float]],
+    by_kind: tuple[Mapping[str, Mapping[str, float]], Mapping[str, Mapping[str, float]]],
 ) -> dict[str, Any]:
-    """Return the fields of a record that follow from the rule in force, with what goes by no threshold beside it."""
-    missed = {name: {_MISSED: rate} for name, rate in at.missed.items()}
+    """Return the fields of a record that follow from the rule in force, with what goes by no threshold beside it.
+
+    ``by_kind`` is that by type and by area of defects.
+    """
+    by_type, by_area = (
+        {name: {**row, **({_MISSED: missed[name]} if name in missed else {})} for name, row in rows.items()}
+        for rows, missed in zip(by_kind, (at.missed, at.missed_by_area), strict=True)
+    )
     return {
         "metrics": {**ranked, **at.metrics},
         "intervals": {**intervals, **at.intervals},
-        "by_defect_type": {name: {**row, **missed.get(name, {})} for name, row in by_defect_type.items()},
+        "by_defect_type": by_type,
+        "by_area": by_area,
         "at": at,
         "thresholds": {kind: point and point.threshold for kind, point in (("image", at.image), ("pixel", at.pixel))},
     }
@@ -77,9 +84,11 @@ def rethresholded(record: Record, folder: Path, protocol: ExperimentProtocol) ->
         there = [other for other, found in record.rules.items() if other != ORACLE and (found.image or found.pixel)]
         raise InputError(f"{record.run_id} has no thresholds by the rule {name}; valid: {', '.join(there) or 'none'}")
     metrics, intervals = _of_no_threshold(record.metrics), _of_no_threshold(record.intervals)
-    by_type = {defect_type: _of_no_threshold(row) for defect_type, row in record.by_defect_type.items()}
+    by_type, by_area = (
+        {kind: _of_no_threshold(row) for kind, row in rows.items()} for rows in (record.by_defect_type, record.by_area)
+    )
     identity = dataclasses.replace(record.identity, protocol=protocol)
-    return dataclasses.replace(record, identity=identity, **in_force(at, metrics, intervals, by_type))
+    return dataclasses.replace(record, identity=identity, **in_force(at, metrics, intervals, (by_type, by_area)))
 
 
 def _of_no_threshold(values: Mapping[str, T]) -> dict[str, T]:
@@ -97,10 +106,10 @@ def _found_anew(record: Record, folder: Path, protocol: ExperimentProtocol) -> A
     image, pixel = _BY_ALPHA[protocol.threshold](good, protocol)
     before = record.rules[protocol.threshold]
     pixel = pixel or before.pixel
-    decided = decide_images(test.scores, test.labels, test.defect_types, image.threshold)
+    decided = decide_images(test.scores, test.labels, test.defect_types, test.areas, image.threshold)
     same = before.pixel is not None and pixel is not None and before.pixel.threshold == pixel.threshold
     pixels = {name: value for name, value in before.metrics.items() if name.startswith("pixel_") and same}
-    return AtRule(image, pixel, decided.metrics | pixels, decided.intervals, decided.missed)
+    return AtRule(image, pixel, decided.metrics | pixels, decided.intervals, decided.missed, decided.missed_by_area)
 
 
 def _conformal(good: CalibrationScores, protocol: ExperimentProtocol) -> tuple[OperatingPoint, OperatingPoint | None]:

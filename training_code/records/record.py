@@ -147,8 +147,8 @@ class AtRule:
         None where the rule cannot be applied.
     metrics, intervals
         By name.
-    missed
-        Share of missed images by defect type.
+    missed, missed_by_area
+        Share of missed images by defect type, and by class of `training_code.evaluation.decisions.AREAS`.
     """
 
     image: OperatingPoint | None = None
@@ -156,6 +156,7 @@ class AtRule:
     metrics: dict[str, FiniteFloat] = field(default_factory=dict)
     intervals: dict[str, tuple[FiniteFloat, FiniteFloat]] = field(default_factory=dict)
     missed: dict[str, FiniteFloat] = field(default_factory=dict)
+    missed_by_area: dict[str, FiniteFloat] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,7 @@ class Record:
     metrics: dict[str, FiniteFloat] = field(default_factory=dict)
     intervals: dict[str, tuple[FiniteFloat, FiniteFloat]] = field(default_factory=dict)
     by_defect_type: dict[str, dict[str, FiniteFloat]] = field(default_factory=dict)
+    by_area: dict[str, dict[str, FiniteFloat]] = field(default_factory=dict)  # of the defects, where there are masks
     thresholds: dict[str, FiniteFloat | None] = field(default_factory=dict)  # those in force
     calibration: Calibrated | None = None  # None where there are no good images that the detector has not seen
     at: AtRule = field(default_factory=AtRule)  # the rule in force

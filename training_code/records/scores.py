@@ -13,7 +13,7 @@ from training_code.evaluation.predictions import Predictions
 from training_code.foundation.files import write_text
 from training_code.records.record import CALIBRATION, SCORES
 
-_COLUMNS = ("path", "defect_type", "label", "score", "prediction")
+_COLUMNS = ("path", "defect_type", "label", "score", "prediction", "area")
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Scores:
     labels: NDArray[np.bool_]  # (N,), True for abnormal
     scores: NDArray[np.float64]  # (N,), higher is more anomalous
     called: NDArray[np.bool_] | None  # (N,), what is called abnormal; None where no threshold was found
+    areas: NDArray[np.float64] | None = None  # (N,), part of the image that is defective; None where it is not known
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -48,11 +49,12 @@ def write_scores(folder: Path, predictions: Predictions, threshold: float | None
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_COLUMNS)
-    for path, defect_type, label, score in zip(
-        predictions.paths, predictions.defect_types, predictions.labels, predictions.scores, strict=True
+    areas = [""] * len(predictions) if predictions.areas is None else [repr(float(area)) for area in predictions.areas]
+    for path, defect_type, label, score, area in zip(
+        predictions.paths, predictions.defect_types, predictions.labels, predictions.scores, areas, strict=True
     ):
         called = "" if threshold is None else int(score >= threshold)
-        writer.writerow([path.relative_to(root).as_posix(), defect_type, int(label), repr(float(score)), called])
+        writer.writerow([path.relative_to(root).as_posix(), defect_type, int(label), repr(float(score)), called, area])
     write_text(folder / SCORES, text.getvalue())
 
 
@@ -72,9 +74,11 @@ def read_scores(folder: Path) -> Scores:
             rows = list(csv.reader(file))
         except csv.Error as error:  # which is no ValueError
             raise ValueError(f"{path} is damaged: {error}") from error
+    if rows and tuple(rows[0]) == _COLUMNS[:-1]:  # runs from before there was the last one
+        rows = [[*_COLUMNS], *([*row, ""] for row in rows[1:])]
     if len(rows) < 2 or tuple(rows[0]) != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
         raise ValueError(f"{path} is damaged: not a table of {', '.join(_COLUMNS)}")
-    names, types, labels, scores, called = zip(*sorted(rows[1:]), strict=True)
+    names, types, labels, scores, called, areas = zip(*sorted(rows[1:]), strict=True)
     try:
         return Scores(
             names,
@@ -82,6 +86,7 @@ def read_scores(folder: Path) -> Scores:
             np.array(labels, dtype=int).astype(bool),
             np.array(scores, dtype=float),
             None if "" in called else np.array(called, dtype=int).astype(bool),
+            None if "" in areas else np.array(areas, dtype=float),
         )
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
@@ -103,8 +108,10 @@ def write_predictions(folder: Path, target: Path, threshold: float | None) -> No
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    for *others, score, _ in rows:
-        writer.writerow([*others, score, "" if threshold is None else int(float(score) >= threshold)])
+    score, prediction = header.index("score"), header.index("prediction")
+    for row in rows:
+        row[prediction] = "" if threshold is None else str(int(float(row[score]) >= threshold))
+        writer.writerow(row)
     write_text(target / SCORES, text.getvalue())
 
 

@@ -78,9 +78,16 @@ def about(
             f"much its {TESTED} is too high for that: the best is chosen on four fifths of the images and judged on "
             f"the others, {SAMPLES} times.",
         ),
+        (
+            "decision",
+            "Decision ranks the best configurations of each detector by what their errors cost on a line. Rates are "
+            "means over seeds, each at its own threshold. A threshold that is best for these costs is an oracle: it is "
+            "found on the test images.",
+        ),
         ("over datasets", over_datasets_sentence(models, criterion)),
         ("reduced", "Settings below the paper's, for a processor: such a model is not what its detector can do."),
         ("leak", "A test image is also a training image: the metrics of that dataset are too good."),
+        ("sibling", "Test images show a part of which another photograph is trained on: metrics may be too good."),
         ("latency_s", "Seconds for one image from the resized image to its map, nothing shared; see hardware."),
         ("fastest, least memory, smallest", "TRUE where no model of the same protocol is better at no higher cost."),
         (

@@ -13,6 +13,8 @@ from training_code.comparison.values import is_missing
 
 #: With this begin our comments in header cells.
 AUTHOR = "training_code"
+#: With this are headed what our validations say when somebody enters a cell.
+OUR_PROMPT = "Yours to write"
 #: Excel's limit: characters of a cell.
 LONGEST_TEXT = 32_767
 HEADER_FILL = PatternFill("solid", fgColor="DDE6F0")
@@ -29,9 +31,19 @@ _FORMATS = (("_bytes", "#,##0_)"), ("_per_s", "0.0_)"), ("_s", "0.000_)"), ("_sp
 _METRIC_FORMAT, _SMALL_FORMAT, _WHOLE_FORMAT = "0.000_)", "0.0E+00_)", "0_)"
 
 
+class Formula(str):
+    """A formula of ours, with its =."""
+
+
 def set_value(cell: Cell, name: str, value: Any) -> None:
-    """Write a value of the column ``name``: numbers as numbers with their format, text as text and never as formula."""
+    """Write a value of the column ``name``: numbers as numbers with their format, text as text and never as formula.
+
+    A `Formula` alone is one.
+    """
     if is_missing(value):
+        return
+    if isinstance(value, Formula):
+        cell.value = str(value)
         return
     if isinstance(value, bool) or type(value).__name__ == "bool":  # numpy's, too
         cell.value = bool(value)

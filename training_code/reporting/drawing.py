@@ -3,7 +3,7 @@
 import io
 import os
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from urllib.parse import quote
@@ -34,6 +34,8 @@ from training_code.reporting.cells import (
 )
 from training_code.reporting.charts import add_bars, add_front
 from training_code.reporting.column_help import help_for
+from training_code.reporting.decision import DECISION, Book
+from training_code.reporting.decision_sheet import draw_decision, draw_rows
 from training_code.reporting.marks import F1, add_scales, f1_is_below, mark_best, mark_f1_below
 from training_code.reporting.sheets import Sheet
 from training_code.reporting.written import Drawn
@@ -48,7 +50,9 @@ NOTES, HEADER, LABEL = "notes", "(header)", "label"
 THEIRS = "\0"
 
 
-def draw(worksheet: Worksheet, sheet: Sheet, order: Sequence[str], beside: Path) -> Drawn:
+def draw(
+    worksheet: Worksheet, sheet: Sheet, order: Sequence[str], beside: Path, titles: Mapping[str, str] | None = None
+) -> Drawn:
     """Draw a sheet into an empty worksheet.
 
     Parameters
@@ -57,6 +61,8 @@ def draw(worksheet: Worksheet, sheet: Sheet, order: Sequence[str], beside: Path)
         Of a table: its columns in their order; in place of a column that people added `THEIRS` and anything.
     beside
         The folder from which links lead.
+    titles
+        The titles of our sheets by their names, as formulas refer to them; a sheet is named as it is where it has none.
     """
     if sheet.kind == "blocks":
         return _draw_blocks(worksheet, sheet)
@@ -64,12 +70,17 @@ def draw(worksheet: Worksheet, sheet: Sheet, order: Sequence[str], beside: Path)
         return _draw_examples(worksheet, sheet)
     if sheet.kind == "about":
         return _draw_about(worksheet, sheet)
+    if sheet.kind == "decision":
+        book = Book(titles or {}, sheet.candidates)
+        return draw_decision(worksheet, book) if sheet.name == DECISION else draw_rows(worksheet, book, sheet.name)
     return _draw_table(worksheet, sheet, order, beside)
 
 
 def set_view(worksheet: Worksheet, sheet: Sheet) -> None:
     """Set what people see of a new sheet, and how it is printed; later that is theirs."""
     worksheet.freeze_panes = "A2" if sheet.kind in ("examples", "about") else "B2"
+    if sheet.name == DECISION:  # which is read like a page
+        worksheet.freeze_panes, worksheet.sheet_view.showGridLines = None, False
     worksheet.page_setup.orientation, worksheet.page_setup.fitToHeight = "landscape", 0
     worksheet.sheet_properties.pageSetUpPr = PageSetupProperties(fitToPage=True)
 

@@ -113,7 +113,7 @@ def draw_scores(best: pd.DataFrame, scores: dict[str, Scores], thresholds: dict[
         Raw scores from which on an image is called abnormal, by run id.
     """
     groups = [(title, models) for title, models in _groups(best, scores, with_runs=True)]
-    rules = dict(zip(best["run_id"], best["threshold"], strict=True)) if "threshold" in best else {}
+    rules = dict(zip(best["run_id"], best["threshold_rule"], strict=True)) if "threshold_rule" in best else {}
     width = max((len(models) for _, models in groups), default=1)
     figure = make_figure(2.9 * width + 0.6, 2.5 * max(len(groups), 1))
     axes = figure.subplots(max(len(groups), 1), width, squeeze=False)

@@ -8,13 +8,13 @@ from openpyxl.formatting.formatting import ConditionalFormattingList
 from openpyxl.formatting.rule import Rule
 from openpyxl.utils import column_index_from_string, get_column_letter
 from openpyxl.worksheet.cell_range import CellRange, MultiCellRange
-from openpyxl.worksheet.datavalidation import DataValidationList
+from openpyxl.worksheet.datavalidation import DataValidation, DataValidationList
 from openpyxl.worksheet.dimensions import ColumnDimension, DimensionHolder, RowDimension
 from openpyxl.worksheet.filters import AutoFilter
 from openpyxl.worksheet.table import TableColumn, TableList
 from openpyxl.worksheet.worksheet import Worksheet
 
-from training_code.reporting.cells import HIGH, LOW
+from training_code.reporting.cells import HIGH, LOW, OUR_PROMPT
 from training_code.reporting.references import Moves, References
 from training_code.reporting.written import Written, chart_kind, chart_title, picture_print, place_of
 
@@ -117,7 +117,7 @@ class Settings:
                 down = _top(" ".join(areas)) - _top(str(found.sqref))
                 rule.formula = [references.formula(text, worksheet.title, down) for text in rule.formula]
                 worksheet.conditional_formatting.add(" ".join(areas), rule)
-        for validation in self.validations.dataValidation:
+        for validation in self._their_validations():
             areas = moves.cells(str(validation.sqref))
             if not areas:
                 self.lost.append(f"validation of {worksheet.title}!{validation.sqref}: its cells are gone")
@@ -129,6 +129,9 @@ class Settings:
                     setattr(validation, name, references.formula(text, worksheet.title, down))
             validation.sqref = MultiCellRange(" ".join(areas))
             worksheet.data_validations.append(validation)
+
+    def _their_validations(self) -> list[DataValidation]:
+        return [found for found in self.validations.dataValidation if found.promptTitle != OUR_PROMPT]
 
     def _place_filter(self, worksheet: Worksheet, moves: Moves) -> None:
         """Keep what is filtered by; no filter where people took it away, or where a table has its own."""
@@ -200,7 +203,7 @@ class Settings:
         charts = sum(chart_title(chart) not in written.charts for chart in self.charts)
         formats = sum(not _is_our_scale(rule) for found in self.formats for rule in found.rules)
         counts = {"charts": charts, "pictures": pictures, "conditional formats": formats}
-        counts |= {"validations": len(self.validations.dataValidation), "tables": len(self.tables)}
+        counts |= {"validations": len(self._their_validations()), "tables": len(self.tables)}
         counts |= {"pivot tables": self.pivots, "merged cells": len(self.merged)}
         self.lost += [f"{name} of {title}, a sheet that is made no more" for name, count in counts.items() if count]
 

@@ -20,13 +20,17 @@ from training_code.comparison.configurations import (
     newest_code,
 )
 from training_code.comparison.costs import speed_and_size
+from training_code.comparison.decision import Assumptions, Candidate, all_rankings, curves, ranking
+from training_code.comparison.decision_candidates import read_candidates
 from training_code.comparison.effects import effects_of_arguments
 from training_code.comparison.level import MARKS, mark_level
 from training_code.comparison.table import MAIN_METRICS, PROTOCOL
 from training_code.comparison.values import NONE, is_missing, write_value
+from training_code.data.findings import MARKED_KINDS
 from training_code.foundation.errors import unknown
 from training_code.records.metrics import F1_ALL_BAD, METRICS
 from training_code.reporting.about import about
+from training_code.reporting.decision import CURVES, DECISION, MODELS
 from training_code.reporting.marks import f1_is_below
 
 BEST, ALL, FAILED, EXAMPLES, SPEED = "Best models", "All runs", "Failed", "Examples", "Speed and size"
@@ -46,7 +50,8 @@ class Sheet:
     ----------
     kind
         ``"table"``; ``"blocks"``: a block for each detector, its configurations side by side; ``"examples"``: a picture
-        for each row; ``"about"``: what and its value.
+        for each row; ``"about"``: what and its value; ``"decision"``: formulas that choose among ``candidates``, where
+        the table holds numbers for the example.
     key
         The columns that tell one row from another, by which what people wrote finds its rows again.
     scales
@@ -57,11 +62,12 @@ class Sheet:
 
     name: str
     table: pd.DataFrame
-    kind: Literal["table", "blocks", "examples", "about"] = "table"
+    kind: Literal["table", "blocks", "examples", "about", "decision"] = "table"
     key: str | tuple[str, ...] = ()
     scales: tuple[str, ...] = ()
     charts: tuple[str, ...] = ()
     criterion: str = CRITERION
+    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ class Comparison:
         Of `configurations` and `best_models`, with what `mark_level` adds.
     problems
         What could not be read, a sentence each.
+    candidates
+        Of `read_candidates`: among which the sheet Decision chooses.
     """
 
     runs: pd.DataFrame
@@ -83,6 +91,7 @@ class Comparison:
     best: pd.DataFrame
     problems: list[str] = field(default_factory=list)
     criterion: str = CRITERION
+    candidates: tuple[Candidate, ...] = ()
 
 
 def compare(runs: pd.DataFrame, problems: Sequence[str] = (), criterion: str = CRITERION) -> Comparison:
@@ -90,7 +99,8 @@ def compare(runs: pd.DataFrame, problems: Sequence[str] = (), criterion: str = C
     models, unread = mark_level(configurations(runs, criterion), criterion)
     marks = models.reindex(columns=["run_id", *MARKS])  # among all configurations: each best one is chosen from several
     best = best_models(runs, criterion).merge(marks, on="run_id", how="left", validate="one_to_one")
-    return Comparison(runs, models, best, [*problems, *unread], criterion)
+    candidates, left_out = read_candidates(models, runs)
+    return Comparison(runs, models, best, [*problems, *unread, *left_out], criterion, tuple(candidates))
 
 
 def choose_runs(runs: pd.DataFrame, datasets: Sequence[str] = (), seeds: Sequence[int] = ()) -> pd.DataFrame:
@@ -124,7 +134,8 @@ def summary(comparison: Comparison) -> pd.DataFrame:
     table["level"] = [_level(*pair) for pair in zip(best["level_with_best"], best["p_against_best"], strict=True)]
     table["ms an image"] = ["" if pd.isna(seconds) else f"{1000 * seconds:.0f}" for seconds in best["latency_s"]]
     table["protocol"] = best["protocol"]
-    marks = {OTHER_CODE: best["code"].notna(), "reduced": best["reduced"].notna(), "leak": best["leak"].notna()}
+    marks = {OTHER_CODE: best["code"].notna(), "reduced": best["reduced"].notna()}
+    marks |= {kind: best[kind].notna() for kind in MARKED_KINDS}
     marks[F1_BELOW] = pd.Series(f1_is_below(best), best.index, dtype=bool)
     table["marks"] = [", ".join(name for name in marks if marks[name][index]) for index in best.index]
     return table
@@ -150,6 +161,7 @@ def all_sheets(comparison: Comparison, results: Path) -> list[Sheet]:
     shown = shown.dropna(axis="columns", how="all")
     shown = shown.reindex(columns=list(dict.fromkeys(["Model", *MAIN_METRICS, *shown.columns])))
     sheets = [
+        *_decision(comparison.candidates, DECISION),
         Sheet(BEST, shown, key="run_id", charts=("bars",), criterion=criterion),
         *_blocks(models, criterion),
         Sheet(ALL, runs.drop(columns=["folder"], errors="ignore"), key="run_id", criterion=criterion),
@@ -170,10 +182,23 @@ def all_sheets(comparison: Comparison, results: Path) -> list[Sheet]:
             "examples",
             key=("run_id",),
         ),
+        *_decision(comparison.candidates, MODELS, CURVES),
         Sheet(FAILED, failed(runs, comparison.problems), key="run_id"),
         Sheet("About", about(runs, models, comparison.problems, criterion, results), "about", key=("what",)),
     ]
     return sheets
+
+
+def _decision(candidates: tuple[Candidate, ...], *names: str) -> list[Sheet]:
+    """Return sheets that choose a model for a line; none where there is nothing to choose."""
+    if not candidates:
+        return []
+    tables = {
+        DECISION: ranking(candidates, Assumptions()),
+        MODELS: all_rankings(candidates),
+        CURVES: curves(candidates),
+    }
+    return [Sheet(name, tables[name], "decision", candidates=candidates) for name in names]
 
 
 def by_backbone(models: pd.DataFrame, criterion: str) -> Sheet:
@@ -187,7 +212,7 @@ def by_dataset(models: pd.DataFrame, criterion: str) -> Sheet:
 
 
 def by_defect_type(runs: pd.DataFrame, best: pd.DataFrame) -> Sheet:
-    """Return for the best of each detector AUROC and misses of each type of defect, means over seeds."""
+    """Return for the best of each detector AUROC and misses of each type and area of defects, means over seeds."""
     rows: dict[tuple, dict[str, Any]] = {}
     types = [name.removeprefix("images ") for name in runs if str(name).startswith("images ")]
     for _, model in best.iterrows():

@@ -98,7 +98,12 @@ def _write(target: Path, content: bytes | None, sheets: Sequence[Sheet]) -> list
     book = _open(target, content, sheets)
     workbook, active = book.workbook, book.workbook.active
     notes = _take_kept(book)
-    places = [_draw(book, sheet, number, sheets) for number, sheet in enumerate(sheets)]
+    found: dict[str, tuple[Worksheet, Edits | None]] = {}
+    for sheet in sheets:
+        found[sheet.name] = _find(book, sheet, [worksheet.title for worksheet, _ in found.values()])
+    titles = {name: worksheet.title for name, (worksheet, _) in found.items()}
+    places = [_draw(book, sheet, *found[sheet.name], titles) for sheet in sheets]
+    book.workbook.calculation.fullCalcOnLoad = True  # formulas are written without their values
     _give_up_others(book, sheets)
     references = References(book.moves)
     tools = Tools(book.looks, references)
@@ -157,19 +162,22 @@ def _take(book: _Book, name: str) -> Edits | None:
     return None
 
 
-def _draw(book: _Book, sheet: Sheet, number: int, sheets: Sequence[Sheet]) -> _Place:
+def _find(book: _Book, sheet: Sheet, titles: list[str]) -> tuple[Worksheet, Edits | None]:
+    """Return the worksheet of a sheet, emptied or new behind those before it, and what people did to it."""
     edits = _take(book, sheet.name)
-    if edits is None:
-        before = {other.name for other in sheets[:number]}
-        positions = [book.workbook.index(book.workbook[t]) for t, w in book.written.items() if w.sheet in before]
-        worksheet = book.workbook.create_sheet(_free_name(book.workbook, sheet.name), max(positions, default=-1) + 1)
-        set_view(worksheet, sheet)
-    else:
-        worksheet = book.workbook[edits.title]
+    if edits is not None:
+        return book.workbook[edits.title], edits
+    positions = [book.workbook.index(book.workbook[title]) for title in titles]
+    worksheet = book.workbook.create_sheet(_free_name(book.workbook, sheet.name), max(positions, default=-1) + 1)
+    set_view(worksheet, sheet)
+    return worksheet, None
+
+
+def _draw(book: _Book, sheet: Sheet, worksheet: Worksheet, edits: Edits | None, titles: dict[str, str]) -> _Place:
     order = column_names(sheet) if edits is None else edits.order(sheet)
     if sheet.kind != "table":
         order = []
-    drawn = draw(worksheet, sheet, order, book.beside)
+    drawn = draw(worksheet, sheet, order, book.beside, titles)
     title = worksheet.title
     book.written[title] = memory.record(worksheet, sheet.name, drawn, book.looks)
     moves = None if edits is None else edits.moves(drawn, order)

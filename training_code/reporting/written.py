@@ -22,6 +22,8 @@ LOOKS = ("font", "fill", "border", "alignment", "number_format", "protection")
 EMPTY = "000000"
 _FIRST = "What the program wrote: by this it tells what people added, and keeps that. Do not edit."
 _VERSION, _CHUNK = 1, 32_000  # characters of a cell
+# So LibreOffice saves booleans.
+_BOOLEANS = {"=TRUE()": "True", "=FALSE()": "False"}
 
 
 @dataclass
@@ -123,8 +125,8 @@ def fingerprint(cell: Cell) -> str:
         return EMPTY
     if isinstance(value, ArrayFormula):
         text = f"f{value.text}"
-    elif isinstance(value, bool):
-        text = f"b{value}"
+    elif isinstance(value, bool) or (cell.data_type == "f" and str(value) in _BOOLEANS):
+        text = f"b{_BOOLEANS.get(str(value), value)}"
     elif isinstance(value, int | float) and abs(value) < 1e300:
         text = f"n{float(value):.12g}"  # programs differ in the last digits
     elif isinstance(value, datetime.date | datetime.time):

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from training_code.foundation.errors import run_command
-from training_code.foundation.program import command_parser
+from training_code.foundation.program import cleaning_up_at_sigterm, command_parser
 from training_code.notebooks import DEFAULT_KERNELS, KERNELS
 
 #: The extra of ``pyproject.toml`` that this command needs.
@@ -50,10 +50,11 @@ def main(arguments: list[str]) -> int:
         f"(default: {DEFAULT_KERNELS})",
     )
     options = parser.parse_args(arguments)
-    # Only now, so that --help and wrong arguments are answered at once: this takes 0.3 s.
-    from training_code.sweep.run import run_sweep, show_status
+    with cleaning_up_at_sigterm():
+        # Only now, so that --help and wrong arguments are answered at once: this takes 0.3 s.
+        from training_code.sweep.run import run_sweep, show_status
 
-    return show_status(options.results) if str(options.file) == _STATUS else run_sweep(options)
+        return show_status(options.results) if str(options.file) == _STATUS else run_sweep(options)
 
 
 def _at_least_1(text: str) -> int:

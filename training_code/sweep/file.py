@@ -11,6 +11,7 @@ from typing import Any
 from training_code.foundation.errors import InputError, choices, unknown
 from training_code.foundation.yaml_files import as_plain, as_text, read_yaml
 from training_code.sweep.notebook import TrainingNotebook, notebook_path, read_notebook
+from training_code.sweep.spelling import as_meant
 
 ENTRY_KEYS = ("notebook", "parameters", "select", "exclude", "vary")
 RESOURCE_KEYS = ("cpus", "gpus", "memory")
@@ -30,8 +31,11 @@ class Entry:
     shared
         Names of those that the file sets for all of its notebooks: one that changes nothing in a notebook is left out
         there.
-    select, exclude
-        Arguments of the configurations with the values, or lists of them, to take or to leave out.
+    select
+        Arguments of the configurations with the values, or lists of them, to take.
+    exclude
+        The same to leave out, among the configurations as they are varied: also parameters of the notebook, and fields
+        as in ``parameters``.
     vary
         Arguments to set in the selected configurations, and fields as in ``parameters``; a list stands for each of its
         members.
@@ -93,10 +97,9 @@ def read_sweep(path: Path, _including: tuple[Path, ...] = ()) -> Sweep:
         raise InputError(f"{path}: notebooks must list at least one entry with a key notebook")
     entries += [_entry(path, entry, shared) for entry in given]
     if not _including:
+        search = _search(path, search, entries)
         entries = [_as_expected(path, entry) for entry in entries]
-    if search is not None:
-        search = as_plain(_mapping(path, "search", search))
-    group = content.get("group")
+    group = as_text(content.get("group"))
     if group is not None and group not in GROUPS:
         raise unknown(f"group in {path}", group, GROUPS)
     return Sweep(
@@ -122,11 +125,11 @@ def products(values: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _included(path: Path, names: Any, including: tuple[Path, ...]) -> list[Sweep]:
     if names is None:
         return []
-    names = [names] if isinstance(names, str) else names
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    given = [as_text(name) for name in (names if isinstance(names, list) else [names])]
+    if not all(isinstance(name, str) for name in given):
         raise InputError(f"{path}: include must be the name of a sweep file, or a list of names, found {names!r}")
     chain = (*including, _real(path))
-    files = [path.parent / name for name in names]
+    files = [path.parent / name for name in given]
     for file in files:
         if _real(file) in chain:
             raise InputError(f"{path} includes {file.name}, which includes it in turn")
@@ -143,34 +146,47 @@ def _entry(path: Path, entry: Any, shared: Mapping[str, Any]) -> Entry:
     if not isinstance(notebook, str):
         raise InputError(f"{path}: every entry of notebooks needs a key notebook with the notebook's name")
     parameters, select, exclude, vary = (_mapping(path, key, entry.get(key)) for key in ENTRY_KEYS[1:])
-    select, exclude, vary = as_plain(select), as_plain(exclude), as_plain(vary)
     return Entry(notebook, {**shared, **parameters}, select, exclude, vary, _added(shared, parameters))
 
 
 def _as_expected(path: Path, entry: Entry) -> Entry:
-    """Return an entry with its parameters as its notebook expects them: text where it has text."""
+    """Return an entry with its values as its notebook and its detectors expect them: text where they have text."""
+    notebook = _notebook(entry)
+    parameters, select, exclude, vary = (
+        as_meant(notebook, values) for values in (entry.parameters, entry.select, entry.exclude, entry.vary)
+    )
+    if notebook is not None:
+        for name, value in parameters.items():
+            for member in value if isinstance(value, list) else [value]:
+                _check_kind(path, notebook, name, member)
+    return replace(entry, parameters=parameters, select=select, exclude=exclude, vary=vary)
+
+
+def _search(path: Path, content: Any, entries: list[Entry]) -> dict[str, Any] | None:
+    """Return the key ``search`` with the values of its space as the notebook that is searched expects them."""
+    if content is None:
+        return None
+    content = _mapping(path, "search", content)
+    if isinstance(space := content.get("space"), dict):
+        lists = {name: values for name, values in space.items() if isinstance(values, list)}
+        content = {**content, "space": space | as_meant(_notebook(entries[0]), lists)}
+    return as_plain(content)
+
+
+def _notebook(entry: Entry) -> TrainingNotebook | None:
+    """Return the notebook of an entry; None where it cannot be read, which is told where the sweep is planned."""
     try:
-        notebook = read_notebook(notebook_path(entry.notebook))
-    except InputError:  # told where the sweep is planned
-        return replace(entry, parameters=as_plain(entry.parameters))
-    parameters = {
-        name: [_member(path, notebook, name, member) for member in value]
-        if isinstance(value, list)
-        else _member(path, notebook, name, value)
-        for name, value in entry.parameters.items()
-    }
-    return replace(entry, parameters=parameters)
+        return read_notebook(notebook_path(entry.notebook))
+    except InputError:
+        return None
 
 
-def _member(path: Path, notebook: TrainingNotebook, name: str, value: Any) -> Any:
-    """Return one value of a parameter as the notebook expects it."""
+def _check_kind(path: Path, notebook: TrainingNotebook, name: str, value: Any) -> None:
+    """Refuse a value of a parameter for text or a flag that is neither."""
     expected = notebook.expected(name)
-    if str in expected:
-        value = as_text(value)
     if expected and not isinstance(value, expected):
         valid = "text, in quotes if need be" if str in expected else "true or false"
-        raise InputError(f"{path}: {name}={as_plain(value)!r} of {notebook.path.name} must be {valid}")
-    return as_plain(value)
+        raise InputError(f"{path}: {name}={value!r} of {notebook.path.name} must be {valid}")
 
 
 def _added(shared: Mapping[str, Any], parameters: Mapping[str, Any]) -> tuple[str, ...]:

@@ -21,9 +21,6 @@ from training_code.sweep.cell import parse_cell
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-if TYPE_CHECKING:
-    from nbformat import NotebookNode
-
 PARAMETERS_TAG = "parameters"
 #: In the metadata of a cell: the run that it makes.
 RUN_KEY = "run_id"

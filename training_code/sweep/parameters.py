@@ -5,6 +5,7 @@ parameter of that name or takes all of them in one dict.
 """
 
 import ast
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -82,6 +83,32 @@ def divide(notebook: TrainingNotebook, varied: Mapping[str, Any]) -> tuple[dict[
         {name: value for name, value in varied.items() if name in fields},
         {name: value for name, value in varied.items() if name not in fields},
     )
+
+
+def in_force(notebook: TrainingNotebook, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that hold for what `settable` returns, defaults included.
+
+    Parameters
+    ----------
+    parameters
+        As `fold` returns them.
+    """
+    given = {**notebook.parameters, **parameters}
+    homes = _homes(notebook)
+    defaults = {name: getattr(options(), name) for options in KINDS.values() for name in options.names()}
+    found = {name: value for name, value in given.items() if name not in homes.values()}
+    for name, home in homes.items():
+        found[name] = given[home].get(name, defaults[name]) if isinstance(given[home], Mapping) else defaults[name]
+    return found
+
+
+def kept(name: str, value: Any) -> Any:
+    """Return a value as the field of that name keeps it, 64 pixels as (64, 64); any other value as it is."""
+    for options in KINDS.values():
+        if name in options.names():
+            with contextlib.suppress(InputError):  # told where the configuration is checked
+                return getattr(options(**{name: value}), name)
+    return value
 
 
 def parameter_sets(

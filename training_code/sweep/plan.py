@@ -27,7 +27,7 @@ from training_code.sweep.notebook import (
     read_notebook,
 )
 from training_code.sweep.order import in_order
-from training_code.sweep.parameters import fold, parameter_sets, settable
+from training_code.sweep.parameters import fold, in_force, kept, parameter_sets, settable
 from training_code.sweep.thresholds import plan_thresholds
 
 # Parts of an identity that stand for the content of files: a run that differs in them alone is stale.
@@ -111,7 +111,8 @@ class Planner:
             for cell, varied in itertools.product(cells, products(vary)):
                 arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters}) | varied
                 found += 1
-                if entry.exclude and _excluded(arguments, entry.exclude, notebook):
+                present = {**in_force(notebook, parameters), **arguments}
+                if entry.exclude and _excluded(present, entry.exclude, notebook):
                     excluded += 1
                     continue
                 yield self.job(notebook, cell, parameters, arguments if varied else None)
@@ -242,14 +243,14 @@ def _select(notebook: TrainingNotebook, select: Mapping[str, Any], path: Path) -
     return chosen
 
 
-def _excluded(arguments: Mapping[str, Any], exclude: Mapping[str, Any], notebook: TrainingNotebook) -> bool:
-    """Return whether each of the named arguments has one of the values to leave out."""
-    known = {name for cell in notebook.cells for name in cell.arguments} | set(arguments)
+def _excluded(present: Mapping[str, Any], exclude: Mapping[str, Any], notebook: TrainingNotebook) -> bool:
+    """Return whether each of the named arguments, parameters and fields has one of the values to leave out."""
+    known = {name for cell in notebook.cells for name in cell.arguments} | set(present)
     for name, values in exclude.items():
         if name not in known:
-            raise unknown(f"argument to exclude in {notebook.path.name}", name, known)
-        value = arguments.get(name)
-        if value != values and not (isinstance(values, list) and value in values):
+            raise unknown(f"name to exclude in {notebook.path.name}", name, known)
+        unwanted = [values, *values] if isinstance(values, list) else [values]
+        if kept(name, present.get(name)) not in [kept(name, value) for value in unwanted]:
             return False
     return True
 

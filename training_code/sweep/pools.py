@@ -1,7 +1,9 @@
 """Where the work of a sweep is done: in this process one after the other, or side by side through Ray."""
 
+import contextlib
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -99,6 +101,21 @@ def _start_ray(ray: Any, address: str | None, options: dict[str, Any]) -> None:
                 raise InputError(f"Ray did not start {where}, {_STARTS} times: {error}") from error
 
 
+@contextlib.contextmanager
+def _own_handler_of_sigterm() -> Iterator[None]:
+    """Keep the handler of SIGTERM in place of Ray's, which end the process with status 15 while Ray starts, later 1."""
+    own = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:  # raised by the handler that Ray sets first of all
+        if callable(own):
+            own(signal.SIGTERM, None)
+        raise
+    finally:
+        with contextlib.suppress(ValueError):  # not the main thread
+            signal.signal(signal.SIGTERM, own)
+
+
 class OnRay(Pool):
     """Does ``jobs`` pieces of work side by side through Ray.
 
@@ -132,7 +149,8 @@ class OnRay(Pool):
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             cpus = max(cores, jobs * (resources.cpus or 1))
             options |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": _OBJECT_STORE}
-        _start_ray(ray, address, options)
+        with _own_handler_of_sigterm():
+            _start_ray(ray, address, options)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cores_of_nodes = [int(node.get("CPU", 0)) for node in nodes]
         self.threads = resources.cpus or max(1, min(sum(cores_of_nodes) // jobs, max(cores_of_nodes, default=1)))

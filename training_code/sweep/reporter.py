@@ -33,8 +33,8 @@ class Reporter(Protocol):
         """Take note of any other message."""
 
 
-class SilentReporter(Reporter):
-    """Ignores everything."""
+class MessageReporter(Reporter):
+    """Prints messages, and nothing about single jobs."""
 
     def on_start(self, names: Sequence[str]) -> None:
         """Do nothing."""
@@ -46,4 +46,5 @@ class SilentReporter(Reporter):
         """Do nothing."""
 
     def on_message(self, line: str) -> None:
-        """Do nothing."""
+        """Print a message."""
+        print(line, flush=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import write_text
+from training_code.foundation.program import cleaning_up_at_sigterm
 from training_code.notebooks import DEFAULT_KERNELS
 from training_code.recording import record_failure
 from training_code.records.reading import write_record
@@ -267,14 +268,13 @@ class Scheduler:
             words = "running jobs finish, no new ones are started; press Ctrl-C again to stop now"
             self.reporter.on_message(f"interrupted: {words}")
 
-        def terminate(number: int, _: object) -> None:
+        def terminated() -> None:
             self.reporter.on_message("terminated: running jobs are stopped; the same command resumes them")
-            raise SystemExit(128 + number)
 
         with contextlib.ExitStack() as stack:
+            stack.enter_context(cleaning_up_at_sigterm(terminated))
             with contextlib.suppress(ValueError):  # not the main thread
-                for number, handler in ((signal.SIGINT, interrupt), (signal.SIGTERM, terminate)):
-                    stack.callback(signal.signal, number, signal.signal(number, handler))
+                stack.callback(signal.signal, signal.SIGINT, signal.signal(signal.SIGINT, interrupt))
             yield
 
     @contextlib.contextmanager

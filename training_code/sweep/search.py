@@ -24,7 +24,7 @@ from training_code.sweep.parameters import divide, fold
 from training_code.sweep.plan import Planner
 from training_code.sweep.pools import InProcess
 from training_code.sweep.progress import sweep_name
-from training_code.sweep.reporter import SilentReporter
+from training_code.sweep.reporter import MessageReporter
 from training_code.sweep.schedule import Rules, Scheduler
 
 SEARCH_KEYS = ("space", "objective", "direction", "sampler", "trials", "seed", "prune_after")
@@ -199,19 +199,21 @@ class _Trials:
             template.cell.arguments, {**template.notebook.parameters, **parameters}
         )
         job = self.planner.job(template.notebook, template.cell, parameters, arguments | values)
-        store = job.store
         if job.prepared is None:
             raise InputError(job.reason)
         if job.state is JobState.TO_RUN:
             rules = Rules(self.sweep.timeout, self.sweep.resources.memory, self.sweep.retries)
             pool = InProcess(self.sweep.resources)
-            ended = Scheduler([job], pool, rules, self.planner, Estimates(), SilentReporter()).run()
+            scheduler = Scheduler([job], pool, rules, self.planner, Estimates(), MessageReporter())
+            ended = scheduler.run()
+            if scheduler.interrupted:  # by Ctrl-C, after which the run has ended: no other trial begins
+                raise KeyboardInterrupt
             if JobState.OK not in ended:
-                failed = store.record(job.run_id)
+                failed = job.store.record(job.run_id)
                 raise RuntimeError(failed.error if failed and failed.error else "it did not finish")
-        record = store.record(job.run_id)
+        record = job.store.record(job.run_id)
         if record is not None and record.retried_as:
-            record = store.record(record.retried_as)
+            record = job.store.record(record.retried_as)
         if record is None or record.status != "ok":
             raise RuntimeError(f"{job.run_id} has no result")
         return record

@@ -13,6 +13,7 @@ from training_code.detectors.build import image_transform
 from training_code.detectors.leaving_out import LeavesOut, TooLittleLeftError
 from training_code.evaluation.calibration import NOTHING, Calibration
 from training_code.evaluation.predictions import Predictions
+from training_code.foundation.precision import full_precision
 
 #: The defect type of images with synthetic anomalies.
 SYNTHETIC = "synthetic"
@@ -42,9 +43,10 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     batches = list(_altered_batches(data))
     detector.to(device).eval()
     transform = image_transform(detector)
-    features = [detector.embed(transform(batch.image.to(device))) for batch in batches]
     try:
-        found = list(detector.left_out(groups[order], features, groups[originals]))
+        with full_precision():
+            features = [detector.embed(transform(_there(batch.image).to(device))) for batch in batches]
+            found = list(detector.left_out(groups[order], features, groups[originals]))
     except TooLittleLeftError:  # there is no image that the detector has not seen
         return NOTHING
     finally:
@@ -58,7 +60,7 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     )
     judged = None
     if altered:
-        masks = np.concatenate([batch.gt_mask.reshape(-1, *batch.gt_mask.shape[-2:]).numpy() > 0 for batch in batches])
+        masks = np.concatenate([_there(batch.gt_mask).numpy().reshape(-1, *maps.shape[1:]) > 0 for batch in batches])
         judged = Predictions(
             tuple(map(Path, altered.paths * 2)),
             (NORMAL,) * len(originals) + (SYNTHETIC,) * len(originals),
@@ -68,6 +70,11 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
             np.concatenate([np.zeros_like(masks), masks]),
         )
     return Calibration("leave one out", good, tuple(train.groups), judged)
+
+
+def _there(tensor: torch.Tensor | None) -> torch.Tensor:
+    assert tensor is not None
+    return tensor
 
 
 def _altered_batches(data: SampleDataModule) -> Iterator[ImageBatch]:

@@ -25,6 +25,7 @@ from training_code.evaluation.collector import PredictionCollector
 from training_code.evaluation.measurement import median_seconds
 from training_code.evaluation.predictions import Predictions
 from training_code.foundation.files import atomic_path
+from training_code.foundation.precision import full_precision
 from training_code.training.callbacks import (
     Curves,
     EpochProgress,
@@ -151,7 +152,7 @@ class QuietEngine:
 
     def predict(self, detector: AnomalibModule, loader: DataLoader) -> Predictions:
         """Return raw scores and maps for the images of ``loader``, whose dataset knows their defect types."""
-        with quiet():
+        with quiet(), full_precision():
             self._engine.predict(detector, dataloaders=loader, return_predictions=False)
         assert isinstance(loader.dataset, SampleDataset)
         return self._collector.take(loader.dataset.defect_types)
@@ -167,7 +168,7 @@ class QuietEngine:
         image = torch.rand(1, 3, *image_size, device=self.device)
 
         def predict() -> None:
-            with torch.inference_mode():
+            with torch.inference_mode(), full_precision():
                 detector(image)
 
         return median_seconds(predict)

@@ -112,16 +112,21 @@ def test_without_a_validation_split_all_images_are_trained_on(tiny_dataset):
     assert datamodule.val_data is None and datamodule.val_dataloader() == []
 
 
+def _samples(count):
+    samples = [Sample(Path(f"{index}.png"), "train", "good") for index in range(count)]
+    return samples, {sample.path: sample.path.name for sample in samples}
+
+
 @pytest.mark.parametrize(("part", "held_out"), [(0, 0), (0.01, 1), (0.1, 2), (0.5, 10)])
 def test_held_out_share(part, held_out):
-    train, validation = split_validation(np.arange(20), part, seed=0)
+    samples, alone = _samples(20)
+    train, validation = split_validation(samples, part, 0, alone)
     assert len(validation) == held_out
-    assert sorted([*train, *validation]) == list(range(20))
+    assert {*train, *validation} == {*samples} and len(train) + len(validation) == 20
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(1, 0), (2, 1), (3, 1), (40, 4)])
 def test_a_single_image_is_trained_on_and_of_more_at_least_one_is_held_out(count, held_out):
-    train, validation = split_validation(
-        [Sample(Path(f"{index}.png"), "train", "good") for index in range(count)], 0.1, 0
-    )
+    samples, alone = _samples(count)
+    train, validation = split_validation(samples, 0.1, 0, alone)
     assert (len(train), len(validation)) == (count - held_out, held_out)

@@ -12,10 +12,10 @@ from PIL import Image
 from torchvision.transforms.v2 import Resize
 
 from training_code.data import inspection
-from training_code.data.datamodule import load_image
 from training_code.data.dataset import examine, read_dataset
 from training_code.data.images import read_image
-from training_code.data.report import areas_table, defect_areas, near_duplicates
+from training_code.data.report import areas_table, defect_areas
+from training_code.data.resizing import load_image
 from training_code.foundation import paths
 
 
@@ -82,7 +82,7 @@ def test_sixteen_bit_tiff_of_an_electron_microscope_is_read_in_full_precision(tm
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from training_code.data.datamodule import load_image
+from training_code.data.resizing import load_image
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 image = load_image(Path(sys.argv[1]), (16, 16))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024, *image[:, 3, 3].tolist())
@@ -116,12 +116,13 @@ def test_areas_of_defects_by_type(tmp_path):
     assert len(defect_areas(dataset)) == 8
 
 
-def test_an_image_that_was_compressed_again_is_a_near_duplicate_and_others_are_not(tmp_path):
+def test_a_test_image_that_is_a_training_image_compressed_again_is_its_sibling_and_others_are_not(tmp_path):
     root = make_mvtec(tmp_path / "d")
     smooth = np.add.outer(np.arange(48), np.arange(48)).astype(np.uint8)
     save(root / "train" / "good" / "smooth.png", smooth)
     Image.fromarray(smooth).resize((96, 96), Image.Resampling.BICUBIC).save(
         root / "test" / "good" / "again.jpg", quality=90
     )
-    ((first, second),) = near_duplicates(examine(root))
-    assert (first.path.name, second.path.name) == ("smooth.png", "again.jpg")
+    (finding,) = examine(root).findings
+    assert (finding.kind, finding.path.name, finding.other.name) == ("sibling", "again.jpg", "smooth.png")
+    assert finding.what == "is one of 1 of 7 good test images that show a part which is trained on"

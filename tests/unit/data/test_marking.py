@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from training_code.data.datamodule import SampleDataModule, load_mask
+from training_code.data.datamodule import SampleDataModule
 from training_code.data.dataset import examine, read_dataset
 from training_code.data.marking import find_threshold, mask_values
 from training_code.data.report import defect_areas
+from training_code.data.resizing import load_mask
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.errors import InputError
 

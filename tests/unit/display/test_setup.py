@@ -30,10 +30,12 @@ def test_the_metrics_that_are_announced_are_those_that_a_run_has(tmp_path, masks
 
 def test_the_split_says_what_is_trained_on_held_out_and_tested_on(tiny_dataset):
     experiment = Experiment(tiny_dataset, image_size=64, validation_split=0.25)
-    assert "9 images to train on<br>3 held out of training" in experiment._repr_html_()
-    assert "14 images to test on, 6 good and 8 with defects" in experiment._repr_html_()
+    shown = experiment._repr_html_()
+    assert "12 good images to train on and for thresholds<br>Padim and Patchcore train on all of them" in shown
+    assert "other detectors hold out 3: for thresholds" in shown
+    assert "14 images to test on, 6 good and 8 with defects" in shown
     line = repr(experiment)
-    assert "9 images to train on, 3 held out for thresholds, 14 to test on; 64 × 64 pixels, seed 42" in line
+    assert "12 good images to train on and for thresholds, 14 to test on; 64 × 64 pixels, seed 42" in line
     assert "\n" not in line and experiment.dataset.fingerprint[:16] in line
 
 

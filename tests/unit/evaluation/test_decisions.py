@@ -22,7 +22,7 @@ from sklearn.metrics import (
 )
 
 from training_code.evaluation.decisions import Decisions, aupimo, clopper_pearson, presorted, region_metrics
-from training_code.evaluation.metrics import CONFIDENCE, compute_by_defect_type, compute_metrics, decision_intervals
+from training_code.evaluation.metrics import CONFIDENCE, decide, rank_by_area, rank_by_defect_type, rank_predictions
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds
 from training_code.pipeline import Trained, predict
@@ -79,14 +79,14 @@ def test_no_miss_in_eight_defects_may_still_be_a_third():
 
 def test_the_rates_of_a_run_have_their_intervals_and_others_have_none():
     predictions = _images(0)
-    metrics = compute_metrics(predictions, Thresholds(4.0, 2.0))
-    intervals = decision_intervals(predictions, Thresholds(4.0, 2.0))
+    decided = decide(predictions, Thresholds(4.0, 2.0))
+    metrics, intervals = decided.metrics, decided.intervals
     assert set(intervals) == {"image_FalseAlarmRate", "image_MissRate"}
     refused = int(np.count_nonzero(predictions.scores[:12] >= 4.0))
     exact = stats.binomtest(refused, 12).proportion_ci(CONFIDENCE, "exact")
     assert intervals["image_FalseAlarmRate"] == pytest.approx((exact.low, exact.high), abs=1e-9)
     assert metrics["image_FalseAlarmRate"] == refused / 12
-    assert decision_intervals(predictions, Thresholds(None, 2.0)) == {}
+    assert decide(predictions, Thresholds(None, 2.0)).intervals == {}
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -123,7 +123,7 @@ def test_the_area_that_is_marked_on_good_images_is_told_without_masks_too():
     without = Predictions(
         predictions.paths, predictions.defect_types, predictions.scores, predictions.labels, predictions.maps
     )
-    assert compute_metrics(without, Thresholds(None, 1.0))["pixel_MarkedGoodShare"] == pytest.approx(expected)
+    assert decide(without, Thresholds(None, 1.0)).metrics["pixel_MarkedGoodShare"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -149,16 +149,18 @@ def test_the_overlap_at_low_false_positive_rates_of_maps_that_say_nothing_and_al
 def test_pixels_of_a_defect_type_are_compared_with_all_good_images():
     predictions = _images(3)
     predictions.maps[:12] += 0.5  # good images score higher than the ground of defective ones
-    rows = compute_by_defect_type(predictions, Thresholds(4.0, 2.0))
+    rows = rank_by_defect_type(predictions)
+    missed = decide(predictions, Thresholds(4.0, 2.0)).missed
     for name, chosen in (("hole", np.r_[0:18]), ("scratch", np.r_[0:12, 18:24])):
         masks, maps = predictions.masks[chosen], predictions.maps[chosen]
         assert rows[name]["pixel_AUROC"] == pytest.approx(roc_auc_score(masks.ravel(), maps.ravel()), abs=1e-12)
-        assert rows[name]["image_MissRate"] == np.mean(predictions.scores[chosen[12:]] < 4.0)
+        assert missed[name] == np.mean(predictions.scores[chosen[12:]] < 4.0)
 
 
 def test_good_images_alone_tell_false_alarms_and_nothing_about_defects():
     predictions = _images(0, types=())
-    found = compute_metrics(predictions, Thresholds(3.0, 2.0))
+    found = decide(predictions, Thresholds(3.0, 2.0)).metrics
+    assert rank_predictions(predictions)[0] == {}
     assert set(found) == {"image_FalseAlarmRate", "pixel_MarkedGoodShare"}
     assert found["image_FalseAlarmRate"] == np.mean(predictions.scores >= 3.0)
 
@@ -176,3 +178,16 @@ def test_a_map_or_a_score_that_is_no_number_is_noticed(wrong):
     predictions = _images(0)
     predictions.scores[3] = wrong
     assert not predictions.finite
+
+
+def test_misses_are_told_by_the_area_of_the_defect():
+    labels = np.array([False, True, True, True, True])
+    masks = np.zeros((5, 50, 50), bool)
+    masks[1, :1, :1] = masks[2, :1, :1] = masks[3, :10, :20] = True  # 0.04 % and 8 % of an image; the last one unmarked
+    scores = np.array([0.0, 1.0, 3.0, 1.0, 5.0])
+    predictions = Predictions(("",) * 5, ("good", *"aabb"), scores, labels, np.zeros((5, 50, 50), np.float32), masks)
+    decided = decide(predictions, Thresholds(2.0, None))
+    assert decided.missed_by_area == {"area below 0.1 %": 0.5, "area of 5 % and more": 1.0}
+    assert decided.missed == {"a": 0.5, "b": 0.5}
+    ranked = rank_by_area(predictions)
+    assert {name: row["images"] for name, row in ranked.items()} == {"area below 0.1 %": 2, "area of 5 % and more": 1}

@@ -95,3 +95,17 @@ def test_features_on_a_gpu_are_the_same_each_time(precision):
     first, second = extractor(images), extractor(images)
     for layer, feature in first.items():
         assert feature.dtype == torch.float32 and torch.equal(feature, second[layer])
+
+
+@pytest.mark.skipif("not torch.cuda.is_available()", reason="needs a GPU")
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("float16", 2**-9), ("bfloat16", 2**-6)])
+def test_features_on_a_gpu_are_those_of_a_processor_in_batches_of_any_size(precision, tolerance):
+    backbone = get_backbone("resnet18")
+    torch.manual_seed(0)
+    extractor = FeatureExtractor(create_network(backbone.recipe), backbone, ["layer2"], TORCH)
+    images = torch.randn(8, 3, 64, 64)
+    exact = extractor(images)["layer2"]
+    extractor.cuda().precision = precision
+    for batch in (8, 1, 3):
+        found = torch.cat([extractor(part)["layer2"] for part in images.cuda().split(batch)]).cpu()
+        assert (found - exact).norm() < tolerance * exact.norm()

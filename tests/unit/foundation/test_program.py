@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,14 @@ import pytest
 from inference_code import cli
 from training_code.foundation import paths
 from training_code.foundation.errors import run_command
-from training_code.foundation.program import DISTRIBUTION, EXTRAS, command_parser, missing_extra, started_as
+from training_code.foundation.program import (
+    DISTRIBUTION,
+    EXTRAS,
+    cleaning_up_at_sigterm,
+    command_parser,
+    missing_extra,
+    started_as,
+)
 
 PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
 
@@ -88,6 +96,17 @@ def test_a_name_is_forgotten_once_the_command_has_ended():
     with started_as("anomaly weights"):
         assert command_parser("training_code.weights", "").prog == "anomaly weights"
     assert command_parser("training_code.weights", "").prog == "python -m training_code.weights"
+
+
+def test_sigterm_cleans_up_and_ends_with_one_sentence_and_the_status_of_a_shell(capsys):
+    before, cleaned = signal.getsignal(signal.SIGTERM), []
+    with pytest.raises(SystemExit) as ended, cleaning_up_at_sigterm():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            cleaned.append(True)
+    assert ended.value.code == 128 + 15 and cleaned and capsys.readouterr().err == "terminated\n"
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_pip_installs_the_command():

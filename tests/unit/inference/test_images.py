@@ -8,8 +8,8 @@ from helpers.data import texture
 from PIL import Image
 
 from inference_code.images import prepare
-from training_code.data.datamodule import load_image, resize_pixels
 from training_code.data.images import read_image, shown_image
+from training_code.data.resizing import load_image, resize_pixels
 from training_code.foundation.errors import InputError
 
 GOOD = [entry for entry in IMAGES if entry[3] == "converted"]

@@ -11,21 +11,32 @@ from training_code.records.code import STAGES, WITHOUT_INFLUENCE, code_hash, dec
 ALL = set(DETECTORS)
 
 
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A folder with a copy of the package."""
+    folder = tmp_path_factory.mktemp("copy")
+    shutil.copytree(paths.ROOT / "training_code", folder / "training_code", ignore=shutil.ignore_patterns("*.pyc"))
+    assert hash_of("Padim", folder) == code_hash("Padim"), "wherever the package lies"
+    return folder
+
+
 @pytest.fixture
-def changed_by(tmp_path):
-    """Return a function that edits a copy of the package and returns the detectors whose hash changes."""
-    shutil.copytree(paths.ROOT / "training_code", tmp_path / "training_code", ignore=shutil.ignore_patterns("*.pyc"))
-    assert hash_of("Padim", tmp_path) == code_hash("Padim"), "wherever the package lies"
+def changed_by(copy):
+    """Return a function that edits the copy and returns the detectors whose hash changes; edits last for a test."""
+    before = {}
 
     def edit(module, old, new):
-        path = tmp_path / "training_code" / module
+        path = copy / "training_code" / module
         source = path.read_text(encoding="utf-8")
+        before.setdefault(path, source)
         assert old in source
         path.write_text(source.replace(old, new, 1), encoding="utf-8")
-        return {name for name in DETECTORS if hash_of(name, tmp_path) != code_hash(name)}
+        return {name for name in DETECTORS if hash_of(name, copy) != code_hash(name)}
 
-    edit.folder = tmp_path / "training_code"
-    return edit
+    edit.folder = copy / "training_code"
+    yield edit
+    for path, source in before.items():
+        path.write_text(source, encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -33,9 +44,9 @@ def changed_by(tmp_path):
     [
         ("display/curves.py", "figsize=(", "figsize=(1 + "),
         ("display/dataset.py", "def dataset_html(", "SIZE = 3\n\n\ndef dataset_html("),
-        ("protocol.py", "is out of range; valid: 0 to 0.5", "must be between 0 and 0.5"),
+        ("foundation/checking.py", "is out of range; valid: 0 to 0.5", "must be between 0 and 0.5"),
         ("preparation.py", "needs a GPU; valid without one", "wants a GPU; valid without one"),
-        ("display/setup.py", "held out of training", "kept out of training"),
+        ("display/setup.py", "to train on and for thresholds", "for training and thresholds"),
         ("pipeline.py", '"evaluating"', '"looking at it"'),
         ("training/engine.py", "resuming after epoch", "going on after epoch"),
         ("training/engine.py", 'print(f"resuming', 'print("one more message")\n            print(f"resuming'),

@@ -1,5 +1,6 @@
 """Records of schema 4 are read as those of today, and recognized as the runs that they are."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -129,3 +130,26 @@ def test_other_notes_in_an_older_record_mark_no_leak_and_are_kept(tmp_path, note
 def test_where_a_kind_is_known_it_decides_and_not_the_wording(tmp_path):
     record = _noted(tmp_path, [{"kind": "name", "message": f"x {LEAK} (y)"}, {"kind": "leak", "message": "told anew"}])
     assert runs_table([(tmp_path, record)])["leak"].tolist() == ["told anew"]
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_thresholds_of_older_records_have_the_rule_of_then_which_promised_nothing(tmp_path, version):
+    content = _content()
+    if version == 5:
+        content = _of_schema_5(tmp_path / "4", content)
+    record = _store(tmp_path / "now", content)
+    assert record.rule == "synthetic" and record.thresholds == content["thresholds"]
+    assert record.operating_points["image"].threshold == content["thresholds"]["image"]
+    assert record.operating_points["image"].sentence == "nothing is promised"
+    assert record.at.metrics["image_F1Score"] == content["metrics"]["image_F1Score"]
+    assert record.calibration is None
+
+
+def _of_schema_5(results, content):
+    """Return a record as schema 5 had it, which knew no rules."""
+    of_5 = dataclasses.asdict(_store(results, content))
+    for name in ("at", "rules", "calibration"):
+        del of_5[name]
+    for name in ("threshold", "alpha", "area"):
+        del of_5["identity"]["protocol"][name]
+    return json.loads(json.dumps(of_5 | {"schema_version": 5}))

@@ -74,9 +74,9 @@ def _changed(**changes):
     [
         ('{"run_id": "x", "sta', "is damaged"),
         ("", "is damaged"),
-        ("[1, 2]", "schema version None; known: 4, 5"),
-        ('{"schema_version": 99}', "schema version 99; known: 4, 5"),
-        ('{"schema_version": [4]}', r"schema version \[4\]; known: 4, 5"),
+        ("[1, 2]", "schema version None; known: 4, 5, 6"),
+        ('{"schema_version": 99}', "schema version 99; known: 4, 5, 6"),
+        ('{"schema_version": [4]}', r"schema version \[4\]; known: 4, 5, 6"),
         (f'{{"schema_version": {SCHEMA_VERSION}, "run_id": "x"}}', "is damaged: status: Field required; .* others"),
         ("\xff", "is damaged"),
         (_changed(metrics={"image_AUROC": "high"}), "is damaged: metrics.image_AUROC: .* valid number"),

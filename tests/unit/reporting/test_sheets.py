@@ -26,6 +26,7 @@ def _tables(results, criterion="image_AUROC"):
 def test_every_sheet_is_there_in_its_order(tmp_path):
     make_results(tmp_path, datasets=("b", "a"))
     assert list(_tables(tmp_path)) == [
+        "Decision",
         "Best models",
         "Comparison a",
         "Comparison b",
@@ -36,6 +37,8 @@ def test_every_sheet_is_there_in_its_order(tmp_path):
         "Hyper-parameters",
         "Speed and size",
         "Examples",
+        "Decision models",
+        "Curves",
         "Failed",
         "About",
     ]
@@ -180,7 +183,7 @@ def test_the_best_models_say_by_which_rule_their_thresholds_were_found_and_what_
     make_calibrated(tmp_path, good=18, alpha=0.01)
     tables = _tables(tmp_path)
     (best,) = tables["Best models"].to_dict("records")
-    assert (best["threshold"], best["image_promise"]) == ("conformal", 1 / 19)
+    assert (best["threshold_rule"], best["image_promise"]) == ("conformal", 1 / 19)
     assert best["image_promise_sentence"].startswith("18 good images allow no promise below 5.3 %: at most 5.3 %")
     (run,) = tables["All runs"].to_dict("records")
     assert (run["pixel_promise"], run["calibration_images"], run["calibration_parts"]) == (1 / 19, 18, 18)

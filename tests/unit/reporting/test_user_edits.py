@@ -6,7 +6,9 @@ so that rows move everywhere and, in pivots, columns too.
 
 import copy
 import datetime
+import functools
 import io
+import shutil
 
 import openpyxl
 import pytest
@@ -40,6 +42,8 @@ ROWS = {
     "Hyper-parameters": (("n_features", 200), "difference"),
     "Speed and size": (("padim-0",), "latency_s"),
     "Examples": (("padim-0",), "backbone"),
+    "Decision models": (("padim-0",), "seeds"),
+    "Curves": (("padim-0",), "threshold"),
     "Failed": (("padim-bad",), "error"),
     "About": (("seeds",), "value"),
 }
@@ -68,14 +72,27 @@ def made(tmp_path_factory):
     return before, _sheets(results)
 
 
+@pytest.fixture(scope="module")
+def written(made, tmp_path_factory):
+    """Return a function that gives the file with some sheets as they are before an edit, written once for all tests."""
+
+    @functools.cache
+    def write(*names):
+        path = tmp_path_factory.mktemp("written") / "w.xlsx"
+        write_workbook(path, [made[0][name] for name in names])
+        return path
+
+    return write
+
+
 @pytest.fixture
-def again(made, tmp_path):
+def again(made, written, tmp_path):
     """Write a sheet, edit it, write it again with more runs; return the workbook and what was told."""
 
     def write(name, edit):
         path = tmp_path / "w.xlsx"
         names = list(made[0]) if name is None else [name]
-        write_workbook(path, [made[0][name] for name in names])
+        shutil.copyfile(written(*names), path)
         workbook = openpyxl.load_workbook(path)
         edit(workbook)
         workbook.save(path)

@@ -1,11 +1,10 @@
 import io
-import shutil
-import subprocess
 
 import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
+from helpers.office import SOFFICE, convert
 from helpers.results import make_results
 
 from training_code.comparison.table import runs_table
@@ -172,22 +171,20 @@ def test_half_a_workbook_is_never_seen(tmp_path, monkeypatch):
     assert path.read_bytes() == before and [file.name for file in tmp_path.iterdir()] == ["w.xlsx"]
 
 
-@pytest.mark.skipif(shutil.which("soffice") is None, reason="LibreOffice is not here")
+@pytest.mark.slow
+@pytest.mark.skipif(not SOFFICE, reason="LibreOffice is not here")
 def test_libreoffice_opens_it_without_repair_and_reads_the_same_numbers(real, tmp_path):
-    def convert(kind, source):
-        command = ["soffice", f"-env:UserInstallation=file://{tmp_path}/profile", "--headless", "--convert-to", kind]
-        subprocess.run([*command, "--outdir", tmp_path / "out", source], check=True, capture_output=True, timeout=180)
-
-    convert("pdf", real)
+    convert("pdf", [real], tmp_path)
     assert (tmp_path / "out" / "w.pdf").stat().st_size > 10_000
-    convert("csv:Text - txt - csv (StarCalc):44,34,76", real)  # the first sheet, in UTF-8
-    read = pd.read_csv(io.StringIO((tmp_path / "out" / "w.csv").read_text()))
+    # In UTF-8, and the second sheet.
+    convert("csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,2", [real], tmp_path)
+    read = pd.read_csv(io.StringIO((tmp_path / "out" / "w-Best models.csv").read_text()))
     expected = pd.read_excel(real, sheet_name="Best models")
     assert read["Model"].tolist()[: len(expected)] == expected["Model"].tolist()
     shown = read["image_AUROC"].astype(float)[: expected["image_AUROC"].notna().sum()]
     assert np.abs(shown - expected["image_AUROC"].dropna()).max() <= 0.0005
     # Saved by LibreOffice, our sheets are still known as ours, and what was written into them is kept.
-    convert("xlsx:Calc MS Excel 2007 XML", real)
+    convert("xlsx:Calc MS Excel 2007 XML", [real], tmp_path)
     saved = tmp_path / "out" / "w.xlsx"
     _edit(saved, lambda workbook: workbook["All runs"].cell(2, _column(workbook["All runs"], "notes"), "kept"))
     runs, problems = read_records(tmp_path / "results")

@@ -1,3 +1,4 @@
+import json
 import tempfile
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def test_how_jobs_are_run_is_read(write):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"include": 3}, "include must be the name of a sweep file"),
+        ({"include": True}, "include must be the name of a sweep file"),
         ({"include": "nowhere.yaml"}, "there is no sweep file .*nowhere.yaml; valid: .*sweep.yaml"),
         ({"retries": -1}, "retries=-1 must be a whole number, at least 0"),
         ({"group": "dataset"}, "unknown group in .* 'dataset'; valid: backbone"),
@@ -87,6 +88,82 @@ def test_a_dataset_of_an_included_file_is_taken_as_it_is_written(tmp_path):
     (tmp_path / "base.yaml").write_text(f"{PADIM}parameters: {{dataset: 007}}")
     (entry,) = _read(tmp_path, "include: base.yaml\nparameters: {results: 010}").entries
     assert entry.parameters == {"dataset": "007", "results": "010"}
+
+
+ODD = ("007", "010", "2024", "2024_01", "2024-01-15", "1e3", "1e-1", "1.10", "0x1F", "0o17", "no", "off", ".inf", "+1")
+#: Letters, digits and what numbers are written with, at most 12 of them; a name that is a flag or nothing needs quotes.
+PLAIN = st.from_regex(r"[0-9a-zA-Z.][0-9a-zA-Z_.+-]{0,11}", fullmatch=True).filter(
+    lambda text: text.lower() not in ("true", "false", "null")
+)
+
+
+@given(PLAIN | st.sampled_from(ODD) | st.integers().map(str) | st.floats().map(str))
+@settings(deadline=None, max_examples=100)
+def test_a_name_is_the_text_that_is_written_wherever_a_name_is_expected(name):
+    text = f"""
+    parameters: {{dataset: {name}}}
+    notebooks:
+    - notebook: 11_train_patchcore
+      parameters: {{protocol: {{normalization: {name}}}, compute: {{feature_store: [{name}]}}}}
+      select: {{backbone: [{name}, b], layers: [[{name}]]}}
+      exclude: {{backbone: {name}, dataset: [{name}], normalization: {name}}}
+      vary: {{backbone: {name}, layers: [[{name}, b]], backbone_precision: [{name}]}}
+    search: {{space: {{backbone: [{name}, b]}}}}
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = _read(folder, text)
+    (entry,) = sweep.entries
+    expected = {"protocol": {"normalization": name}, "compute": {"feature_store": [name]}}
+    assert entry.parameters == {"dataset": name, **expected}
+    assert entry.select == {"backbone": [name, "b"], "layers": [[name]]}
+    assert entry.exclude == {"backbone": name, "dataset": [name], "normalization": name}
+    assert entry.vary == {"backbone": name, "layers": [[name, "b"]], "backbone_precision": [name]}
+    assert sweep.search == {"space": {"backbone": [name, "b"]}}
+
+
+@given(st.integers(-(10**14), 10**14))
+@settings(deadline=None, max_examples=20)
+def test_a_number_is_a_number_however_it_is_written_wherever_one_is_expected(number):
+    written = f"{'-' if number < 0 else ''}00{abs(number)}"
+    text = f"""
+    notebooks:
+    - notebook: 11_train_patchcore
+      parameters: {{seed: {written}, protocol: {{validation_split: {written}e-1}}}}
+      select: {{num_neighbors: [{written}]}}
+      exclude: {{seed: {written}, eval_batch_size: {written}}}
+      vary: {{num_neighbors: {written}, image_size: [[{written}, 64]]}}
+    search: {{space: {{num_neighbors: [{written}], coreset_sampling_ratio: {{low: {written}, high: 1e-1}}}}}}
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = _read(folder, text)
+    (entry,) = sweep.entries
+    assert entry.parameters == {"seed": number, "protocol": {"validation_split": float(f"{number}e-1")}}
+    assert entry.select == {"num_neighbors": [number]}
+    assert entry.exclude == {"seed": number, "eval_batch_size": number}
+    assert entry.vary == {"num_neighbors": number, "image_size": [[number, 64]]}
+    space = {"num_neighbors": [number], "coreset_sampling_ratio": {"low": number, "high": 0.1}}
+    assert sweep.search == {"space": space}
+    assert {type(entry.parameters["seed"]), type(entry.vary["num_neighbors"])} == {int}, "plain, as papermill takes it"
+
+
+def test_a_parameter_of_a_users_notebook_is_what_its_annotation_says(tmp_path):
+    cells = [
+        ('dataset: str = "t"\nnote: str | None = None\nlimit: int = 3', ["parameters"]),
+        ("experiment = Experiment(dataset)", []),
+        ('experiment.run(Padim, backbone="007")', []),
+    ]
+    content = [{"cell_type": "code", "source": source, "metadata": {"tags": tags}} for source, tags in cells]
+    (tmp_path / "own.ipynb").write_text(
+        json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": content})
+    )
+    of_entry = "parameters: {note: 007, limit: 007}, select: {backbone: 007}"
+    (entry,) = _read(tmp_path, f"notebooks: [{{notebook: {tmp_path}/own.ipynb, {of_entry}}}]").entries
+    assert entry.parameters == {"note": "007", "limit": 7} and entry.select == {"backbone": "007"}
+
+
+def test_a_sweep_file_of_a_number_is_included_by_its_name(tmp_path):
+    (tmp_path / "007").write_text(PADIM)
+    assert [entry.notebook for entry in _read(tmp_path, "include: 007").entries] == ["10_train_padim"]
 
 
 def test_numbers_stay_numbers_where_they_are_meant(tmp_path):

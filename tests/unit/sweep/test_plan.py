@@ -1,3 +1,5 @@
+import itertools
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -209,10 +211,36 @@ def test_what_is_excluded_is_left_out(plan):
     for exclude, words in (
         ({"n_features": 9}, "matches none of 3 configurations"),
         ({"backbone": ["resnet18", "efficientnet_lite0"]}, "leaves nothing of good.ipynb"),
-        ({"n_feature": 9}, "unknown argument to exclude in good.ipynb 'n_feature'.*did you mean 'n_features'"),
+        ({"n_feature": 9}, "unknown name to exclude in good.ipynb 'n_feature'.*did you mean 'n_features'"),
     ):
         with pytest.raises(InputError, match=words):
             plan({"exclude": exclude})
+
+
+def test_jobs_are_left_out_by_what_the_sweep_sets_for_them(plan, tmp_path, tiny_dataset):
+    shutil.copytree(tiny_dataset, tmp_path / "007")
+    next((tmp_path / "007" / "train" / "good").iterdir()).unlink()  # with the same images it would be the same runs
+    datasets = [str(tmp_path / "007"), str(tiny_dataset)]
+    chosen = {"notebook": "10_train_padim", "select": {"backbone": "efficientnet_lite0", "n_features": 100}}
+    parameters = {"dataset": datasets, "seed": [1, 2], "image_size": [64, 96]}
+
+    def left(exclude):
+        jobs = plan({**chosen, "vary": {"validation_split": [0.1, 0.2]}, "exclude": exclude}, parameters=parameters)
+        found = [(job.parameters, job.conditions) for job in jobs]
+        return {
+            (set_["dataset"] == datasets[0], now.seed, now.protocol.image_size[0], now.protocol.validation_split)
+            for set_, now in found
+        }
+
+    every = {(*rest, part) for rest in itertools.product((True, False), (1, 2), (64, 96)) for part in (0.1, 0.2)}
+    assert left({"dataset": datasets[0]}) == {one for one in every if not one[0]}
+    assert left({"seed": 2}) == {one for one in every if one[1] != 2}
+    assert left({"image_size": [[64, 64]]}) == {one for one in every if one[2] != 64}
+    unwanted = {"seed": [1], "validation_split": [0.2, 0.3]}
+    assert left(unwanted) == {one for one in every if not (one[1] == 1 and one[3] == 0.2)}
+    assert left({"normalization": "backbone", "seed": 1}) == {one for one in every if one[1] != 1}, "a default"
+    with pytest.raises(InputError, match=r"'validation_splt' \(did you mean 'validation_split'\?\)"):
+        left({"validation_splt": 0.2})
 
 
 def test_the_largest_coreset_comes_first_and_backbones_stay_together(tmp_path, tiny_dataset):

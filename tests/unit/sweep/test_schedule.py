@@ -19,7 +19,7 @@ from training_code.sweep.file import Resources
 from training_code.sweep.notebook import RUN_KEY
 from training_code.sweep.pools import Finished, InProcess
 from training_code.sweep.progress import Progress
-from training_code.sweep.reporter import SilentReporter
+from training_code.sweep.reporter import MessageReporter
 from training_code.sweep.schedule import Rules, Scheduler
 
 RUN = "padim-resnet18-0123456789"
@@ -93,7 +93,7 @@ def test_a_kernel_that_is_told_to_exit_after_its_run_was_stored_costs_nothing(se
     assert settle(NotebookError("the kernel died"), recorded="stored", status="ok") == ("ok", None)
 
 
-class _Reporter(SilentReporter):
+class _Reporter(MessageReporter):
     def __init__(self):
         self.messages, self.ends = [], []
 

@@ -1,8 +1,14 @@
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
-from training_code.foundation.errors import InputError
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, run_command
+from training_code.search import main
+from training_code.sweep import search
+from training_code.sweep.job import JobState
 from training_code.sweep.search import read_search
 
 SPACE = {"n_features": [5, 10]}
@@ -33,3 +39,26 @@ def test_mistakes_in_a_search_are_named_with_what_is_valid(content, words):
 def test_latency_is_minimized_and_metrics_are_maximized_by_default():
     assert read_search(Path("s.yaml"), {"space": SPACE, "objective": "latency"}).direction == "minimize"
     assert read_search(Path("s.yaml"), {"space": SPACE}).direction == "maximize"
+
+
+@pytest.mark.slow  # the import of torch, which makes the embedded weights
+def test_ctrl_c_ends_a_search_after_the_running_trial(tmp_path, tiny_dataset, monkeypatch, capsys):
+    began = []
+
+    class Interrupted:
+        """Stands in for the scheduler of a trial at which Ctrl-C was pressed."""
+
+        interrupted = True
+
+        def __init__(self, jobs, *_):
+            began.extend(jobs)
+
+        def run(self):
+            return Counter({JobState.OK: 1})
+
+    monkeypatch.setattr(search, "Scheduler", Interrupted)
+    entry = {"notebook": str(paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb"), "select": {"n_features": 20}}
+    content = {"notebooks": [entry], "parameters": {"dataset": str(tiny_dataset)}, "search": {"space": SPACE}}
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(content))
+    assert run_command(main, [str(tmp_path / "s.yaml"), "--results", str(tmp_path / "results")]) == 130
+    assert len(began) == 1 and capsys.readouterr().err.endswith("interrupted\n")

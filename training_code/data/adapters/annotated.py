@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from training_code.data.adapters.copying import Target, split_good
+from training_code.data.adapters.copying import Target, part_groups, split_good
 from training_code.data.images import decode_image
 from training_code.data.layout import NORMAL, NORMAL_NAMES
 from training_code.data.pairing import folded
@@ -87,20 +87,22 @@ def _fill(source: Path, target: Target, images: list[Path], regions: dict[Path, 
     """Add the images: those without regions divided for training and testing, the others with their masks."""
     good = [image for image in images if not regions.get(image)]
     names = Counter(folded(image.name) for image in images)
-    for image, split in _split(source, good):
-        target.add(image, split, NORMAL, _name(image, names))
+    groups = part_groups(source, images)
+    for image, split in _split(source, good, groups):
+        target.add(image, split, NORMAL, _name(image, names), groups[image])
     for image in images:
         if found := regions.get(image):
             counts = Counter(region.label for region in found)
             label = min(counts, key=lambda name: (-counts[name], name)).replace("/", "_").strip(". ") or "defect"
-            path = target.add(image, "test", "defect" if label.lower() in NORMAL_NAMES else label, _name(image, names))
+            label = "defect" if label.lower() in NORMAL_NAMES else label
+            path = target.add(image, "test", label, _name(image, names), groups[image])
             width, height = decode_image(image).size
             target.add_mask(np.any([region.draw(width, height) for region in found], axis=0), path)
 
 
-def _split(source: Path, good: list[Path]) -> list[tuple[Path, str]]:
+def _split(source: Path, good: list[Path], groups: Mapping[Path, str]) -> list[tuple[Path, str]]:
     places = [(image, folded(image.relative_to(source).parts[0])) for image in good]
-    return places if all(place in ("train", "test") for _, place in places) else split_good(good)
+    return places if all(place in ("train", "test") for _, place in places) else split_good(good, groups=groups)
 
 
 def _name(image: Path, names: Counter[str]) -> str:

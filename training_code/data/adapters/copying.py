@@ -1,7 +1,8 @@
 """Bringing single files into a dataset folder: copied or linked, masks as 0 and 255."""
 
 import shutil
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from PIL import Image
 
 from training_code.data.checks import good_mask_findings, mask_file_findings
 from training_code.data.findings import FileFinding
-from training_code.data.inspection import inspect_file
+from training_code.data.groups import join_images, read_groups, write_groups
+from training_code.data.inspection import inspect_file, inspect_files
 from training_code.data.marking import read_marked
+from training_code.data.split import choose_groups
 from training_code.foundation.errors import InputError
 
 #: Part of the defect-free images that is held out for testing where a dataset has none for that.
@@ -33,12 +36,15 @@ class Target:
         Receives the images and masks that were read, and those that are left out for a reason.
     findings
         Receives the findings about files of the source.
+    groups
+        Receives the group of each image that was added with one.
     """
 
     root: Path
     link: bool = False
     read: set[Path] = field(default_factory=set)
     findings: list[FileFinding] = field(default_factory=list)
+    groups: dict[Path, str] = field(default_factory=dict)
 
     def category(self, name: str) -> "Target":
         """Return a folder of this one for a dataset of its own."""
@@ -52,8 +58,8 @@ class Target:
             self.findings.append(FileFinding(folder, "left out", what, "skipped"))
             self.read.update(files)
 
-    def add(self, image: Path, split: str, defect_type: str, name: str | None = None) -> Path:
-        """Add an image; return where it is."""
+    def add(self, image: Path, split: str, defect_type: str, name: str | None = None, group: str | None = None) -> Path:
+        """Add an image, with the group of images that show its part if that is known; return where it is."""
         if not image.is_file():
             raise InputError(f"there is no image {image}")
         path = self.root / split / defect_type / (name or image.name)
@@ -65,7 +71,18 @@ class Target:
             path.symlink_to(image.resolve())
         else:
             shutil.copyfile(image, path)
+        if group is not None:
+            self.groups[path] = group
         return path
+
+    def write_groups(self) -> None:
+        """Write ``groups.csv`` into each dataset of which several images show one part."""
+        by_root: dict[Path, dict[Path, str]] = defaultdict(dict)
+        for path, group in self.groups.items():
+            by_root[path.parents[2]][path] = group
+        for root, groups in by_root.items():
+            if max(Counter(groups.values()).values()) > 1:
+                write_groups(root, groups)
 
     def add_mask(self, mask: NDArray[np.bool_], image: Path) -> None:
         """Write the mask of an image that `add` returned; True where the defect is."""
@@ -107,7 +124,15 @@ class Target:
         return read_marked(path, threshold)
 
 
-def split_good(images: list[Path], test: int | None = None) -> list[tuple[Path, str]]:
+def part_groups(source: Path, images: Iterable[Path], links: Iterable[tuple[Path, Path]] = ()) -> Mapping[Path, str]:
+    """Return the group of each image of a source, see `training_code.data.groups`; ``links`` are pairs of one part."""
+    files = list(images)
+    return join_images(source, files, inspect_files(files, source), read_groups(source, files), links).by_image
+
+
+def split_good(
+    images: list[Path], test: int | None = None, groups: Mapping[Path, str] | None = None
+) -> list[tuple[Path, str]]:
     """Divide defect-free images into those for training and those held out for testing, always in the same way.
 
     Parameters
@@ -115,11 +140,16 @@ def split_good(images: list[Path], test: int | None = None) -> list[tuple[Path, 
     images
         The images, in an order that is the same everywhere.
     test
-        How many are held out; a quarter if None.
+        How many are held out, as nearly as whole groups allow; a quarter if None.
+    groups
+        Group of each image; those of one group stay together. Each is a group of its own if None.
     """
-    held_out = round(HOLD_OUT * len(images)) if test is None else test
-    order = np.random.default_rng(0).permutation(len(images))
-    return [
-        (images[index], "train" if position < len(images) - held_out else "test")
-        for position, index in enumerate(order)
-    ]
+    count = round(HOLD_OUT * len(images)) if test is None else test
+    order = [images[index] for index in np.random.default_rng(0).permutation(len(images))]
+    members: dict[str | Path, list[Path]] = defaultdict(list)
+    for image in reversed(order):
+        members[groups[image] if groups else image].append(image)
+    drawn = list(members.values())
+    chosen = choose_groups([len(group) for group in drawn], count) if count else []
+    held_out = {image for index in chosen for image in drawn[index]}
+    return [(image, "test" if image in held_out else "train") for image in order]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training_code.data.adapters.copying import Target, split_good
+from training_code.data.adapters.copying import Target, part_groups, split_good
 from training_code.data.images import open_image
 from training_code.data.layout import NORMAL
 from training_code.foundation.errors import InputError
@@ -30,13 +30,14 @@ def prepare_deeppcb(source: Path, target: Target) -> None:
     templates = sorted(source.rglob("*_temp.jpg"))
     if not templates:
         raise InputError(f"{source} holds no template: expected PCBData/group*/*/*_temp.jpg, as published")
-    for image, split in split_good(templates):
-        target.add(image, split, NORMAL)
-    for template in templates:
+    boards = [template.with_name(f"{template.name.removesuffix('_temp.jpg')}_test.jpg") for template in templates]
+    groups = part_groups(source, templates + [board for board in boards if board.is_file()])
+    for image, split in split_good(templates, groups=groups):
+        target.add(image, split, NORMAL, group=groups[image])
+    for template, board in zip(templates, boards, strict=True):
         name = template.name.removesuffix("_temp.jpg")
-        board = template.with_name(f"{name}_test.jpg")
         boxes = read_boxes(template.parent.with_name(f"{template.parent.name}_not") / f"{name}.txt")
-        path = target.add(board, "test", main_type(boxes))
+        path = target.add(board, "test", main_type(boxes), group=groups.get(board))
         with open_image(board) as opened:
             width, height = opened.size
         mask = np.zeros((height, width), dtype=bool)

@@ -31,7 +31,8 @@ def prepare_kolektor(source: Path, target: Target) -> None:
     """Bring one of the two datasets into ``target``.
 
     KolektorSDD2 keeps its split: defects among its training images are left out. Of KolektorSDD a quarter of the parts
-    is held out for testing, all surfaces of a part on one side; all images with defects are tested on.
+    is held out for testing, all surfaces of a part on one side; all images with defects are tested on, also those of
+    parts whose other surfaces are trained on.
     """
     if (source / "train").is_dir() and (source / "test").is_dir():
         _prepare_split(source, target)
@@ -39,7 +40,7 @@ def prepare_kolektor(source: Path, target: Target) -> None:
         for folder, split in split_good(parts):
             for pair in _read_pairs(folder, target):
                 # Surfaces of different parts have the same names.
-                _add(pair, target, split, f"{folder.name}_{pair.image.name}")
+                _add(pair, target, split, f"{folder.name}_{pair.image.name}", folder.name)
     else:
         raise InputError(f"{source} is no dataset of Kolektor: expected kos*/Part*_label.bmp or train/*_GT.png")
 
@@ -55,9 +56,9 @@ def _prepare_split(source: Path, target: Target) -> None:
         _add(pair, target, "test", pair.image.name)
 
 
-def _add(pair: _Pair, target: Target, split: str, name: str) -> None:
+def _add(pair: _Pair, target: Target, split: str, name: str, group: str | None = None) -> None:
     bad = bool(pair.marked.any())
-    path = target.add(pair.image, "test" if bad else split, DEFECT if bad else NORMAL, name)
+    path = target.add(pair.image, "test" if bad else split, DEFECT if bad else NORMAL, name, group)
     if bad:
         target.add_mask(pair.marked, path)
 

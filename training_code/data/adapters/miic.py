@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training_code.data.adapters.copying import Target, split_good
+from training_code.data.adapters.copying import Target, part_groups, split_good
 from training_code.data.images import open_image
 from training_code.data.layout import NORMAL
 from training_code.data.walk import find_images
@@ -30,13 +30,14 @@ def prepare_miic(source: Path, target: Target) -> None:
     normal, abnormal = find_images(source / "normal"), find_images(source / "abnormal")
     if not normal or not abnormal:
         raise InputError(f"{source} must have images in normal/ and abnormal/; found {len(normal)} and {len(abnormal)}")
-    for image, split in split_good(normal):
-        target.add(image, split, NORMAL)
+    groups = part_groups(source, normal + abnormal)
+    for image, split in split_good(normal, groups=groups):
+        target.add(image, split, NORMAL, group=groups[image])
     by_name: dict[str, list[Path]] = defaultdict(list)
     for mask in find_images(source / "masks"):
         by_name[mask.stem.removesuffix("_mask")].append(mask)
     for image in abnormal:
-        path = target.add(image, "test", "anomaly")
+        path = target.add(image, "test", "anomaly", group=groups[image])
         masks = by_name[image.stem]
         if len(masks) > 1:
             raise InputError(f"{image} has two masks, {masks[0]} and {masks[1]}")

@@ -7,6 +7,7 @@ Detection", CVPR 2019. Masks are called ``NAME_mask.png`` or ``NAME.png``.
 from pathlib import Path
 
 from training_code.data.adapters.copying import Target
+from training_code.data.groups import read_groups
 from training_code.data.layout import find_samples
 from training_code.data.pairing import folded
 from training_code.foundation.errors import InputError
@@ -47,9 +48,10 @@ def _prepare_category(source: Path, target: Target) -> None:
     target.findings.extend(f for f in found.findings if f.kind in ("misplaced", "mask without image", "no image"))
     for mask in found.good_masks:
         target.check_good(mask)
+    groups = read_groups(source, [sample.path for sample in found.samples])
     for sample in found.samples:
         parts = sample.path.relative_to(source).parts if sample.path.is_relative_to(source) else ()
         below = parts[2:] if parts and folded(parts[0]) == sample.split else [sample.path.name]
-        path = target.add(sample.path, sample.split, sample.defect_type, "_".join(below))
+        path = target.add(sample.path, sample.split, sample.defect_type, "_".join(below), groups.get(sample.path))
         if sample.mask:
             target.add_mask(target.read_mask(sample.mask, found.mask_threshold), path)

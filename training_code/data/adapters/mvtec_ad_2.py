@@ -5,6 +5,7 @@ Published as a folder for each category with ``train/good``, ``validation/good``
 and ``test_private_mixed``.
 """
 
+import re
 from pathlib import Path
 
 from training_code.data.adapters.copying import Target
@@ -15,6 +16,8 @@ from training_code.data.walk import find_images
 
 PRIVATE = ("test_private", "test_private_mixed")
 _MASKS = "ground_truth"
+# A part was photographed under several lights, with its number before them.
+_LIGHT = re.compile(r"(\d+)_(?:regular|overexposed|underexposed|shift_\d+)")
 
 
 def prepare_mvtec_ad_2(source: Path, target: Target) -> None:
@@ -30,7 +33,7 @@ def prepare_mvtec_ad_2(source: Path, target: Target) -> None:
             masks, findings = pair_masks(images, kind, public / _MASKS / kind.name)
             category.findings.extend(findings)
             for image in images:
-                path = category.add(image, "test", kind.name)
+                path = category.add(image, "test", kind.name, group=_part(image))
                 if image in masks:
                     category.add_mask(category.read_mask(masks[image]), path)
         for name in PRIVATE:
@@ -41,6 +44,12 @@ def prepare_mvtec_ad_2(source: Path, target: Target) -> None:
 def add_training(source: Path, target: Target) -> None:
     """Add ``train/good`` and ``validation/good``, the latter with ``validation_`` before their names."""
     for image in find_images(source / "train" / NORMAL):
-        target.add(image, "train", NORMAL)
+        target.add(image, "train", NORMAL, group=_part(image))
     for image in find_images(source / "validation" / NORMAL):
-        target.add(image, "train", NORMAL, f"validation_{image.name}")
+        target.add(image, "train", NORMAL, f"validation_{image.name}", _part(image))
+
+
+def _part(image: Path) -> str | None:
+    """Return the group of the photographs of a part under several lights; None for other names."""
+    found = _LIGHT.fullmatch(image.stem)
+    return f"{image.parent.parent.name}/{image.parent.name}/{found[1]}" if found else None

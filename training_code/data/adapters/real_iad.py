@@ -2,9 +2,11 @@
 
 Published as ``realiad_1024/<category>/OK/S0001/*.jpg`` and ``realiad_1024/<category>/NG/<defect>/S0002/*.jpg`` with
 masks (``.png``) beside the images, the same in other sizes, and ``realiad_jsons/<category>.json``, which has the split.
+A folder such as ``S0001`` has the views of one part.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from training_code.foundation.errors import InputError
 SIZES = ("realiad_1024", "realiad_512", "realiad_256", "realiad_raw")
 #: Folders of the files with the split of each category; the first one that has some is used.
 SPLITS = ("realiad_jsons/realiad_jsons", "realiad_jsons")
+#: Name of the folder that has the views of one part.
+PART = re.compile(r"S\d+")
 GOOD = "OK"  # the published name of defect-free images
 
 
@@ -56,7 +60,9 @@ def _add(row: dict[str, Any], part: str, folder: Path, target: Target) -> None:
     if kind != GOOD and part == "train":
         target.leave_out(image, [image], "it shows a defect and is for training in the published split")
         return
-    path = target.add(image, part, NORMAL if kind == GOOD else kind)
+    folder_of_part = Path(row["image_path"]).parent
+    group = folder_of_part.as_posix() if PART.fullmatch(folder_of_part.name) else None
+    path = target.add(image, part, NORMAL if kind == GOOD else kind, group=group)
     if kind != GOOD and row.get("mask_path"):
         target.add_mask(target.read_mask(_inside(folder, row["mask_path"])), path)
 

@@ -53,7 +53,7 @@ def _nearest(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return maps[:, :, None, :, None].expand(-1, -1, height // h, -1, width // w).reshape(channels, height, width)
 
 
-class Padim(LeavesOut, AnomalibPadim):
+class Padim(LeavesOut, AnomalibPadim):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
     """anomalib's `Padim` with its distances, in less time and memory."""
 
     model: PadimModel
@@ -88,6 +88,8 @@ class Padim(LeavesOut, AnomalibPadim):
     ) -> Iterator[Found]:
         """Return scores and maps as Gaussians give them that are fitted without the group of each image."""
         distances = left_out_distances(self.kept, groups, others, of_others)
+        generator = self.model.anomaly_map_generator
+        assert isinstance(generator, FactorizedAnomalyMapGenerator)
         for part in distances.split(_IMAGES):
-            maps = self.model.anomaly_map_generator.of_distances(part, self.image_size)
+            maps = generator.of_distances(part, self.image_size)
             yield maps.amax((-2, -1)), maps

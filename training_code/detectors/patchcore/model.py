@@ -92,7 +92,7 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         return score[:, None], self.anomaly_map_generator(distances.reshape(1, 1, *self.map_size), image_size)
 
 
-class Patchcore(LeavesOut, AnomalibPatchcore):
+class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
     """anomalib's `Patchcore` with its memory bank and scores, in a fraction of the time and memory.
 
     Parameters
@@ -144,7 +144,8 @@ class Patchcore(LeavesOut, AnomalibPatchcore):
         self.keep([embeddings])
         count = int(len(embeddings) * self.coreset_sampling_ratio)
         features = self._projected(embeddings.float())
-        start = int(torch.randint(len(embeddings), (1,), device=embeddings.device))
+        # Drawn on the processor, so that a seed selects the same coreset on a GPU.
+        start = int(torch.randint(len(embeddings), (1,)))
         order = shared_k_center_greedy(features, count, start, self.model.cache)
         self.model.memory_bank = embeddings[order.to(embeddings.device)]
         self._image_of_row = order // math.prod(self.model.map_size)

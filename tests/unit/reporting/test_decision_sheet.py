@@ -1,0 +1,265 @@
+import dataclasses
+import json
+import re
+import subprocess
+
+import openpyxl
+import pytest
+from helpers.browser import CHROMIUM, open_page
+from helpers.office import SOFFICE, convert
+from helpers.results import make_results, make_run
+
+from training_code.comparison.decision import CHEAPEST, DEPLOYED, Assumptions, groups_of, ranking
+from training_code.comparison.table import runs_table
+from training_code.foundation.errors import InputError
+from training_code.records.reading import read_records
+from training_code.reporting.decision import CELLS, FIRST_QUESTION, LETTERS, QUESTIONS, SHOWN, TABLE, YOURS
+from training_code.reporting.decision_answer import answer
+from training_code.reporting.decision_page import SCRIPT, display_decision
+from training_code.reporting.sheets import all_sheets, compare
+from training_code.reporting.workbook import write_workbook
+
+_NAMES = ("defective_share", "false_alarm_cost", "miss_cost", "parts_a_day", "least_found", "threshold")
+_CHEAPEST = "best for these costs"
+#: Ten lines, each with the place of its dataset among those of the workbook.
+LINES = (
+    ({}, 0),
+    (dict(zip(_NAMES, (0.05, 2, 100, 5000), strict=False)), 0),
+    (dict(zip(_NAMES, (0.3, 1, 0.5, 200), strict=False)), 1),
+    ({"defective_share": 0.02, "miss_cost": 50, "least_found": 0.9}, 0),
+    ({"defective_share": 0.02, "miss_cost": 50, "least_found": 1.0}, 1),
+    ({"threshold": _CHEAPEST}, 0),
+    (dict(zip(_NAMES, (0.05, 2, 100, 5000, 0, _CHEAPEST), strict=True)), 1),
+    (dict(zip(_NAMES, (0.002, 3, 4000, 1e6, 0.95, _CHEAPEST), strict=True)), 0),
+    (dict(zip(_NAMES, (0.02, 1, 0, 1000, 0.6, _CHEAPEST), strict=True)), 0),
+    (dict(zip(_NAMES, (0.5, 0, 0, 100, 0, _CHEAPEST), strict=True)), 1),
+)
+
+
+def _lines(comparison):
+    groups = groups_of(comparison.candidates)
+    return [(Assumptions(**line), groups[group]) for line, group in LINES]
+
+
+def _compare(results):
+    runs, problems = read_records(results)
+    return compare(runs_table(runs), problems)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A workbook of two datasets, of several seeds and of a run without a threshold; the comparison behind it."""
+    folder = tmp_path_factory.mktemp("decision")
+    make_results(folder / "results", datasets=("tiles", "boards"))
+    make_run(folder / "results", "draem-0", "Draem", skill=1.5, dataset="boards", arguments={"max_epochs": 5})
+    without = {"arguments": {"max_epochs": 6}, "thresholds": {"image": None, "pixel": 0.5}}
+    make_run(folder / "results", "dsr-0", "Dsr", skill=2.5, dataset="boards", **without)
+    comparison = _compare(folder / "results")
+    write_workbook(folder / "w.xlsx", all_sheets(comparison, folder / "results"))
+    return folder, comparison
+
+
+def _enter(source, target, line, group):
+    """Write what a reader would into the yellow cells, and nothing where the example does."""
+    workbook = openpyxl.load_workbook(source)
+    example = Assumptions()
+    for row, name in enumerate(QUESTIONS, FIRST_QUESTION):
+        value = group if name == "group" else getattr(line, name)
+        if name == "group" or value != getattr(example, name):
+            workbook["Decision"][f"{YOURS}{row}"] = value
+    workbook.save(target)
+
+
+def _shown(path):
+    """Return the sentences and the rows of the table as a spreadsheet program shows them."""
+    sheet = openpyxl.load_workbook(path, data_only=True)["Decision"]
+    heads = [head for head, *_ in SHOWN]
+    rows = [dict(zip(heads, [cell.value for cell in row], strict=False)) for row in sheet.iter_rows(min_row=TABLE + 1)]
+    said = [sheet.cell(row, 1).value for row in range(TABLE - 6, TABLE - 1)]
+    return [text for text in said if text], [row for row in rows if row["rank"] not in (None, "")]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SOFFICE, reason="LibreOffice is not here")
+def test_the_sheet_finds_what_python_finds(made, tmp_path):
+    folder, comparison = made
+    lines = _lines(comparison)
+    files = [tmp_path / f"{number}.xlsx" for number in range(len(lines))]
+    for file, (line, group) in zip(files, lines, strict=True):
+        _enter(folder / "w.xlsx", file, line, group)
+    convert("xlsx:Calc MS Excel 2007 XML", files, tmp_path)
+    for file, (line, group) in zip(files, lines, strict=True):
+        said, rows = _shown(tmp_path / "out" / file.name)
+        expected = ranking(comparison.candidates, line, group)
+        assert said == [text for text in answer(comparison.candidates, line, group) if text]
+        assert [row["Model"] for row in rows] == expected["Model"].tolist()
+        for row, (_, model) in zip(rows, expected.iterrows(), strict=True):
+            assert row["rank"] == ("-" if model["rank"] != model["rank"] else model["rank"])
+            assert (row["note"] or "") == model["note"]
+            if row["threshold"]:
+                assert row["threshold"] == model["threshold"]
+                pairs = {"cost a day": "cost_a_day", "from (95%)": "cost_a_day_low", "to (95%)": "cost_a_day_high"}
+                for shown, name in pairs.items():
+                    assert row[shown] == pytest.approx(model[name], rel=1e-12, abs=1e-9)
+                assert row["share of defects found"] == pytest.approx(1 - model["image_MissRate"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SOFFICE, reason="LibreOffice is not here")
+def test_what_libreoffice_saves_is_still_ours_and_the_entries_stay(made, tmp_path):
+    folder, comparison = made
+    group = groups_of(comparison.candidates)[1]
+    _enter(folder / "w.xlsx", tmp_path / "w.xlsx", Assumptions(0.03, 1, 77, threshold=CHEAPEST), group)
+    convert("xlsx:Calc MS Excel 2007 XML", [tmp_path / "w.xlsx"], tmp_path)
+    saved = tmp_path / "out" / "w.xlsx"
+    assert write_workbook(saved, all_sheets(comparison, folder / "results")) == []
+    workbook = openpyxl.load_workbook(saved)
+    assert workbook.sheetnames == openpyxl.load_workbook(folder / "w.xlsx").sheetnames, "no sheet of kept notes"
+    assert [workbook["Decision"][f"D{row}"].value for row in range(5, 12)] == [
+        group,
+        CHEAPEST,
+        0.03,
+        None,
+        77,
+        None,
+        None,
+    ]
+
+
+@pytest.mark.slow
+def test_entries_stay_and_formulas_cover_new_models(made, tmp_path):
+    folder, comparison = made
+    _enter(folder / "w.xlsx", tmp_path / "w.xlsx", Assumptions(0.03, 1, 77), groups_of(comparison.candidates)[0])
+    workbook = openpyxl.load_workbook(tmp_path / "w.xlsx")
+    workbook["Decision"]["H3"] = "agreed with the plant"
+    workbook.save(tmp_path / "w.xlsx")
+    make_results(tmp_path / "results", datasets=("tiles", "boards", "screws"))
+    more = _compare(tmp_path / "results")
+    for _ in range(2):
+        assert write_workbook(tmp_path / "w.xlsx", all_sheets(more, tmp_path / "results")) == []
+    workbook = openpyxl.load_workbook(tmp_path / "w.xlsx")
+    sheet = workbook["Decision"]
+    assert [sheet[f"D{row}"].value for row in (7, 8, 9)] == [0.03, None, 77] and sheet[
+        "H3"
+    ].value == "agreed with the plant"
+    assert len(sheet.data_validations.dataValidation) == len(QUESTIONS), "each once, however often it is made"
+    groups = [sheet.cell(row, 2).value for row in range(TABLE + 1, sheet.max_row + 1)]
+    assert {f"{name}: " in "".join(map(str, groups)) for name in ("tiles", "boards", "screws")} == {True}
+    models, curves = workbook["Decision models"], workbook["Curves"]
+    assert models.max_row == len(more.candidates) + 1 == 10
+    assert curves.max_row == 1 + sum(len(one.curve) for one in more.candidates)
+    assert "$10," in sheet[f"B{TABLE + 1}"].value, "the last model is looked at"
+
+
+def test_formulas_follow_where_people_have_sheets_of_these_names(made, tmp_path):
+    folder, comparison = made
+    workbook = openpyxl.Workbook()
+    workbook.active.title = "Curves"
+    workbook["Curves"]["A1"] = "of the road"
+    workbook.save(tmp_path / "w.xlsx")
+    write_workbook(tmp_path / "w.xlsx", all_sheets(comparison, folder / "results"))
+    workbook = openpyxl.load_workbook(tmp_path / "w.xlsx")
+    assert workbook["Curves"]["A1"].value == "of the road"
+    text = "".join(str(cell.value) for row in workbook["Decision models"].iter_rows() for cell in row)
+    assert "'Curves auto'!" in text and not re.search(r"\bCurves!", text)
+
+
+def test_nothing_but_functions_of_every_spreadsheet_program(made):
+    folder, _ = made
+    workbook = openpyxl.load_workbook(folder / "w.xlsx")
+    used = set()
+    for name in ("Decision", "Decision models", "Curves"):
+        for row in workbook[name].iter_rows():
+            used |= {word for cell in row if cell.data_type == "f" for word in re.findall(r"([A-Z.]+)\(", cell.value)}
+    # All of them are in OpenDocument 1.2 and in Excel since 2007; TEXT, whose codes differ between languages, is not.
+    known = {"IF", "IFERROR", "INDEX", "MATCH", "MIN", "MAX", "COUNT", "COUNTIF", "COUNTIFS", "ISNUMBER", "OR"}
+    assert used == known | {"RANK", "ROUND", "SEARCH", "FIXED", "SQRT", "INT"}
+    assert workbook["Decision"].sheet_view.showGridLines is False and workbook.sheetnames[0] == "Decision"
+    assert workbook["Decision"][CELLS["threshold"].replace("$", "")].value.endswith(f'"{DEPLOYED}")')
+    assert len(LETTERS) == len(SHOWN)
+
+
+def test_without_scores_there_is_no_sheet(tmp_path):
+    make_run(tmp_path, "padim-0", types=("good",))
+    names = [sheet.name for sheet in all_sheets(_compare(tmp_path), tmp_path)]
+    assert not {"Decision", "Decision models", "Curves"} & set(names)
+
+
+def _node():
+    """Return the Node.js that comes with Playwright."""
+    from playwright._impl._driver import compute_driver_executable
+
+    return compute_driver_executable()[0]
+
+
+def _content(page):
+    return json.loads(
+        re.search(r"start\(document.getElementById\(\"[^\"]+\"\), (.*)\);\n", page._repr_html_()).group(1)
+    )
+
+
+@pytest.mark.slow
+def test_the_page_finds_what_python_finds(made, tmp_path):
+    _, comparison = made
+    content = _content(display_decision(comparison.candidates))
+    lines = [dataclasses.asdict(line) | {"group": group} for line, group in _lines(comparison)]
+    program = f"""{SCRIPT.read_text()}
+    const [content, lines] = {json.dumps([content, lines])};
+    console.log(JSON.stringify(lines.map((line) => {{
+      const rows = ranking(content.candidates, line, content.words);
+      const numbers = rows.map((row) => [row.one.run_id, row.rank, row.threshold ?? null, row.cost ?? null, row.note]);
+      return [answer(rows, line, content.words), numbers];
+    }})));"""
+    (tmp_path / "page.js").write_text(program)
+    found = subprocess.run([_node(), tmp_path / "page.js"], capture_output=True, text=True, check=True).stdout
+    for (said, rows), (line, group) in zip(json.loads(found), _lines(comparison), strict=True):
+        assert said == answer(comparison.candidates, line, group)
+        expected = ranking(comparison.candidates, line, group)
+        for (run_id, number, threshold, cost, note), (_, model) in zip(rows, expected.iterrows(), strict=True):
+            assert (run_id, note) == (model["run_id"], model["note"])
+            assert number == (None if model["rank"] != model["rank"] else model["rank"])
+            if cost is not None:
+                assert threshold == model["threshold"]
+                names = ("cost_a_day", "cost_a_day_low", "cost_a_day_high")
+                assert cost == pytest.approx(model[list(names)].tolist(), abs=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="neither Chromium nor Chrome is here")
+def test_a_reader_changes_the_numbers_in_the_page(made, tmp_path):
+    _, comparison = made
+    file = tmp_path / "page.html"
+    file.write_text(f"<html><body>{display_decision(comparison.candidates)._repr_html_()}</body></html>")
+    line = Assumptions(0.05, 2, 100, 5000, threshold=CHEAPEST)
+    with open_page(file.as_uri()) as (page, asked):
+        assert page.locator(".answer p").all_inner_texts() == answer(comparison.candidates, Assumptions())
+        page.select_option("[name=threshold]", CHEAPEST)
+        for name, value in (("defective_share", "5"), ("false_alarm_cost", "2"), ("miss_cost", "100")):
+            page.fill(f"[name={name}]", value)
+        page.fill("[name=parts_a_day]", "5000")
+        assert page.locator(".answer p").all_inner_texts() == answer(comparison.candidates, line)
+        costs = [
+            float(row.split()[0])
+            for row in page.locator("tbody tr").evaluate_all("rows => rows.map(r => r.dataset.cost)")
+        ]
+    assert costs == pytest.approx(ranking(comparison.candidates, line)["cost_a_day"].tolist())
+    assert asked == [file.as_uri()], "nothing from elsewhere"
+
+
+def test_names_of_files_and_folders_are_text_in_the_page(made):
+    _, comparison = made
+    odd = dataclasses.replace(comparison.candidates[0], group="</script><b>", configuration="<img src=x>")
+    page = display_decision([odd])._repr_html_()
+    assert "<b>" not in page and "<img" not in page and page.count("</script>") == 1
+    assert _content(display_decision([odd]))["candidates"][0]["details"].endswith("<img src=x>")
+
+
+def test_a_notebook_begins_with_the_numbers_that_it_is_given(made):
+    _, comparison = made
+    shown = display_decision(comparison.candidates, Assumptions(0.25, miss_cost=7, threshold=CHEAPEST))
+    page = shown._repr_html_()
+    assert 'name="defective_share" min="0" max="100" step="any" value="25"' in page and 'value="7"' in page
+    assert page.index(f"<option>{CHEAPEST}") < page.index(f"<option>{DEPLOYED}")
+    assert repr(shown).startswith("Choose ") and "a day" in repr(shown)
+    with pytest.raises(InputError, match="boards"):
+        display_decision(comparison.candidates, group="screws")

@@ -1,0 +1,92 @@
+"""The configurations among which a reader chooses, with the curves of their test images."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from training_code.comparison.configurations import candidates
+from training_code.comparison.decision import Candidate, flattery, groups_of
+from training_code.comparison.operating_curve import curve_of, deployed_point
+from training_code.comparison.statistics import LEAST_IMAGES
+from training_code.comparison.table import PROTOCOL
+from training_code.foundation import paths
+from training_code.records.scores import read_scores
+
+#: Configurations of a detector that take part, the best ones by the criterion; of all detectors and protocols together.
+MOST_OF_DETECTOR, MOST = 5, 300
+# Of the bootstrap samples: the same records give the same workbook.
+_SEED = 0
+
+
+def read_candidates(models: pd.DataFrame, runs: pd.DataFrame) -> tuple[list[Candidate], list[str]]:
+    """Return the best configurations of each detector and protocol with their curves, over all of their runs.
+
+    The best by the criterion is not the cheapest on every line: up to `MOST_OF_DETECTOR` of each detector take part,
+    fewer where they would be more than `MOST` in all; none with fewer than `LEAST_IMAGES` test images of a kind.
+
+    Parameters
+    ----------
+    models
+        Rows of `training_code.comparison.configurations.configurations`, the best of a protocol first.
+    runs
+        Of `training_code.comparison.table.runs_table`.
+
+    Returns
+    -------
+    tuple
+        The configurations, in the order of `groups_of` and the best first, and sentences about those left out.
+    """
+    able, problems = _best(candidates(models)), []
+    thresholds = runs.set_index("folder").get("image_threshold", pd.Series(dtype=float)).to_dict() if len(able) else {}
+    found = []
+    for row in able.to_dict("records"):
+        try:
+            labels, scores = _read(row["folders"])
+        except (OSError, ValueError) as error:
+            problems.append(f"not in Decision: {row['run_id']}: {error}")
+            continue
+        if min(np.count_nonzero(labels), np.count_nonzero(~labels)) >= LEAST_IMAGES:
+            found.append(_candidate(row, labels, scores, [thresholds.get(folder) for folder in row["folders"]]))
+    if len(found) > MOST:
+        problems.append(f"not in Decision: {len(found) - MOST} of {len(found)} models; choose fewer datasets")
+    found = found[:MOST]
+    order = groups_of(found)
+    return sorted(found, key=lambda one: order.index(one.group)), problems
+
+
+def _best(models: pd.DataFrame) -> pd.DataFrame:
+    """Return as many configurations of each detector as there is place for, in their order."""
+    if models.empty:
+        return models
+    number = models.groupby([*PROTOCOL, "Model"], sort=False, dropna=False).cumcount()
+    fitting = [most for most in range(MOST_OF_DETECTOR, 0, -1) if (number < most).sum() <= MOST]
+    return models[number < max(fitting, default=1)]
+
+
+def _read(folders: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return labels and scores, of shape (runs, images), of the runs of a configuration."""
+    runs = [read_scores(paths.from_home(folder)) for folder in folders]
+    first = runs[0]
+    if any(run.paths != first.paths or (run.labels != first.labels).any() for run in runs):
+        raise ValueError("its runs have scores of different images")
+    return first.labels, np.stack([run.scores for run in runs])
+
+
+def _candidate(
+    row: Mapping, labels: NDArray[np.bool_], scores: NDArray[np.float64], thresholds: Sequence[float | None]
+) -> Candidate:
+    return Candidate(
+        f"{row['dataset']}: {row['protocol']}",
+        row["Model"],
+        row["backbone"] or "",
+        row["configuration"] or "",
+        row["run_id"],
+        int(row["seeds"]),
+        int((~labels).sum()),
+        int(labels.sum()),
+        curve_of(labels, scores),
+        deployed_point(labels, scores, thresholds),
+        flattery(labels, scores, np.random.default_rng(_SEED)),
+    )

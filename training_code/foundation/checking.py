@@ -1,0 +1,64 @@
+"""Checks of single values: each returns the value as it is kept, or raises an `InputError` with the valid ones."""
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from training_code.foundation.errors import InputError, unknown
+
+
+def square(name: str, value: Any) -> tuple[int, int]:
+    """Return height and width; one number stands for a square."""
+    sides = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    if len(sides) != 2:
+        raise InputError(f"{name}={value!r} must be one number, or height and width")
+    return whole(name, sides[0], 32, 8192), whole(name, sides[1], 32, 8192)
+
+
+def whole(name: str, value: object, low: int, high: float = math.inf) -> int:
+    """Return a whole number, also one of numpy's, if it is in range."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)  # type: ignore[arg-type]  # raises a TypeError
+    except TypeError:
+        number = None
+    if number is None or not low <= number <= high:
+        raise InputError(f"{name}={value!r} is out of range; valid: a whole number {low} to {high}")
+    return number
+
+
+def at_least(low: int) -> Callable[[str, Any], int]:
+    """Return the check that a value is a whole number from ``low`` on."""
+    return lambda name, value: whole(name, value, low)
+
+
+def one_of(valid: Sequence[str]) -> Callable[[str, Any], str]:
+    """Return the check that a value is one of ``valid``."""
+
+    def check(name: str, value: Any) -> str:
+        if value not in valid:
+            raise unknown(name, value, valid)
+        return value
+
+    return check
+
+
+def below_1(name: str, value: Any) -> float:
+    """Return a number above 0 and below 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise InputError(f"{name}={value!r} is out of range; valid: above 0 and below 1")
+    return float(value)
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return True or False."""
+    if not isinstance(value, bool):
+        raise InputError(f"{name}={value!r} must be True or False")
+    return value
+
+
+def half_at_most(name: str, value: Any) -> float:
+    """Return a number from 0 to 0.5."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 0.5:
+        raise InputError(f"{name}={value!r} is out of range; valid: 0 to 0.5")
+    return float(value)

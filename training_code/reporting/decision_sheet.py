@@ -1,0 +1,271 @@
+"""Draws the sheet Decision and those it calculates from: questions, the answer in sentences, models by rank."""
+
+from collections.abc import Sequence
+from copy import copy
+
+from openpyxl.styles import Alignment, Border, Font, PatternFill, Side
+from openpyxl.worksheet.datavalidation import DataValidation
+from openpyxl.worksheet.worksheet import Worksheet
+
+from training_code.comparison.decision import DEPLOYED, THRESHOLDS, Assumptions
+from training_code.reporting.cells import BEST_FILL, HEADER_FILL, OUR_PROMPT, Formula, comment, set_text, set_value
+from training_code.reporting.column_help import help_for
+from training_code.reporting.decision import (
+    ANSWER,
+    CELLS,
+    CURVE_COLUMNS,
+    CURVES,
+    DECISION,
+    FIRST_QUESTION,
+    LETTERS,
+    MODEL_COLUMNS,
+    PASSING,
+    QUESTIONS,
+    REFUSING,
+    SENTENCES,
+    SHOWN,
+    TABLE,
+    USED,
+    YOURS,
+    Book,
+    curve_rows,
+    model_rows,
+)
+from training_code.reporting.decision_answer import sentence_formulas
+from training_code.reporting.written import Drawn
+
+_YELLOW = PatternFill("solid", fgColor="FFF2CC")
+_EDGE = Side(style="thin", color="BF9000")
+# Without its name LibreOffice takes another font for cells that have a look.
+_NAME = "Calibri"
+_GRAY = Font(name=_NAME, color="595959")
+# Characters of the column that tells configurations apart.
+_NARROWEST, _WIDEST = 30, 80
+_TITLE = "Which model, at which threshold, costs least on your line?"
+_INTRODUCTION = (
+    "Write what is known of your line into the yellow cells; everything else follows. Where a cell is blank, the "
+    "example beside it counts. What you write is kept when this workbook is made again."
+)
+#: Each question with what it means, and the format of its answer.
+_ASKED = {
+    "group": (
+        "Dataset and protocol",
+        "What is compared: only models on the same images. Blank: that with most models.",
+        "@",
+    ),
+    "threshold": (
+        "Threshold of each model",
+        "as deployed: the one in force, found without the test images. best for these costs: found on them, see below.",
+        "@",
+    ),
+    "defective_share": (
+        "Share of defective parts on the line",
+        "Of all parts that pass the camera, before any is refused.",
+        "0.0##%",
+    ),
+    "false_alarm_cost": ("Cost of a false alarm", "Of a good part that is refused, in any currency.", "#,##0.00"),
+    "miss_cost": ("Cost of a miss", "Of a defective part that passes, in the same currency.", "#,##0.00"),
+    "parts_a_day": ("Parts a day", "That pass the camera.", "#,##0"),
+    "least_found": (
+        "Least share of defects to be found",
+        "Models that find a smaller share of the test images have no rank.",
+        "0.0##%",
+    ),
+}
+_BASE = {
+    REFUSING: (
+        "Refusing every good part costs a day",
+        "A model that costs more than this is worth nothing.",
+        "refusing",
+    ),
+    PASSING: ("Passing every defective part costs a day", "That is to have no inspection. The same holds.", "passing"),
+}
+
+
+def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
+    """Draw the sheet Decision into an empty worksheet."""
+    for letter, (_, _, _, width) in zip(LETTERS, SHOWN, strict=True):
+        worksheet.column_dimensions[letter].width = width
+    longest = max(len(one.details) for one in book.candidates)  # so that names that differ at their end are told apart
+    worksheet.column_dimensions[LETTERS[2]].width = min(max(longest, _NARROWEST), _WIDEST)
+    names = {1: "title", 2: "introduction"}
+    worksheet["A1"], worksheet["A2"] = _TITLE, _INTRODUCTION
+    worksheet["A1"].font, worksheet["A2"].font = Font(name=_NAME, bold=True, size=16), copy(_GRAY)
+    worksheet["A1"].comment = comment(help_for(DECISION))
+    most = max(sum(one.group == group for one in book.candidates) for group in book.groups)
+    groups = TABLE + most + 3  # the row of the first of them
+    names |= _draw_questions(worksheet, book, groups) | _draw_bases(worksheet)
+    names |= _draw_answer(worksheet, book, most)
+    names |= _draw_models(worksheet, book, most)
+    _band(worksheet, groups - 1, ["", "Datasets and protocols in this workbook", "", "models"])
+    names[groups - 1] = "groups"
+    for row, group in enumerate(book.groups, groups):
+        set_text(worksheet.cell(row, 2), group)
+        worksheet.cell(row, 4, sum(one.group == group for one in book.candidates)).alignment = Alignment(
+            horizontal="left"
+        )
+        names[row] = f"group {group}"
+    for row in range(2, max(names)):  # blank ones go by the row before them
+        names.setdefault(row, f"{names[row - 1]} +")
+    names = dict(sorted(names.items()))
+    return Drawn(names, dict.fromkeys(names, {number: letter for number, letter in enumerate(LETTERS, 1)}))
+
+
+def draw_rows(worksheet: Worksheet, book: Book, sheet: str) -> Drawn:
+    """Draw `Decision models` or `Curves` into an empty worksheet: a row for each model or point."""
+    columns = CURVE_COLUMNS if sheet == CURVES else MODEL_COLUMNS
+    for number, name in enumerate(columns, 1):
+        cell = worksheet.cell(1, number)
+        set_text(cell, name)
+        cell.font, cell.fill = Font(bold=True), copy(HEADER_FILL)
+        cell.alignment = Alignment(vertical="top", wrap_text=True)
+        cell.comment = comment(help_for(name))
+        worksheet.column_dimensions[cell.column_letter].width = 32 if name in _WIDE else 15
+    worksheet.row_dimensions[1].height = 45
+    names: dict[int, str] = {1: "(header)"}
+    for number, values in enumerate(curve_rows(book) if sheet == CURVES else model_rows(book), 2):
+        for column, value in enumerate(values, 1):
+            set_value(worksheet.cell(number, column), columns[column - 1], value)
+        run = values[columns.index("run_id")]
+        names[number] = f"{run} | {values[1]}" if sheet == CURVES else run
+    return Drawn(names, dict.fromkeys(names, dict(enumerate(columns, 1))))
+
+
+_WIDE = ("dataset and protocol", "configuration", "run_id")
+
+
+def _draw_questions(worksheet: Worksheet, book: Book, groups: int) -> dict[int, str]:
+    _band(worksheet, FIRST_QUESTION - 1, ["Your line", "", "", "yours", "what counts", "what it means"])
+    names = {FIRST_QUESTION - 1: "questions"}
+    example, listed = Assumptions(), f"$B${groups}:$B${groups + len(book.groups) - 1}"
+    for row, name in enumerate(QUESTIONS, FIRST_QUESTION):
+        label, meaning, number_format = _ASKED[name]
+        names[row] = f"question {name}"
+        yours, used = worksheet[f"{YOURS}{row}"], worksheet[f"{USED}{row}"]
+        _tell(worksheet, row, label, meaning)
+        yours.fill, yours.border = copy(_YELLOW), Border(_EDGE, _EDGE, _EDGE, _EDGE)
+        yours.number_format = used.number_format = number_format if number_format != "@" else "General"
+        for cell in (yours, used):
+            cell.alignment = Alignment(horizontal="center", vertical="center", wrap_text=True)
+        here = yours.coordinate
+        if name == "group":
+            known = f'IF(ISNUMBER(MATCH({here},{listed},0)),{here},"not in the list below")'
+            set_value(used, name, Formula(f'=IF({here}="",$B${groups},{known})'))
+            validation = DataValidation("list", formula1=f"={listed}")
+            worksheet.row_dimensions[row].height = 45
+        elif name == "threshold":
+            set_value(used, name, Formula(f'=IF({here}="{THRESHOLDS[1]}","{THRESHOLDS[1]}","{DEPLOYED}")'))
+            validation = DataValidation("list", formula1=f'"{",".join(THRESHOLDS)}"')
+        else:
+            share = name in ("defective_share", "least_found")
+            inside = f"MAX(0,MIN(1,{here}))" if share else f"MAX(0,{here})"
+            set_value(used, "", Formula(f"=IF(ISNUMBER({here}),{inside},{getattr(example, name):g})"))
+            used.number_format = number_format
+            validation = DataValidation(
+                "decimal", "between" if share else "greaterThanOrEqual", "0", "1" if share else None
+            )
+        _validate(worksheet, validation, here, label)
+    return names
+
+
+def _draw_bases(worksheet: Worksheet) -> dict[int, str]:
+    """Draw what a day costs without a model."""
+    share, alarm, miss, parts = (
+        CELLS[name] for name in ("defective_share", "false_alarm_cost", "miss_cost", "parts_a_day")
+    )
+    names = {}
+    for place, text in ((REFUSING, f"={parts}*(1-{share})*{alarm}"), (PASSING, f"={parts}*{share}*{miss}")):
+        label, meaning, kind = _BASE[place]
+        cell = worksheet[place]
+        _tell(worksheet, cell.row, label, meaning)
+        set_value(cell, "", Formula(text))
+        cell.number_format, cell.alignment = "#,##0.00", Alignment(horizontal="center")
+        names[cell.row] = kind
+    return names
+
+
+def _tell(worksheet: Worksheet, row: int, label: str, meaning: str) -> None:
+    worksheet.row_dimensions[row].height = 18
+    for column, text in ((1, label), (6, meaning)):
+        worksheet.cell(row, column, text).alignment = Alignment(vertical="center")
+    worksheet.cell(row, 6).font = copy(_GRAY)
+
+
+def _aligned(number_format: str, wrap: bool = False) -> Alignment:
+    return Alignment(horizontal="left" if number_format == "@" else "center", vertical="center", wrap_text=wrap)
+
+
+def _validate(worksheet: Worksheet, validation: DataValidation, cell: str, label: str) -> None:
+    validation.allow_blank, validation.showErrorMessage, validation.showInputMessage = True, True, True
+    validation.promptTitle, validation.prompt = OUR_PROMPT, f"{label}. Blank: the example beside it counts."
+    validation.errorTitle, validation.error = (
+        "Not possible",
+        "Choose from the list."
+        if validation.type == "list"
+        else ("A share from 0% to 100%." if validation.formula2 else "A number from 0 on."),
+    )
+    worksheet.add_data_validation(validation)
+    validation.add(cell)
+
+
+def _draw_answer(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
+    _band(worksheet, ANSWER, ["What to choose"])
+    names = {ANSWER: "answer"}
+    for number, text in enumerate(sentence_formulas(book, most), 1):
+        cell = worksheet.cell(ANSWER + number, 1)
+        set_value(cell, "", Formula(text))
+        cell.font = (
+            Font(name=_NAME, bold=True, size=13)
+            if number == 1
+            else Font(name=_NAME, size=11, italic=number == SENTENCES)
+        )
+        names[ANSWER + number] = f"answer {number}"
+    return names
+
+
+def _draw_models(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
+    _band(worksheet, TABLE, [head for head, *_ in SHOWN])
+    worksheet.row_dimensions[TABLE].height = 45
+    names = {TABLE: "ranks"}
+    for number in range(1, most + 1):
+        row = TABLE + number
+        names[row] = f"place {number}"
+        for column, (head, shown, number_format, _) in enumerate(SHOWN, 1):
+            cell = worksheet.cell(row, column)
+            set_value(cell, "", Formula(_model_cell(book, head, shown, number)))
+            cell.number_format = "General" if number_format == "@" else number_format
+            cell.alignment = _aligned(number_format)
+            if number == 1:
+                cell.fill, cell.font = copy(BEST_FILL), Font(name=_NAME, bold=True)
+    return names
+
+
+def _model_cell(book: Book, head: str, shown: str | None, number: int) -> str:
+    place = f"MATCH({number},{book.column('place')},0)"
+
+    def found(name: str) -> str:
+        return f"INDEX({book.column(name)},{place})"
+
+    if head == "rank":
+        return f'=IFERROR(IF({found("rank")}="","-",{found("rank")}),"")'
+    if head == "backbone and configuration":
+        both = f'IF(OR({found("backbone")}="",{found("configuration")}=""),"", " - ")'.replace(", ", ",")
+        return f'=IFERROR({found("backbone")}&{both}&{found("configuration")},"")'
+    if shown is None:
+        rate = found("image_FalseAlarmRate" if head.startswith("good") else "image_MissRate")
+        share = f"(1-{CELLS['defective_share']})" if head.startswith("good") else CELLS["defective_share"]
+        value = f"1-{rate}" if head.startswith("share") else f"1000*{share}*{rate}"
+        return f'=IFERROR({value},"")'
+    # Text is joined to nothing: a blank cell would be shown as 0.
+    return f'=IFERROR({found(shown)}{"&" + chr(34) * 2 if shown in _TEXTS else ""},"")'
+
+
+_TEXTS = ("Model", "threshold", "note", "promise")
+
+
+def _band(worksheet: Worksheet, row: int, texts: Sequence[str]) -> None:
+    """Draw a row of heads."""
+    for column in range(1, len(SHOWN) + 1):
+        cell = worksheet.cell(row, column, (texts[column - 1] or None) if column <= len(texts) else None)
+        cell.font, cell.fill = Font(name=_NAME, bold=True), copy(HEADER_FILL)
+        cell.alignment = _aligned(SHOWN[column - 1][2], wrap=True) if row == TABLE else Alignment(vertical="center")
