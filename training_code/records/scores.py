@@ -103,8 +103,10 @@ def write_predictions(folder: Path, target: Path, threshold: float | None) -> No
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    for *others, score, _ in rows:
-        writer.writerow([*others, score, "" if threshold is None else int(float(score) >= threshold)])
+    score, prediction = header.index("score"), header.index("prediction")
+    for row in rows:
+        row[prediction] = "" if threshold is None else str(int(float(row[score]) >= threshold))
+        writer.writerow(row)
     write_text(target / SCORES, text.getvalue())
 
 

@@ -37,12 +37,15 @@ def test_a_stored_run_gets_the_threshold_of_another_rule_and_nothing_is_trained(
     record = make_calibrated(results)
     folder = results / "runs" / record.run_id
     checkpoint, ranked = (folder / "model.ckpt").stat().st_ino, record.metrics["image_AUROC"]
+    before = (folder / "scores.csv").read_text().splitlines()
     assert _run(results, record.run_id, "--rule", "quantile", "--alpha", "0.5") == 0
     after = read_record(folder)
     assert _agree(folder) == "quantile" and after.thresholds["image"] == 10, "the median of 1 to 19"
     assert after.identity.run_id == record.run_id and after.metrics["image_AUROC"] == ranked
     assert after.metrics["image_FalseAlarmRate"] == 0, "the highest good test image has 9.5"
     assert (folder / "model.ckpt").stat().st_ino == checkpoint, "the checkpoint was copied"
+    lines = (folder / "scores.csv").read_text().splitlines()
+    assert lines[0] == before[0] and [line.split(",")[:4] for line in lines] == [line.split(",")[:4] for line in before]
     assert after.checkpoint == record.checkpoint and after.finished == record.finished and after.rethresholded
     line = capsys.readouterr().out.splitlines()[0]
     assert "19 (conformal) → image 10" in line.replace(", pixel 19", "") and "nothing is promised" in line
