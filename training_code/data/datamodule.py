@@ -29,6 +29,9 @@ from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
 from training_code.protocol import DEFAULT_COMPUTE, ComputeOptions
 
+#: The defect type of images with synthetic anomalies.
+SYNTHETIC = "synthetic"
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -164,6 +167,11 @@ class ValidationDataset(SampleDataset):
     def __len__(self) -> int:
         """Return the number of items: two for each image."""
         return 2 * len(self.samples)
+
+    @property
+    def defect_types(self) -> list[str]:
+        """Defect type of each item; `SYNTHETIC` of those with an anomaly."""
+        return [*super().defect_types, *[SYNTHETIC] * len(self.samples)]
 
     @property
     def altered(self) -> range:

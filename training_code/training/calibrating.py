@@ -7,16 +7,13 @@ import numpy as np
 import torch
 from anomalib.data import ImageBatch
 
-from training_code.data.datamodule import SampleDataModule
+from training_code.data.datamodule import SYNTHETIC, SampleDataModule
 from training_code.data.layout import NORMAL
 from training_code.detectors.build import image_transform
 from training_code.detectors.leaving_out import LeavesOut, TooLittleLeftError
 from training_code.evaluation.calibration import NOTHING, Calibration
 from training_code.evaluation.predictions import Predictions
 from training_code.foundation.precision import full_precision
-
-#: The defect type of images with synthetic anomalies.
-SYNTHETIC = "synthetic"
 
 
 @torch.no_grad()
