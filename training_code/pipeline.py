@@ -14,6 +14,7 @@ from lightning.pytorch import seed_everything
 
 from training_code.backbones.reading import load_backbone
 from training_code.data.datamodule import SampleDataModule
+from training_code.data.varied import varied_dataloader
 from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
 from training_code.detectors.configuration import Configuration
 from training_code.detectors.leaving_out import LeavesOut
@@ -30,6 +31,7 @@ from training_code.evaluation.metrics import (
     rank_by_defect_type,
     rank_predictions,
 )
+from training_code.evaluation.objectives import varied_metrics
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Points, find_points
 from training_code.features.store import FeatureStore
@@ -193,9 +195,10 @@ def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:
             found = leave_one_out(cast(LeavesOut, detector), data, engine.device)
         elif data.val_data:
             found = held_out(engine.predict(detector, data.val_dataloader()), data.val_data.groups)
+            found = dataclasses.replace(found, varied=engine.predict(detector, varied_dataloader(data)))
         else:
             found = NOTHING
-    _check_finite(detector, found.good, found.judged)
+    _check_finite(detector, found.good, found.judged, found.varied)
     return found
 
 
@@ -235,7 +238,7 @@ def evaluate(predicted: Predicted, calibration: Calibration, protocol: Experimen
         return Findings(
             {name: _at_rule(test, found) for name, found in points.items()},
             ranked,
-            validation=_judge(calibration.judged, points[protocol.threshold]),
+            validation=_judge(calibration, points[protocol.threshold]),
             intervals=bootstrap_intervals(test),
             by_kind=(rank_by_defect_type(test), rank_by_area(test)),
             seconds=seconds,
@@ -249,9 +252,13 @@ def _at_rule(test: Predictions, points: Points) -> AtRule:
     )
 
 
-def _judge(judged: Predictions | None, points: Points) -> dict[str, float]:
+def _judge(calibration: Calibration, points: Points) -> dict[str, float]:
     """Return the metrics on good images with and without synthetic anomalies, which a search goes by."""
-    return {} if judged is None else rank_predictions(judged)[0] | decide(judged, points.thresholds).metrics
+    judged = calibration.judged
+    if judged is None:
+        return {}
+    metrics = rank_predictions(judged)[0] | decide(judged, points.thresholds).metrics
+    return metrics | varied_metrics(judged, calibration.varied)
 
 
 def write(

@@ -34,7 +34,9 @@ def _scores(run):
 def test_a_run_keeps_scores_checkpoint_pictures_and_record(experiment):
     run = experiment.run(Padim, **LITE0, n_features=10)
     assert run.status == "ok" and not run.stored
-    assert sorted(path.name for path in run.folder.iterdir()) == ["examples", "model.ckpt", "run.json", "scores.csv"]
+    assert sorted(path.name for path in run.folder.iterdir()) == [
+        *("calibration.csv", "examples", "model.ckpt", "run.json", "scores.csv")
+    ]
     with open(run.folder / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 14 and rows[0]["path"] == "test/bar/000.png" and rows[0]["defect_type"] == "bar"

@@ -41,6 +41,7 @@ def test_a_search_finds_the_best_by_held_out_images_and_resumes_where_it_was(tmp
     assert f"on held-out images, {best.run_id}" in output
     output = search()
     assert "3 of 3 trials are stored" in output and best.run_id in output
+    assert "no test set" in output and "docs/experiments.md" in output, "how far that can be trusted is said"
 
 
 def test_a_search_tries_conditions_of_the_experiment_and_arguments_of_the_configuration(tmp_path, tiny_dataset):
@@ -63,6 +64,8 @@ def test_a_search_tries_conditions_of_the_experiment_and_arguments_of_the_config
     found = sorted((record.identity.protocol.normalization, record.arguments["n_features"]) for record in runs)
     assert found == [("backbone", 3), ("imagenet", 3)], output.getvalue()
     assert all(record.arguments["layers"] == ["blocks.2", "blocks.4"] for record in runs)
+    best = max(runs, key=lambda record: record.validation["varied_image_AUROC"])
+    assert f"varied_image_AUROC {best.validation['varied_image_AUROC']:.4f} on held-out" in output.getvalue()
     content["search"]["space"] = {"normalisation": ["imagenet"]}
     file.write_text(yaml.safe_dump(content))
     with contextlib.redirect_stderr(io.StringIO()) as error:

@@ -27,6 +27,7 @@ ENTRY_POINTS = [
     "training_code.data.good_data_extractor:extract",
     "training_code.data.masks.mask_augmentation:transform_pair",
     "training_code.data.masks.mask_builder:binary_mask",
+    "training_code.data.synthetic:add_anomaly",
     "training_code.detectors.configuration:configure",
     "training_code.detectors.padim.gaussian:FactorizedGaussian",
     "training_code.detectors.patchcore.coreset:k_center_greedy",

@@ -1,7 +1,6 @@
 """A checked `Dataset` as anomalib's data module, with a validation set that does not touch the test set."""
 
 import os
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +13,6 @@ from anomalib import TaskType
 from anomalib.data import ImageItem
 from anomalib.data.datamodules.base.image import AnomalibDataModule
 from anomalib.data.datasets.base.image import AnomalibDataset
-from anomalib.data.utils.generators import PerlinAnomalyGenerator
 from lightning.pytorch.utilities.types import EVAL_DATALOADERS
 from torch.utils.data import get_worker_info
 from torchvision.tv_tensors import Mask
@@ -24,6 +22,7 @@ from training_code.data.inspection import Facts
 from training_code.data.layout import Sample
 from training_code.data.resizing import load_image, load_mask
 from training_code.data.split import split_validation
+from training_code.data.synthetic import add_perlin
 from training_code.foundation.cache import TensorCache, cache_key
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
@@ -170,8 +169,8 @@ class ValidationDataset(SampleDataset):
 
     @property
     def defect_types(self) -> list[str]:
-        """Defect type of each item; `SYNTHETIC` of those with an anomaly."""
-        return [*super().defect_types, *[SYNTHETIC] * len(self.samples)]
+        """What each item is: defect-free, or with a synthetic anomaly."""
+        return [*super().defect_types, *(SYNTHETIC for _ in self.altered)]
 
     @property
     def altered(self) -> range:
@@ -188,7 +187,7 @@ class ValidationDataset(SampleDataset):
         seed = self.seed * 1_000_003 + original
         path, image = Path(self.samples.iloc[original].image_path), item.image
         assert image is not None
-        made = self._kept("anomaly", path, lambda: _add_anomaly(image, seed), seed)
+        made = self._kept("anomaly", path, lambda: _perlin(image, seed), seed)
         item.image = made["image"]
         item.gt_mask = Mask(made["mask"])
         item.gt_label = torch.tensor(int(bool(made["mask"].any())))
@@ -220,6 +219,7 @@ class SampleDataModule(AnomalibDataModule):
     """
 
     train_data: SampleDataset
+    held_out: list[Sample]
     val_data: ValidationDataset | None  # type: ignore[assignment]  # anomalib declares no None
     test_data: SampleDataset
 
@@ -254,6 +254,7 @@ class SampleDataModule(AnomalibDataModule):
         seed, size, test, named = self.seed or 0, self.image_size, self.dataset.select("test"), self.dataset.groups
         good = self.dataset.select("train")
         train, validation = split_validation(good, self.validation_split, seed, named)
+        self.held_out = validation
         codes = {name: code for code, name in enumerate(dict.fromkeys(named.values()))}
         groups = {path: codes[name] for path, name in named.items()}
         reading = Reading(self.dataset.bits, self.dataset.mask_threshold, self.dataset.facts, self.cache)
@@ -272,16 +273,9 @@ class SampleDataModule(AnomalibDataModule):
         return super().val_dataloader() if self.val_data else []
 
 
-def _add_anomaly(image: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
-    """Return an image with a synthetic anomaly and its mask; torch's other random numbers stay the same."""
-    with _RANDOM, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        image, mask = PerlinAnomalyGenerator(probability=1.0)(image)
-    return {"image": image.clamp(0, 1), "mask": mask[0] > 0}
-
-
-# torch has one generator for all threads.
-_RANDOM = threading.Lock()
+def _perlin(image: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
+    image, mask = add_perlin(image, seed)
+    return {"image": image, "mask": mask}
 
 
 @cache

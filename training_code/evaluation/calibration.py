@@ -43,13 +43,16 @@ class Calibration:
     groups
         Of each of them: images with equal numbers show one part.
     judged
-        The images held out for it, as they are and with synthetic anomalies: what a search goes by.
+        A part of the images, those that are held out where any are, as they are and with synthetic anomalies.
+    varied
+        Some of them with varied anomalies, the kind of which is the defect type; a search goes by these two.
     """
 
     way: Way
     good: Predictions | None = None
     groups: tuple[int, ...] = ()
     judged: Predictions | None = None
+    varied: Predictions | None = None
 
     def area_scores(self, area: float) -> NDArray[np.float32]:
         """Return for each good image the highest threshold at which more than ``area`` of its pixels are marked."""

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from training_code.foundation.errors import InputError, unknown
 from training_code.foundation.files import digest
-from training_code.records.metrics import LATENCY, OBJECTIVES
+from training_code.records.metrics import CAUTION, DEFAULT_OBJECTIVE, LATENCY, OBJECTIVES
 from training_code.records.record import Record
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import Sweep, read_sweep
@@ -69,7 +69,7 @@ def read_search(path: Path, content: Mapping[str, Any] | None) -> Search:
         raise InputError(f"{path}: search: space must name at least one argument with its values")
     for name, values in space.items():
         _check_values(path, name, values)
-    objective = content.get("objective", "image_AUROC")
+    objective = content.get("objective", DEFAULT_OBJECTIVE)
     if objective not in OBJECTIVES:
         raise unknown(f"objective in {path}", objective, OBJECTIVES)
     direction = content.get("direction", "maximize" if OBJECTIVES[objective].larger_is_better else "minimize")
@@ -178,7 +178,8 @@ class _Trials:
             found = {**record.validation, LATENCY: record.times[LATENCY]}
             if self.search.objective not in found:
                 raise InputError(
-                    f"{record.run_id} has no {self.search.objective} on held-out images; valid: {', '.join(found)}"
+                    f"{record.run_id} has no {self.search.objective} on held-out images, as one of an earlier version "
+                    f"(remove it, and it is trained again); valid: {', '.join(found)}"
                 )
         except (InputError, RuntimeError) as error:
             trial.set_user_attr("error", str(error))
@@ -222,13 +223,12 @@ class _Trials:
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not complete:
             raise InputError("no trial finished: " + "; ".join(self._errors()))
-        best = self.study.best_trial
-        print(
-            f"best of {len(complete)}: {self.search.objective} {best.value:.4f} on held-out images, "
-            f"{best.user_attrs['run_id']}"
-        )
-        for name, value in best.params.items():
-            print(f"  {name}: {value}")
+        best, name = self.study.best_trial, self.search.objective
+        print(f"best of {len(complete)}: {name} {best.value:.4f} on held-out images, {best.user_attrs['run_id']}")
+        for argument, value in best.params.items():
+            print(f"  {argument}: {value}")
+        if name != LATENCY:
+            print(CAUTION)
         return 0
 
     def _errors(self) -> list[str]:

@@ -1,14 +1,18 @@
 """What a detector says of good images that it has not seen, for thresholds that promise something."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from anomalib.data import ImageBatch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Subset
 
 from training_code.data.datamodule import SYNTHETIC, SampleDataModule
 from training_code.data.layout import NORMAL
+from training_code.data.varied import VariedDataset, varied_dataloader
 from training_code.detectors.build import image_transform
 from training_code.detectors.leaving_out import LeavesOut, TooLittleLeftError
 from training_code.evaluation.calibration import NOTHING, Calibration
@@ -32,17 +36,16 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     device
         The device that it was trained on.
     """
-    train, altered = data.train_data, data.val_data
+    train = data.train_data
     number = {path: index for index, path in enumerate(train.paths)}
     order = torch.tensor([number[path] for path in detector.trained_on])
     groups = torch.tensor(train.groups)
-    originals = [number[path] for path in altered.paths] if altered else []
-    batches = list(_altered_batches(data))
     detector.to(device).eval()
-    transform = image_transform(detector)
     try:
         with full_precision():
-            features = [detector.embed(transform(_there(batch.image).to(device))) for batch in batches]
+            further = [_further(detector, kinds, batches, device) for kinds, batches in _altered(data)]
+            originals = torch.tensor([number[path] for each in further for path in each.paths], dtype=torch.int64)
+            features = [batch for each in further for batch in each.features]
             found = list(detector.left_out(groups[order], features, groups[originals]))
     except TooLittleLeftError:  # there is no image that the detector has not seen
         return NOTHING
@@ -55,30 +58,68 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     good = Predictions(
         tuple(map(Path, train.paths)), (NORMAL,) * len(train), scores[place], np.zeros(len(train), bool), maps[place]
     )
-    judged = None
-    if altered:
-        masks = np.concatenate([_there(batch.gt_mask).numpy().reshape(-1, *maps.shape[1:]) > 0 for batch in batches])
-        judged = Predictions(
-            tuple(map(Path, altered.paths * 2)),
-            (NORMAL,) * len(originals) + (SYNTHETIC,) * len(originals),
-            np.concatenate([good.scores[originals], scores[len(train) :]]),
-            np.concatenate([np.zeros(len(originals), bool), masks.any((1, 2))]),
-            np.concatenate([good.maps[originals], maps[len(train) :]]),
-            np.concatenate([np.zeros_like(masks), masks]),
-        )
-    return Calibration("leave one out", good, tuple(train.groups), judged)
+    calibration = Calibration("leave one out", good, tuple(train.groups))
+    if not further:
+        return calibration
+    synthetic, varied = further
+    begin, middle = len(train), len(train) + len(synthetic.paths)
+    altered = synthetic.predictions(scores[begin:middle], maps[begin:middle])
+    return replace(
+        calibration,
+        judged=_judged(good, [number[path] for path in synthetic.paths], altered),
+        varied=varied.predictions(scores[middle:], maps[middle:]),
+    )
 
 
-def _there(tensor: torch.Tensor | None) -> torch.Tensor:
-    assert tensor is not None
-    return tensor
+@dataclass(frozen=True)
+class _Further:
+    """Images with synthetic anomalies: their kinds, paths, masks of shape (N, H, W), and features in batches."""
+
+    kinds: tuple[str, ...]
+    paths: list[str]
+    masks: NDArray[np.bool_]
+    features: list[torch.Tensor]
+
+    def predictions(self, scores: NDArray[np.float64], maps: NDArray[np.float32]) -> Predictions:
+        """Return what was found for them."""
+        labels = np.asarray(self.masks.any((1, 2)))
+        return Predictions(tuple(map(Path, self.paths)), self.kinds, scores, labels, maps, self.masks)
 
 
-def _altered_batches(data: SampleDataModule) -> Iterator[ImageBatch]:
-    """Return the images with synthetic anomalies in batches."""
-    altered = data.val_data
-    if altered is None:
-        return
-    for begin in range(altered.altered.start, altered.altered.stop, data.eval_batch_size):
-        indices = range(begin, min(begin + data.eval_batch_size, altered.altered.stop))
-        yield altered.collate_fn(altered.__getitems__(indices))
+def _altered(data: SampleDataModule) -> list[tuple[Sequence[str], Iterable[ImageBatch]]]:
+    """Return the kinds of anomalies that thresholds may rest on, and the images in batches; the same of varied ones."""
+    if data.val_data is None:
+        return []
+    images = data.val_data.altered
+    altered = DataLoader(Subset(data.val_data, images), data.eval_batch_size, collate_fn=data.val_data.collate_fn)
+    varied = varied_dataloader(data)
+    assert isinstance(varied.dataset, VariedDataset)
+    return [((SYNTHETIC,) * len(images), altered), (varied.dataset.defect_types, varied)]
+
+
+def _further(
+    detector: LeavesOut, kinds: Sequence[str], batches: Iterable[ImageBatch], device: torch.device
+) -> _Further:
+    transform = image_transform(detector)
+    paths: list[str] = []
+    masks, features = [], []
+    for batch in batches:
+        assert batch.image is not None and batch.gt_mask is not None
+        paths += batch.image_path or []
+        masks.append(batch.gt_mask.numpy().reshape(-1, *batch.gt_mask.shape[-2:]) > 0)
+        features.append(detector.embed(transform(batch.image.to(device))))
+    return _Further(tuple(kinds), paths, np.concatenate(masks), features)
+
+
+def _judged(good: Predictions, originals: Sequence[int], altered: Predictions) -> Predictions:
+    """Return images as they are, and after them the same with anomalies."""
+    masks = altered.masks
+    assert masks is not None
+    return Predictions(
+        altered.paths * 2,
+        (NORMAL,) * len(originals) + altered.defect_types,
+        np.concatenate([good.scores[originals], altered.scores]),
+        np.concatenate([np.zeros(len(originals), bool), altered.labels]),
+        np.concatenate([good.maps[originals], altered.maps]),
+        np.concatenate([np.zeros_like(masks), masks]),
+    )

@@ -39,7 +39,7 @@ def test_images_masks_and_anomalies_from_the_cache_are_those_from_the_files(tiny
 
     cache = TensorCache(tmp_path)
     plain, first = items(None), items(cache)
-    for name in ("load_image", "load_mask", "_add_anomaly"):
+    for name in ("load_image", "load_mask", "add_perlin"):
         monkeypatch.setattr(f"training_code.data.datamodule.{name}", None)
     second = items(cache)
     for expected, *found in zip(plain, first, second, strict=True):

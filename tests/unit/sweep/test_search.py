@@ -36,6 +36,12 @@ def test_mistakes_in_a_search_are_named_with_what_is_valid(content, words):
         read_search(Path("s.yaml"), content)
 
 
+def test_a_search_goes_by_varied_anomalies_unless_told_and_perlin_noise_stays_to_choose():
+    assert read_search(Path("s.yaml"), {"space": SPACE}).objective == "varied_image_AUROC"
+    for name in ("image_AUROC", "pixel_AUROC", "varied_pixel_AUROC"):
+        assert read_search(Path("s.yaml"), {"space": SPACE, "objective": name}).objective == name
+
+
 def test_latency_is_minimized_and_metrics_are_maximized_by_default():
     assert read_search(Path("s.yaml"), {"space": SPACE, "objective": "latency"}).direction == "minimize"
     assert read_search(Path("s.yaml"), {"space": SPACE}).direction == "maximize"

@@ -1,0 +1,37 @@
+"""What a search goes by where there are no labels: how well held-out images with varied anomalies are found."""
+
+import numpy as np
+
+from training_code.data.layout import NORMAL
+from training_code.evaluation.metrics import rank_by_defect_type
+from training_code.evaluation.predictions import Predictions
+
+
+def varied_metrics(validation: Predictions, varied: Predictions | None) -> dict[str, float]:
+    """Return ``varied_image_AUROC`` and ``varied_pixel_AUROC``: of each kind of anomaly, and then their mean.
+
+    Anomalies that alter large parts of an image, and that every detector finds, would otherwise hide the others.
+
+    Parameters
+    ----------
+    validation
+        Of the held-out images; the good ones among them are taken.
+    varied
+        Of these images with anomalies, whose kind is the defect type.
+    """
+    if varied is None or varied.masks is None or validation.masks is None:
+        return {}
+    good, altered = ~validation.labels, varied.labels
+    chosen = [(validation, good), (varied, altered)]
+    kinds = np.array(varied.defect_types)[altered].tolist()
+    together = Predictions(
+        paths=tuple(path for part, taken in chosen for path in np.array(part.paths)[taken]),
+        defect_types=(NORMAL,) * int(good.sum()) + tuple(kinds),
+        scores=np.concatenate([part.scores[taken] for part, taken in chosen]),
+        labels=np.concatenate([part.labels[taken] for part, taken in chosen]),
+        maps=np.concatenate([part.maps[taken] for part, taken in chosen]),
+        masks=np.concatenate([validation.masks[good], varied.masks[altered]]),
+    )
+    rows = rank_by_defect_type(together).values()
+    found = {name: [row[name] for row in rows if name in row] for name in ("image_AUROC", "pixel_AUROC")}
+    return {f"varied_{name}": float(np.mean(values)) for name, values in found.items() if values}
