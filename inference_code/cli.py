@@ -13,6 +13,7 @@ COMMANDS = {
     "weights": ("training_code.weights", "the weight files of the backbones: list, add, check, fetch"),
     "sweep": ("training_code.sweep.__main__", "run every configuration that a sweep file selects"),
     "search": ("training_code.search", "look for the best configuration of a detector"),
+    "rethreshold": ("training_code.rethreshold", "put another rule for thresholds in force for stored runs"),
     "compare": ("training_code.compare", "gather all runs into models_comparing.xlsx"),
     "predict": ("inference_code.predict", "scores, masks and pictures of new images"),
     "export": ("inference_code.export.__main__", "the detector of a run as a file"),

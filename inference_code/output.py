@@ -20,6 +20,7 @@ from PIL import Image
 from inference_code.images import Prepared, read_pixels, shown_pixels
 from inference_code.postprocessing import Region, find_abnormal, run_lengths
 from inference_code.predictor import Prediction
+from inference_code.promises import Promised
 from inference_code.sources.frames import Frame
 from inference_code.visualization import overlay
 from training_code.foundation.errors import InputError
@@ -33,6 +34,7 @@ _PICTURE = re.compile(r"\d{5,}_.*\.png")
 OVERLAYS, MASKS = "overlays", "masks"
 FIELDS = (
     "path", "frame", "time", "score", "normalised_score", "abnormal", "regions", "picture", "mask", "seconds",
+    "threshold", "image_promise",
 )  # fmt: skip
 # Results that wait to be written; with as many, the detector waits.
 _WAITING = 16
@@ -74,12 +76,15 @@ class Output:
         How masks and pictures are made.
     bits
         As in `inference_code.images.read_pixels`.
+    promised
+        What the thresholds promise, which every line says; None where that is not known.
     """
 
-    def __init__(self, folder: Path, drawing: Drawing, bits: int) -> None:
+    def __init__(self, folder: Path, drawing: Drawing, bits: int, promised: Promised | None = None) -> None:
         self.folder = folder
         self.drawing = drawing
         self.bits = bits
+        self.promised = promised
         self.predicted = self.failed = self.abnormal = 0
         self._latencies: list[float] = []  # seconds from the arrival of each frame to its line
         self._number = 0
@@ -178,6 +183,11 @@ class Output:
             "abnormal": prediction.abnormal,
             "regions": [_plain(region, prediction.size) for region in regions],
             "seconds": prediction.seconds,
+            "threshold": prediction.thresholds.image,
+            "pixel_threshold": threshold,
+            "image_promise": self.promised and self.promised.image,
+            "pixel_promise": self.promised and self.promised.pixel,
+            "promise": self.promised and self.promised.sentence,
         }
         if not self.drawing.pictures:
             return row

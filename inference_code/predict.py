@@ -36,12 +36,14 @@ def main(arguments: list[str]) -> int:
     from inference_code.following import follow
     from inference_code.loading import load_predictor
     from inference_code.output import Drawing, Output
-    from inference_code.thresholds import choose_thresholds
+    from inference_code.promises import promised
+    from inference_code.thresholds import choose_thresholds, found_by
 
     predictor = load_predictor(options.run, options.results, options.dataset, options.criterion, load_options(options))
     predictor.thresholds = choose_thresholds(predictor, options.threshold, options.pixel_threshold)
     drawing = Drawing(not options.no_pictures, options.dilate, options.min_area)
-    output = Output(folder, drawing, predictor.record.dataset.bits)
+    promise = promised(predictor.record, predictor.thresholds, found_by(options.threshold))
+    output = Output(folder, drawing, predictor.record.dataset.bits, promise)
     start = time.monotonic()
     with output:
         dropped = follow(predictor, source, output, options.batch_size, options.max_latency)
@@ -57,6 +59,11 @@ def _summarise(predictor: "Predictor", source: "FrameSource", output: "Output", 
         print("nothing is called normal or abnormal: the run found no threshold (--threshold gives one)")
     else:
         print(f"{output.abnormal} abnormal: with a score of {predictor.thresholds.image:.4g} or more")
+    if output.promised is not None:
+        # Here, as in `main`.
+        from inference_code.promises import ADVICE
+
+        print(output.promised.sentence + ("" if output.promised.image is not None else f" ({ADVICE})"))
     if source.live:
         half, most, nearly = (1000 * seconds for seconds in output.latencies_at(50, 95, 99))
         print(f"from camera to table: 50% of the frames in {half:.0f} ms, 95% in {most:.0f} ms, 99% in {nearly:.0f} ms")
@@ -82,8 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--output", required=True, help="folder for predictions.csv, overlays and masks")
     parser.add_argument(
         "--threshold",
-        help="raw score from which on an image is abnormal, or 99%% for that quantile of the good test images "
-        "(default: the run's)",
+        help="raw score from which on an image is abnormal, or 99%% for that quantile of the good test images; it "
+        "promises nothing, as that of anomaly rethreshold does (default: the run's)",
     )
     parser.add_argument(
         "--pixel-threshold", type=float, help="raw score from which on a pixel is abnormal (default: the run's)"

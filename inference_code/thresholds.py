@@ -4,6 +4,7 @@ import math
 
 from inference_code.postprocessing import quantile_threshold
 from inference_code.predictor import Predictor
+from inference_code.promises import BY_HAND
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
 from training_code.records.scores import read_scores
@@ -43,3 +44,10 @@ def choose_thresholds(predictor: Predictor, image: str | None, pixel: float | No
     except (OSError, ValueError) as error:
         raise InputError(f"there are no scores to take a quantile of: {error}") from error
     return Thresholds(quantile_threshold(scores.scores[~scores.labels], number / 100), pixel)
+
+
+def found_by(image: str | None) -> str:
+    """Return how the threshold for images was found that `choose_thresholds` returns, in words."""
+    if image is not None and image.endswith("%"):
+        return f"found as {image} of the good test images, by which the run is judged,"
+    return BY_HAND

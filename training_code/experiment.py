@@ -26,7 +26,9 @@ from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.recording import make_record, now
 from training_code.records.leases import LostLeaseError
 from training_code.records.metrics import criterion_metric
-from training_code.records.record import Status
+from training_code.records.promises import wants_other_thresholds
+from training_code.records.record import Record, Status
+from training_code.records.rethresholding import follow
 from training_code.records.store import RunStore
 
 
@@ -109,6 +111,8 @@ class Experiment:
     def run(self, detector: type | str, *, rerun: bool = False, **arguments: Any) -> Run | SkippedRun:
         """Train and evaluate one configuration, or return its stored result.
 
+        A stored run gets the thresholds that the protocol asks for, where it has other ones; a sentence says so.
+
         Parameters
         ----------
         detector
@@ -136,7 +140,7 @@ class Experiment:
             self.store.sweep_up()
         with self.store.locked(prepared.run_id):
             if not rerun and (record := self.store.stored(prepared.run_id)):
-                return self._note(Run(self.store.find(prepared.run_id), record, stored=True))
+                return self._note(self._stored(record))
             if rerun:
                 self.store.forget_unfinished(prepared.run_id)
             return self._note(self._train(prepared))
@@ -201,6 +205,14 @@ class Experiment:
     def _note(self, run: Run | SkippedRun) -> Run | SkippedRun:
         self.runs.append(run)
         return run
+
+    def _stored(self, record: Record) -> Run:
+        """Return a stored run, with the thresholds of the protocol if it can have them; its lock must be held."""
+        folder = self.store.find(record.identity.run_id)
+        if wants_other_thresholds(record, self.protocol):
+            record, sentence = follow(self.store, folder, record, self.protocol)
+            print(f"{record.run_id}: {sentence}")
+        return Run(folder, record, stored=True)
 
     def _train(self, prepared: PreparedRun) -> Run:
         """Run all stages in a folder beside the final one and publish it; the lock of the run must be held."""

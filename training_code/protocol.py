@@ -24,6 +24,8 @@ MODES = ("auto", "on", "off")
 TENSORBOARD_MODES = ("on", "off")
 #: The rules of `training_code.evaluation.thresholds` that can be in force.
 THRESHOLD_RULES = ("conformal", "quantile", "mean_sd", "synthetic")
+#: Those of them that go by ``alpha``.
+RULES_BY_ALPHA = ("conformal", "quantile")
 #: What a detector may need to have for an option to have an effect; `DetectorSpec.traits` says which it has.
 Trait = Literal["backbone", "kept features", "common batches", "epochs"]
 

@@ -26,6 +26,7 @@ from training_code.features.runtime import import_openvino
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256, write_json
+from training_code.records.promises import promise
 from training_code.training.engine import quiet
 
 _CHECKPOINT = "model.ckpt"
@@ -33,7 +34,7 @@ _CHECKPOINT = "model.ckpt"
 _LARGEST = 2**31 - 2**24
 _OPSET = 18
 # Fields of the record that are not copied beside the file: long, and of no use there.
-_LEFT_OUT = ("training", "environment", "features", "intervals", "by_defect_type", "times", "memory")
+_LEFT_OUT = ("training", "environment", "features", "intervals", "by_defect_type", "times", "memory", "rules")
 
 
 def export_run(
@@ -103,6 +104,7 @@ def _describe(predictor: TorchPredictor) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "run_id": record.run_id,
         "thresholds": dataclasses.asdict(predictor.thresholds),
+        "promise": promise(record),  # for people; programs find the operating points in the record
         "image_size": predictor.image_size,
         "bits": record.dataset.bits,
         "record": {name: value for name, value in dataclasses.asdict(record).items() if name not in _LEFT_OUT},

@@ -44,6 +44,10 @@ class ImageAnswer(BaseModel):
     abnormal: bool | None = Field(description="Whether the score reaches the threshold; null without one.")
     threshold: float | None = Field(description="Raw score from which on an image is abnormal.")
     pixel_threshold: float | None = Field(description="Raw score from which on a pixel is abnormal.")
+    image_promise: float | None = Field(
+        description="Part of new good images that the threshold refuses at most; null where it promises nothing."
+    )
+    promise: str = Field(description="What the thresholds promise, or which promise is lost by those that were sent.")
     height: int = Field(description="Pixels of the image as it was sent, turned as its EXIF data say.")
     width: int = Field(description="Pixels of the image as it was sent, turned as its EXIF data say.")
     regions: list[RegionAnswer] = Field(description="The highest score first; empty without a threshold.")
@@ -86,6 +90,17 @@ class ModelAnswer(BaseModel):
     runtime: str = Field(description="What computes: torch, onnx or openvino.")
     threshold: float | None = Field(description="Raw score from which on an image is abnormal.")
     pixel_threshold: float | None = Field(description="Raw score from which on a pixel is abnormal.")
+    rule: str = Field(description="By which the thresholds were found.")
+    alpha: float | None = Field(description="Part of new good images that may be refused; null if the rule has none.")
+    image_promise: float | None = Field(
+        description="Part of new good images that is refused at most; null where nothing is promised."
+    )
+    pixel_promise: float | None = Field(
+        description="Part of new good images of which more is marked than allowed, at most; null for no promise."
+    )
+    least_promise: float | None = Field(description="The smallest promise that the good images allow.")
+    good_images: int | None = Field(description="Good images, unseen by the detector, that the thresholds rest on.")
+    promise: str = Field(description="Rule and promise in words.")
     metrics: dict[str, float] = Field(description="Of the run, on its test images.")
 
 

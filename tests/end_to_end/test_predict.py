@@ -71,6 +71,8 @@ def test_a_folder_is_predicted_as_in_the_evaluation(predict, run, tiny_dataset, 
     said = capsys.readouterr().out
     assert f"14 images predicted with {run.run_id}, 0 unreadable" in said and "images/s" in said
     assert f"{sum(row['abnormal'] == '1' for row in table)} abnormal" in said
+    assert "conformal thresholds: " in said and "of new good images are refused" in said
+    assert {float(row["image_promise"]) for row in table} == {run.record.operating_points["image"].promise}
 
 
 def test_regions_masks_and_overlays_belong_together_at_the_size_of_the_image(predict, run, tmp_path):
@@ -214,9 +216,11 @@ def test_the_threshold_may_be_a_number_or_a_quantile_of_the_good_test_images(pre
         evaluated = list(csv.DictReader(file))
     good = sorted(float(row["score"]) for row in evaluated if row["label"] == "0")
     middle = (good[2] + good[3]) / 2  # of six
-    for threshold in (repr(middle), "50%"):
+    for threshold, words in ((repr(middle), "was set by hand"), ("50%", "was found as 50% of the good test images")):
         status, output = predict(tiny_dataset / "test" / "good", "--threshold", threshold, "--no-pictures")
         assert status == 0 and sorted(row["abnormal"] for row in rows(output)) == list("000111")
+        promise = json.loads((output / "predictions.jsonl").read_text().splitlines()[0])["promise"]
+        assert words in promise and "promises nothing" in promise and rows(output)[0]["image_promise"] == ""
     assert float(rows(output)[0]["normalised_score"]) == pytest.approx(float(rows(output)[0]["score"]) / middle / 2)
     assert not (output / "overlays").exists() and rows(output)[0]["picture"] == ""
 

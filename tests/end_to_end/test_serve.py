@@ -113,6 +113,7 @@ def test_the_page_shows_what_the_service_says(served, runs, tiny_dataset, tmp_pa
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.wait_for_selector("#examples img")
         assert "Padim on efficientnet_lite0 trained on tiny, 64 × 64 pixels" in page.inner_text("#about")
+        assert page.inner_text("#promise").removesuffix(".").lower() == expected["promise"].lower()
         page.set_input_files("#file", file)
         page.wait_for_selector("#result:visible")
         verdict = f"Abnormal: score {float(format(expected['score'], '.4g')):g};"
@@ -139,8 +140,10 @@ def test_the_page_shows_what_the_service_says(served, runs, tiny_dataset, tmp_pa
         assert (drawn == original).all()
         expect(page.locator("#regions-caption")).to_have_text("0 regions")
         expect(page.locator("#verdict")).to_contain_text("Abnormal")
+        expect(page.locator("#lost")).to_contain_text("was set by hand and promises nothing")
         page.click("#reset")
         expect(page.locator("#regions tr")).to_have_count(len(expected["regions"]))
+        expect(page.locator("#lost")).to_be_empty()
 
         page.locator("#examples button", has_text="good").first.click()
         expect(page.locator("#examples button[aria-pressed='true']")).to_have_count(1)

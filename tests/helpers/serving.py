@@ -9,7 +9,9 @@ from PIL import Image
 
 from helpers.records import make_dataset, make_identity, make_record
 from inference_code.predictor import Prediction, Predictor
+from training_code.evaluation.operating_point import OperatingPoint
 from training_code.evaluation.thresholds import Thresholds
+from training_code.records.record import AtRule, Calibrated
 
 
 class BrightnessPredictor(Predictor):
@@ -23,7 +25,16 @@ class BrightnessPredictor(Predictor):
 
     def __init__(self, run_id: str = "brightness-0", folder: Path = Path("nowhere")) -> None:
         identity = make_identity(arguments={"backbone": "resnet18"})
-        self.record = make_record(run_id, identity, dataset=make_dataset("made_up", folder="nowhere"))
+        self.record = make_record(
+            run_id,
+            identity,
+            dataset=make_dataset("made_up", folder="nowhere"),
+            thresholds={"image": 0.5, "pixel": 0.5},
+            at=AtRule(
+                OperatingPoint(0.5, 199, 199, 0.05, 0.05, 0.005), OperatingPoint(0.5, 199, 199, 0.05, 0.05, 0.005, 0.02)
+            ),
+            calibration=Calibrated("hold out", 199, 199, 0.02),
+        )
         self.folder = folder
         self.thresholds = Thresholds(0.5, 0.5)
         self.image_size = (16, 16)

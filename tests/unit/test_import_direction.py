@@ -26,7 +26,7 @@ ORDER = (
     ("notebooks",),
     ("sweep", "comparison"),
     ("reporting",),
-    ("compare", "prepare_data", "check_data", "search", "weights"),
+    ("compare", "prepare_data", "check_data", "rethreshold", "search", "weights"),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 MODULES = sorted((paths.ROOT / "training_code").rglob("*.py")) + sorted((paths.ROOT / "inference_code").rglob("*.py"))

@@ -20,6 +20,7 @@ COMMANDS = {
     "training_code.compare",
     "training_code.prepare_data",
     "training_code.check_data",
+    "training_code.rethreshold",
     "training_code.search",
     "training_code.weights",
     "inference_code.cli",

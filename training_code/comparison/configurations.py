@@ -14,6 +14,7 @@ from training_code.comparison.table import (
     DECISIONS,
     EXPERIMENT,
     MAIN_METRICS,
+    PROMISES,
     PROTOCOL,
     arguments_of,
     protocol_name,
@@ -31,8 +32,10 @@ OTHER_CODE = "other code"
 # What a configuration takes from the run that stands for it.
 _OF_THE_RUN = (
     *("detector", *PROTOCOL, "backbone", "normalization", "reduced", *MARKED_KINDS, "weights", "run_id"),
-    *("configuration_key", F1_ALL_BAD, *HIDDEN),
+    *("configuration_key", F1_ALL_BAD, *PROMISES, *HIDDEN),
 )
+#: What is told of the thresholds beside the best models.
+SHOWN_PROMISES = ("threshold_rule", "image_promise", "image_promise_sentence")
 # Costs, and how those of several runs become one.
 _COSTS = {
     "fit_s": "median",
@@ -118,7 +121,7 @@ def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame
     dataset and protocol the best detector comes first.
     """
     shown = [F1_ALL_BAD, *(f"{name}{end}" for name in DECISIONS for end in ("", "_low", "_high"))]
-    columns = ["Model", *MAIN_METRICS, *shown, "dataset", "backbone", "configuration", "seeds"]
+    columns = ["Model", *MAIN_METRICS, *shown, *SHOWN_PROMISES, "dataset", "backbone", "configuration", "seeds"]
     columns += [f"{name}_sd" for name in MAIN_METRICS] + [f"{criterion}_low", f"{criterion}_high"]
     columns += ["latency_s", "test_images_per_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
     columns += ["code", "reduced", *MARKED_KINDS, "protocol", "normalization", "hardware", "run_id"]

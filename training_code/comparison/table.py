@@ -23,6 +23,11 @@ DECISIONS = ("image_FalseAlarmRate", "image_MissRate")
 PROTOCOL = ("dataset", "dataset_fingerprint", *ExperimentProtocol.columns(ranked_together=False))
 #: Columns of what else the experiment sets for all detectors, and that decides about a run's numbers.
 EXPERIMENT = (*ExperimentProtocol.columns(ranked_together=True), *ComputeOptions.of_a_backbone())
+#: Columns of what the thresholds promise: numbers, the same in words, and what they rest on.
+PROMISES = (
+    *("image_promise", "image_promise_sentence", "pixel_promise", "pixel_promise_sentence"),
+    *("least_promise", "calibration_images", "calibration_parts"),
+)
 #: Columns that name files of a run, relative to `training_code.foundation.paths.HOME`.
 LINKS = ("notebook", "checkpoint", "examples")
 _DEFAULTS = ExperimentProtocol()
@@ -100,6 +105,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
             for name, value in values.items()
         },
         **{f"{name}_threshold": value for name, value in record.thresholds.items()},
+        **_promises(record),
         **{f"{name}_s": seconds for name, seconds in record.times.items()},
         "test_images_per_s": _throughput(record),
         **{f"peak_memory_{name}_bytes": size for name, size in record.memory.items()},
@@ -125,6 +131,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "examples": _link(folder / EXAMPLES),
         "started": record.started,
         "finished": record.finished,
+        "rethresholded": record.rethresholded,
         "git_commit": record.git_commit,
         "code_sha256": record.code_sha256 and record.code_sha256[:CODE_DIGITS],
         "processor": record.environment.get("processor"),
@@ -132,6 +139,17 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "versions": ", ".join(f"{name} {version}" for name, version in record.environment.get("packages", {}).items()),
         "error": record.error,
     }
+
+
+def _promises(record: Record) -> dict[str, Any]:
+    """Return what the thresholds promise, and the good images that they rest on; see `PROMISES`."""
+    found: dict[str, Any] = dict.fromkeys(PROMISES)
+    for kind, point in record.operating_points.items():
+        found |= {f"{kind}_promise": point.promise, f"{kind}_promise_sentence": point.sentence}
+        found["least_promise"] = point.least
+    if record.calibration is not None:
+        found |= {"calibration_images": record.calibration.images, "calibration_parts": record.calibration.groups}
+    return found
 
 
 def arguments_of(table: pd.DataFrame) -> list[str]:

@@ -1,13 +1,16 @@
 """A run as a notebook shows it."""
 
 import base64
+import datetime
 import html
 from dataclasses import dataclass
 from pathlib import Path
 
 from training_code.display.curves import LEARNING_CURVES
 from training_code.display.examples import OVERVIEW
+from training_code.evaluation.operating_point import percent
 from training_code.records.metrics import F1_ALL_BAD, METRICS
+from training_code.records.promises import promise
 from training_code.records.record import EXAMPLES, Record
 
 
@@ -48,9 +51,13 @@ class Run:
             f"<p><b>{html.escape(self.run_id)}</b> ({origin}{untrained})<br>",
             f"<code>{html.escape(self.record.detector)}({html.escape(arguments)})</code></p>",
             *(_table(self._metric_cells(kind)) for kind in ("image_", "pixel_")),
+            *self._thresholds(),
             _table({name.replace("_", " "): text for name, text in self._cost_cells().items()}),
         ]
         parts += [f"<p><b>{html.escape(warning)}</b></p>" for warning in self.record.training.get("warnings", [])]
+        if self.record.rethresholded:
+            moment = f"{datetime.datetime.fromisoformat(self.record.rethresholded):%Y-%m-%d %H:%M}"
+            parts.append(f"<p>Another rule was put in force at {moment}: the pictures show the thresholds before.</p>")
         for name, words in ((OVERVIEW, "predictions"), (LEARNING_CURVES, "learning curves")):
             picture = self.folder / EXAMPLES / name
             if picture.is_file():
@@ -75,6 +82,26 @@ class Run:
                     cells[name] = f"<b>{cells[name]} below {F1_ALL_BAD}</b>"
                 cells[F1_ALL_BAD] = f"{all_bad:.3f}"
         return cells
+
+    def _thresholds(self) -> list[str]:
+        """Return the thresholds in force as a table, and what they promise as a sentence."""
+        record = self.record
+        if record.status != "ok":
+            return []
+        cells = {"rule": record.rule} if record.operating_points else {}
+        for kind, point in record.operating_points.items():
+            cells[f"{kind} threshold"] = f"{point.threshold:.4g}"
+            if point.promise is not None:
+                cells[f"{kind} promise"] = percent(point.promise)
+            if point.alpha is not None:
+                cells["alpha"] = percent(point.alpha)
+            if point.least is not None:
+                cells["least alpha"] = percent(point.least)
+        if record.calibration is not None:
+            cells["good images"] = str(record.calibration.images)
+            if record.calibration.groups != record.calibration.images:
+                cells["parts"] = str(record.calibration.groups)
+        return [_table(cells), f"<p>{html.escape(promise(record))}</p>"]
 
     def _cost_cells(self) -> dict[str, str]:
         times = self.record.times

@@ -2,6 +2,7 @@
 
 import dataclasses
 import html
+from collections.abc import Collection
 
 from training_code.data.dataset import Dataset
 from training_code.data.findings import MARKED_KINDS, Finding
@@ -9,6 +10,7 @@ from training_code.data.split import split_validation
 from training_code.detectors.registry import DETECTORS
 from training_code.display.dataset import samples_html
 from training_code.evaluation.decisions import tells_low_rates
+from training_code.evaluation.operating_point import percent
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.records.environment import describe_environment
 from training_code.records.metrics import METRICS, Need
@@ -74,9 +76,10 @@ def setup_html(setup: Setup) -> str:
         "data": _data(setup.dataset),
         "split": _split(setup),
         "metrics": _metrics(setup),
-        "protocol": _options(setup.protocol),
+        "protocol": _options(setup.protocol, _before(setup.protocol)),
+        "thresholds": _thresholds(setup),
         "seed": str(setup.seed),
-        "compute": _options(setup.compute),
+        "compute": _options(setup.compute, setup.compute.names()),
         "hardware": _hardware(),
         "results": f"<code>{html.escape(_printable(setup.results))}</code>",
     }
@@ -125,10 +128,32 @@ def _metrics(setup: Setup) -> str:
     return (", ".join(found) or "none") + (f"<br>cannot be computed here: {', '.join(left_out)}" if left_out else "")
 
 
-def _options(options: ExperimentProtocol | ComputeOptions) -> str:
-    """Return the options with their values; those that are not the default stand out."""
+def _before(protocol: ExperimentProtocol) -> list[str]:
+    """Return the names of the conditions that have to be known before a run."""
+    return [name for name in protocol.names() if name not in protocol.afterwards()]
+
+
+def _thresholds(setup: Setup) -> str:
+    """Return the rule for thresholds with what it can promise here, and that it can be changed afterwards."""
+    protocol, train = setup.protocol, len(setup.dataset.select("train"))
+    said = "this rule promises nothing; <code>conformal</code> does"
+    if protocol.threshold == "conformal":
+        counts = dict.fromkeys(count for count in (train, setup.held_out) if count)
+        limits = [f"{count} good images allow no promise below {percent(1 / (count + 1))}" for count in counts]
+        said = (
+            f"at most {percent(protocol.alpha)} of new good images are refused, and at most {percent(protocol.alpha)} "
+            f"have more than {percent(protocol.area)} of their pixels marked; {', '.join(limits)}"
+        )
+    later = "no training is needed to change them: <code>anomaly rethreshold</code>"
+    return "<br>".join([_options(protocol, protocol.afterwards()), said, later])
+
+
+def _options(options: ExperimentProtocol | ComputeOptions, names: Collection[str]) -> str:
+    """Return options with their values; those that are not the default stand out."""
     texts, changed = [], False
     for option in dataclasses.fields(options):
+        if option.name not in names:
+            continue
         value = getattr(options, option.name)
         shown = " × ".join(map(str, value)) if isinstance(value, tuple) else str(value)
         text = html.escape(f"{option.name} {shown}")

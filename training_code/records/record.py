@@ -236,6 +236,8 @@ class Record:
     error: str | None = None
     retry_of: str | None = None  # the run that ran out of memory, of which this is one with half the batch size
     retried_as: str | None = None  # that run, in the record of the one that ran out of memory
+    # when another rule was put in force: pictures and the executed notebook show the thresholds that were before
+    rethresholded: Moment | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property

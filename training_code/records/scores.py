@@ -92,6 +92,29 @@ def read_scores(folder: Path) -> Scores:
         raise ValueError(f"{path} is damaged: {error}") from error
 
 
+def write_predictions(folder: Path, target: Path, threshold: float | None) -> None:
+    """Write the scores of the run in ``folder`` to ``target``, with what is called abnormal from ``threshold`` on.
+
+    Raises
+    ------
+    ValueError
+        If the scores are damaged; the message says so.
+    OSError
+        If they are not there.
+    """
+    read_scores(folder)  # finds what is damaged
+    with open(folder / SCORES, newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    score, prediction = header.index("score"), header.index("prediction")
+    for row in rows:
+        row[prediction] = "" if threshold is None else str(int(float(row[score]) >= threshold))
+        writer.writerow(row)
+    write_text(target / SCORES, text.getvalue())
+
+
 _OF_CALIBRATION = ("path", "group", "score", "area_score")
 
 

@@ -26,6 +26,7 @@ from training_code.records.record import (
     TENSORBOARD,
     Record,
 )
+from training_code.records.scores import write_predictions
 
 # What a run writes into its folder; all other files there are the user's and stay.
 _OF_A_RUN = {RECORD, CHECKPOINT, SCORES, CALIBRATION, EXAMPLES, TENSORBOARD, NOTEBOOK, KERNEL_LOG}
@@ -186,6 +187,29 @@ class RunStore:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
         shutil.rmtree(replaced, ignore_errors=True)
+
+    def put_thresholds(self, record: Record) -> Path:
+        """Replace the record of a stored run by one with other thresholds, and its predictions with it, all at once.
+
+        All other files stay; where the file system allows it they are linked, not copied. The lock of the run must be
+        held.
+
+        Raises
+        ------
+        OSError, ValueError
+            If the scores are not there or damaged.
+        LostLeaseError
+            If another process has taken the run over meanwhile.
+        """
+        folder = self.folder(record.run_id)
+        with self.staging(record.run_id) as staging:
+            write_predictions(folder, staging, record.thresholds.get("image"))
+            for entry in folder.iterdir():
+                if entry.name not in (RECORD, SCORES):
+                    _copy(entry, staging / entry.name)
+            write_record(staging, record)
+            self.put(staging, record.run_id)
+        return folder
 
     def write_failure(self, record: Record) -> None:
         """Keep the record of a run that did not end well, unless there is a result, which is kept instead.

@@ -40,6 +40,13 @@ def about(
             "and so are PB1, PB5 and PB10. F1AllBad: of calling every image defective; an F1Score below it is red.",
         ),
         (
+            "promises",
+            "image_promise: at most that part of new good images is refused, where they come as those did that the "
+            "threshold rests on. Only the rule conformal promises something; n good images allow no promise below "
+            "1/(n + 1). anomaly rethreshold puts another rule or alpha in force without training. A threshold that "
+            "somebody moves by hand promises nothing.",
+        ),
+        (
             "seeds",
             "Metrics of models are means over runs that differ in their seed alone; _sd is their sample deviation, "
             "blank with one seed. run_id names the run nearest to the mean.",

@@ -105,7 +105,7 @@ def draw_curves(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
 
 
 def draw_scores(best: pd.DataFrame, scores: dict[str, Scores], thresholds: dict[str, float]) -> Figure:
-    """Draw how good and defective images score under the best of each detector, and its threshold.
+    """Draw how good and defective images score under the best of each detector, and its threshold with its rule.
 
     Parameters
     ----------
@@ -113,6 +113,7 @@ def draw_scores(best: pd.DataFrame, scores: dict[str, Scores], thresholds: dict[
         Raw scores from which on an image is called abnormal, by run id.
     """
     groups = [(title, models) for title, models in _groups(best, scores, with_runs=True)]
+    rules = dict(zip(best["run_id"], best["threshold_rule"], strict=True)) if "threshold_rule" in best else {}
     width = max((len(models) for _, models in groups), default=1)
     figure = make_figure(2.9 * width + 0.6, 2.5 * max(len(groups), 1))
     axes = figure.subplots(max(len(groups), 1), width, squeeze=False)
@@ -130,12 +131,13 @@ def draw_scores(best: pd.DataFrame, scores: dict[str, Scores], thresholds: dict[
                 found.scores[found.labels], edges, histtype="step", linewidth=1.6, color="#D55E00", label="defective"
             )
             if run_id in thresholds:
-                axis.axvline(thresholds[run_id], color="black", linestyle="--", linewidth=1, label="threshold")
+                label = f"threshold, {rules.get(run_id, 'rule unknown')}"
+                axis.axvline(thresholds[run_id], color="black", linestyle="--", linewidth=1, label=label)
             axis.set_title(name, fontsize="small", parse_math=False)
             axis.xaxis.set_major_locator(MaxNLocator(3))
             axis.tick_params(labelsize="small")
-        row[0].set_ylabel(title.replace(", thresholds", "\nthresholds").replace(", ", "\n", 1), fontsize="small")
-    axes[0, 0].legend(fontsize="x-small", frameon=False)
+        row[0].set_ylabel(title.replace(", ", "\n", 1).replace(" thresholds, ", " thresholds\n"), fontsize="small")
+        row[0].legend(fontsize="x-small", frameon=False)
     return figure
 
 

@@ -13,6 +13,7 @@ from training_code.comparison.configurations import (
     CRITERION,
     HIDDEN,
     OTHER_CODE,
+    SHOWN_PROMISES,
     TESTED,
     best_models,
     configurations,
@@ -155,7 +156,8 @@ def _with_deviation(value: float, deviation: float) -> str:
 def all_sheets(comparison: Comparison, results: Path) -> list[Sheet]:
     """Return the sheets of the workbook in their order."""
     runs, models, best, criterion = comparison.runs, comparison.models, comparison.best, comparison.criterion
-    shown = best.drop(columns=[*HIDDEN, *PROTOCOL[2:]], errors="ignore")
+    dropped = [name for name in (*HIDDEN, *PROTOCOL[2:]) if name not in SHOWN_PROMISES]
+    shown = best.drop(columns=dropped, errors="ignore")
     shown = shown.dropna(axis="columns", how="all")
     shown = shown.reindex(columns=list(dict.fromkeys(["Model", *MAIN_METRICS, *shown.columns])))
     sheets = [

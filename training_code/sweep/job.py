@@ -50,6 +50,7 @@ class Job:
     state: JobState
     reason: str = ""  # what is missing, or has changed
     rerun: bool = False  # whether a stored result is replaced
+    rethreshold: str | None = None  # the stored run that gets the thresholds that the job asks for, where it has others
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ parameter of that name or takes all of them in one dict.
 
 import ast
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -70,8 +70,9 @@ def divide(notebook: TrainingNotebook, varied: Mapping[str, Any]) -> tuple[dict[
     Raises
     ------
     InputError
-        If a name is neither.
+        If a name is neither, or makes no other run.
     """
+    _refuse_afterwards(varied)
     fields = [name for name in settable(notebook) if name in FIELDS]
     arguments = list(dict.fromkeys(name for detector in _detectors(notebook) for name in detector.all_arguments))
     if all(cell.detector in DETECTORS for cell in notebook.cells):
@@ -126,11 +127,22 @@ def parameter_sets(
     given = entry.parameters if results is None else {**entry.parameters, "results": results}
     if strange := [name for name in given if name not in valid and name not in entry.shared]:
         raise unknown(f"parameter of {notebook.path.name}", strange[0], valid)
+    _refuse_afterwards(name for name, value in given.items() if isinstance(value, list))
     options, varied = divide(notebook, entry.vary)
     if twice := [name for name in options if name in given and name not in entry.shared]:
         raise InputError(f"{twice[0]} is given twice for {notebook.path.name}: in parameters and in vary")
     given = {name: value for name, value in given.items() if name in valid} | options
     return (fold(notebook, parameters) for parameters in products(given)), varied
+
+
+def _refuse_afterwards(varied: Iterable[str]) -> None:
+    """Refuse names of the protocol that can be changed when a run has ended: there is one run for all their values."""
+    for name in varied:
+        if name in ExperimentProtocol.afterwards():
+            raise InputError(
+                f"{name} makes no other run and cannot be varied: set one value in parameters, and change it "
+                "afterwards with anomaly rethreshold"
+            )
 
 
 def _homes(notebook: TrainingNotebook) -> dict[str, str]:

@@ -12,6 +12,7 @@ from training_code.foundation import paths
 from training_code.foundation.errors import InputError, MissingWeightsError, choices, suggestion, unknown
 from training_code.foundation.files import digest
 from training_code.preparation import Conditions, PreparedRun, prepare, read_conditions
+from training_code.protocol import ExperimentProtocol
 from training_code.records.code import code_hash
 from training_code.records.environment import package_versions
 from training_code.records.reading import read_records
@@ -27,6 +28,7 @@ from training_code.sweep.notebook import (
 )
 from training_code.sweep.order import in_order
 from training_code.sweep.parameters import fold, in_force, kept, parameter_sets, settable
+from training_code.sweep.thresholds import plan_thresholds
 
 # Parts of an identity that stand for the content of files: a run that differs in them alone is stale.
 _CONTENTS = {"dataset_fingerprint": "data", "weights_sha256": "weights", "files_sha256": "files"}
@@ -44,7 +46,11 @@ def make_plan(sweep: Sweep, planner: "Planner", results: str | None = None) -> l
     """
     jobs: dict[str, Job] = {}
     for job in planner.jobs_of(sweep, results):
-        jobs.setdefault(job.key, job)
+        if jobs.setdefault(job.key, job).conditions.protocol != job.conditions.protocol:
+            raise InputError(
+                f"{sweep.path} asks twice for {job.name}, with other values of "
+                f"{choices(ExperimentProtocol.afterwards())}, which make no other run: a run has one of each at a time"
+            )
     return in_order(jobs.values())
 
 
@@ -138,6 +144,8 @@ class Planner:
             raise InputError(f"{notebook.path.name}, cell {cell.index + 1}: {error}") from error
         state, reason = self._state(conditions, store, prepared)
         job = replace(job, prepared=prepared, state=state, reason=reason)
+        if state is JobState.STORED and (record := self._stored(job)):
+            job = plan_thresholds(job, record)
         return replace(job, state=JobState.TO_RUN, rerun=True) if state is JobState.STALE and self.rerun_stale else job
 
     def records(self, results: Path) -> dict[str, Record]:
@@ -175,6 +183,12 @@ class Planner:
             changes = [what for name, what in _CONTENTS.items() if getattr(older.identity, name) != getattr(now, name)]
             return JobState.STALE, f"changed since {older.run_id}: {choices(changes)}"
         return JobState.TO_RUN, ""
+
+    def _stored(self, job: Job) -> Record | None:
+        """Return the record of a stored job, also of one that was made with half the batch size."""
+        records = self.records(job.store.results)
+        record = records.get(job.run_id)
+        return records.get(record.retried_as) if record and record.retried_as else record
 
     def _setting(self, notebook: TrainingNotebook, parameters: Mapping[str, Any]) -> tuple[Conditions, RunStore]:
         """Return what the notebook would make its ``Experiment`` of."""

@@ -16,6 +16,7 @@ from training_code.sweep.plan import Planner, left_out, make_plan
 from training_code.sweep.pools import Pool, make_pool
 from training_code.sweep.progress import Progress, print_status, sweep_name
 from training_code.sweep.schedule import Rules, Scheduler
+from training_code.sweep.thresholds import change_thresholds
 
 
 def run_sweep(options: argparse.Namespace) -> int:
@@ -49,7 +50,7 @@ def _run(
     if not left:  # otherwise a worker does it
         _clear_leftovers(store)
     with Progress(sweep_name(options.file), len(jobs), store.results, options.jobs or 1) as progress:
-        report_settled(jobs, planner, progress)
+        report_settled(change_thresholds(jobs), planner, progress)
         scheduler = Scheduler(left, pool, _rules(sweep, resources, options), planner, estimates, progress)
         scheduler.run()
         progress.summary()

@@ -5,9 +5,11 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 
+from inference_code.promises import promised
 from inference_code.service.schemas import Error, ExampleAnswer, ModelAnswer
 from inference_code.service.services.examples import Example, read_example, thumbnail
 from inference_code.service.services.models import Model
+from training_code.evaluation.operating_point import OperatingPoint
 from training_code.foundation.errors import InputError
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -52,6 +54,8 @@ def example_thumbnail(request: Request, model: _Name, number: _Number) -> Respon
 def _describe(model: Model) -> ModelAnswer:
     predictor = model.predictor
     record = predictor.record
+    point = record.operating_points.get("image", OperatingPoint(0.0))
+    promise = promised(record, predictor.thresholds)
     return ModelAnswer(
         model=model.name,
         detector=record.detector,
@@ -61,6 +65,13 @@ def _describe(model: Model) -> ModelAnswer:
         runtime=predictor.runtime,
         threshold=predictor.thresholds.image,
         pixel_threshold=predictor.thresholds.pixel,
+        rule=record.rule,
+        alpha=point.alpha,
+        image_promise=promise.image,
+        pixel_promise=promise.pixel,
+        least_promise=point.least,
+        good_images=None if record.calibration is None else record.calibration.images,
+        promise=promise.sentence,
         metrics=record.metrics,
     )
 

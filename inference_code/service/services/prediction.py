@@ -15,6 +15,7 @@ from PIL import Image
 from inference_code.images import read_pixels, shown_pixels
 from inference_code.postprocessing import find_abnormal, normalise
 from inference_code.predictor import Prediction
+from inference_code.promises import promised
 from inference_code.service.limits import LARGE, Limits
 from inference_code.service.schemas import ImageAnswer, ImageError, Options, RegionAnswer
 from inference_code.service.services.lanes import Lanes
@@ -24,6 +25,7 @@ from inference_code.visualization import overlay
 from training_code.data.images import open_image
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
+from training_code.records.record import Record
 
 # Pixels of the longer side of the picture that is returned of an image.
 _SHOWN = 1024
@@ -154,14 +156,14 @@ class PredictionService:
             return ImageError(error=str(found))
         if isinstance(found, BaseException):
             raise found
-        pixels, bits = found.size[0] * found.size[1], model.predictor.record.dataset.bits
-        answer = await asyncio.wrap_future(self._lanes.submit(pixels, make_answer, image, found, options, bits))
+        pixels, record = found.size[0] * found.size[1], model.predictor.record
+        answer = await asyncio.wrap_future(self._lanes.submit(pixels, make_answer, image, found, options, record))
         self._measures.image(model.name, answer.abnormal)
         return answer
 
 
-def make_answer(image: bytes, prediction: Prediction, options: Options, bits: int) -> ImageAnswer:
-    """Return what a client is told of a prediction; ``bits`` as in `inference_code.images.read_pixels`."""
+def make_answer(image: bytes, prediction: Prediction, options: Options, record: Record) -> ImageAnswer:
+    """Return what a client is told of a prediction by the detector of a run."""
     own = prediction.thresholds
     thresholds = Thresholds(
         own.image if options.threshold is None else options.threshold,
@@ -175,7 +177,8 @@ def make_answer(image: bytes, prediction: Prediction, options: Options, bits: in
     found = [RegionAnswer(bbox=region.box, area=region.area, score=region.score) for region in regions]
     del regions
     # Read once more: pixels would fill the memory while they wait.
-    pixels = shown_pixels(read_pixels(image, bits)) if options.overlay or options.image else None
+    pixels = shown_pixels(read_pixels(image, record.dataset.bits)) if options.overlay or options.image else None
+    promise = promised(record, thresholds)
     low, high = float(prediction.anomaly_map.min()), float(prediction.anomaly_map.max())
     return ImageAnswer(
         score=prediction.score,
@@ -183,6 +186,8 @@ def make_answer(image: bytes, prediction: Prediction, options: Options, bits: in
         abnormal=prediction.abnormal,
         threshold=thresholds.image,
         pixel_threshold=thresholds.pixel,
+        image_promise=promise.image,
+        promise=promise.sentence,
         height=prediction.size[0],
         width=prediction.size[1],
         regions=found,

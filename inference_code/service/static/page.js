@@ -26,7 +26,7 @@ async function ask(path, signal, options = {}) {
   if (response.status === 401) find("key-form").hidden = false;
   if (!response.ok) {
     const { detail } = await response.json().catch(() => ({ detail: `status ${response.status}` }));
-    throw new Refused(`${detail[0].toUpperCase()}${detail.slice(1)}.`);
+    throw new Refused(sentence(detail));
   }
   find("key-form").hidden = true;
   return response;
@@ -55,6 +55,7 @@ async function begin(work) {
   }
 }
 
+const sentence = (words) => `${words[0].toUpperCase()}${words.slice(1)}.`;
 const number = (value) => Number(value.toPrecision(4)).toString();
 
 async function listModels(signal) {
@@ -69,6 +70,7 @@ async function chooseModel(signal) {
   const auroc = "image_AUROC" in model.metrics ? `, image AUROC ${model.metrics.image_AUROC.toFixed(3)} there` : "";
   find("about").textContent = [model.detector, model.backbone && `on ${model.backbone}`, `trained on ${model.dataset}`]
     .filter(Boolean).join(" ") + `, ${width} × ${height} pixels${auroc}; runs on ${model.runtime}`;
+  find("promise").textContent = sentence(model.promise);
   find("examples").replaceChildren();
   const path = `models/${encodeURIComponent(model.model)}/examples`;
   const examples = await (await ask(path, signal)).json();
@@ -178,6 +180,9 @@ function list(answer) {
   const limit = known ? `; abnormal from ${number(answer.threshold)}` : ": the run found none";
   verdict.replaceChildren(strong, `: score ${number(answer.score)}${limit}. ${answer.width} × ${answer.height} pixels, `
     + `${(1000 * answer.seconds).toFixed(0)} ms.`);
+  // What the thresholds of the run promise stands above; here is what is lost by another one.
+  const own = models[find("model").selectedIndex];
+  find("lost").textContent = answer.promise === own.promise ? "" : sentence(answer.promise);
   const { regions } = answer;
   find("regions-caption").textContent = regions.length === 1 ? "1 region" : `${regions.length} regions`;
   find("regions").replaceChildren(...regions.slice(0, 100).map(({ bbox, area, score }, index) => {

@@ -2,6 +2,7 @@ import dataclasses
 from pathlib import Path
 
 import pandas as pd
+from helpers.calibrated import make_calibrated
 from helpers.data import make_mvtec
 from helpers.records import IDENTITY, make_dataset, make_record
 from PIL import Image
@@ -75,3 +76,16 @@ def _record_of(root, run_id):
 
 def test_without_runs_the_table_is_empty_but_there():
     assert runs_table([]).empty
+
+
+def test_what_a_threshold_promises_stands_beside_it_as_a_number_and_in_words(tmp_path):
+    few, many = make_calibrated(tmp_path, good=18, alpha=0.01), make_calibrated(tmp_path, good=199, number=1)
+    other = make_calibrated(tmp_path, number=2, threshold="mean_sd")
+    table = _table(few, many, other, make_record("old")).set_index("run_id")
+    promises = table["image_promise"]
+    assert promises[few.run_id] == 1 / 19 and promises[many.run_id] == 0.05
+    assert promises[[other.run_id, "old"]].isna().all(), "these promise nothing"
+    said = table["image_promise_sentence"]
+    assert said[few.run_id].startswith("18 good images allow no promise below 5.3 %")
+    assert said[other.run_id] == "nothing is promised" and pd.isna(said["old"]), "it has no threshold at all"
+    assert table.loc[many.run_id, ["least_promise", "calibration_images"]].tolist() == [0.005, 199]

@@ -100,6 +100,11 @@ def test_a_synthetic_anomaly_changes_the_image_only_inside_its_mask(datamodule):
         assert not torch.equal(normal.image, anomaly.image)
 
 
+def test_every_held_out_image_has_a_defect_type_also_with_its_anomaly(datamodule):
+    validation = datamodule.val_data
+    assert validation.defect_types == ["good"] * 3 + ["synthetic"] * 3 and len(validation) == 6
+
+
 def test_another_seed_makes_other_anomalies(tiny_dataset):
     samples = read_dataset(tiny_dataset).select("train")[:2]
     one, other = (ValidationDataset(samples, (32, 32), seed)[2].image for seed in (0, 1))

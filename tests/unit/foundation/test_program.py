@@ -42,7 +42,18 @@ def test_help_names_every_command_and_exits_well(capsys):
     assert cli.main(["--help"]) == 0
     listed = re.findall(r"^  ([a-z-]+) ", capsys.readouterr().out, re.M)
     assert sorted(listed) == sorted(
-        ["sweep", "compare", "check-data", "prepare-data", "weights", "search", "predict", "export", "serve"]
+        [
+            "sweep",
+            "rethreshold",
+            "compare",
+            "check-data",
+            "prepare-data",
+            "weights",
+            "search",
+            "predict",
+            "export",
+            "serve",
+        ]
     )
 
 

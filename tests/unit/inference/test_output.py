@@ -9,6 +9,7 @@ import pytest
 
 from inference_code.output import Drawing, Output, Result
 from inference_code.predictor import Prediction
+from inference_code.promises import Promised
 from inference_code.sources.frames import Frame
 from training_code.evaluation.thresholds import Thresholds
 
@@ -66,3 +67,16 @@ def test_pictures_of_an_earlier_prediction_go_and_those_of_people_stay(tmp_path,
     assert sorted(path.name for path in (tmp_path / "overlays").iterdir()) == [*new, "mine.png"]
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == [*new, "00007_mine.png"]
     assert (tmp_path / "precious.png").is_file()
+
+
+def test_every_line_says_what_its_threshold_promises(tmp_path):
+    found = Prediction(0, None, 0.7, np.eye(8, dtype=np.float32), (8, 8), 0.1, Thresholds(0.5, 0.4))
+    with Output(tmp_path, Drawing(False), 8, Promised(0.05, None, "at most 5 % of new good images")) as output:
+        output.put(Result(Frame("a.png", Path("a.png")), 0.0, found, None))
+    (line,) = map(json.loads, (tmp_path / "predictions.jsonl").read_text().splitlines())
+    assert (line["threshold"], line["pixel_threshold"]) == (0.5, 0.4)
+    assert (line["image_promise"], line["pixel_promise"]) == (0.05, None)
+    assert line["promise"] == "at most 5 % of new good images"
+    with open(tmp_path / "predictions.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["threshold"], row["image_promise"]) == ("0.5", "0.05")

@@ -43,6 +43,7 @@ def test_every_picture_is_drawn(compared):
     _draw(figures.draw_main_metrics(table))
     histograms = _draw(figures.draw_scores(best, scores, table.set_index("run_id")["image_threshold"].to_dict()))
     assert sum(axis.get_visible() for axis in histograms.axes) == 9
+    assert {axis.lines[0].get_label() for axis in histograms.axes} == {"threshold, conformal"}
     front = _draw(figures.draw_front(speed_and_size(compared.models, "image_AUROC"), "image_AUROC"))
     assert len(front.axes) == 3
     bars = _draw(figures.draw_defect_types(by_defect_type(table, best).table))

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.calibrated import make_calibrated
 from helpers.results import DETECTORS, make_results, make_run
 
 from training_code.comparison.costs import on_front
@@ -9,6 +10,7 @@ from training_code.comparison.ranks import over_datasets
 from training_code.comparison.table import runs_table
 from training_code.foundation.errors import InputError
 from training_code.records.reading import read_records
+from training_code.reporting.column_help import help_for
 from training_code.reporting.sheets import all_sheets, choose_runs, compare, summary
 
 
@@ -175,3 +177,15 @@ def test_names_of_sheets_are_what_a_spreadsheet_allows(tmp_path):
         make_run(tmp_path, f"r{len(name)}", dataset=name)
     names = [name for name in _tables(tmp_path) if name.startswith("Comparison")]
     assert len(set(names)) == 2 and all(len(name) <= 31 and not set(name) & set("[]:*?/\\") for name in names)
+
+
+def test_the_best_models_say_by_which_rule_their_thresholds_were_found_and_what_they_promise(tmp_path):
+    make_calibrated(tmp_path, good=18, alpha=0.01)
+    tables = _tables(tmp_path)
+    (best,) = tables["Best models"].to_dict("records")
+    assert (best["threshold_rule"], best["image_promise"]) == ("conformal", 1 / 19)
+    assert best["image_promise_sentence"].startswith("18 good images allow no promise below 5.3 %: at most 5.3 %")
+    (run,) = tables["All runs"].to_dict("records")
+    assert (run["pixel_promise"], run["calibration_images"], run["calibration_parts"]) == (1 / 19, 18, 18)
+    shown = {name for sheet in tables.values() for name in sheet if "promise" in str(name) or "calibr" in str(name)}
+    assert not [name for name in shown if help_for(name, "") == ""]

@@ -161,3 +161,13 @@ def test_varied_values_are_divided_for_a_search(tmp_path):
     space = {"n_features": [5], "image_size": [64, 96]}
     assert divide(_notebook(tmp_path), space) == ({"image_size": [64, 96]}, {"n_features": [5]})
     assert settable(_notebook(tmp_path))[:4] == ["dataset", "protocol", "compute", "image_size"]
+
+
+@pytest.mark.parametrize("name", ["threshold", "alpha", "area"])
+def test_what_makes_no_other_run_is_not_varied_and_the_message_says_what_to_do(name, tmp_path):
+    notebook = _notebook(tmp_path)
+    value = "quantile" if name == "threshold" else 0.1
+    for given in ({"vary": {name: value}}, {"vary": {name: [value]}}, {"parameters": {name: [value]}}):
+        with pytest.raises(InputError, match=f"^{name} makes no other run .* anomaly rethreshold"):
+            _sets(notebook, **given)
+    assert _sets(notebook, {name: value})[0] == [{"protocol": {"validation_split": 0.2, name: value}}]

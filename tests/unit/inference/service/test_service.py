@@ -28,6 +28,11 @@ from training_code.foundation.errors import InputError
 
 KEY = "a-key-of-32-characters-0123456789"
 
+PROMISE = (
+    "conformal thresholds: at most 5 % of new good images are refused, by 199 good images; at most 5 % of new good "
+    "images have more than 2 % of their pixels marked, by 199 good images"
+)
+
 
 @pytest.fixture
 def predictor():
@@ -78,6 +83,21 @@ def test_thresholds_and_sizes_of_regions_are_those_of_the_request(client, predic
     answer = _post(client, content, overlay=True).json()
     assert answer["abnormal"] is None and answer["normalised_score"] is None and answer["regions"] == []
     assert _picture(answer["overlay"]).shape == (32, 48, 3)
+
+
+def test_a_threshold_of_the_request_promises_nothing_and_the_answer_says_what_is_lost(client):
+    content = encode(spotted(value=153))
+    answer = _post(client, content).json()
+    assert (answer["image_promise"], answer["promise"]) == (0.05, PROMISE)
+    assert _post(client, content, threshold=0.5, pixel_threshold=0.5).json()["promise"] == PROMISE, (
+        "these are the run's"
+    )
+    answer = _post(client, content, threshold=0.7).json()
+    assert answer["image_promise"] is None
+    assert answer["promise"].startswith(
+        "the image threshold 0.7 was set by hand and promises nothing; lost is: at most 5 % of new good images are "
+        "refused, by 199 good images; conformal thresholds: at most 5 % of new good images have more than 2 %"
+    )
 
 
 def test_pictures_are_those_of_the_image_and_its_map(client):
@@ -396,9 +416,10 @@ def test_models_are_described_and_chosen_by_their_runs(predictor):
         assert first == {
             "model": "brightness-0", "detector": "Padim", "backbone": "resnet18", "dataset": "made_up",
             "image_size": [16, 16], "runtime": "torch", "threshold": 0.5, "pixel_threshold": 0.5,
-            "metrics": {"image_AUROC": 0.75},
+            "rule": "conformal", "alpha": 0.05, "image_promise": 0.05, "pixel_promise": 0.05, "least_promise": 0.005,
+            "good_images": 199, "promise": PROMISE, "metrics": {"image_AUROC": 0.75},
         }  # fmt: skip
-        assert other["model"] == "brightness-1"
+        assert other["model"] == "brightness-1" and other["image_promise"] is None, "its thresholds are not the run's"
         content = encode(spotted())
         assert _post(client, content).json()["abnormal"] is True
         answer = _post(client, content, model="brightness-1").json()

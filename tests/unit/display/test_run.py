@@ -1,0 +1,49 @@
+"""A run as a notebook shows it: its thresholds say what they promise."""
+
+import dataclasses
+
+from helpers.calibrated import make_calibrated
+from helpers.records import make_record
+
+from training_code.display.run import Run
+from training_code.evaluation.operating_point import OperatingPoint
+from training_code.records.record import AtRule
+
+
+def _shown(record, folder):
+    return Run(folder, record)._repr_html_()
+
+
+def test_the_promise_stands_beside_the_thresholds_with_what_it_rests_on(tmp_path):
+    shown = _shown(make_calibrated(tmp_path, good=199), tmp_path)
+    assert "conformal thresholds: at most 5 % of new good images are refused, by 199 good images" in shown
+    assert "at most 5 % of new good images have more than 2 % of their pixels marked" in shown
+    header, values = shown[shown.index("<th>rule") :].split("</tr>")[:2]
+    names, cells = (text.replace("<tr>", "").split(end) for text, end in ((header, "</th>"), (values, "</td>")))
+    found = {name.removeprefix("<th>"): cell.removeprefix("<td>") for name, cell in zip(names, cells, strict=True)}
+    assert found["rule"] == "conformal" and found["image promise"] == found["alpha"] == "5 %"
+    assert found["least alpha"] == "0.5 %" and found["good images"] == "199" and "parts" not in found
+
+
+def test_a_smaller_alpha_than_the_images_allow_is_refused_in_words(tmp_path):
+    shown = _shown(make_calibrated(tmp_path, good=18, alpha=0.01), tmp_path)
+    assert "18 good images allow no promise below 5.3 %" in shown and "in place of 1 %" in shown
+
+
+def test_runs_of_earlier_versions_and_other_rules_promise_nothing_and_say_so(tmp_path):
+    shown = _shown(make_calibrated(tmp_path, threshold="mean_sd"), tmp_path)
+    assert "mean_sd thresholds: nothing is promised" in shown
+    old = make_record(at=AtRule(OperatingPoint(0.5), OperatingPoint(0.4)), thresholds={"image": 0.5, "pixel": 0.4})
+    protocol = dataclasses.replace(old.identity.protocol, threshold="synthetic")
+    old = dataclasses.replace(old, identity=dataclasses.replace(old.identity, protocol=protocol))
+    assert "synthetic thresholds: nothing is promised" in _shown(old, tmp_path)
+    assert "no thresholds: nothing is promised" in _shown(make_record(), tmp_path)
+
+
+def test_pictures_of_other_thresholds_than_those_in_force_are_named_so(tmp_path):
+    record = make_calibrated(tmp_path)
+    assert "Another rule was put in force" not in _shown(record, tmp_path)
+    later = dataclasses.replace(record, rethresholded="2026-11-26T06:00:00+00:00")
+    assert "Another rule was put in force at 2026-11-26 06:00: the pictures show the thresholds before" in _shown(
+        later, tmp_path
+    )
