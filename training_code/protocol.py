@@ -129,7 +129,8 @@ class ExperimentProtocol(_Checked):
     alpha
         The part of new good images that may be refused. As large a part may have more than ``area`` marked.
     area
-        The part of the pixels of a good image that may be marked.
+        The part of the pixels of a good image that may be marked. With less, good images that differ much from the
+        others lift the threshold above real defects; see docs/decisions.md.
 
     Raises
     ------
@@ -147,7 +148,7 @@ class ExperimentProtocol(_Checked):
     validation_split: float = _option(0.1, _part)
     threshold: str = _option("conformal", _one_of(THRESHOLD_RULES), afterwards=True)
     alpha: float = _option(0.05, _below_1, afterwards=True)
-    area: float = _option(0.02, _below_1, afterwards=True)
+    area: float = _option(0.05, _below_1, afterwards=True)
 
     @classmethod
     def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:

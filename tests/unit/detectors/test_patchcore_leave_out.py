@@ -6,7 +6,6 @@ import torch
 from training_code.detectors.patchcore import leave_out
 from training_code.detectors.patchcore.coreset import k_center_greedy
 from training_code.detectors.patchcore.leave_out import nearest_of_two_groups, without_each_group
-from training_code.detectors.patchcore.neighbors import nearest_neighbors
 
 PATCHES, DIMENSIONS = 64, 16
 
@@ -74,9 +73,9 @@ def test_the_distances_of_a_group_are_those_to_the_memory_bank_without_it(groups
 def test_a_memory_bank_without_a_group_scores_as_one_that_is_selected_without_it(deviation):
     """By the mean and the largest distance of each image, on registered boards.
 
-    Measured on nine sets of each deviation: in the median of all images the mean differs by at most 0.9 % from that of
-    a bank that is truly selected without the image, the largest distance not at all. With a bank from which the rows are
-    merely taken away these are up to 3 % and 12 %.
+    Measured on nine sets of each deviation: in the median of all images the mean differs by at most 0.9 % from that
+    of a bank that is truly selected without the image, the largest distance not at all. With a bank from which the rows
+    are merely taken away these are up to 3 % and 12 %.
     """
     patches, count = _boards(30, deviation), 190
     bank, image_of_row = _bank(patches, count)
