@@ -10,8 +10,8 @@ Example: ``measure_promises.py OUT.csv tiles magnetic_tile magnetic_tile_more`` 
 
 import argparse
 import csv
+import os
 import random
-import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -25,6 +25,8 @@ import torch
 from training_code.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD
 from training_code.backbones.reading import load_backbone
 from training_code.backbones.weights import find_weights
+from training_code.data.adapters.copying import part_groups
+from training_code.data.adapters.magnetic_tile import tile_pairs
 from training_code.data.datamodule import ValidationDataset, load_image, load_mask
 from training_code.data.layout import NORMAL, Sample
 from training_code.detectors.build import build_detector, image_transform
@@ -60,12 +62,14 @@ class Pool:
 
 
 def tiles(folders: Sequence[Path], seed: int) -> Pool:
-    """Return the magnetic tiles: a tile was photographed up to six times, and its number is in the names."""
+    """Return the magnetic tiles, of which one was photographed up to six times."""
     images = sorted(path for folder in folders for path in folder.glob("MT_*/Imgs/*.jpg"))
+    root = Path(os.path.commonpath([folder.resolve() for folder in folders]))
+    groups = part_groups(root, images, tile_pairs(images))
     good = [Sample(path, "train", NORMAL) for path in images if path.parts[-3] == "MT_Free"]
-    parts = [re.search(r"num_(\d+)", sample.path.stem)[1] for sample in good]
     bad = [Sample(path, "test", path.parts[-3], path.with_suffix(".png")) for path in images]
-    return Pool(good, parts, [sample for sample in bad if sample.defect_type != "MT_Free"])
+    bad = [sample for sample in bad if sample.defect_type != "MT_Free"]
+    return Pool(good, [groups[sample.path] for sample in good], bad)
 
 
 def cells(folders: Sequence[Path], seed: int) -> Pool:
