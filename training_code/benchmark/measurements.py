@@ -1,14 +1,9 @@
 """What is measured: every measurement gives seconds of both sides, their ratio, and how far the results differ."""
 
-import itertools
-import multiprocessing
 import operator
-import os
 import shutil
 import statistics
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +11,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from training_code.benchmark import ours, parts, plain
-from training_code.benchmark.images import copy_images, make_images
+from training_code.benchmark.bench import Bench
+from training_code.benchmark.images import make_images
 
 SEED = 42
 SIDE = 256
@@ -28,33 +24,6 @@ PATCHCORE = {"backbone": BACKBONE, "layers": ["blocks.2", "blocks.4"], "coreset_
 SWEEP_IMAGES = 50
 RATIOS = (0.01, 0.02, 0.05)
 LAYER_CHOICES = (LAYERS, ["blocks.1", "blocks.2"], ["blocks.2", "blocks.4"])
-
-
-@dataclass
-class Bench:
-    """The images, and a folder for temporary files."""
-
-    data: str
-    scratch: Path
-
-    def in_new_process(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what ``work`` returns in a new process, whose memory nothing else has used."""
-        os.environ["TQDM_DISABLE"] = "1"  # no progress bars in the new process
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            return pool.submit(work, *arguments).result()
-
-    def images(self, count: int) -> Path:
-        """Return a folder with that many training images, or all there are."""
-        folder = self.scratch / f"images-{count}"
-        return folder if folder.is_dir() else copy_images(self.data, count, folder)
-
-    def fresh(self) -> Path:
-        """Return the path of a folder that does not exist yet."""
-        return self.scratch / f"fresh-{next(_NUMBERS)}"
-
-
-_NUMBERS = itertools.count()
 
 
 def coreset(bench: Bench) -> dict[str, Any]:

@@ -74,10 +74,6 @@ def test_no_more_new_good_images_have_a_large_part_marked_than_promised():
     assert np.mean(shares) == pytest.approx(0.05, abs=4 * np.std(shares) / DRAWS**0.5)
 
 
-#: Of 39 good images the 2nd highest of these is what 0.05 goes by: 37 and 47.
-_AREA_SCORES, _HIGHEST = np.arange(39, dtype=np.float32), np.arange(10, 49, dtype=np.float32)
-
-
 @pytest.mark.parametrize(
     ("visible", "expected"),
     [
@@ -88,10 +84,11 @@ _AREA_SCORES, _HIGHEST = np.arange(39, dtype=np.float32), np.arange(10, 49, dtyp
     ],
 )
 def test_the_threshold_of_pixels_is_raised_as_far_as_synthetic_anomalies_stay_visible(visible, expected):
-    groups = tuple(range(39))
-    point = pixel_point(Marking(0.05, _AREA_SCORES, _HIGHEST, visible), groups, 0.05)
+    """Of 39 good images 0.05 goes by the second highest of these numbers: 37 and 47."""
+    groups, scores, highest = tuple(range(39)), np.arange(39.0), np.arange(10.0, 49.0)
+    point = pixel_point(Marking(0.05, scores, highest, visible), groups, 0.05)
     assert point.threshold == pytest.approx(expected, abs=1e-4)
-    assert point.threshold >= conformal_point(_AREA_SCORES, groups, 0.05).threshold, "else the promise would break"
+    assert point.threshold >= conformal_point(scores, groups, 0.05).threshold, "else the promise would break"
     assert point.promise == 0.05 and point.area == 0.05
 
 
