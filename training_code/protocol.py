@@ -80,7 +80,8 @@ class ExperimentProtocol(_Checked):
     alpha
         The part of new good images that may be refused. As large a part may have more than ``area`` marked.
     area
-        The part of the pixels of a good image that may be marked.
+        The part of the pixels of a good image that may be marked. With less, good images that differ much from the
+        others lift the threshold above real defects; see docs/decisions.md.
 
     Raises
     ------
@@ -98,7 +99,7 @@ class ExperimentProtocol(_Checked):
     validation_split: float = _option(0.1, half_at_most)
     threshold: str = _option("conformal", one_of(THRESHOLD_RULES), columns=("threshold_rule",), afterwards=True)
     alpha: float = _option(0.05, below_1, afterwards=True)
-    area: float = _option(0.02, below_1, afterwards=True)
+    area: float = _option(0.05, below_1, afterwards=True)
 
     @classmethod
     def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:

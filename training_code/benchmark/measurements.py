@@ -1,14 +1,9 @@
 """What is measured: every measurement gives seconds of both sides, their ratio, and how far the results differ."""
 
-import itertools
-import multiprocessing
 import operator
-import os
 import shutil
 import statistics
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +11,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from training_code.benchmark import ours, parts, plain
-from training_code.benchmark.images import copy_images, make_images
+from training_code.benchmark.bench import Bench
+from training_code.benchmark.images import make_images
 
 SEED = 42
 SIDE = 256
@@ -28,33 +24,6 @@ PATCHCORE = {"backbone": BACKBONE, "layers": ["blocks.2", "blocks.4"], "coreset_
 SWEEP_IMAGES = 50
 RATIOS = (0.01, 0.02, 0.05)
 LAYER_CHOICES = (LAYERS, ["blocks.1", "blocks.2"], ["blocks.2", "blocks.4"])
-
-
-@dataclass
-class Bench:
-    """The images, and a folder for temporary files."""
-
-    data: str
-    scratch: Path
-
-    def in_new_process(self, work: Callable[..., Any], *arguments: Any) -> Any:
-        """Return what ``work`` returns in a new process, whose memory nothing else has used."""
-        os.environ["TQDM_DISABLE"] = "1"  # no progress bars in the new process
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            return pool.submit(work, *arguments).result()
-
-    def images(self, count: int) -> Path:
-        """Return a folder with that many training images, or all there are."""
-        folder = self.scratch / f"images-{count}"
-        return folder if folder.is_dir() else copy_images(self.data, count, folder)
-
-    def fresh(self) -> Path:
-        """Return the path of a folder that does not exist yet."""
-        return self.scratch / f"fresh-{next(_NUMBERS)}"
-
-
-_NUMBERS = itertools.count()
 
 
 def coreset(bench: Bench) -> dict[str, Any]:
@@ -123,6 +92,17 @@ def patchcore(bench: Bench) -> dict[str, Any]:
     theirs = row.pop("plain_result")
     projected = _ours(bench, folder, "Patchcore", PATCHCORE | {"projection": True}, bench.fresh())
     return row | {"with_projection": {"fit": projected["fit"], "difference": _differences(theirs, projected)}}
+
+
+def calibration(bench: Bench) -> dict[str, Any]:
+    """Leaving images out of PaDiM (200 images, 100 features) and PatchCore (100 images, 0.1), features known."""
+    rows = {}
+    for name, arguments, images in (("Padim", PADIM, 200), ("Patchcore", PATCHCORE, 100)):
+        setting = ours.Setting(bench.images(images), SIDE, SEED, bench.fresh(), bench.fresh())
+        taken = bench.in_new_process(ours.run_calibration, setting, name, arguments, 3)
+        seconds = {stage: statistics.median(values) for stage, values in taken.items()}
+        rows[name] = seconds | {"images": images, "ratio": seconds["calibrate"] / seconds["fit"]}
+    return rows
 
 
 def sweep(bench: Bench) -> dict[str, Any]:
@@ -213,7 +193,19 @@ def machine(bench: Bench) -> dict[str, Any]:
 
 ALL: dict[str, Callable[[Bench], dict[str, Any]]] = {
     work.__name__: work
-    for work in (machine, coreset, gaussian, gaussian_550, backbones, padim, patchcore, sweep, thousand, growth)
+    for work in (
+        machine,
+        coreset,
+        gaussian,
+        gaussian_550,
+        backbones,
+        padim,
+        patchcore,
+        calibration,
+        sweep,
+        thousand,
+        growth,
+    )
 }
 
 

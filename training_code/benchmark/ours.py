@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from training_code.data.dataset import read_dataset
-from training_code.detectors.build import stop_sharing
+from training_code.detectors.build import share_work, stop_sharing
 from training_code.evaluation.measurement import peak_memory
 from training_code.experiment import Experiment
 from training_code.foundation import paths
 from training_code.foundation.cache import TensorCache
-from training_code.pipeline import Places, build, feature_store, fit, prepare_data
+from training_code.pipeline import Places, build, calibrate, feature_store, fit, prepare_data
 from training_code.preparation import Conditions, prepare
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 
@@ -54,6 +54,26 @@ def run_ours(setting: Setting, detector: str, arguments: dict[str, Any], test: b
         found = {name: None if array is None else torch.from_numpy(array).flatten() for name, array in found.items()}
     tested = time.perf_counter()
     return found | {"fit": fitted - start, "test": tested - fitted, "memory": peak_memory()}
+
+
+def run_calibration(setting: Setting, detector: str, arguments: dict[str, Any], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of training and of calibrating in each round, features known and coresets not."""
+    paths.CACHE = setting.cache
+    protocol = ExperimentProtocol(image_size=(setting.image_size, setting.image_size))
+    conditions = Conditions(read_dataset(setting.folder), protocol, ComputeOptions(tensorboard="off"), setting.seed)
+    prepared = prepare(conditions, detector, arguments)
+    tensors = TensorCache()
+    data = prepare_data(conditions, prepared.batch_size, tensors, holds_out=False)
+    seconds: dict[str, list[float]] = {"fit": [], "calibrate": []}
+    for number in range(rounds + 1):
+        model = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, tensors))
+        share_work(model, None)
+        trained = fit(model, prepared, conditions, data, Places(setting.scratch))
+        calibrate(trained, data)
+        if number:  # the first round fills the store
+            for stage, taken in seconds.items():
+                taken.append(trained.seconds[stage])
+    return seconds
 
 
 def run_sweep(setting: Setting, configurations: list[tuple[str, dict[str, Any]]]) -> list[float]:

@@ -28,6 +28,8 @@ from training_code.evaluation.predictions import Predictions
 
 #: By this part of them scores may differ that the same detector computes in other batches; the tests hold it.
 ROUNDING = 1e-5
+#: Part of the pixels of synthetic anomalies that stays marked where a threshold is raised above what is promised.
+VISIBLE = 0.9
 #: How a detector comes by scores of good images that it has not seen; ``none`` where it has no such images.
 Way = Literal["leave one out", "hold out", "none"]
 
@@ -60,6 +62,13 @@ class Calibration:
         """Return for each good image the highest threshold at which more than ``area`` of its pixels are marked."""
         assert self.good is not None
         return area_scores(self.good.maps, area)
+
+    @property
+    def visible(self) -> float | None:
+        """Threshold at which the part `VISIBLE` of the pixels of synthetic anomalies is marked; None without any."""
+        if self.judged is None or self.judged.masks is None or not self.judged.masks.any():
+            return None
+        return float(np.quantile(self.judged.maps[self.judged.masks], 1 - VISIBLE))
 
 
 NOTHING = Calibration("none")

@@ -5,7 +5,7 @@ All but ``synthetic`` and ``oracle`` go by good images that the detector has not
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +63,8 @@ def _conformal(calibration: Calibration, alpha: float, area: float) -> Points:
     if calibration.good is None:
         return Points()
     groups = calibration.groups
-    return Points(
-        conformal_point(calibration.good.scores, groups, alpha),
-        conformal_point(calibration.area_scores(area), groups, alpha, area),
-    )
+    marking = Marking(area, calibration.area_scores(area), calibration.area_scores(0), calibration.visible)
+    return Points(conformal_point(calibration.good.scores, groups, alpha), pixel_point(marking, groups, alpha))
 
 
 def conformal_point(
@@ -75,6 +73,45 @@ def conformal_point(
     """Return the point of the rule ``conformal`` for the scores of good images, or their area scores for ``area``."""
     found = conformal(scores, groups, alpha)
     return OperatingPoint(found.threshold, len(scores), len(set(groups)), alpha, found.rate, found.least, area)
+
+
+@dataclass(frozen=True)
+class Marking:
+    """What the rule ``conformal`` goes by for pixels.
+
+    Attributes
+    ----------
+    area
+        Part of the pixels of a good image that may be marked.
+    area_scores
+        Of good images, shape (n,), for that area.
+    highest
+        The highest value of each of their maps.
+    visible
+        See `training_code.evaluation.calibration.Calibration.visible`.
+    """
+
+    area: float
+    area_scores: NDArray
+    highest: NDArray
+    visible: float | None
+
+
+def pixel_point(marking: Marking, groups: tuple[int, ...], alpha: float) -> OperatingPoint:
+    """Return the point of the rule ``conformal`` for pixels.
+
+    It promises that at most ``alpha`` of good images have more than the area marked. What is marked beyond a defect
+    is not bounded by that: where defects are far above all that good images show, the smoothed map marks a wide border
+    of each. So the threshold is raised as far as synthetic anomalies stay visible, and above the threshold that marks
+    no pixel of 1 - ``alpha`` of good images only half of the way, since they may score far above real defects. A higher
+    threshold keeps the promise.
+    """
+    promised = conformal_point(marking.area_scores, groups, alpha, marking.area)
+    if marking.visible is None:
+        return promised
+    unmarked = conformal(marking.highest, groups, alpha).threshold
+    raised = min(marking.visible, (unmarked + marking.visible) / 2)
+    return replace(promised, threshold=max(promised.threshold, raised))
 
 
 def _quantile(calibration: Calibration, alpha: float, area: float) -> Points:

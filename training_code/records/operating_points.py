@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.metrics import decide_images
 from training_code.evaluation.operating_point import ORACLE, OperatingPoint
-from training_code.evaluation.thresholds import conformal_point, quantile_point
+from training_code.evaluation.thresholds import Marking, conformal_point, pixel_point, quantile_point
 from training_code.foundation.errors import InputError
 from training_code.protocol import ExperimentProtocol
 from training_code.records.metrics import METRICS
@@ -24,7 +24,7 @@ def calibrated(calibration: Calibration, area: float) -> Calibrated | None:
     """Return what a record keeps of a calibration, None where there are no images that the detector has not seen."""
     if calibration.good is None:
         return None
-    return Calibrated(calibration.way, len(calibration.good), len(set(calibration.groups)), area)
+    return Calibrated(calibration.way, len(calibration.good), len(set(calibration.groups)), area, calibration.visible)
 
 
 def in_force(
@@ -103,7 +103,8 @@ def _found_anew(record: Record, folder: Path, protocol: ExperimentProtocol) -> A
         good, test = read_calibration(folder), read_scores(folder)
     except (OSError, ValueError) as error:
         raise InputError(f"another alpha needs the scores of good images: {error}") from error
-    image, pixel = _BY_ALPHA[protocol.threshold](good, protocol)
+    visible = None if record.calibration is None else record.calibration.visible
+    image, pixel = _BY_ALPHA[protocol.threshold](good, protocol, visible)
     before = record.rules[protocol.threshold]
     pixel = pixel or before.pixel
     decided = decide_images(test.scores, test.labels, test.defect_types, test.areas, image.threshold)
@@ -112,12 +113,18 @@ def _found_anew(record: Record, folder: Path, protocol: ExperimentProtocol) -> A
     return AtRule(image, pixel, decided.metrics | pixels, decided.intervals, decided.missed, decided.missed_by_area)
 
 
-def _conformal(good: CalibrationScores, protocol: ExperimentProtocol) -> tuple[OperatingPoint, OperatingPoint | None]:
+def _conformal(
+    good: CalibrationScores, protocol: ExperimentProtocol, visible: float | None
+) -> tuple[OperatingPoint, OperatingPoint | None]:
     image = conformal_point(good.scores, good.groups, protocol.alpha)
-    return image, conformal_point(good.area_scores, good.groups, protocol.alpha, protocol.area)
+    return image, pixel_point(
+        Marking(protocol.area, good.area_scores, good.highest, visible), good.groups, protocol.alpha
+    )
 
 
-def _quantile(good: CalibrationScores, protocol: ExperimentProtocol) -> tuple[OperatingPoint, OperatingPoint | None]:
+def _quantile(
+    good: CalibrationScores, protocol: ExperimentProtocol, visible: float | None
+) -> tuple[OperatingPoint, OperatingPoint | None]:
     return quantile_point(good.scores, good.groups, protocol.alpha), None  # that of pixels goes by the area alone
 
 

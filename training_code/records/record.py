@@ -135,6 +135,7 @@ class Calibrated:
     images: int
     groups: int
     area: float  # of the area scores in `CALIBRATION`
+    visible: FiniteFloat | None = None  # see `Calibration.visible`
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,7 @@ def write_predictions(folder: Path, target: Path, threshold: float | None) -> No
     write_text(target / SCORES, text.getvalue())
 
 
-_OF_CALIBRATION = ("path", "group", "score", "area_score")
+_OF_CALIBRATION = ("path", "group", "score", "area_score", "highest")
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,7 @@ class CalibrationScores:
     groups: tuple[int, ...]
     scores: NDArray[np.float64]  # (N,)
     area_scores: NDArray[np.float32]  # (N,)
+    highest: NDArray[np.float32]  # (N,), of each map
 
 
 def write_calibration(folder: Path, calibration: Calibration, area: float, root: Path) -> None:
@@ -143,10 +144,9 @@ def write_calibration(folder: Path, calibration: Calibration, area: float, root:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(_OF_CALIBRATION)
-    for path, group, score, of_area in zip(
-        good.paths, calibration.groups, good.scores, calibration.area_scores(area), strict=True
-    ):
-        writer.writerow([path.relative_to(root).as_posix(), group, repr(float(score)), repr(float(of_area))])
+    of_images = zip(good.scores, calibration.area_scores(area), calibration.area_scores(0), strict=True)
+    for path, group, found in zip(good.paths, calibration.groups, of_images, strict=True):
+        writer.writerow([path.relative_to(root).as_posix(), group, *(repr(float(value)) for value in found)])
     write_text(folder / CALIBRATION, text.getvalue())
 
 
@@ -164,12 +164,11 @@ def read_calibration(folder: Path) -> CalibrationScores:
     with open(path, newline="", encoding="utf-8") as file:
         try:
             header, *rows = csv.reader(file)
-            _, groups, scores, of_area = zip(*rows, strict=True)
-            found = CalibrationScores(
-                tuple(map(int, groups)), np.array(scores, np.float64), np.array(of_area, np.float32)
-            )
+            _, groups, scores, of_area, highest = zip(*rows, strict=True)
+            values = np.array(scores, np.float64), np.array(of_area, np.float32), np.array(highest, np.float32)
+            found = CalibrationScores(tuple(map(int, groups)), *values)
         except (csv.Error, ValueError, OverflowError) as error:
             raise ValueError(f"{path} is damaged: {error}") from error
-    if tuple(header) != _OF_CALIBRATION or not (np.isfinite(found.scores) & np.isfinite(found.area_scores)).all():
+    if tuple(header) != _OF_CALIBRATION or not np.isfinite(values).all():
         raise ValueError(f"{path} is damaged: not a table of {', '.join(_OF_CALIBRATION)}")
     return found

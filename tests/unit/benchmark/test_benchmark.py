@@ -39,6 +39,17 @@ def test_plain_anomalib_and_this_project_give_the_same_scores(tmp_path, monkeypa
     assert len(theirs["labels"]) == 14 and 0 < theirs["labels"].sum() < 14
 
 
+@pytest.mark.slow
+def test_calibration_is_timed_apart_from_training_in_each_round_but_the_one_that_fills_the_store(tmp_path, monkeypatch):
+    monkeypatch.setattr(paths, "CACHE", paths.CACHE)  # set by what is called
+    folder = copy_images(str(make_mvtec(tmp_path / "data")), 8, tmp_path / "images")
+    setting = ours.Setting(folder, 64, 3, tmp_path / "ours", tmp_path / "cache")
+    arguments = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"], "n_features": 10}
+    taken = ours.run_calibration(setting, "Padim", arguments, 2)
+    assert set(taken) == {"fit", "calibrate"}
+    assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in taken.values())
+
+
 def test_images_are_copied_in_the_order_in_which_a_run_sees_them_and_mirrored_where_there_are_too_few(tmp_path):
     source = make_mvtec(tmp_path / "data")
     folder = copy_images(str(source), 20, tmp_path / "images")

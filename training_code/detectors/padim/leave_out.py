@@ -72,14 +72,12 @@ def left_out_distances(
         mean = rows.mean(dim=1, keepdim=True)
         rows -= mean
         new = by_position(further, part).double() - mean if further else rows[:, :0]
+        scatter = rows @ rows.mT if images <= channels else rows.mT @ rows
         found = torch.empty(len(rows), total, dtype=torch.float64, device=device)
         for size, members in sizes.items():
-            product = _Product(rows, REGULARIZATION * (images - size - 1))
-            if size == 1:
-                _leave_out_single(found, product, rows, new, members)
-            else:
-                for inside, outside in members:
-                    _leave_out_group(found, product, rows, new, inside, outside)
+            product = _Product(rows, scatter, REGULARIZATION * (images - size - 1))
+            leave_out = _leave_out_singles if size == 1 else _leave_out_groups
+            leave_out(found, product, rows, new, members)
         squared[part] = found.float()
 
     rank = min(channels, images)
@@ -100,74 +98,82 @@ def _by_size(groups: torch.Tensor, of_others: torch.Tensor) -> dict[int, _Member
 
 
 class _Product:
-    """Inner products v'Mw with M = (S + l I)^-1 for the scatter matrix S of ``rows``, shape (positions, N, C)."""
+    """Inner products v'Mw with M = (S + l I)^-1 for the scatter matrix S of ``rows``, shape (positions, N, C).
 
-    def __init__(self, rows: torch.Tensor, ridge: float) -> None:
-        self.ridge = ridge
-        self.low_rank = rows.shape[1] <= rows.shape[2]
-        matrix = rows @ rows.mT if self.low_rank else rows.mT @ rows
+    They are products of coordinates, which are linear in v: those of a sum are the sum of those of its parts.
+    """
+
+    def __init__(self, rows: torch.Tensor, scatter: torch.Tensor, ridge: float) -> None:
+        matrix = scatter.clone()  # XX', or X'X where that is smaller
         matrix.diagonal(dim1=1, dim2=2).add_(ridge)
         self.lower = torch.linalg.cholesky(matrix)
-        self.rows = rows
+        self.low_rank = rows.shape[1] <= rows.shape[2]
+        self.rows, self.ridge = rows, ridge
 
-    def project(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return vectors of shape (positions, n, C) as `inner` takes them."""
+    def coordinates(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Return the coordinates of vectors of shape (positions, n, C); their number is the same for all."""
         right = self.rows @ vectors.mT if self.low_rank else vectors.mT
-        return torch.linalg.solve_triangular(self.lower, right, upper=False)
+        projected = torch.linalg.solve_triangular(self.lower, right, upper=False).mT
+        return torch.cat([vectors, projected], 2) if self.low_rank else projected
 
-    def norms(self, vectors: torch.Tensor) -> torch.Tensor:
-        """Return v'Mv, of shape (positions, n)."""
-        projected = self.project(vectors).square().sum(1)
-        return (vectors.square().sum(2) - projected) / self.ridge if self.low_rank else projected
+    def signed(self, one: torch.Tensor) -> torch.Tensor:
+        """Return coordinates whose plain products with others are the inner products."""
+        if not self.low_rank:
+            return one
+        channels = self.rows.shape[2]
+        return torch.cat([one[..., :channels], -one[..., channels:]], -1) / self.ridge
 
     def inner(self, one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
-        """Return v'Mw of all pairs, of shape (positions, n, m)."""
-        projected = self.project(one).mT @ self.project(two)
-        return (one @ two.mT - projected) / self.ridge if self.low_rank else projected
+        """Return v'Mw of all pairs, of shape (..., n, m)."""
+        return self.signed(one) @ two.mT
 
-    def pairs(self, one: torch.Tensor, two: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return v'Mv and v'Mw of pairs in the same places, each of shape (positions, n)."""
-        first, second = self.project(one), self.project(two)
-        own, cross = first.square().sum(1), (first * second).sum(1)
-        if self.low_rank:
-            return (one.square().sum(2) - own) / self.ridge, ((one * two).sum(2) - cross) / self.ridge
-        return own, cross
+    def pairs(self, one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
+        """Return v'Mw of pairs in the same places, of shape (..., n)."""
+        products, channels = one * two, self.rows.shape[2]
+        if not self.low_rank:
+            return products.sum(-1)
+        return (products[..., :channels].sum(-1) - products[..., channels:].sum(-1)) / self.ridge
 
 
-def _leave_out_single(
+def _leave_out_singles(
     found: torch.Tensor, product: _Product, rows: torch.Tensor, new: torch.Tensor, members: _Members
 ) -> None:
     """Fill in the squared distances of images alone in their group, and of those that leave one of them out."""
     images = rows.shape[1]
-    alone = torch.cat([inside for inside, _ in members])
-    heights = product.norms(rows[:, alone])
+    alone, outside = (torch.cat(each) for each in zip(*members, strict=True))
+    own = product.coordinates(rows[:, alone])
+    heights = product.pairs(own, own)
     share = images / (images - 1)
     found[:, alone] = (images - 2) * share**2 * heights / (1 - share * heights)
-    outside = torch.cat([each for _, each in members])
     if not len(outside):
         return
     place = torch.cat([torch.full_like(each, index) for index, (_, each) in enumerate(members)])
-    own = rows[:, alone[place]]
-    norms, cross = product.pairs(new[:, outside] + own / (images - 1), own)
-    found[:, images + outside] = (images - 2) * (norms + share * cross.square() / (1 - share * heights[:, place]))
+    left_out = own[:, place]
+    vectors = product.coordinates(new[:, outside]) + left_out / (images - 1)
+    moved = product.pairs(vectors, left_out).square() / (1 - share * heights[:, place])
+    found[:, images + outside] = (images - 2) * (product.pairs(vectors, vectors) + share * moved)
 
 
-def _leave_out_group(
-    found: torch.Tensor,
-    product: _Product,
-    rows: torch.Tensor,
-    new: torch.Tensor,
-    inside: torch.Tensor,
-    outside: torch.Tensor,
+def _leave_out_groups(
+    found: torch.Tensor, product: _Product, rows: torch.Tensor, new: torch.Tensor, members: _Members
 ) -> None:
-    """Fill in the squared distances of the images of one group, and of those that leave it out."""
-    images, size = rows.shape[1], len(inside)
-    own = rows[:, inside]
-    total = own.sum(1, keepdim=True)
-    vectors = torch.cat([own, new[:, outside]], 1) + total / (images - size)
-    change = torch.cat([own, total / (images - size) ** 0.5], 1)
+    """Fill in the squared distances of the images of groups of one size, and of those that leave one of them out."""
+    inside, left = torch.stack([each for each, _ in members]), rows.shape[1] - len(members[0][0])
+    own = product.coordinates(rows[:, inside.flatten()]).unflatten(1, inside.shape)
+    total = own.sum(2, keepdim=True)
+    change = torch.cat([own, total / left**0.5], 2)
     within = -product.inner(change, change)
-    within.diagonal(dim1=1, dim2=2).add_(1)
-    cross = product.inner(vectors, change)
-    moved = (cross * torch.linalg.solve(within, cross.mT).mT).sum(2)
-    found[:, torch.cat([inside, images + outside])] = (images - size - 1) * (product.norms(vectors) + moved)
+    within.diagonal(dim1=-2, dim2=-1).add_(1)
+
+    def squared(vectors: torch.Tensor, change: torch.Tensor, within: torch.Tensor) -> torch.Tensor:
+        cross = product.inner(vectors, change)
+        moved = (cross * torch.linalg.solve(within, cross.mT).mT).sum(-1)
+        return (left - 1) * (product.pairs(vectors, vectors) + moved)
+
+    found[:, inside.flatten()] = squared(own + total / left, change, within).flatten(1)
+    others = product.coordinates(new[:, torch.cat([outside for _, outside in members])])
+    of_groups = others.split([len(outside) for _, outside in members], 1)
+    for number, (vectors, (_, outside)) in enumerate(zip(of_groups, members, strict=True)):
+        if len(outside):
+            moved = vectors + total[:, number] / left
+            found[:, rows.shape[1] + outside] = squared(moved, change[:, number], within[:, number])
