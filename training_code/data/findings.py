@@ -32,6 +32,11 @@ Kind = Literal[
     "inverted mask",  # marks most of its image
     "full mask",
     "empty mask",
+    "image without reference",
+    "ambiguous reference",
+    "unused reference",
+    "own reference",  # a good image that is its own golden sample
+    "reference size",
     "name",
     "link",
 ]
