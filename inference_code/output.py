@@ -57,6 +57,7 @@ class Result:
     came: float  # of time.monotonic
     found: Prediction | str
     pixels: NDArray[np.uint8] | None = None  # as in `Prepared`
+    reference: Path | None = None  # the golden sample that the frame was compared with
 
 
 class Output:
@@ -179,6 +180,8 @@ class Output:
             "regions": [_plain(region, prediction.size) for region in regions],
             "seconds": prediction.seconds,
         }
+        if result.reference is not None:
+            row["reference"] = str(result.reference)
         if not self.drawing.pictures:
             return row
         name = f"{number:05d}_{_safe_stem(result.frame)}.png"
@@ -191,12 +194,14 @@ class Output:
         return row | {"picture": f"{OVERLAYS}/{name}", "mask": f"{MASKS}/{name}"}
 
 
-def make_result(frame: Frame, came: float, made: Prepared | InputError, found: Prediction | None) -> Result:
-    """Return what `Output` takes; ``found`` is the prediction of what was made of the frame."""
+def make_result(
+    frame: Frame, came: float, made: Prepared | InputError, found: Prediction | None, reference: Path | None = None
+) -> Result:
+    """Return what `Output` takes; ``found`` is the prediction of what was made of the frame and its reference."""
     if isinstance(made, InputError) or found is None:
         return Result(frame, came, str(made))
     path = frame.image if isinstance(frame.image, Path) else None
-    return Result(frame, came, dataclasses.replace(found, path=path), made.pixels)
+    return Result(frame, came, dataclasses.replace(found, path=path), made.pixels, reference)
 
 
 def _begin(path: Path, **options: Any) -> TextIO:

@@ -61,9 +61,7 @@ def mask_findings(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -> Ite
             yield from mask_file_findings(sample.mask, mask)
 
 
-def reference_findings(
-    samples: Sequence[Sample], facts: Mapping[Path, Facts], bits: int
-) -> Iterator[FileFinding]:
+def reference_findings(samples: Sequence[Sample], facts: Mapping[Path, Facts], bits: int) -> Iterator[FileFinding]:
     """Find references that are missing, cannot be read, or are compared with themselves; ``bits`` is the dataset's."""
     references = dict.fromkeys(sample.reference for sample in samples if sample.reference)
     yield from image_findings([Sample(path, "reference", NORMAL) for path in references], facts, bits)

@@ -10,8 +10,8 @@ Three layouts are read::
 
 A mask has the name of its image, or that name with ``_mask`` at its end, and is paired by name, never by position. In a
 folder of any layout, ``dataset.yaml`` may have ``mask_threshold``, from which value on a pixel of a mask counts, and
-``ignored_dirs``, a list of folders whose images are not meant to be read. Golden samples in ``reference/`` are paired as
-`training_code.data.references` says, and ``defects.csv`` tells types of defects apart, see `training_code.data.boxes`.
+``ignored_dirs``, a list of folders whose images are not meant to be read. Golden samples in ``reference/`` are paired
+as `training_code.data.references` says, and ``defects.csv`` tells types apart, see `training_code.data.boxes`.
 """
 
 import os

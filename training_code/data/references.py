@@ -53,74 +53,72 @@ def find_references(root: Path, images: Sequence[Path]) -> References:
     listed = read_table(root / TABLE, images) if (root / TABLE).is_file() else {}
     there = find_images(folder) if folder else []
     waiting = [image for image in images if image not in listed]
-    named, several = pair_by_name(root, waiting, there, folder or root)
-    findings = []
-    for image, candidates in several.items():
-        names = choices(candidate.relative_to(root).as_posix() for candidate in candidates[:3])
-        what = f"has {len(candidates)} references of its name ({names}); say in {TABLE} which one it is compared with"
-        findings.append(FileFinding(image, "ambiguous reference", what, "refused"))
-    by_image = {**named, **listed}
-    used = set(by_image.values()) | {candidate for found in several.values() for candidate in found}
+    names = ReferencesByName(there, folder or root)
+    by_image, findings = dict(listed), []
+    used = set(listed.values())
+    for image in waiting:
+        candidates = names.find(image, root)
+        used.update(candidates)
+        if candidates:
+            by_image[image] = candidates[0]
+        if len(candidates) > 1:
+            shown = choices(candidate.relative_to(root).as_posix() for candidate in candidates[:3])
+            what = f"has {len(candidates)} references of its name ({shown}); say in {TABLE} which one is its own"
+            findings.append(FileFinding(image, "ambiguous reference", what, "refused"))
     what = "is the reference of no image"
     findings += [FileFinding(path, "unused reference", what, "kept") for path in there if path not in used]
     return References(by_image, tuple(dict.fromkeys([*there, *listed.values()])), tuple(findings))
 
 
-def pair_by_name(
-    root: Path, images: Iterable[Path], references: Sequence[Path], folder: Path
-) -> tuple[dict[Path, Path], dict[Path, list[Path]]]:
-    """Return the reference of each image by its path or its name, and the candidates where there are several.
+def reference_of(root: Path, image: Path) -> Path | None:
+    """Return the reference of one image in a dataset folder; None where that is not clear."""
+    folder = find_folder(root, [FOLDER])
+    there = find_images(folder) if folder else []
+    listed = read_table(root / TABLE) if (root / TABLE).is_file() else {}
+    found = [listed[image]] if image in listed else ReferencesByName(there, folder or root).find(image, root)
+    return found[0] if len(found) == 1 else None
+
+
+class ReferencesByName:
+    """Golden samples that are found by the path or the name of an image, compared as `FORMS` say.
 
     Parameters
     ----------
-    root
-        From where the paths of images are taken.
-    images
-        Files below it or elsewhere; of those only the names count.
     references
         The golden samples; one alone is that of every image.
     folder
         From where their paths are taken.
     """
-    pairs: dict[Path, Path] = {}
-    several: dict[Path, list[Path]] = {}
-    offered = _by_key(references, folder)
-    for image in images:
-        if len(references) == 1:
-            pairs[image] = references[0]
-            continue
-        for key in _keys(image, root):
-            found = next((hits for form, by_key in offered if (hits := by_key.get(form(key)))), [])
-            if len(found) == 1:
-                pairs[image] = found[0]
-            elif found:
-                several[image] = found
-            if found:
-                break
-    return pairs, several
+
+    def __init__(self, references: Sequence[Path], folder: Path) -> None:
+        self._references = references
+        self._by_form: list[dict[str, list[Path]]] = []
+        for form in FORMS:
+            by_key: dict[str, list[Path]] = defaultdict(list)
+            for path in references:
+                below = path.relative_to(folder).with_suffix("").as_posix()
+                for key in {f"/{form(below)}", form(path.stem)}:
+                    by_key[key].append(path)
+            self._by_form.append(by_key)
+
+    def find(self, image: Path, root: Path) -> Sequence[Path]:
+        """Return the reference of an image, several where its name does not decide, none where there is none.
+
+        Its path from ``root`` has priority over that from the folder below, and over its name alone.
+        """
+        if len(self._references) == 1:
+            return self._references
+        parts = image.relative_to(root).with_suffix("").parts if image.is_relative_to(root) else (image.stem,)
+        keys = ["/" + "/".join(parts[begin:]) for begin in range(min(2, len(parts)))]
+        for key in [*keys, image.stem]:
+            for form, by_key in zip(FORMS, self._by_form, strict=True):
+                if found := by_key.get(form(key)):
+                    return found
+        return ()
 
 
-def _by_key(references: Sequence[Path], folder: Path) -> list[tuple]:
-    """Return for each way of comparing names the references by their paths and by their names alone."""
-    tables = []
-    for form in FORMS:
-        by_key: dict[str, list[Path]] = defaultdict(list)
-        for path in references:
-            below = path.relative_to(folder).with_suffix("").as_posix()
-            for key in {f"/{form(below)}", form(path.stem)}:
-                by_key[key].append(path)
-        tables.append((form, by_key))
-    return tables
-
-
-def _keys(image: Path, root: Path) -> list[str]:
-    """Return what the reference of an image may be called, the most exact first: its path, and its name alone."""
-    parts = image.relative_to(root).with_suffix("").parts if image.is_relative_to(root) else (image.stem,)
-    return [*("/" + "/".join(parts[begin:]) for begin in range(min(2, len(parts)))), image.stem]
-
-
-def read_table(path: Path, images: Iterable[Path]) -> dict[Path, Path]:
-    """Return the references that a table gives to images, by image.
+def read_table(path: Path, images: Iterable[Path] | None = None) -> dict[Path, Path]:
+    """Return the references that a table gives to images, by image; to others than ``images`` it must give none.
 
     Raises
     ------
@@ -134,7 +132,7 @@ def read_table(path: Path, images: Iterable[Path]) -> dict[Path, Path]:
         raise InputError(f"{path} cannot be read: {error}") from error
     if tuple(header) != COLUMNS:
         raise InputError(f"{path} has the columns {choices(header) or 'none'}; valid: {choices(COLUMNS)}")
-    known = {composed(str(image)): image for image in images}
+    known = None if images is None else {composed(str(image)): image for image in images}
     found: dict[Path, Path] = {}
     for number, row in enumerate(rows, 2):
         if not row:
@@ -144,7 +142,7 @@ def read_table(path: Path, images: Iterable[Path]) -> dict[Path, Path]:
         image, reference = (path.parent / name for name in row)
         if not reference.is_file():
             raise InputError(f"{path}, line {number}: there is no reference {row[1]!r}")
-        if (own := known.get(composed(str(image)))) is None:
+        if (own := image if known is None else known.get(composed(str(image)))) is None:
             raise InputError(f"{path}, line {number}: {row[0]!r} is no image of the dataset")
         if found.setdefault(own, reference) != reference:
             raise InputError(f"{path}, line {number}: {row[0]!r} has another reference in an earlier line")

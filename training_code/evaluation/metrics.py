@@ -131,9 +131,7 @@ def _decide_pixels(predictions: Predictions, threshold: float | None) -> dict[st
     return metrics
 
 
-def rank_by_defect_type(
-    predictions: Predictions, regions: TypedRegions | None = None
-) -> dict[str, dict[str, float]]:
+def rank_by_defect_type(predictions: Predictions, regions: TypedRegions | None = None) -> dict[str, dict[str, float]]:
     """Return for each defect type its number of images and, against all normal ones, the AUROC of images and pixels.
 
     Parameters
@@ -146,8 +144,8 @@ def rank_by_defect_type(
     normal = predictions.scores[~predictions.labels]
     good_pixels = None if predictions.masks is None else np.sort(predictions.maps[~predictions.labels], axis=None)
     for defect_type in predictions.abnormal_types:
-        of_type = predictions.of_type(defect_type)
-        result[defect_type] = _rank_type(of_type.scores, of_type.maps, of_type.masks, of_type.masks, normal, good_pixels)
+        own = predictions.of_type(defect_type)
+        result[defect_type] = _rank_type(own.scores, own.maps, own.masks, own.masks, normal, good_pixels)
     if regions is None or predictions.masks is None:
         return result
     for code, name in enumerate(regions.names, 1):

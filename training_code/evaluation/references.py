@@ -1,11 +1,22 @@
-"""What a detector says of an image beyond what it says of the image's golden sample.
+"""What a detector says of an image that it does not say of the image's golden sample.
 
-Where every part has a layout of its own, a detector finds all of it unusual, in the image and in its reference. Their
-difference is what is left: the map of the image less that of its reference, not below 0, and the largest value of it as
-the score of the image. On DeepPCB, whose templates were not trained on, that raised the pixel F1Max of PaDiM from 0.11
-to 0.33 and of PatchCore from 0.10 to 0.26. The ratio of the maps was worse for both (0.30 and 0.17 where the difference
-had 0.42 and 0.26). Taking the largest value of the reference within four pixels gained 0.02 for PatchCore, and lost as
-much of the pixel AUROC of PaDiM as it is ahead elsewhere: features already see more than a pixel around them.
+Where every part has a layout of its own, a detector finds all of it unusual, in the image and in its reference. What is
+left is how much the two maps differ, pixel by pixel, whichever is higher: what is missing in the image makes its map
+the lower one. The score of the image is the largest difference.
+
+Measured on 40 boards of DeepPCB at 256 pixels, for PaDiM and PatchCore, without the boards' own templates in training:
+
+=========================  ===========  ===========  =====================
+map                        pixel AUROC  pixel F1Max  F1 at the threshold
+=========================  ===========  ===========  =====================
+of the image alone         0.82, 0.77   0.11, 0.10   0.04, 0.03
+difference                 0.85, 0.81   0.32, 0.26   0.32, 0.26
+difference, not below 0    0.76, 0.79   0.33, 0.26   0.32, 0.22
+=========================  ===========  ===========  =====================
+
+The ratio of the maps was worse than their difference for both detectors. Comparing with the largest value of the
+reference within one, two or four pixels gained up to 0.02 of the F1Max of PatchCore and lost up to 0.03 of the AUROC of
+PaDiM: features see farther than that anyway.
 """
 
 from collections.abc import Sequence
@@ -18,14 +29,14 @@ from training_code.evaluation.predictions import Predictions
 
 
 def difference(anomaly_map: NDArray[np.float32], reference_map: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return what a map has beyond that of the reference, of the same shape.
+    """Return how far a map is from that of the reference, of the same shape.
 
     Examples
     --------
     >>> difference(np.array([[5, 1]], np.float32), np.array([[2, 2]], np.float32))
-    array([[3., 0.]], dtype=float32)
+    array([[3., 1.]], dtype=float32)
     """
-    return np.maximum(anomaly_map - reference_map, 0, dtype=np.float32)
+    return np.abs(anomaly_map - reference_map)
 
 
 def compare(

@@ -61,9 +61,7 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     scores = torch.cat([score.reshape(-1) for score, _ in found]).double().cpu().numpy()
     maps = torch.cat([each.reshape(-1, *each.shape[-2:]).float() for _, each in found]).cpu().numpy()
     place = np.argsort(order.numpy())  # from the order in which they came to that of the dataset
-    good = Predictions(
-        tuple(paths), (NORMAL,) * len(train), scores[place], np.zeros(len(train), bool), maps[place]
-    )
+    good = Predictions(tuple(paths), (NORMAL,) * len(train), scores[place], np.zeros(len(train), bool), maps[place])
     judged, altered_ones = None, slice(len(train), len(train) + len(originals))
     if altered:
         masks = np.concatenate([batch.gt_mask.reshape(-1, *batch.gt_mask.shape[-2:]).numpy() > 0 for batch in batches])

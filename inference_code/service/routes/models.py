@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, HTTPException, Path, Request, Response
 
 from inference_code.service.schemas import Error, ExampleAnswer, ModelAnswer
-from inference_code.service.services.examples import Example, read_example, thumbnail
+from inference_code.service.services.examples import Example, read_example, reference_of_example, thumbnail
 from inference_code.service.services.models import Model
 from training_code.foundation.errors import InputError
 
@@ -49,6 +49,14 @@ def example_thumbnail(request: Request, model: _Name, number: _Number) -> Respon
     return Response(_read(thumbnail, _find_example(request, model, number)), media_type="image/png")
 
 
+@router.get("/{model}/examples/{number}/reference", response_class=Response, responses=_IMAGE)
+def example_reference(request: Request, model: _Name, number: _Number) -> Response:
+    """Return the golden sample of a test image, as it is in the dataset."""
+    example = _find_example(request, model, number)
+    content, kind = _read(lambda each: read_example(reference_of_example(each)), example)
+    return Response(content, media_type=kind, headers=_HEADERS)
+
+
 def _describe(model: Model) -> ModelAnswer:
     predictor = model.predictor
     record = predictor.record
@@ -59,6 +67,7 @@ def _describe(model: Model) -> ModelAnswer:
         dataset=record.dataset.name,
         image_size=predictor.image_size,
         runtime=predictor.runtime,
+        needs_reference=predictor.needs_references,
         threshold=predictor.thresholds.image,
         pixel_threshold=predictor.thresholds.pixel,
         metrics=record.metrics,

@@ -24,7 +24,7 @@ TESTED = 0.5
 
 
 def prepare_deeppcb(source: Path, target: Target) -> None:
-    """Bring the dataset into ``target``: boards to test, their templates as references, and other templates to train on.
+    """Bring the dataset into ``target``: boards with their templates as references, and other templates to train on.
 
     Half of the boards are tested on, each against its own template. The detector trains on the templates of the other
     half: if it had seen a board's own template, its map would show the defects without any comparison, and figures
