@@ -114,6 +114,9 @@ class Dataset:
                 f"no defect-free test images: {self.held_out} of {total} defect-free images are held out for testing"
             )
             notes.append(Finding("held out", message))
+        if self.has_references and all(sample.abnormal for sample in self.select("test")):
+            message = "no good image has a reference but itself: there is none to test on, and no metric that needs one"
+            notes.append(Finding("no good images", message))
         if 0 < (train := len(self.select("train"))) < FEW_TRAINING:
             notes.append(Finding("few images", few_images(train)))
         for (kind, _), findings in groups.items():

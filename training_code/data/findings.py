@@ -6,6 +6,7 @@ from typing import Literal
 
 #: What a finding is about. Code that depends on a finding goes by its kind, never by its wording.
 Kind = Literal[
+    "no good images",  # to test on, where good ones would be compared with themselves
     "held out",  # defect-free images were taken from the training images for testing
     "leak",  # a test image is also a training image
     "duplicate",

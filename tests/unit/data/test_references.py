@@ -103,8 +103,9 @@ def test_a_test_image_that_is_its_own_reference_is_refused_and_a_training_image_
     for name in "abcd":
         save(tmp_path / "reference" / f"{name}_1.png", texture(GENERATOR))
     dataset = read_dataset(tmp_path)
-    assert [note.kind for note in dataset.notes] == ["own reference"]
-    assert "train/good" in dataset.notes[0].message and "(and 3 others)" in dataset.notes[0].message
+    none, own = dataset.notes
+    assert none.kind == "no good images" and own.kind == "own reference"
+    assert "train/good" in own.message and "(and 3 others)" in own.message
     shutil.copy(tmp_path / "test" / "bad" / "a_1.png", tmp_path / "reference" / "a_1.png")
     assert _kinds(examine(tmp_path), "refused") == ["own reference"]
 

@@ -395,8 +395,8 @@ def test_models_are_described_and_chosen_by_their_runs(predictor):
         first, other = client.get("/models").json()
         assert first == {
             "model": "brightness-0", "detector": "Padim", "backbone": "resnet18", "dataset": "made_up",
-            "image_size": [16, 16], "runtime": "torch", "needs_reference": False, "threshold": 0.5, "pixel_threshold": 0.5,
-            "metrics": {"image_AUROC": 0.75},
+            "image_size": [16, 16], "runtime": "torch", "threshold": 0.5, "pixel_threshold": 0.5,
+            "metrics": {"image_AUROC": 0.75}, "needs_reference": False,
         }  # fmt: skip
         assert other["model"] == "brightness-1"
         content = encode(spotted())
@@ -512,7 +512,8 @@ def test_the_document_describes_what_clients_send_and_get(client):
     document = client.get("/openapi.json").json()
     assert set(document["paths"]) == {
         "/predict", "/predict/batch", "/models", "/models/{model}/examples", "/models/{model}/examples/{number}",
-        "/models/{model}/examples/{number}/reference", "/models/{model}/examples/{number}/thumbnail", "/health", "/ready", "/metrics",
+        "/models/{model}/examples/{number}/thumbnail", "/health", "/ready", "/metrics",
+        "/models/{model}/examples/{number}/reference",
     }  # fmt: skip
     assert {"400", "401", "408", "413", "422", "429", "503"} <= set(document["paths"]["/predict"]["post"]["responses"])
     names = {parameter["name"] for parameter in document["paths"]["/predict"]["post"]["parameters"]}
