@@ -32,7 +32,7 @@ def follow(
     """
     batches = Batches(
         source,
-        lambda frame: predictor.prepare(frame.image, samples and samples.of(frame)),
+        lambda frame: predictor.prepare(frame.image, samples.of(frame) if samples else None),
         batch_size,
         fill=not source.endless,
         drop_after=max_latency if source.live else None,

@@ -171,7 +171,7 @@ class Output:
         values, mask, regions = find_abnormal(
             prediction.anomaly_map, prediction.size, threshold, self.drawing.dilation, self.drawing.minimum_area
         )
-        row = {
+        row: dict[str, Any] = {
             "height": prediction.size[0],
             "width": prediction.size[1],
             "score": prediction.score,

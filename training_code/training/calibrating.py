@@ -62,21 +62,19 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     maps = torch.cat([each.reshape(-1, *each.shape[-2:]).float() for _, each in found]).cpu().numpy()
     place = np.argsort(order.numpy())  # from the order in which they came to that of the dataset
     good = Predictions(tuple(paths), (NORMAL,) * len(train), scores[place], np.zeros(len(train), bool), maps[place])
-    judged, altered_ones = None, slice(len(train), len(train) + len(originals))
+    judged, end = None, len(train) + len(originals)
     if altered:
         masks = np.concatenate([batch.gt_mask.reshape(-1, *batch.gt_mask.shape[-2:]).numpy() > 0 for batch in batches])
         judged = Predictions(
             tuple(map(Path, altered.paths * 2)),
             (NORMAL,) * len(originals) + (SYNTHETIC,) * len(originals),
-            np.concatenate([good.scores[originals], scores[altered_ones]]),
+            np.concatenate([good.scores[originals], scores[len(train) : end]]),
             np.concatenate([np.zeros(len(originals), bool), masks.any((1, 2))]),
-            np.concatenate([good.maps[originals], maps[altered_ones]]),
+            np.concatenate([good.maps[originals], maps[len(train) : end]]),
             np.concatenate([np.zeros_like(masks), masks]),
         )
     if compared:
-        references = maps[altered_ones.stop :]
-        good = compare(good, references)
-        judged = judged and compare(judged, references, originals * 2)
+        good, judged = compare(good, maps[end:]), judged and compare(judged, maps[end:], originals * 2)
     moved = sum(each.moved for each in compared)
     return Calibration("leave one out", good, tuple(train.groups), judged, moved)
 
