@@ -24,7 +24,8 @@ def calibrated(calibration: Calibration, area: float) -> Calibrated | None:
     """Return what a record keeps of a calibration, None where there are no images that the detector has not seen."""
     if calibration.good is None:
         return None
-    return Calibrated(calibration.way, len(calibration.good), len(set(calibration.groups)), area)
+    groups = len(set(calibration.groups))
+    return Calibrated(calibration.way, len(calibration.good), groups, area, calibration.moved)
 
 
 def in_force(

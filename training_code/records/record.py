@@ -112,6 +112,7 @@ class DatasetUsed:
     fingerprint: str
     counts: dict[str, int]  # images by ``split/defect_type``
     bits: int = 16  # of white in 16-bit grayscale images
+    references: int = 0  # golden samples; with any, a new image is predicted together with its own
     notes: tuple[Note, ...] = ()
 
 
@@ -135,6 +136,7 @@ class Calibrated:
     images: int
     groups: int
     area: float  # of the area scores in `CALIBRATION`
+    moved: int = 0  # images that were compared with themselves, moved by a pixel or so, for want of a golden sample
 
 
 @dataclass(frozen=True)
