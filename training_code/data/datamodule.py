@@ -34,6 +34,9 @@ from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
 from training_code.protocol import DEFAULT_COMPUTE, ComputeOptions
 
+#: The defect type of images with synthetic anomalies.
+SYNTHETIC = "synthetic"
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -165,6 +168,11 @@ class ValidationDataset(SampleDataset):
     def __len__(self) -> int:
         """Return the number of items: two for each image."""
         return 2 * len(self.samples)
+
+    @property
+    def defect_types(self) -> list[str]:
+        """What each item is: defect-free, or with a synthetic anomaly."""
+        return [*super().defect_types, *(SYNTHETIC for _ in self.altered)]
 
     @property
     def altered(self) -> range:
