@@ -76,7 +76,7 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     if compared:
         good, judged = compare(good, maps[end:]), judged and compare(judged, maps[end:], originals * 2)
     moved = sum(each.moved for each in compared)
-    return Calibration("leave one out", good, tuple(train.groups), judged, moved)
+    return Calibration("leave one out", good, tuple(train.groups), judged, moved=moved)
 
 
 def _altered_batches(data: SampleDataModule) -> Iterator[ImageBatch]:
