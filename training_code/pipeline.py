@@ -15,6 +15,7 @@ from lightning.pytorch import seed_everything
 from training_code.backbones.reading import load_backbone
 from training_code.data.boxes import TypedRegions
 from training_code.data.datamodule import SampleDataModule
+from training_code.data.regions import find_regions
 from training_code.data.varied import varied_dataloader
 from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
 from training_code.detectors.configuration import Configuration
@@ -218,12 +219,14 @@ def predict(trained: Trained, data: SampleDataModule) -> Predicted:
     detector, engine = trained.detector, trained.engine
     seconds: dict[str, float] = {}
     with timed(seconds, "test"):
-        test = against_references(engine, detector, data, engine.predict(detector, data.test_dataloader()))
+        test = engine.predict(detector, data.test_dataloader())
+        _check_finite(detector, test)
+        test = against_references(engine, detector, data, test)
     _check_finite(detector, test)
     extractor = feature_extractor(detector)
     features = extractor.describe(engine.device) if extractor else {}
     stop_sharing(detector)
-    return Predicted(test, features, seconds, data.dataset.regions(test.paths, test.masks))
+    return Predicted(test, features, seconds, find_regions(data.dataset, test.paths, test.masks))
 
 
 def _check_finite(detector: AnomalibModule, *found: Predictions | None) -> None:

@@ -79,6 +79,14 @@ def reference_findings(samples: Sequence[Sample], facts: Mapping[Path, Facts], b
             yield FileFinding(sample.path, "reference size", what, "converted", sample.reference)
 
 
+def can_be_tested(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -> bool:
+    """Return whether training images would tell something as test images: none that is its own reference would."""
+    train = [sample for sample in samples if sample.split == "train"]
+    return not any(sample.reference for sample in samples) or not any(
+        is_own_reference(sample.path, sample.reference, facts) for sample in train
+    )
+
+
 def _own_reference(sample: Sample) -> FileFinding:
     if sample.split == "train":
         what = "is its own reference: for thresholds it is compared with itself, moved by a pixel or so"

@@ -2,16 +2,13 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from training_code.data.boxes import TypedRegions, typed_regions
 from training_code.data.checks import (
+    can_be_tested,
     duplicates,
     good_mask_findings,
     image_findings,
@@ -25,7 +22,6 @@ from training_code.data.findings import FileFinding, Finding, Kind
 from training_code.data.groups import find_groups
 from training_code.data.inspection import Facts, inspect_files
 from training_code.data.layout import Sample, find_samples
-from training_code.data.references import is_own_reference
 from training_code.data.split import choose_groups
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
@@ -76,14 +72,6 @@ class Dataset:
     def sample(self, path: Path) -> Sample:
         """Return the image of a path."""
         return self._by_path[path]
-
-    def regions(self, paths: Sequence[Path], masks: NDArray[np.bool_] | None) -> TypedRegions | None:
-        """Return the types of what the masks of images mark; None without masks or where no image has several types."""
-        if masks is None:
-            return None
-        facts = [self.facts[path] for path in paths]
-        boxes = [self.sample(path).boxes for path in paths]
-        return typed_regions(boxes, [(each.height, each.width) for each in facts], masks)
 
     @cached_property
     def _by_path(self) -> dict[Path, Sample]:
@@ -245,7 +233,7 @@ def examine(dataset: str | Path) -> Dataset:
     files = [path for sample in samples for path in (sample.path, sample.mask, sample.reference) if path]
     facts = inspect_files(files + found.good_masks, root, found.mask_threshold)
     groups = find_groups(root, [sample.path for sample in samples], facts)
-    samples, held_out = _hold_out(samples, facts, groups.by_image) if _can_be_tested(samples, facts) else (samples, 0)
+    samples, held_out = _hold_out(samples, facts, groups.by_image) if can_be_tested(samples, facts) else (samples, 0)
     # Training images in an order that depends on nothing but their content: what is held out for thresholds and drawn
     # at random is the same whatever the files are called.
     train = sorted((s for s in samples if s.split == "train"), key=lambda s: (facts[s.path].sha256, s.path))
@@ -308,11 +296,3 @@ def _hold_out(
     moved = {sample.path for sample in train if groups[sample.path] in held_out}
     kept = [sample for sample in samples if sample.path not in moved]
     return kept + [replace(sample, split="test") for sample in train if sample.path in moved], len(moved)
-
-
-def _can_be_tested(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -> bool:
-    """Return whether training images would tell something as test images: none that is its own reference would."""
-    train = [sample for sample in samples if sample.split == "train"]
-    return not any(sample.reference for sample in samples) or not any(
-        is_own_reference(sample.path, sample.reference, facts) for sample in train
-    )

@@ -91,7 +91,7 @@ def held_out(predictions: Predictions | None, groups: Sequence[int], moved: int 
         maps=predictions.maps[:count],
         masks=None,
     )
-    return Calibration("hold out", good, tuple(groups), predictions, moved)
+    return Calibration("hold out", good, tuple(groups), predictions, moved=moved)
 
 
 @dataclass(frozen=True)

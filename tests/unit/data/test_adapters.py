@@ -9,6 +9,7 @@ from training_code.data.adapters.copying import split_good
 from training_code.data.adapters.deeppcb import read_boxes
 from training_code.data.boxes import Box
 from training_code.data.dataset import read_dataset
+from training_code.data.regions import find_regions
 from training_code.foundation.errors import InputError, run_command
 from training_code.prepare_data import main, prepare
 
@@ -247,7 +248,7 @@ def test_deeppcb_as_published(tmp_path, deeppcb):
     mask = np.asarray(Image.open(sample.mask))
     assert mask[202, 178] == mask[225, 212] == 255 and mask[0, 0] == 0
     assert Box("mousebite", 178, 202, 35, 24) in sample.boxes
-    regions = dataset.regions([sample.path], mask[None] > 0)
+    regions = find_regions(dataset, [sample.path], mask[None] > 0)
     assert (
         regions.names[regions.codes[0, 210, 190] - 1] == "mousebite"
         and (regions.codes[0] > 0).sum() == (mask > 0).sum()

@@ -8,6 +8,7 @@ from helpers.data import save, texture
 
 from training_code.data.boxes import Box, read_boxes, typed_regions, write_boxes
 from training_code.data.dataset import examine, read_dataset
+from training_code.data.regions import find_regions
 from training_code.evaluation.metrics import rank_by_defect_type
 from training_code.evaluation.predictions import Predictions
 from training_code.foundation.errors import InputError
@@ -21,7 +22,7 @@ def test_boxes_are_read_as_they_were_written_and_make_another_dataset(tmp_path):
     image = save(tmp_path / "test" / "mixed" / "b.png", texture(generator))
     save(tmp_path / "ground_truth" / "mixed" / "b.png", np.eye(48, dtype=np.uint8) * 255)
     before = examine(tmp_path)
-    assert before.regions([image], np.ones((1, 48, 48), bool)) is None
+    assert find_regions(before, [image], np.ones((1, 48, 48), bool)) is None
     write_boxes(tmp_path, [(image, box) for box in BOXES])
     assert read_boxes(tmp_path, [image]) == {image: BOXES}
     dataset = read_dataset(tmp_path)
