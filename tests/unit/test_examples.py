@@ -15,6 +15,7 @@ ENTRY_POINTS = [
     "training_code.experiment:Experiment",  # first: it imports what others import as well
     "inference_code.loading:load_predictor",
     "inference_code.postprocessing:quantile_threshold",
+    "inference_code.promises:promised",
     "training_code.backbones.registry:get_backbone",
     "training_code.comparison.configurations:configurations",
     "training_code.comparison.decision:Assumptions",
@@ -39,6 +40,7 @@ ENTRY_POINTS = [
     "training_code.evaluation.ranking:rank",
     "training_code.protocol:ComputeOptions",
     "training_code.protocol:ExperimentProtocol",
+    "training_code.records.promises:promise",
 ]
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)

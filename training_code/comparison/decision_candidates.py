@@ -1,5 +1,6 @@
 """The configurations among which a reader chooses, with the curves of their test images."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,11 +12,14 @@ from training_code.comparison.decision import Candidate, flattery, groups_of
 from training_code.comparison.operating_curve import curve_of, deployed_point
 from training_code.comparison.statistics import LEAST_IMAGES
 from training_code.comparison.table import PROTOCOL
+from training_code.comparison.values import is_missing
 from training_code.foundation import paths
 from training_code.records.scores import read_scores
 
 #: Configurations of a detector that take part, the best ones by the criterion; of all detectors and protocols together.
 MOST_OF_DETECTOR, MOST = 5, 300
+#: What is said of runs whose thresholds promise different things.
+DIFFERENT = "differs between seeds, see All runs"
 # Of the bootstrap samples: the same records give the same workbook.
 _SEED = 0
 
@@ -39,7 +43,10 @@ def read_candidates(models: pd.DataFrame, runs: pd.DataFrame) -> tuple[list[Cand
         The configurations, in the order of `groups_of` and the best first, and sentences about those left out.
     """
     able, problems = _best(candidates(models)), []
-    thresholds = runs.set_index("folder").get("image_threshold", pd.Series(dtype=float)).to_dict() if len(able) else {}
+    thresholds, promises = (
+        runs.set_index("folder").get(column, pd.Series(dtype=object)).to_dict() if len(able) else {}
+        for column in ("image_threshold", "image_promise_sentence")
+    )
     found = []
     for row in able.to_dict("records"):
         try:
@@ -48,7 +55,9 @@ def read_candidates(models: pd.DataFrame, runs: pd.DataFrame) -> tuple[list[Cand
             problems.append(f"not in Decision: {row['run_id']}: {error}")
             continue
         if min(np.count_nonzero(labels), np.count_nonzero(~labels)) >= LEAST_IMAGES:
-            found.append(_candidate(row, labels, scores, [thresholds.get(folder) for folder in row["folders"]]))
+            one = _candidate(row, labels, scores, [thresholds.get(folder) for folder in row["folders"]])
+            promise = _together([promises.get(folder) for folder in row["folders"]])
+            found.append(dataclasses.replace(one, promise=promise))
     if len(found) > MOST:
         problems.append(f"not in Decision: {len(found) - MOST} of {len(found)} models; choose fewer datasets")
     found = found[:MOST]
@@ -72,6 +81,12 @@ def _read(folders: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.float64
     if any(run.paths != first.paths or (run.labels != first.labels).any() for run in runs):
         raise ValueError("its runs have scores of different images")
     return first.labels, np.stack([run.scores for run in runs])
+
+
+def _together(sentences: Sequence[str | None]) -> str:
+    """Return what the runs of a configuration promise in one sentence; nothing where none says anything."""
+    said = {"" if is_missing(sentence) else str(sentence) for sentence in sentences}
+    return said.pop() if len(said) == 1 else DIFFERENT
 
 
 def _candidate(

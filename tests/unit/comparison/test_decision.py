@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from helpers.calibrated import make_calibrated
 from helpers.results import make_results, make_run
 
 from training_code.comparison.configurations import configurations
@@ -19,7 +20,7 @@ from training_code.comparison.decision import (
     groups_of,
     ranking,
 )
-from training_code.comparison.decision_candidates import read_candidates
+from training_code.comparison.decision_candidates import DIFFERENT, read_candidates
 from training_code.comparison.operating_curve import MOST_POINTS, curve_of, deployed_point
 from training_code.comparison.table import runs_table
 from training_code.evaluation.decisions import clopper_pearson
@@ -214,3 +215,15 @@ def test_the_best_five_of_each_detector_take_part_also_where_less_is_better(tmp_
     for criterion, expected in (("image_AUROC", {2, 3, 4, 5, 6}), ("image_MissRate", {0, 1, 2, 3, 4})):
         found, _ = read_candidates(configurations(table, criterion), table)
         assert {int(one.run_id.removeprefix("padim-")) for one in found} == expected
+
+
+def test_the_sheet_says_what_the_threshold_in_force_promises_and_where_seeds_promise_different_things(tmp_path):
+    make_calibrated(tmp_path, good=19)
+    make_calibrated(tmp_path, good=19, number=1)
+    table = runs_table(read_records(tmp_path)[0])
+    ((one,), _) = read_candidates(configurations(table), table)
+    assert one.seeds == 2 and one.promise == "at most 5 % of new good images are refused, by 19 good images"
+    make_calibrated(tmp_path, good=9, number=2)
+    table = runs_table(read_records(tmp_path)[0])
+    ((one,), _) = read_candidates(configurations(table), table)
+    assert one.promise == DIFFERENT
