@@ -27,20 +27,31 @@ class Prepared:
     tensor: torch.Tensor  # float32 from 0 to 1, (3, height, width) of the run's image size
     size: tuple[int, int]  # height and width of the image as it was
     pixels: NDArray[np.uint8] | None  # (height, width, 3) as people look at it; None for large images of files
+    reference: torch.Tensor | None = None  # that of its golden sample, of the same shape
 
 
-def prepare(image: Source, image_size: tuple[int, int], bits: int) -> Prepared:
-    """Read an image and resize it to ``image_size`` (height, width); see `read_pixels` for ``bits``.
+def prepare(image: Source, image_size: tuple[int, int], bits: int, reference: Source | None = None) -> Prepared:
+    """Read an image and its golden sample, resized to ``image_size`` (height, width); see `read_pixels` for ``bits``.
 
     Raises
     ------
     InputError
-        If it cannot be read.
+        If one of them cannot be read.
     """
     pixels = read_pixels(image, bits)
     size = pixels.shape[:2]
     again = isinstance(image, str | Path | bytes) and size[0] * size[1] > _KEPT_PIXELS
-    return Prepared(resize_pixels(pixels, image_size), size, None if again else shown_pixels(pixels))
+    shown = None if again else shown_pixels(pixels)
+    return Prepared(resize_pixels(pixels, image_size), size, shown, _read_reference(reference, image_size, bits))
+
+
+def _read_reference(reference: Source | None, image_size: tuple[int, int], bits: int) -> torch.Tensor | None:
+    if reference is None:
+        return None
+    try:
+        return resize_pixels(read_pixels(reference, bits), image_size)
+    except InputError as error:
+        raise InputError(f"the reference cannot be used: {error}") from error
 
 
 def read_pixels(image: Source, bits: int) -> NDArray[np.uint8] | NDArray[np.float32]:

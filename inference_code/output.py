@@ -59,6 +59,7 @@ class Result:
     came: float  # of time.monotonic
     found: Prediction | str
     pixels: NDArray[np.uint8] | None = None  # as in `Prepared`
+    reference: Path | None = None  # the golden sample that the frame was compared with
 
 
 class Output:
@@ -175,7 +176,7 @@ class Output:
         values, mask, regions = find_abnormal(
             prediction.anomaly_map, prediction.size, threshold, self.drawing.dilation, self.drawing.minimum_area
         )
-        row = {
+        row: dict[str, Any] = {
             "height": prediction.size[0],
             "width": prediction.size[1],
             "score": prediction.score,
@@ -189,6 +190,8 @@ class Output:
             "pixel_promise": self.promised and self.promised.pixel,
             "promise": self.promised and self.promised.sentence,
         }
+        if result.reference is not None:
+            row["reference"] = str(result.reference)
         if not self.drawing.pictures:
             return row
         name = f"{number:05d}_{_safe_stem(result.frame)}.png"
@@ -201,12 +204,14 @@ class Output:
         return row | {"picture": f"{OVERLAYS}/{name}", "mask": f"{MASKS}/{name}"}
 
 
-def make_result(frame: Frame, came: float, made: Prepared | InputError, found: Prediction | None) -> Result:
-    """Return what `Output` takes; ``found`` is the prediction of what was made of the frame."""
+def make_result(
+    frame: Frame, came: float, made: Prepared | InputError, found: Prediction | None, reference: Path | None = None
+) -> Result:
+    """Return what `Output` takes; ``found`` is the prediction of what was made of the frame and its reference."""
     if isinstance(made, InputError) or found is None:
         return Result(frame, came, str(made))
     path = frame.image if isinstance(frame.image, Path) else None
-    return Result(frame, came, dataclasses.replace(found, path=path), made.pixels)
+    return Result(frame, came, dataclasses.replace(found, path=path), made.pixels, reference)
 
 
 def _begin(path: Path, **options: Any) -> TextIO:

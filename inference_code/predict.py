@@ -37,16 +37,19 @@ def main(arguments: list[str]) -> int:
     from inference_code.loading import load_predictor
     from inference_code.output import Drawing, Output
     from inference_code.promises import promised
+    from inference_code.references import GoldenSamples
     from inference_code.thresholds import choose_thresholds, found_by
 
+    samples = GoldenSamples(options.reference, options.source) if options.reference is not None else None
     predictor = load_predictor(options.run, options.results, options.dataset, options.criterion, load_options(options))
+    predictor.check_references(samples is not None)
     predictor.thresholds = choose_thresholds(predictor, options.threshold, options.pixel_threshold)
     drawing = Drawing(not options.no_pictures, options.dilate, options.min_area)
     promise = promised(predictor.record, predictor.thresholds, found_by(options.threshold))
     output = Output(folder, drawing, predictor.record.dataset.bits, promise)
     start = time.monotonic()
     with output:
-        dropped = follow(predictor, source, output, options.batch_size, options.max_latency)
+        dropped = follow(predictor, source, output, options.batch_size, options.max_latency, samples)
     _summarise(predictor, source, output, time.monotonic() - start, dropped)
     return 1 if output.failed or source.problem else 0
 
@@ -87,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
         help="an image, a folder, a pattern such as 'images/**/*.png', a video, camera:0, rtsp:// or http:// address",
     )
     parser.add_argument("--output", required=True, help="folder for predictions.csv, overlays and masks")
+    parser.add_argument(
+        "--reference",
+        metavar="FILE|FOLDER",
+        help="the golden sample that every image is compared with, or a folder in which each image has its own, of the "
+        "same path or name; needed where the run was made with references",
+    )
     parser.add_argument(
         "--threshold",
         help="raw score from which on an image is abnormal, or 99%% for that quantile of the good test images; it "

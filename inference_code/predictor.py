@@ -1,6 +1,7 @@
 """`Predictor`: what everybody who uses a detector calls, whatever computes it."""
 
 import dataclasses
+import itertools
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from inference_code.batches import Batches
 from inference_code.images import Prepared, Source, prepare
 from inference_code.postprocessing import make_mask, normalise, threshold_range
 from inference_code.ranges import BATCH_SIZES
+from training_code.evaluation.references import difference
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
 from training_code.records.record import Record
@@ -95,17 +97,45 @@ class Predictor(Protocol):
         """Predict prepared images in one batch; ``index`` is the place in it, ``path`` is None."""
         ...
 
-    def prepare(self, image: Source) -> Prepared:
-        """Read an image and resize it as for training; may be called in several threads at once.
+    @property
+    def needs_references(self) -> bool:
+        """Whether each image is compared with its golden sample, as it was where the run was evaluated."""
+        return self.record.dataset.references > 0
+
+    def check_references(self, given: bool) -> None:
+        """Raise an `InputError` if references are missing, or given to a detector that compares with none."""
+        if self.needs_references and not given:
+            raise InputError(
+                f"{self.record.run_id} compares each image with its reference, and none is given; it is the argument "
+                "references, the option --reference, or the field reference of a request"
+            )
+        if given and not self.needs_references:
+            raise InputError(f"{self.record.run_id} was made without references; valid: none")
+
+    def prepare(self, image: Source, reference: Source | None = None) -> Prepared:
+        """Read an image, and its reference if there is one, resized as for training; in several threads at once.
 
         Raises
         ------
         InputError
-            If it cannot be read.
+            If one of them cannot be read.
         """
-        return prepare(image, self.image_size, self.record.dataset.bits)
+        return prepare(image, self.image_size, self.record.dataset.bits, reference)
 
-    def predict(self, images: Iterable[Source], batch_size: int = BATCH_SIZE) -> Iterator[Prediction | Failure]:
+    def judge(self, images: Sequence[Prepared]) -> list[Prediction]:
+        """Predict prepared images in one batch, those with a reference by how far their maps are from its map."""
+        found = self.infer(images)
+        places = [place for place, image in enumerate(images) if image.reference is not None]
+        references = [
+            Prepared(image.reference, self.image_size, None) for image in images if image.reference is not None
+        ]
+        for place, reference in zip(places, self.infer(references) if references else [], strict=True):
+            found[place] = _compared(found[place], reference)
+        return found
+
+    def predict(
+        self, images: Iterable[Source], batch_size: int = BATCH_SIZE, references: Iterable[Source] | None = None
+    ) -> Iterator[Prediction | Failure]:
         """Predict images in their order; what cannot be read becomes a `Failure` and does not stop the others.
 
         Images are read and resized in other threads, at most two batches ahead.
@@ -116,16 +146,45 @@ class Predictor(Protocol):
             Files, images of Pillow, or arrays; see `inference_code.images.read_pixels`.
         batch_size
             Number of images that the detector gets at once.
+        references
+            The golden sample of each image, in the same order; needed where `needs_references`. The same for all is
+            ``itertools.repeat(sample)``.
+
+        Raises
+        ------
+        InputError
+            If there are fewer references than images, none where they are needed, or some where they are not.
         """
-        batches = Batches(enumerate(images), lambda item: self.prepare(item[1]), check_batch_size(batch_size))
+        self.check_references(references is not None)
+        pairs = _pairs(images, references)
+        batches = Batches(pairs, lambda item: self.prepare(*item[1:]), check_batch_size(batch_size))
         for batch in batches:
-            predicted = iter(self.infer([made for _, made, _ in batch if isinstance(made, Prepared)]))
-            for (index, image), made, _ in batch:
+            predicted = iter(self.judge([made for _, made, _ in batch if isinstance(made, Prepared)]))
+            for (index, image, _), made, _ in batch:
                 path = Path(image) if isinstance(image, str | Path) else None
                 if isinstance(made, InputError):
                     yield Failure(index, path, str(made))
                 else:
                     yield dataclasses.replace(next(predicted), index=index, path=path)
+
+
+def _pairs(
+    images: Iterable[Source], references: Iterable[Source] | None
+) -> Iterator[tuple[int, Source, Source | None]]:
+    """Yield each image with its place and its reference."""
+    others = itertools.repeat(None) if references is None else iter(references)
+    for index, image in enumerate(images):
+        try:
+            yield index, image, next(others)
+        except StopIteration:
+            raise InputError(f"there are {index} references for more images than that") from None
+
+
+def _compared(prediction: Prediction, reference: Prediction) -> Prediction:
+    """Return what differs from the prediction of the reference; the detector took the time for both."""
+    different = difference(prediction.anomaly_map, reference.anomaly_map)
+    seconds = prediction.seconds + reference.seconds
+    return dataclasses.replace(prediction, score=float(different.max()), anomaly_map=different, seconds=seconds)
 
 
 def make_predictions(

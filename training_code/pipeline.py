@@ -13,7 +13,9 @@ from anomalib.models.components import AnomalibModule
 from lightning.pytorch import seed_everything
 
 from training_code.backbones.reading import load_backbone
+from training_code.data.boxes import TypedRegions
 from training_code.data.datamodule import SampleDataModule
+from training_code.data.regions import find_regions
 from training_code.data.varied import varied_dataloader
 from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
 from training_code.detectors.configuration import Configuration
@@ -43,6 +45,7 @@ from training_code.records.operating_points import calibrated, in_force
 from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD, AtRule, CheckpointFile
 from training_code.records.scores import write_calibration, write_scores
 from training_code.training.calibrating import leave_one_out
+from training_code.training.comparing import against_references, moved_images
 from training_code.training.engine import QuietEngine
 
 
@@ -82,6 +85,7 @@ class Predicted:
     test: Predictions
     features: dict[str, Any]
     seconds: dict[str, float]
+    regions: TypedRegions | None = None  # the types of marked pixels, where images show several
 
 
 @dataclass(frozen=True)
@@ -194,8 +198,10 @@ def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:
         if not data.holds_out:
             found = leave_one_out(cast(LeavesOut, detector), data, engine.device)
         elif data.val_data:
-            found = held_out(engine.predict(detector, data.val_dataloader()), data.val_data.groups)
-            found = dataclasses.replace(found, varied=engine.predict(detector, varied_dataloader(data)))
+            judged = against_references(engine, detector, data, engine.predict(detector, data.val_dataloader()))
+            found = held_out(judged, data.val_data.groups, moved_images(data, data.val_data.paths))
+            varied = engine.predict(detector, varied_dataloader(data))
+            found = dataclasses.replace(found, varied=against_references(engine, detector, data, varied))
         else:
             found = NOTHING
     _check_finite(detector, found.good, found.judged, found.varied)
@@ -214,11 +220,13 @@ def predict(trained: Trained, data: SampleDataModule) -> Predicted:
     seconds: dict[str, float] = {}
     with timed(seconds, "test"):
         test = engine.predict(detector, data.test_dataloader())
+        _check_finite(detector, test)
+        test = against_references(engine, detector, data, test)
     _check_finite(detector, test)
     extractor = feature_extractor(detector)
     features = extractor.describe(engine.device) if extractor else {}
     stop_sharing(detector)
-    return Predicted(test, features, seconds)
+    return Predicted(test, features, seconds, find_regions(data.dataset, test.paths, test.masks))
 
 
 def _check_finite(detector: AnomalibModule, *found: Predictions | None) -> None:
@@ -240,7 +248,7 @@ def evaluate(predicted: Predicted, calibration: Calibration, protocol: Experimen
             ranked,
             validation=_judge(calibration, points[protocol.threshold]),
             intervals=bootstrap_intervals(test),
-            by_kind=(rank_by_defect_type(test), rank_by_area(test)),
+            by_kind=(rank_by_defect_type(test, predicted.regions), rank_by_area(test)),
             seconds=seconds,
         )
 

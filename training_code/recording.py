@@ -34,6 +34,7 @@ def make_record(conditions: Conditions, prepared: PreparedRun, started: str, **f
             dataset.fingerprint,
             dataset.counts,
             dataset.bits,
+            len(dataset.references),
             tuple(Note(note.kind, note.message) for note in dataset.notes),
         ),
         weights=None if weights is None else _used(weights),

@@ -22,6 +22,7 @@ from inference_code.graph_predictor import open_graph
 from inference_code.runs import find_run
 from inference_code.runtimes import MODEL_FILES
 from inference_code.torch_predictor import TorchPredictor
+from training_code.evaluation.thresholds import Thresholds
 from training_code.features.runtime import import_openvino
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
@@ -107,6 +108,8 @@ def _describe(predictor: TorchPredictor) -> dict[str, Any]:
         "promise": promise(record),  # for people; programs find the operating points in the record
         "image_size": predictor.image_size,
         "bits": record.dataset.bits,
+        # The file itself computes one image: whoever uses it compares the map with that of the image's reference.
+        "needs_reference": predictor.needs_references,
         "record": {name: value for name, value in dataclasses.asdict(record).items() if name not in _LEFT_OUT},
     }
 
@@ -125,11 +128,13 @@ def _refuse_different(predictor: TorchPredictor, format: str, difference: Differ
 
 def _write(predictor: TorchPredictor, format: str, path: Path) -> None:
     """Write the detector, of which parts are taken away."""
+    # Thresholds for differences from references say nothing about a single image: then the file gives no labels.
+    thresholds = Thresholds(None, None) if predictor.needs_references else predictor.thresholds
     if format == "anomalib":
-        write_checkpoint(to_anomalib(predictor.detector, predictor.record, predictor.thresholds), path)
+        write_checkpoint(to_anomalib(predictor.detector, predictor.record, thresholds), path)
         return
     name, size = predictor.record.detector, predictor.image_size
-    model = ExportableDetector(name, predictor.detector, size, predictor.thresholds)
+    model = ExportableDetector(name, predictor.detector, size, thresholds)
     count = sum(tensor.nbytes for tensor in model.state_dict().values())
     if count > _LARGEST:
         raise InputError(

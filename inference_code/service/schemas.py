@@ -88,6 +88,7 @@ class ModelAnswer(BaseModel):
     dataset: str
     image_size: tuple[int, int] = Field(description="Height and width to which images are resized.")
     runtime: str = Field(description="What computes: torch, onnx or openvino.")
+    needs_reference: bool = Field(description="Whether each image is sent with its golden sample, reference.")
     threshold: float | None = Field(description="Raw score from which on an image is abnormal.")
     pixel_threshold: float | None = Field(description="Raw score from which on a pixel is abnormal.")
     rule: str = Field(description="By which the thresholds were found.")

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from training_code.data.findings import FileFinding
 from training_code.data.inspection import Facts
-from training_code.data.layout import Sample
+from training_code.data.layout import NORMAL, Sample
 from training_code.data.pairing import folded, without_word
+from training_code.data.references import is_own_reference
 
 #: A mask that marks more than this part of its image may be the wrong way round.
 MOST_MARKED = 0.8
@@ -58,6 +59,43 @@ def mask_findings(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -> Ite
             yield FileFinding(sample.mask, "mask size", what, "refused")
         else:
             yield from mask_file_findings(sample.mask, mask)
+
+
+def reference_findings(samples: Sequence[Sample], facts: Mapping[Path, Facts], bits: int) -> Iterator[FileFinding]:
+    """Find references that are missing, cannot be read, or are compared with themselves; ``bits`` is the dataset's."""
+    references = dict.fromkeys(sample.reference for sample in samples if sample.reference)
+    yield from image_findings([Sample(path, "reference", NORMAL) for path in references], facts, bits)
+    for sample in samples if references else []:
+        image, reference = facts[sample.path], sample.reference and facts[sample.reference]
+        if image.problem or (reference and reference.problem):
+            continue
+        if is_own_reference(sample.path, sample.reference, facts):
+            yield _own_reference(sample)
+        elif reference and (reference.width, reference.height) != (image.width, image.height):
+            what = (
+                f"is {image.width} × {image.height} pixels, but its reference {reference.width} × "
+                f"{reference.height}: both are resized to the size of the run"
+            )
+            yield FileFinding(sample.path, "reference size", what, "converted", sample.reference)
+
+
+def can_be_tested(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -> bool:
+    """Return whether training images would tell something as test images: none that is its own reference would."""
+    train = [sample for sample in samples if sample.split == "train"]
+    return not any(sample.reference for sample in samples) or not any(
+        is_own_reference(sample.path, sample.reference, facts) for sample in train
+    )
+
+
+def _own_reference(sample: Sample) -> FileFinding:
+    if sample.split == "train":
+        what = "is its own reference: for thresholds it is compared with itself, moved by a pixel or so"
+        return FileFinding(sample.path, "own reference", what, "kept")
+    if sample.reference:
+        what = "is compared with itself, which finds nothing: remove it, or give it another reference"
+        return FileFinding(sample.path, "own reference", what, "refused", sample.reference)
+    what = "has no reference, but others have one: put it into reference/ under the same name, or into references.csv"
+    return FileFinding(sample.path, "image without reference", what, "refused")
 
 
 def mask_file_findings(path: Path, mask: Facts) -> Iterator[FileFinding]:

@@ -8,18 +8,20 @@ from functools import cached_property
 from pathlib import Path
 
 from training_code.data.checks import (
+    can_be_tested,
     duplicates,
     good_mask_findings,
     image_findings,
     mask_findings,
     masks_among_images,
+    reference_findings,
     siblings,
 )
 from training_code.data.demo import EMBEDDED
 from training_code.data.findings import FileFinding, Finding, Kind
 from training_code.data.groups import find_groups
 from training_code.data.inspection import Facts, inspect_files
-from training_code.data.layout import NORMAL, Sample, find_samples
+from training_code.data.layout import Sample, find_samples
 from training_code.data.split import choose_groups
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
@@ -58,6 +60,24 @@ class Dataset:
         return any(sample.mask for sample in self.samples)
 
     @property
+    def has_references(self) -> bool:
+        """Whether images are compared with golden samples."""
+        return bool(self.references)
+
+    @property
+    def references(self) -> set[Path]:
+        """The golden samples."""
+        return {sample.reference for sample in self.samples if sample.reference}
+
+    def sample(self, path: Path) -> Sample:
+        """Return the image of a path."""
+        return self._by_path[path]
+
+    @cached_property
+    def _by_path(self) -> dict[Path, Sample]:
+        return {sample.path: sample for sample in self.samples}
+
+    @property
     def counts(self) -> dict[str, int]:
         """Number of images by ``split/defect_type``, training first."""
         counts = Counter(f"{sample.split}/{sample.defect_type}" for sample in self.samples)
@@ -87,6 +107,9 @@ class Dataset:
                 f"no defect-free test images: {self.held_out} of {total} defect-free images are held out for testing"
             )
             notes.append(Finding("held out", message))
+        if self.has_references and all(sample.abnormal for sample in self.select("test")):
+            message = "no good image has a reference but itself: there is none to test on, and no metric that needs one"
+            notes.append(Finding("no good images", message))
         if 0 < (train := len(self.select("train"))) < FEW_TRAINING:
             notes.append(Finding("few images", few_images(train)))
         for (kind, _), findings in groups.items():
@@ -101,7 +124,7 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the content of all images, masks and labels; independent of names, paths and order.
+        """SHA-256 over the content of all images, masks, references and labels; independent of names, paths and order.
 
         It includes the folder's threshold for masks if there is one; otherwise their content decides what they mark.
         It includes which training images are of one group, since groups decide what is held out; a dataset in which
@@ -114,6 +137,8 @@ class Dataset:
                     sample.defect_type,
                     self.facts[sample.path].sha256,
                     self.facts[sample.mask].sha256 if sample.mask else "",
+                    *([self.facts[sample.reference].sha256] if sample.reference else []),
+                    *(f"{box}" for box in sample.boxes),
                 ]
             )
             for sample in self.samples
@@ -134,7 +159,7 @@ class Dataset:
 
     @property
     def _image_facts(self) -> list[Facts]:
-        return [self.facts[sample.path] for sample in self.samples]
+        return [self.facts[path] for sample in self.samples for path in (sample.path, sample.reference) if path]
 
 
 def read_dataset(dataset: str | Path) -> Dataset:
@@ -205,10 +230,10 @@ def examine(dataset: str | Path) -> Dataset:
     root = locate(dataset)
     found = find_samples(root)
     samples, findings = found.samples, list(found.findings)
-    files = [path for sample in samples for path in (sample.path, sample.mask) if path] + found.good_masks
-    facts = inspect_files(files, root, found.mask_threshold)
+    files = [path for sample in samples for path in (sample.path, sample.mask, sample.reference) if path]
+    facts = inspect_files(files + found.good_masks, root, found.mask_threshold)
     groups = find_groups(root, [sample.path for sample in samples], facts)
-    samples, held_out = _hold_out(samples, facts, groups.by_image)
+    samples, held_out = _hold_out(samples, facts, groups.by_image) if can_be_tested(samples, facts) else (samples, 0)
     # Training images in an order that depends on nothing but their content: what is held out for thresholds and drawn
     # at random is the same whatever the files are called.
     train = sorted((s for s in samples if s.split == "train"), key=lambda s: (facts[s.path].sha256, s.path))
@@ -226,6 +251,7 @@ def examine(dataset: str | Path) -> Dataset:
     findings += [
         *image_findings(samples, facts, examined.bits),
         *mask_findings(samples, facts),
+        *reference_findings(samples, facts, examined.bits),
         *good_mask_findings(found.good_masks, facts),
         *masks_among_images(samples, facts),
         *duplicates(samples, facts),
@@ -269,4 +295,4 @@ def _hold_out(
     held_out = {names[index] for index in chosen}
     moved = {sample.path for sample in train if groups[sample.path] in held_out}
     kept = [sample for sample in samples if sample.path not in moved]
-    return kept + [Sample(sample.path, "test", NORMAL) for sample in train if sample.path in moved], len(moved)
+    return kept + [replace(sample, split="test") for sample in train if sample.path in moved], len(moved)

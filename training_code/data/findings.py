@@ -6,6 +6,7 @@ from typing import Literal
 
 #: What a finding is about. Code that depends on a finding goes by its kind, never by its wording.
 Kind = Literal[
+    "no good images",  # to test on, where good ones would be compared with themselves
     "held out",  # defect-free images were taken from the training images for testing
     "leak",  # a test image is also a training image
     "sibling",  # a test image shows a part that training images show too
@@ -33,6 +34,11 @@ Kind = Literal[
     "inverted mask",  # marks most of its image
     "full mask",
     "empty mask",
+    "image without reference",
+    "ambiguous reference",
+    "unused reference",
+    "own reference",  # a good image that is its own golden sample
+    "reference size",
     "name",
     "link",
 ]

@@ -10,18 +10,21 @@ Three layouts are read::
 
 A mask has the name of its image, or that name with ``_mask`` at its end, and is paired by name, never by position. In a
 folder of any layout, ``dataset.yaml`` may have ``mask_threshold``, from which value on a pixel of a mask counts, and
-``ignored_dirs``, a list of folders whose images are not meant to be read.
+``ignored_dirs``, a list of folders whose images are not meant to be read. Golden samples in ``reference/`` are paired
+as `training_code.data.references` says, and ``defects.csv`` tells types apart, see `training_code.data.boxes`.
 """
 
 import os
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from training_code.data.boxes import Box, read_boxes
 from training_code.data.findings import FileFinding
 from training_code.data.pairing import find_folder, pair_masks
+from training_code.data.references import find_references
 from training_code.data.unread import find_unread, no_images, problematic_names, reading_hint
 from training_code.data.walk import check_apart, find_images, find_unreadable
 from training_code.foundation.errors import InputError, choices, suggestion, unknown
@@ -51,6 +54,8 @@ class Sample:
     split: str  # "train" or "test"
     defect_type: str  # `NORMAL` or the name of the defect
     mask: Path | None = None
+    reference: Path | None = None  # the golden sample that it is compared with
+    boxes: tuple[Box, ...] = ()  # the types of its defects by place, where it has several
 
     @property
     def abnormal(self) -> bool:
@@ -87,8 +92,14 @@ def find_samples(root: Path) -> Found:
         samples, odd = _read_plain(normal, find_folder(root, ABNORMAL_DIRS), None, masks)
     else:
         raise _no_layout(root)
-    read = [path for sample in samples for path in (sample.path, sample.mask) if path]
-    findings += odd + _closed_folders(root)
+    images = [sample.path for sample in samples]
+    references, boxes = find_references(root, images), read_boxes(root, images)
+    samples = [
+        replace(sample, reference=references.by_image.get(sample.path), boxes=boxes.get(sample.path, ()))
+        for sample in samples
+    ]
+    read = [path for sample in samples for path in (sample.path, sample.mask) if path] + [*references.files]
+    findings += [*odd, *references.findings, *_closed_folders(root)]
     findings += problematic_names(root, read)
     ignored = [root / name for name in content.get(IGNORED, [])]
     labeled = any(sample.mask for sample in samples)

@@ -105,6 +105,9 @@ def report(dataset: Dataset) -> str:
     lines += [f"{count:8d}  {name}" for name, count in dataset.counts.items()]
     if dataset.held_out:
         lines.append(f"          {dataset.held_out} defect-free images are held out for testing: there are no others")
+    if dataset.has_references:
+        tested = [sample for sample in dataset.select("test") if sample.reference]
+        lines.append(f"          {len(tested)} images to test on have a reference; {len(dataset.references)} in all")
     lines += ["", "images"]
     kinds = list(kinds_table(dataset).itertuples())
     lines += [f"{row.images:8d}  {row.width} × {row.height}, {row.pixels}, {row.bits} bits" for row in kinds[:_SHOWN]]

@@ -19,6 +19,7 @@ from training_code.data.report import defect_areas
 THUMBNAIL = 160  # pixels
 PER_TYPE = 4
 MAX_TYPES = 8
+_GAP = 4  # pixels between an image and its reference
 
 
 def dataset_html(dataset: Dataset) -> str:
@@ -40,7 +41,7 @@ def samples_html(dataset: Dataset) -> str:
 
 
 def draw_samples(dataset: Dataset) -> Figure:
-    """Draw a row of images for each of the first splits and defect types, masks outlined."""
+    """Draw a row of images for each of the first splits and defect types, masks outlined, references beside them."""
     groups: dict[str, list[Sample]] = {name: [] for name in list(dataset.counts)[:MAX_TYPES]}
     for sample in dataset.samples:
         name = f"{sample.split}/{sample.defect_type}"
@@ -53,7 +54,7 @@ def draw_samples(dataset: Dataset) -> Figure:
             axis.axis("off")
         row[0].set_title(name, fontsize=8, loc="left", parse_math=False)
         for axis, sample in zip(row, _spread(samples, PER_TYPE), strict=False):
-            axis.imshow(_thumbnail(sample.path))
+            axis.imshow(_beside_reference(dataset, sample))
             if (
                 sample.mask
                 and not dataset.facts[sample.mask].problem
@@ -83,6 +84,16 @@ def _spread(samples: Sequence[Sample], count: int) -> list[Sample]:
         return []
     chosen = np.unique(np.linspace(0, len(samples) - 1, count).round().astype(int))
     return [samples[index] for index in chosen]
+
+
+def _beside_reference(dataset: Dataset, sample: Sample) -> np.ndarray:
+    """Return the thumbnail of an image, to its right that of its reference if there is one that can be read."""
+    picture = _thumbnail(sample.path)
+    if sample.reference is None or dataset.facts[sample.reference].problem:
+        return picture
+    height, width = picture.shape[:2]
+    reference = np.asarray(shown_image(sample.reference).resize((width, height)))
+    return np.hstack([picture, np.full((height, _GAP, 3), 255, np.uint8), reference])
 
 
 def _thumbnail(path: Path) -> np.ndarray:

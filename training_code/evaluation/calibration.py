@@ -50,6 +50,9 @@ class Calibration:
         A part of the images, those that are held out where any are, as they are and with synthetic anomalies.
     varied
         Some of them with varied anomalies, the kind of which is the defect type; a search goes by these two.
+    moved
+        How many of the good images had no golden sample but themselves, and were compared with themselves moved by a
+        pixel or so. What they promise holds for photographs that differ from their references by no more than that.
     """
 
     way: Way
@@ -57,6 +60,7 @@ class Calibration:
     groups: tuple[int, ...] = ()
     judged: Predictions | None = None
     varied: Predictions | None = None
+    moved: int = 0
 
     def area_scores(self, area: float) -> NDArray[np.float32]:
         """Return for each good image the highest threshold at which more than ``area`` of its pixels are marked."""
@@ -74,7 +78,7 @@ class Calibration:
 NOTHING = Calibration("none")
 
 
-def held_out(predictions: Predictions | None, groups: Sequence[int]) -> Calibration:
+def held_out(predictions: Predictions | None, groups: Sequence[int], moved: int = 0) -> Calibration:
     """Return the calibration of predictions for images that were held out, as they are and with synthetic anomalies.
 
     Parameters
@@ -83,6 +87,8 @@ def held_out(predictions: Predictions | None, groups: Sequence[int]) -> Calibrat
         The images as they are first, then with anomalies; None where nothing was held out.
     groups
         Of the images as they are.
+    moved
+        As in `Calibration`.
     """
     if predictions is None:
         return NOTHING
@@ -96,7 +102,7 @@ def held_out(predictions: Predictions | None, groups: Sequence[int]) -> Calibrat
         maps=predictions.maps[:count],
         masks=None,
     )
-    return Calibration("hold out", good, tuple(groups), predictions)
+    return Calibration("hold out", good, tuple(groups), predictions, moved=moved)
 
 
 @dataclass(frozen=True)

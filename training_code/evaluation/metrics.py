@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from training_code.data.boxes import TypedRegions
 from training_code.data.layout import NORMAL
 from training_code.evaluation.decisions import (
     EIGHT_NEIGHBORS,
@@ -147,23 +148,48 @@ def _decide_pixels(predictions: Predictions, threshold: float | None) -> dict[st
     return metrics
 
 
-def rank_by_defect_type(predictions: Predictions) -> dict[str, dict[str, float]]:
-    """Return for each defect type its number of images and, against all normal ones, the AUROC of images and pixels."""
+def rank_by_defect_type(predictions: Predictions, regions: TypedRegions | None = None) -> dict[str, dict[str, float]]:
+    """Return for each defect type its number of images and, against all normal ones, the AUROC of images and pixels.
+
+    Parameters
+    ----------
+    regions
+        The types of marked pixels, where images show several: each region then counts for its own type, and an image
+        for every type that it shows.
+    """
     result: dict[str, dict[str, float]] = {}
     normal = predictions.scores[~predictions.labels]
     good_pixels = None if predictions.masks is None else np.sort(predictions.maps[~predictions.labels], axis=None)
     for defect_type in predictions.abnormal_types:
-        of_type = predictions.of_type(defect_type)
-        row: dict[str, float] = {"images": len(of_type)}
-        if len(normal):
-            scores = np.concatenate([normal, of_type.scores])
-            row["image_AUROC"] = rank(scores, np.arange(len(scores)) >= len(normal)).auroc
-        if of_type.masks is not None and good_pixels is not None and of_type.masks.any():
-            others = np.sort(of_type.maps[~of_type.masks])
-            if len(good_pixels) + len(others):
-                row["pixel_AUROC"] = _auroc(of_type.maps[of_type.masks], [good_pixels, others])
-        result[defect_type] = row
+        own = predictions.of_type(defect_type)
+        result[defect_type] = _rank_type(own.scores, own.maps, own.masks, own.masks, normal, good_pixels)
+    if regions is None or predictions.masks is None:
+        return result
+    for code, name in enumerate(regions.names, 1):
+        shows = (regions.codes == code).any((1, 2))
+        scores, maps, masks = predictions.scores[shows], predictions.maps[shows], predictions.masks[shows]
+        result[name] = _rank_type(scores, maps, regions.codes[shows] == code, masks, normal, good_pixels)
     return result
+
+
+def _rank_type(
+    scores: NDArray,
+    maps: NDArray,
+    own: NDArray[np.bool_] | None,
+    masks: NDArray[np.bool_] | None,
+    normal: NDArray,
+    good_pixels: NDArray | None,
+) -> dict[str, float]:
+    """Return what ranks images of a type, of whose marked pixels those in ``own`` are of it."""
+    row: dict[str, float] = {"images": len(scores)}
+    if len(normal) and len(scores):
+        both = np.concatenate([normal, scores])
+        row["image_AUROC"] = rank(both, np.arange(len(both)) >= len(normal)).auroc
+    if own is not None and masks is not None and good_pixels is not None and own.any():
+        others = np.sort(maps[~masks])
+        if len(good_pixels) + len(others):
+            row["pixel_AUROC"] = _auroc(maps[own], [good_pixels, others])
+    return row
 
 
 def rank_by_area(predictions: Predictions) -> dict[str, dict[str, float]]:

@@ -24,7 +24,9 @@ def calibrated(calibration: Calibration, area: float) -> Calibrated | None:
     """Return what a record keeps of a calibration, None where there are no images that the detector has not seen."""
     if calibration.good is None:
         return None
-    return Calibrated(calibration.way, len(calibration.good), len(set(calibration.groups)), area, calibration.visible)
+    groups = len(set(calibration.groups))
+    images = len(calibration.good)
+    return Calibrated(calibration.way, images, groups, area, calibration.visible, calibration.moved)
 
 
 def in_force(

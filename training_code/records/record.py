@@ -112,6 +112,7 @@ class DatasetUsed:
     fingerprint: str
     counts: dict[str, int]  # images by ``split/defect_type``
     bits: int = 16  # of white in 16-bit grayscale images
+    references: int = 0  # golden samples; with any, a new image is predicted together with its own
     notes: tuple[Note, ...] = ()
 
 
@@ -136,6 +137,7 @@ class Calibrated:
     groups: int
     area: float  # of the area scores in `CALIBRATION`
     visible: FiniteFloat | None = None  # see `Calibration.visible`
+    moved: int = 0  # images that were compared with themselves, moved by a pixel or so, for want of a golden sample
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a detector says of good images that it has not seen, for thresholds that promise something."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,11 +12,13 @@ from torch.utils.data import DataLoader, Subset
 
 from training_code.data.datamodule import SYNTHETIC, SampleDataModule
 from training_code.data.layout import NORMAL
+from training_code.data.reference_data import reference_loader, references_of
 from training_code.data.varied import VariedDataset, varied_dataloader
 from training_code.detectors.build import image_transform
 from training_code.detectors.leaving_out import LeavesOut, TooLittleLeftError
 from training_code.evaluation.calibration import NOTHING, Calibration
 from training_code.evaluation.predictions import Predictions
+from training_code.evaluation.references import compare
 from training_code.foundation.precision import full_precision
 
 
@@ -25,7 +27,8 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     """Return what a detector says of its training images without the group of each; then it forgets their features.
 
     Images with synthetic anomalies, made of the part of the training images that other detectors hold out, are judged
-    without the group of the image that was altered.
+    without the group of the image that was altered. Where there are references, each image is compared with its own, of
+    which the detector says what it would say without the group of the image.
 
     Parameters
     ----------
@@ -40,13 +43,17 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     number = {path: index for index, path in enumerate(train.paths)}
     order = torch.tensor([number[path] for path in detector.trained_on])
     groups = torch.tensor(train.groups)
+    paths = [Path(path) for path in train.paths]
+    compared = references_of(data, paths) if data.dataset.has_references else []
     detector.to(device).eval()
     try:
         with full_precision():
             further = [_further(detector, kinds, batches, device) for kinds, batches in _altered(data)]
             originals = torch.tensor([number[path] for each in further for path in each.paths], dtype=torch.int64)
             features = [batch for each in further for batch in each.features]
-            found = list(detector.left_out(groups[order], features, groups[originals]))
+            features += _of_references(detector, reference_loader(data, compared), device) if compared else []
+            of_others = torch.cat([groups[originals], groups if compared else groups[:0]])
+            found = list(detector.left_out(groups[order], features, of_others))
     except TooLittleLeftError:  # there is no image that the detector has not seen
         return NOTHING
     finally:
@@ -55,20 +62,33 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     scores = torch.cat([score.reshape(-1) for score, _ in found]).double().cpu().numpy()
     maps = torch.cat([each.reshape(-1, *each.shape[-2:]).float() for _, each in found]).cpu().numpy()
     place = np.argsort(order.numpy())  # from the order in which they came to that of the dataset
-    good = Predictions(
-        tuple(map(Path, train.paths)), (NORMAL,) * len(train), scores[place], np.zeros(len(train), bool), maps[place]
-    )
-    calibration = Calibration("leave one out", good, tuple(train.groups))
-    if not further:
-        return calibration
-    synthetic, varied = further
-    begin, middle = len(train), len(train) + len(synthetic.paths)
-    altered = synthetic.predictions(scores[begin:middle], maps[begin:middle])
-    return replace(
-        calibration,
-        judged=_judged(good, [number[path] for path in synthetic.paths], altered),
-        varied=varied.predictions(scores[middle:], maps[middle:]),
-    )
+    good = Predictions(tuple(paths), (NORMAL,) * len(train), scores[place], np.zeros(len(train), bool), maps[place])
+    calibration = Calibration("leave one out", good, tuple(train.groups), moved=sum(each.moved for each in compared))
+    middle, end = len(train), len(train) + len(originals)
+    if further:
+        synthetic, varied = further
+        begin, middle = middle, middle + len(synthetic.paths)
+        altered = synthetic.predictions(scores[begin:middle], maps[begin:middle])
+        judged = _judged(good, [number[path] for path in synthetic.paths], altered)
+        calibration = replace(
+            calibration, judged=judged, varied=varied.predictions(scores[middle:end], maps[middle:end])
+        )
+    return _compared(calibration, maps[end:], number) if compared else calibration
+
+
+def _compared(calibration: Calibration, references: NDArray[np.float32], number: Mapping[str, int]) -> Calibration:
+    """Return a calibration whose images are compared with the references of the training images that they are of."""
+
+    def against(found: Predictions | None) -> Predictions | None:
+        return found and compare(found, references, [number[str(path)] for path in found.paths])
+
+    good, judged, varied = (against(found) for found in (calibration.good, calibration.judged, calibration.varied))
+    return replace(calibration, good=good, judged=judged, varied=varied)
+
+
+def _of_references(detector: LeavesOut, batches: Iterable[ImageBatch], device: torch.device) -> list[torch.Tensor]:
+    transform = image_transform(detector)
+    return [detector.embed(transform(batch.image.to(device))) for batch in batches if batch.image is not None]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, HTTPException, Path, Request, Response
 
 from inference_code.promises import promised
 from inference_code.service.schemas import Error, ExampleAnswer, ModelAnswer
-from inference_code.service.services.examples import Example, read_example, thumbnail
+from inference_code.service.services.examples import Example, read_example, reference_of_example, thumbnail
 from inference_code.service.services.models import Model
 from training_code.evaluation.operating_point import OperatingPoint
 from training_code.foundation.errors import InputError
@@ -51,6 +51,14 @@ def example_thumbnail(request: Request, model: _Name, number: _Number) -> Respon
     return Response(_read(thumbnail, _find_example(request, model, number)), media_type="image/png")
 
 
+@router.get("/{model}/examples/{number}/reference", response_class=Response, responses=_IMAGE)
+def example_reference(request: Request, model: _Name, number: _Number) -> Response:
+    """Return the golden sample of a test image, as it is in the dataset."""
+    example = _find_example(request, model, number)
+    content, kind = _read(lambda each: read_example(reference_of_example(each)), example)
+    return Response(content, media_type=kind, headers=_HEADERS)
+
+
 def _describe(model: Model) -> ModelAnswer:
     predictor = model.predictor
     record = predictor.record
@@ -63,6 +71,7 @@ def _describe(model: Model) -> ModelAnswer:
         dataset=record.dataset.name,
         image_size=predictor.image_size,
         runtime=predictor.runtime,
+        needs_reference=predictor.needs_references,
         threshold=predictor.thresholds.image,
         pixel_threshold=predictor.thresholds.pixel,
         rule=record.rule,

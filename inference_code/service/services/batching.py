@@ -26,6 +26,7 @@ _NEWEST = 0.1
 @dataclass(eq=False)
 class _Job:
     image: bytes
+    reference: bytes | None
     future: "Future[Prediction]" = field(default_factory=Future)
     made: Prepared | Exception | None = None  # of a large image
 
@@ -90,7 +91,7 @@ class Batcher:
         """Whether images are predicted."""
         return self._thread is not None and self._thread.is_alive()
 
-    def submit(self, image: bytes, pixels: int) -> "Future[Prediction]":
+    def submit(self, image: bytes, pixels: int, reference: bytes | None = None) -> "Future[Prediction]":
         """Take the content of an image file; cancelling the future leaves it out if it is not being predicted yet.
 
         The future raises `InputError` where the image cannot be read.
@@ -100,9 +101,11 @@ class Batcher:
         image
             The content of the file.
         pixels
-            Of the image, as its header says.
+            Of the image, as its header says; of its reference if that has more.
+        reference
+            The content of the file that it is compared with.
         """
-        job = _Job(image)
+        job = _Job(image, reference)
         if pixels <= LARGE:
             self._jobs.put(job)
         else:
@@ -129,7 +132,7 @@ class Batcher:
         if job.made is not None or job.future.cancelled():
             return job.made
         try:
-            return dataclasses.replace(self.predictor.prepare(job.image), pixels=None)
+            return dataclasses.replace(self.predictor.prepare(job.image, job.reference), pixels=None)
         except InputError as error:
             return InputError(str(error))  # the other one holds on to the image, by way of its traceback
         except Exception as error:
@@ -156,7 +159,7 @@ class Batcher:
             return []
         with self._turn:
             begun = time.perf_counter()
-            predictions = self.predictor.infer(images)
+            predictions = self.predictor.judge(images)
             seconds = time.perf_counter() - begun
         self._measure(len(images), seconds)
         each = seconds / len(images)

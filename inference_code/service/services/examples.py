@@ -11,6 +11,7 @@ from PIL import Image
 
 from inference_code.predictor import Predictor
 from training_code.data.images import SUFFIXES, open_image, shown_image
+from training_code.data.references import reference_of
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.records.scores import Scores, read_scores
@@ -39,6 +40,20 @@ class Example:
         folder, path = (Path(os.path.realpath(place)) for place in (self.folder, self.folder / self.name))
         inside = path.is_relative_to(folder) and path.suffix.lower() in SUFFIXES
         return path if inside and path.is_file() else None
+
+
+def reference_of_example(example: Example) -> Example:
+    """Return what an example is compared with, from the folder of its dataset and nowhere else.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found = reference_of(example.folder, example.folder / example.name)
+    if found is None:
+        raise InputError("the example has no reference")
+    return Example(example.defect_type, example.folder, found.relative_to(example.folder).as_posix())
 
 
 def find_examples(predictor: Predictor, count: int = 8) -> list[Example]:

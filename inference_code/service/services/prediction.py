@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ from training_code.data.images import open_image
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
 from training_code.records.record import Record
+
+Each = TypeVar("Each")
 
 # Pixels of the longer side of the picture that is returned of an image.
 _SHOWN = 1024
@@ -54,26 +57,39 @@ class PredictionService:
         self._lanes = lanes
         self._measures = measures
 
-    async def predict(self, images: Sequence[bytes], options: Options) -> tuple[Model, list[ImageAnswer | ImageError]]:
+    async def predict(
+        self, images: Sequence[bytes], options: Options, references: Sequence[bytes] = ()
+    ) -> tuple[Model, list[ImageAnswer | ImageError]]:
         """Return the model that predicted, and what it says of each image, or why that cannot be read.
+
+        Parameters
+        ----------
+        references
+            What the images are compared with, in their order, or one for all of them; none where the model needs none.
 
         Raises
         ------
         InputError
-            If the model is unknown, there are more images than may ever wait, or overlays of too many pixels.
+            If the model is unknown, there are more images than may ever wait, or overlays of too many pixels, or the
+            references are not those that the model needs.
         BusyError
             If too many wait already.
         LateError
             If it took too long; what was not yet begun is not done.
         """
         model = self.models.get(options.model)
-        with self._place(len(images), model):
+        model.predictor.check_references(bool(references))
+        compared = _spread(references, len(images))
+        with self._place(len(images) + len(references), model):
             try:
                 async with asyncio.timeout(self._limits.seconds):
-                    looks = [asyncio.wrap_future(self._lanes.submit(0, self._look, image)) for image in images]
-                    sizes = await asyncio.gather(*looks)
+                    sizes = list(
+                        map(_larger, await self._sizes(images), _spread(await self._sizes(references), len(images)))
+                    )
                     with self._large_places(sum(isinstance(size, int) and size > LARGE for size in sizes), model):
-                        return model, await self._predict(model, images, sizes, options)
+                        return model, await self._predict(
+                            model, list(zip(images, compared, strict=True)), sizes, options
+                        )
             except TimeoutError as error:
                 raise LateError from error
 
@@ -87,19 +103,27 @@ class PredictionService:
         self.models.stop(self._limits.seconds)
         self._lanes.stop()
 
+    async def _sizes(self, images: Sequence[bytes]) -> list[int | InputError]:
+        looks = [asyncio.wrap_future(self._lanes.submit(0, self._look, image)) for image in images]
+        return await asyncio.gather(*looks)
+
     async def _predict(
-        self, model: Model, images: Sequence[bytes], sizes: Sequence[int | InputError], options: Options
+        self,
+        model: Model,
+        images: Sequence[tuple[bytes, bytes | None]],
+        sizes: Sequence[int | InputError],
+        options: Options,
     ) -> list[ImageAnswer | ImageError]:
-        async def infer(image: bytes, size: int | InputError) -> Prediction | BaseException:
+        async def infer(image: tuple[bytes, bytes | None], size: int | InputError) -> Prediction | BaseException:
             if isinstance(size, InputError):
                 return size
-            future = asyncio.wrap_future(model.batcher.submit(image, size))
+            future = asyncio.wrap_future(model.batcher.submit(image[0], size, image[1]))
             return (await asyncio.gather(future, return_exceptions=True))[0]
 
         found = await asyncio.gather(*map(infer, images, sizes))
         self._check_overlays(found, options)
         pairs = zip(images, found, strict=True)
-        return await asyncio.gather(*(self._answer(model, *pair, options) for pair in pairs))
+        return await asyncio.gather(*(self._answer(model, image, each, options) for (image, _), each in pairs))
 
     def _look(self, image: bytes) -> int | InputError:
         """Return the number of pixels that the header of an image file says, or why it is not read."""
@@ -160,6 +184,22 @@ class PredictionService:
         answer = await asyncio.wrap_future(self._lanes.submit(pixels, make_answer, image, found, options, record))
         self._measures.image(model.name, answer.abnormal)
         return answer
+
+
+def _spread(references: Sequence[Each], count: int) -> Sequence[Each | None]:
+    """Return a reference for each of ``count`` images: one is that of all, none is None."""
+    if len(references) not in (0, 1, count):
+        raise InputError(
+            f"there are {len(references)} references for {count} images; valid: one for all, or one for each"
+        )
+    return references if len(references) == count else [references[0] if references else None] * count
+
+
+def _larger(size: int | InputError, reference: int | InputError | None) -> int | InputError:
+    """Return the number of pixels of an image or of its reference, or why one of them is not read."""
+    if isinstance(reference, InputError):
+        return size if isinstance(size, InputError) else InputError(f"the reference cannot be used: {reference}")
+    return size if isinstance(size, InputError) else max(size, reference or 0)
 
 
 def make_answer(image: bytes, prediction: Prediction, options: Options, record: Record) -> ImageAnswer:

@@ -7,6 +7,7 @@ const KEY = "api-key";
 
 let models = [];
 let file = null; // that was chosen
+let reference = null; // what it is compared with, where the model needs that
 let shown = null; // that is drawn: file, answer, image, scores, top, limit, threshold
 let action = new AbortController(); // the newest thing that was asked for; it ends all older ones
 let refining = new AbortController(); // the newest answer for another threshold of what is drawn
@@ -64,8 +65,11 @@ async function listModels(signal) {
   await chooseModel(signal);
 }
 
+const chosenModel = () => models[find("model").selectedIndex];
+
 async function chooseModel(signal) {
-  const model = models[find("model").selectedIndex];
+  const model = chosenModel();
+  find("drop-reference").hidden = !model.needs_reference;
   const [height, width] = model.image_size;
   const auroc = "image_AUROC" in model.metrics ? `, image AUROC ${model.metrics.image_AUROC.toFixed(3)} there` : "";
   find("about").textContent = [model.detector, model.backbone && `on ${model.backbone}`, `trained on ${model.dataset}`]
@@ -88,7 +92,11 @@ function makeExample(path, { number: index, defect_type: type }) {
   button.append(picture, name);
   button.onclick = () => begin(async (signal) => {
     press(button);
-    await predict(await (await ask(`${path}/${index}`, signal)).blob(), signal);
+    const image = await (await ask(`${path}/${index}`, signal)).blob();
+    if (chosenModel().needs_reference) {
+      setReference(await (await ask(`${path}/${index}/reference`, signal)).blob(), "that of the example");
+    }
+    await predict(image, signal);
   });
   ask(`${path}/${index}/thumbnail`).then((response) => response.blob()).then((content) => {
     picture.onload = () => URL.revokeObjectURL(picture.src);
@@ -105,13 +113,24 @@ async function send(content, parameters, signal) {
   const query = new URLSearchParams({ model: find("model").value, ...parameters });
   const body = new FormData();
   body.append("image", content);
+  if (chosenModel().needs_reference) body.append("reference", reference);
   const answer = await (await ask(`predict?${query}`, signal, { method: "POST", body })).json();
   signal.throwIfAborted();
   return answer;
 }
 
+function setReference(content, name) {
+  reference = content;
+  find("reference-name").textContent = name;
+}
+
 async function predict(content, signal) {
   file = content;
+  if (chosenModel().needs_reference && !reference) {
+    find("result").hidden = true;
+    find("message").textContent = "This model compares an image with its reference: choose that, too.";
+    return;
+  }
   try {
     const answer = await send(content, { map: true, image: true }, signal);
     const [image, map] = await Promise.all([answer.image, answer.map].map(decode));
@@ -220,6 +239,17 @@ find("file").onchange = ({ target }) => {
   choose(target.files[0]);
   target.value = ""; // so that the same file can be chosen again
 };
+function chooseReference(chosen) {
+  if (!chosen || !models.length) return;
+  press(null);
+  setReference(chosen, chosen.name);
+  if (file) begin((signal) => predict(file, signal));
+}
+
+find("reference").onchange = ({ target }) => {
+  chooseReference(target.files[0]);
+  target.value = "";
+};
 find("threshold").oninput = ({ target }) => {
   slide(shown.limit * target.value / 1000);
   refining.abort();
@@ -234,10 +264,12 @@ find("key-form").onsubmit = (event) => {
   else find("message").textContent = "A key has letters, digits and signs only.";
 };
 
-const drop = find("drop");
-for (const type of ["dragenter", "dragover"]) drop.addEventListener(type, () => drop.classList.add("over"));
-for (const type of ["dragleave", "drop"]) drop.addEventListener(type, () => drop.classList.remove("over"));
-drop.addEventListener("drop", (event) => choose(event.dataTransfer.files[0]));
+for (const [name, take] of [["drop", choose], ["drop-reference", chooseReference]]) {
+  const drop = find(name);
+  for (const type of ["dragenter", "dragover"]) drop.addEventListener(type, () => drop.classList.add("over"));
+  for (const type of ["dragleave", "drop"]) drop.addEventListener(type, () => drop.classList.remove("over"));
+  drop.addEventListener("drop", (event) => take(event.dataTransfer.files[0]));
+}
 // Also beside the field, where a browser would open the image in place of the page.
 for (const type of ["dragover", "drop"]) document.addEventListener(type, (event) => event.preventDefault());
 

@@ -6,8 +6,10 @@ from helpers.data import make_mvtec, save, texture
 from PIL import Image
 
 from training_code.data.adapters.copying import split_good
-from training_code.data.adapters.deeppcb import main_type, read_boxes
+from training_code.data.adapters.deeppcb import read_boxes
+from training_code.data.boxes import Box
 from training_code.data.dataset import read_dataset
+from training_code.data.regions import find_regions
 from training_code.foundation.errors import InputError, run_command
 from training_code.prepare_data import main, prepare
 
@@ -76,8 +78,7 @@ def _deeppcb(root):
             save(folder / f"1{index}_{kind}.jpg", texture(GENERATOR))
         (folder.parent / "1_not").mkdir(exist_ok=True)
         (folder.parent / "1_not" / f"1{index}.txt").write_text(f"5 10 14 19 {index % 6 + 1}\n")
-    counts = {"open": 2, "short": 2, "mousebite": 1, "spur": 1, "copper": 1, "pin-hole": 1}
-    return {"": {"train/good": 6, "test/good": 2} | {f"test/{name}": count for name, count in counts.items()}}
+    return {"": {"train/good": 4, "test/mixed": 4}}
 
 
 def _magnetic_tile(root):
@@ -223,8 +224,6 @@ def test_invalid_boxes_are_named_with_their_line(tmp_path):
     (tmp_path / "x.txt").write_text("1 2 3 4 1\n1 2 3 4 9\n")
     with pytest.raises(InputError, match="x.txt, line 2 is no box"):
         read_boxes(tmp_path / "x.txt")
-    assert main_type([(0, 0, 1, 1, "spur"), (0, 0, 1, 1, "short"), (0, 0, 1, 1, "spur")]) == "spur"
-    assert main_type([(0, 0, 1, 1, "spur"), (0, 0, 1, 1, "short")]) == "short"
 
 
 def test_the_split_of_good_images_is_always_the_same(tmp_path):
@@ -235,10 +234,22 @@ def test_the_split_of_good_images_is_always_the_same(tmp_path):
 
 @pytest.mark.slow
 def test_deeppcb_as_published(tmp_path, deeppcb):
-    prepare("deeppcb", deeppcb, tmp_path / "d")
+    findings = prepare("deeppcb", deeppcb, tmp_path / "d")
+    assert [finding.kind for finding in findings] == ["left out"]  # the boards whose templates are trained on
     dataset = read_dataset(tmp_path / "d")
-    assert dataset.counts["train/good"] == 60 and dataset.counts["test/good"] == 20
-    # 20085316.txt has the boxes 188 277 227 308 1, 138 419 220 443 2 and others; 1 is open.
-    (sample,) = [sample for sample in dataset.samples if sample.path.name == "20085316_test.jpg"]
+    assert dataset.counts == {"train/good": 40, "test/mixed": 40}
+    references = {sample.reference.name for sample in dataset.select("test")}
+    assert references == {sample.path.name for sample in dataset.select("test")}
+    assert not references & {sample.path.name for sample in dataset.select("train")}  # no tested board's own template
+    kinds = {note.kind for note in dataset.notes}
+    assert {"own reference", "no good images"} <= kinds and "leak" not in kinds
+    # 20085004.txt has the box 178 202 212 225 3 and others; 3 is mousebite.
+    (sample,) = [sample for sample in dataset.samples if sample.path.name == "20085004.jpg" and sample.boxes]
     mask = np.asarray(Image.open(sample.mask))
-    assert mask[277, 188] == mask[308, 227] == mask[443, 220] == 255 and mask[0, 0] == 0
+    assert mask[202, 178] == mask[225, 212] == 255 and mask[0, 0] == 0
+    assert Box("mousebite", 178, 202, 35, 24) in sample.boxes
+    regions = find_regions(dataset, [sample.path], mask[None] > 0)
+    assert (
+        regions.names[regions.codes[0, 210, 190] - 1] == "mousebite"
+        and (regions.codes[0] > 0).sum() == (mask > 0).sum()
+    )

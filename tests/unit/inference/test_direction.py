@@ -12,7 +12,7 @@ ORDER = (
     ("graph_files", "visualization", "predictor", "promises", "runs", "graphs"),
     ("torch_predictor", "graph_predictor"),
     ("loading",),
-    ("thresholds", "output", "display"),
+    ("thresholds", "output", "display", "references"),
     ("following",),
     ("export", "service"),
     ("arguments",),

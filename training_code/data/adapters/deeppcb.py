@@ -4,12 +4,12 @@ Published as ``PCBData/groupNNNNN/NNNNN/NAME_temp.jpg``, the defect-free templat
 aligned board with defects; ``PCBData/groupNNNNN/NNNNN_not/NAME.txt`` has its defects, one a line, ``x1 y1 x2 y2 type``.
 """
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from training_code.data.adapters.copying import Target, part_groups, split_good
+from training_code.data.boxes import Box, write_boxes
 from training_code.data.images import open_image
 from training_code.data.layout import NORMAL
 from training_code.foundation.errors import InputError
@@ -17,33 +17,54 @@ from training_code.foundation.errors import InputError
 #: Types in the order of their published numbers, from 1.
 DEFECT_TYPES = ("open", "short", "mousebite", "spur", "copper", "pin-hole")
 
-Box = tuple[int, int, int, int, str]  # left, top, right, bottom in pixels, type
+#: The folder of the boards: nearly all show several types, which ``defects.csv`` tells apart.
+FOLDER = "mixed"
+#: Part of the boards that is tested on; of the others only the templates are used.
+TESTED = 0.5
 
 
 def prepare_deeppcb(source: Path, target: Target) -> None:
-    """Bring the dataset into ``target``: templates are the normal images, tested boards the abnormal ones.
+    """Bring the dataset into ``target``: boards with their templates as references, and other templates to train on.
 
-    A mask has the boxes of all defects of a board. A board mostly has several types of defects; it is filed under the
-    one with the most boxes, of equal ones the one that comes first in `DEFECT_TYPES`. What the split means for metrics
-    of whole images stands in ``data/README.md``.
+    Half of the boards are tested on, each against its own template. The detector trains on the templates of the other
+    half: if it had seen a board's own template, its map would show the defects without any comparison, and figures
+    would not hold for a board that comes later. No board was photographed without a defect, so that there is no good
+    image to test on. A mask has the boxes of all defects of a board, ``defects.csv`` their types.
     """
     templates = sorted(source.rglob("*_temp.jpg"))
     if not templates:
         raise InputError(f"{source} holds no template: expected PCBData/group*/*/*_temp.jpg, as published")
-    boards = [template.with_name(f"{template.name.removesuffix('_temp.jpg')}_test.jpg") for template in templates]
-    groups = part_groups(source, templates + [board for board in boards if board.is_file()])
-    for image, split in split_good(templates, groups=groups):
-        target.add(image, split, NORMAL, group=groups[image])
-    for template, board in zip(templates, boards, strict=True):
-        name = template.name.removesuffix("_temp.jpg")
-        boxes = read_boxes(template.parent.with_name(f"{template.parent.name}_not") / f"{name}.txt")
-        path = target.add(board, "test", main_type(boxes), group=groups.get(board))
-        with open_image(board) as opened:
-            width, height = opened.size
-        mask = np.zeros((height, width), dtype=bool)
-        for left, top, right, bottom, _ in boxes:
-            mask[top : bottom + 1, left : right + 1] = True
-        target.add_mask(mask, path)
+    groups = part_groups(source, templates)
+    places = split_good(templates, round(TESTED * len(templates)), groups)
+    boxes: list[tuple[Path, Box]] = []
+    for template, split in places:
+        name = f"{_name(template)}.jpg"
+        target.add(template, "reference", "", name)
+        if split == "train":
+            target.add(template, split, NORMAL, name, groups[template])
+        else:
+            boxes += _add_board(template, target, name, groups[template])
+    write_boxes(target.root, boxes)
+    trained = [template.with_name(f"{_name(template)}_test.jpg") for template, split in places if split == "train"]
+    target.leave_out(source, [board for board in trained if board.is_file()], "boards whose templates are trained on")
+
+
+def _name(template: Path) -> str:
+    return template.name.removesuffix("_temp.jpg")
+
+
+def _add_board(template: Path, target: Target, name: str, group: str) -> list[tuple[Path, Box]]:
+    """Add the board of a template with its mask; return its boxes."""
+    board = template.with_name(f"{_name(template)}_test.jpg")
+    boxes = read_boxes(template.parent.with_name(f"{template.parent.name}_not") / f"{_name(template)}.txt")
+    path = target.add(board, "test", FOLDER, name, group)
+    with open_image(board) as opened:
+        width, height = opened.size
+    mask = np.zeros((height, width), dtype=bool)
+    for box in boxes:
+        mask[box.y : box.y + box.height, box.x : box.x + box.width] = True
+    target.add_mask(mask, path)
+    return [(path, box) for box in boxes]
 
 
 def read_boxes(path: Path) -> list[Box]:
@@ -60,13 +81,7 @@ def read_boxes(path: Path) -> list[Box]:
                 raise ValueError
         except ValueError:
             raise InputError(f"{path}, line {number} is no box: expected x1 y1 x2 y2 and a type from 1 to 6") from None
-        boxes.append((left, top, right, bottom, DEFECT_TYPES[kind - 1]))
+        boxes.append(Box(DEFECT_TYPES[kind - 1], left, top, right - left + 1, bottom - top + 1))
     if not boxes:
         raise InputError(f"{path} has no box")
     return boxes
-
-
-def main_type(boxes: list[Box]) -> str:
-    """Return the type with the most boxes, of equal ones the first of `DEFECT_TYPES`."""
-    counts = Counter(box[-1] for box in boxes)
-    return max(DEFECT_TYPES, key=lambda kind: counts[kind])

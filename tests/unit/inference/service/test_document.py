@@ -17,7 +17,7 @@ KEY = "a-key-of-32-characters-0123456789"
 _SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 EXAMPLES = "/models/{model}/examples"
 PATHS = ["/predict", "/predict/batch", "/models", EXAMPLES, f"{EXAMPLES}/{{number}}"]
-PATHS += [f"{EXAMPLES}/{{number}}/thumbnail", "/health", "/ready", "/metrics"]
+PATHS += [f"{EXAMPLES}/{{number}}/thumbnail", f"{EXAMPLES}/{{number}}/reference", "/health", "/ready", "/metrics"]
 
 
 @cache
@@ -31,8 +31,9 @@ def _document():
 def map_body(_, body):
     """Put images, whole ones and bad ones, in the place of files that are made up; what is no file stays."""
     if isinstance(body, dict):
-        body |= {"image": _image(body["image"])} if "image" in body else {}
-        body |= {"images": [_image(entry) for entry in body["images"]]} if isinstance(body.get("images"), list) else {}
+        body |= {name: _image(body[name]) for name in ("image", "reference") if name in body}
+        lists = [name for name in ("images", "references") if isinstance(body.get(name), list)]
+        body |= {name: [_image(entry) for entry in body[name]] for name in lists}
     return body
 
 

@@ -1,0 +1,127 @@
+"""Types of defects by place, for images that show several: ``defects.csv`` in the folder of a dataset.
+
+Its columns are ``path``, ``defect_type``, and ``x``, ``y``, ``width``, ``height`` in pixels of the image: what the mask
+of the image marks in such a box is of that type. Images that it does not name are of the type of their folder.
+"""
+
+import csv
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_code.data.pairing import composed
+from training_code.foundation.errors import InputError, choices
+
+TABLE = "defects.csv"
+COLUMNS = ("path", "defect_type", "x", "y", "width", "height")
+
+
+@dataclass(frozen=True)
+class Box:
+    """A defect of an image, in pixels of the image."""
+
+    defect_type: str
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class TypedRegions:
+    """Which type the marked pixels of N images are of.
+
+    Attributes
+    ----------
+    names
+        The types.
+    codes
+        Shape (N, height, width): 0 for pixels without a type, otherwise the place of the type among ``names``, from 1.
+    """
+
+    names: tuple[str, ...]
+    codes: NDArray[np.uint8]
+
+
+def read_boxes(root: Path, images: Iterable[Path]) -> dict[Path, tuple[Box, ...]]:
+    """Return the boxes of each image that ``defects.csv`` names; nothing where there is none.
+
+    Raises
+    ------
+    InputError
+        If a line is wrong.
+    """
+    path = root / TABLE
+    if not path.is_file():
+        return {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+    if tuple(header) != COLUMNS:
+        raise InputError(f"{path} has the columns {choices(header) or 'none'}; valid: {choices(COLUMNS)}")
+    known = {composed(str(image)): image for image in images}
+    found: dict[Path, list[Box]] = defaultdict(list)
+    for number, row in enumerate(rows, 2):
+        try:
+            name, kind, *numbers = row
+            x, y, width, height = map(int, numbers)
+        except ValueError:
+            raise InputError(f"{path}, line {number} is no box: expected {choices(COLUMNS)}") from None
+        if min(x, y) < 0 or min(width, height) < 1 or not kind:
+            raise InputError(f"{path}, line {number} is no box: it begins outside of the image, or is empty")
+        if (image := known.get(composed(str(root / name)))) is None:
+            raise InputError(f"{path}, line {number}: {name!r} is no image of the dataset")
+        found[image].append(Box(kind, x, y, width, height))
+    return {image: tuple(boxes) for image, boxes in found.items()}
+
+
+def write_boxes(root: Path, boxes: Iterable[tuple[Path, Box]]) -> None:
+    """Write ``defects.csv`` with the boxes of images below ``root``."""
+    with open(root / TABLE, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for image, box in boxes:
+            place = (box.x, box.y, box.width, box.height)
+            writer.writerow([image.relative_to(root).as_posix(), box.defect_type, *place])
+
+
+def typed_regions(
+    boxes: Sequence[Sequence[Box]], sizes: Sequence[tuple[int, int]], masks: NDArray[np.bool_]
+) -> TypedRegions | None:
+    """Return the types of what masks mark; None where no image has boxes.
+
+    Parameters
+    ----------
+    boxes
+        Of each of N images.
+    sizes
+        Height and width in pixels of the images as they are.
+    masks
+        Shape (N, height, width) at another size.
+
+    Examples
+    --------
+    An image of 8 × 8 pixels at half its size: its upper left quarter is a short.
+
+    >>> typed_regions([[Box("short", 0, 0, 4, 4)]], [(8, 8)], np.ones((1, 4, 4), bool)).codes[0, 0]
+    array([1, 1, 0, 0], dtype=uint8)
+    """
+    names = tuple(sorted({box.defect_type for own in boxes for box in own}))
+    if not names:
+        return None
+    codes = np.zeros(masks.shape, np.uint8)
+    for code, own, (height, width) in zip(codes, boxes, sizes, strict=True):
+        down, right = code.shape[0] / height, code.shape[1] / width
+        for box in own:
+            rows = slice(math.floor(box.y * down), math.ceil((box.y + box.height) * down))
+            columns = slice(math.floor(box.x * right), math.ceil((box.x + box.width) * right))
+            code[rows, columns] = 1 + names.index(box.defect_type)
+    codes[~masks] = 0
+    return TypedRegions(names, codes)

@@ -1,0 +1,19 @@
+"""The types of the defects that masks of a dataset mark, at another size than that of the images."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training_code.data.boxes import TypedRegions, typed_regions
+from training_code.data.dataset import Dataset
+
+
+def find_regions(dataset: Dataset, paths: Sequence[Path], masks: NDArray[np.bool_] | None) -> TypedRegions | None:
+    """Return the types of what ``masks`` (N, height, width) of images mark; None where no image has several types."""
+    if masks is None:
+        return None
+    facts = [dataset.facts[path] for path in paths]
+    boxes = [dataset.sample(path).boxes for path in paths]
+    return typed_regions(boxes, [(each.height, each.width) for each in facts], masks)
