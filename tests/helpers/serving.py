@@ -31,9 +31,9 @@ class BrightnessPredictor(Predictor):
             dataset=make_dataset("made_up", folder="nowhere"),
             thresholds={"image": 0.5, "pixel": 0.5},
             at=AtRule(
-                OperatingPoint(0.5, 199, 199, 0.05, 0.05, 0.005), OperatingPoint(0.5, 199, 199, 0.05, 0.05, 0.005, 0.02)
+                OperatingPoint(0.5, 199, 199, 0.05, 0.05, 0.005), OperatingPoint(0.5, 199, 199, 0.05, 0.05, 0.005, 0.05)
             ),
-            calibration=Calibrated("hold out", 199, 199, 0.02),
+            calibration=Calibrated("hold out", 199, 199, 0.05),
         )
         self.folder = folder
         self.thresholds = Thresholds(0.5, 0.5)

@@ -17,7 +17,7 @@ def _shown(record, folder):
 def test_the_promise_stands_beside_the_thresholds_with_what_it_rests_on(tmp_path):
     shown = _shown(make_calibrated(tmp_path, good=199), tmp_path)
     assert "conformal thresholds: at most 5 % of new good images are refused, by 199 good images" in shown
-    assert "at most 5 % of new good images have more than 2 % of their pixels marked" in shown
+    assert "at most 5 % of new good images have more than 5 % of their pixels marked" in shown
     header, values = shown[shown.index("<th>rule") :].split("</tr>")[:2]
     names, cells = (text.replace("<tr>", "").split(end) for text, end in ((header, "</th>"), (values, "</td>")))
     found = {name.removeprefix("<th>"): cell.removeprefix("<td>") for name, cell in zip(names, cells, strict=True)}

@@ -87,7 +87,7 @@ def test_the_threshold_of_pixels_is_raised_as_far_as_synthetic_anomalies_stay_vi
     """Of 39 good images 0.05 goes by the second highest of these numbers: 37 and 47."""
     groups, scores, highest = tuple(range(39)), np.arange(39.0), np.arange(10.0, 49.0)
     point = pixel_point(Marking(0.05, scores, highest, visible), groups, 0.05)
-    assert point.threshold == pytest.approx(expected, abs=1e-4)
+    assert point.threshold == pytest.approx(expected, abs=1e-3)
     assert point.threshold >= conformal_point(scores, groups, 0.05).threshold, "else the promise would break"
     assert point.promise == 0.05 and point.area == 0.05
 

@@ -8,7 +8,7 @@ from inference_code.thresholds import found_by
 from training_code.evaluation.thresholds import Thresholds
 
 IMAGE = "at most 5 % of new good images are refused, by 199 good images"
-PIXEL = "at most 5 % of new good images have more than 2 % of their pixels marked, by 199 good images"
+PIXEL = "at most 5 % of new good images have more than 5 % of their pixels marked, by 199 good images"
 
 
 def _run(tmp_path, **changes):

@@ -48,7 +48,7 @@ def test_a_stored_run_gets_the_threshold_of_another_rule_and_nothing_is_trained(
     assert lines[0] == before[0] and [line.split(",")[:4] for line in lines] == [line.split(",")[:4] for line in before]
     assert after.checkpoint == record.checkpoint and after.finished == record.finished and after.rethresholded
     line = capsys.readouterr().out.splitlines()[0]
-    assert "19 (conformal) → image 10" in line.replace(", pixel 19", "") and "nothing is promised" in line
+    assert "image 19, pixel 35.5 (conformal) → image 10, pixel 19 (quantile)" in line and "nothing is promised" in line
 
 
 def test_going_back_to_the_first_rule_gives_the_first_numbers_again(results):

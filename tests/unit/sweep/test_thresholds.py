@@ -47,7 +47,7 @@ def test_a_stored_run_gets_the_rule_that_the_sweep_asks_for(plan):
     assert other.reason == "gets quantile thresholds (alpha 0.5) in place of conformal ones, without training"
     assert read_record(folder).rule == "conformal", "a plan changes nothing"
     (done,) = change_thresholds([other])
-    assert "19 (conformal) → image 10" in done.reason.replace(", pixel 19", "")
+    assert "image 19, pixel 35.5 (conformal) → image 10, pixel 19 (quantile)" in done.reason
     after = read_record(folder)
     assert (after.rule, after.thresholds["image"], after.run_id) == ("quantile", 10, job.run_id)
 

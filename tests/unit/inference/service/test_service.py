@@ -30,7 +30,7 @@ KEY = "a-key-of-32-characters-0123456789"
 
 PROMISE = (
     "conformal thresholds: at most 5 % of new good images are refused, by 199 good images; at most 5 % of new good "
-    "images have more than 2 % of their pixels marked, by 199 good images"
+    "images have more than 5 % of their pixels marked, by 199 good images"
 )
 
 
