@@ -3,19 +3,21 @@
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
 from training_code.data.dataset import read_dataset
 from training_code.detectors.build import share_work, stop_sharing
+from training_code.detectors.leaving_out import LeavesOut
 from training_code.evaluation.measurement import peak_memory
 from training_code.experiment import Experiment
 from training_code.foundation import paths
 from training_code.foundation.cache import TensorCache
-from training_code.pipeline import Places, build, calibrate, feature_store, fit, prepare_data
+from training_code.pipeline import Places, build, feature_store, fit, prepare_data
 from training_code.preparation import Conditions, prepare
 from training_code.protocol import ComputeOptions, ExperimentProtocol
+from training_code.training.calibrating import leave_one_out
 
 
 @dataclass(frozen=True)
@@ -57,22 +59,28 @@ def run_ours(setting: Setting, detector: str, arguments: dict[str, Any], test: b
 
 
 def run_calibration(setting: Setting, detector: str, arguments: dict[str, Any], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of training and of calibrating in each round, features known and coresets not."""
+    """Return the seconds of each round: of training, of calibrating, and of that with varied anomalies for a search.
+
+    Features are known, and coresets are not.
+    """
     paths.CACHE = setting.cache
     protocol = ExperimentProtocol(image_size=(setting.image_size, setting.image_size))
     conditions = Conditions(read_dataset(setting.folder), protocol, ComputeOptions(tensorboard="off"), setting.seed)
     prepared = prepare(conditions, detector, arguments)
     tensors = TensorCache()
     data = prepare_data(conditions, prepared.batch_size, tensors, holds_out=False)
-    seconds: dict[str, list[float]] = {"fit": [], "calibrate": []}
+    seconds: dict[str, list[float]] = {"fit": [], "calibrate": [], "calibrate_and_judge": []}
     for number in range(rounds + 1):
-        model = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, tensors))
-        share_work(model, None)
-        trained = fit(model, prepared, conditions, data, Places(setting.scratch))
-        calibrate(trained, data)
-        if number:  # the first round fills the store
-            for stage, taken in seconds.items():
-                taken.append(trained.seconds[stage])
+        for stage in ("calibrate_and_judge", "calibrate"):
+            model = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, tensors))
+            share_work(model, None)
+            trained = fit(model, prepared, conditions, data, Places(setting.scratch))
+            started = time.perf_counter()
+            leave_one_out(cast(LeavesOut, model), data, trained.engine.device, varied=stage != "calibrate")
+            taken = time.perf_counter() - started
+            if number:  # the first round fills the store
+                seconds[stage].append(taken)
+                seconds["fit"].append(trained.seconds["fit"])
     return seconds
 
 

@@ -23,7 +23,9 @@ from training_code.foundation.precision import full_precision
 
 
 @torch.no_grad()
-def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.device) -> Calibration:
+def leave_one_out(
+    detector: LeavesOut, data: SampleDataModule, device: torch.device, varied: bool = True
+) -> Calibration:
     """Return what a detector says of its training images without the group of each; then it forgets their features.
 
     Images with synthetic anomalies, made of the part of the training images that other detectors hold out, are judged
@@ -38,6 +40,8 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
         The images that it was trained on, none held out.
     device
         The device that it was trained on.
+    varied
+        Whether images with varied anomalies are judged, too, which a search goes by.
     """
     train = data.train_data
     number = {path: index for index, path in enumerate(train.paths)}
@@ -48,7 +52,7 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     detector.to(device).eval()
     try:
         with full_precision():
-            further = [_further(detector, kinds, batches, device) for kinds, batches in _altered(data)]
+            further = [_further(detector, kinds, batches, device) for kinds, batches in _altered(data, varied)]
             originals = torch.tensor([number[path] for each in further for path in each.paths], dtype=torch.int64)
             features = [batch for each in further for batch in each.features]
             features += _of_references(detector, reference_loader(data, compared), device) if compared else []
@@ -66,13 +70,13 @@ def leave_one_out(detector: LeavesOut, data: SampleDataModule, device: torch.dev
     calibration = Calibration("leave one out", good, tuple(train.groups), moved=sum(each.moved for each in compared))
     middle, end = len(train), len(train) + len(originals)
     if further:
-        synthetic, varied = further
+        synthetic, *others = further
         begin, middle = middle, middle + len(synthetic.paths)
         altered = synthetic.predictions(scores[begin:middle], maps[begin:middle])
         judged = _judged(good, [number[path] for path in synthetic.paths], altered)
-        calibration = replace(
-            calibration, judged=judged, varied=varied.predictions(scores[middle:end], maps[middle:end])
-        )
+        calibration = replace(calibration, judged=judged)
+        for each in others:
+            calibration = replace(calibration, varied=each.predictions(scores[middle:end], maps[middle:end]))
     return _compared(calibration, maps[end:], number) if compared else calibration
 
 
@@ -106,15 +110,18 @@ class _Further:
         return Predictions(tuple(map(Path, self.paths)), self.kinds, scores, labels, maps, self.masks)
 
 
-def _altered(data: SampleDataModule) -> list[tuple[Sequence[str], Iterable[ImageBatch]]]:
+def _altered(data: SampleDataModule, with_varied: bool) -> list[tuple[Sequence[str], Iterable[ImageBatch]]]:
     """Return the kinds of anomalies that thresholds may rest on, and the images in batches; the same of varied ones."""
     if data.val_data is None:
         return []
     images = data.val_data.altered
     altered = DataLoader(Subset(data.val_data, images), data.eval_batch_size, collate_fn=data.val_data.collate_fn)
-    varied = varied_dataloader(data)
-    assert isinstance(varied.dataset, VariedDataset)
-    return [((SYNTHETIC,) * len(images), altered), (varied.dataset.defect_types, varied)]
+    found: list[tuple[Sequence[str], Iterable[ImageBatch]]] = [((SYNTHETIC,) * len(images), altered)]
+    if with_varied:
+        varied = varied_dataloader(data)
+        assert isinstance(varied.dataset, VariedDataset)
+        found.append((varied.dataset.defect_types, varied))
+    return found
 
 
 def _further(

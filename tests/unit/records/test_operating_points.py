@@ -116,7 +116,9 @@ def test_the_scores_of_good_images_are_read_as_they_were_written(run):
     assert found.area_scores.tolist() == area_scores(calibration.good.maps, 0.05).tolist()
 
 
-@pytest.mark.parametrize("text", ["", "path,group\n", "path,group,score,area_score,highest\na,0,nan,1,1\n", "a,b,c,d\na,0,1,1\n"])
+@pytest.mark.parametrize(
+    "text", ["", "path,group\n", "path,group,score,area_score,highest\na,0,nan,1,1\n", "a,b,c,d\na,0,1,1\n"]
+)
 def test_a_damaged_file_of_scores_is_named(tmp_path, text):
     (tmp_path / CALIBRATION).write_text(text)
     with pytest.raises(ValueError, match=f"{CALIBRATION} is damaged"):
