@@ -41,7 +41,7 @@ def promised(record: Record, thresholds: Thresholds, image_found: str = BY_HAND)
     Examples
     --------
     >>> moved("image", 0.9, OperatingPoint(0.7, 199, 199, 0.05, 0.05, 0.005), "set by hand").partition("; ")[2]
-    'lost is: at most 5 % of new good images are refused, by 199 good images'
+    'lost is: at most 5 % of new good images are refused, as 199 good images show'
     """
     points, own = record.operating_points, record.thresholds
     found = {"image": image_found, "pixel": BY_HAND}
@@ -51,8 +51,11 @@ def promised(record: Record, thresholds: Thresholds, image_found: str = BY_HAND)
     said = [
         moved(kind, value, points.get(kind), found[kind]) for kind, value in given.items() if value != own.get(kind)
     ]
-    if kept or not said:
+    still = [point.sentence for point in kept.values() if point.promise is not None]
+    if not said:
         said.append(promise_of(record.rule, kept))
+    elif still:
+        said.append(f"kept is: {'; '.join(still)}")
     image, pixel = (kept[kind].promise if kind in kept else None for kind in values)
     return Promised(image, pixel, "; ".join(said))
 

@@ -5,8 +5,11 @@ import json
 
 import numpy as np
 import pytest
+from helpers.browser import CHROMIUM, open_page
 from helpers.data import save
+from helpers.serving_process import serve
 from PIL import Image
+from playwright.sync_api import expect
 
 from inference_code.export.export import export_run
 from inference_code.loading import load_predictor
@@ -144,3 +147,21 @@ def test_an_exported_file_says_that_it_needs_references_and_gives_the_same_score
     own, exported = (list(predictor.predict(images, references=references)) for predictor in predictors)
     np.testing.assert_allclose([each.score for each in exported], [each.score for each in own], rtol=1e-3)
     assert all(each.abnormal for each in exported)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed")
+def test_the_page_compares_an_image_with_its_own_reference_and_never_with_that_of_an_example(run, boards):
+    image = boards / "test" / "wrong" / "test_wrong_1.png"
+    reference = boards / "reference" / image.name
+    (expected,) = load_predictor(run.folder).predict([image], references=[reference])
+    with serve(run.folder) as (_, address), open_page(address) as (page, _):
+        page.locator("#examples button", has_text="good").first.click()
+        page.wait_for_selector("#result:visible")
+        expect(page.locator("#reference-name")).to_have_text("that of the example")
+        page.set_input_files("#file", image)
+        expect(page.locator("#message")).to_contain_text("compares an image with its reference: choose that, too")
+        expect(page.locator("#result")).to_be_hidden()
+        page.set_input_files("#reference", reference)
+        expect(page.locator("#verdict")).to_contain_text(f"Abnormal: score {expected.score:.4g};")
+        expect(page.locator("#reference-name")).to_have_text(image.name)

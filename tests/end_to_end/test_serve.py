@@ -114,6 +114,7 @@ def test_the_page_shows_what_the_service_says(served, runs, tiny_dataset, tmp_pa
         page.wait_for_selector("#examples img")
         assert "Padim on efficientnet_lite0 trained on tiny, 64 × 64 pixels" in page.inner_text("#about")
         assert page.inner_text("#promise").removesuffix(".").lower() == expected["promise"].lower()
+        assert page.is_hidden("#drop-reference")
         page.set_input_files("#file", file)
         page.wait_for_selector("#result:visible")
         verdict = f"Abnormal: score {float(format(expected['score'], '.4g')):g};"

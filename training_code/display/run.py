@@ -13,6 +13,9 @@ from training_code.records.metrics import F1_ALL_BAD, METRICS
 from training_code.records.promises import promise
 from training_code.records.record import EXAMPLES, Record
 
+#: Metrics side by side that a notebook shows without scrolling.
+METRICS_ABREAST = 7
+
 
 @dataclass(frozen=True)
 class Run:
@@ -50,7 +53,7 @@ class Run:
         parts = [
             f"<p><b>{html.escape(self.run_id)}</b> ({origin}{untrained})<br>",
             f"<code>{html.escape(self.record.detector)}({html.escape(arguments)})</code></p>",
-            *(_table(self._metric_cells(kind)) for kind in ("image_", "pixel_")),
+            *(_table(self._metric_cells(kind), METRICS_ABREAST) for kind in ("image_", "pixel_")),
             *self._thresholds(),
             _table({name.replace("_", " "): text for name, text in self._cost_cells().items()}),
         ]
@@ -131,9 +134,11 @@ class SkippedRun:
         return f"<p><b>skipped</b>: {html.escape(self.reason)}<br><code>{html.escape(self.configuration)}</code></p>"
 
 
-def _table(cells: dict[str, str]) -> str:
-    if not cells:
-        return ""
-    names = "".join(f"<th>{name}</th>" for name in cells)
-    values = "".join(f"<td>{value}</td>" for value in cells.values())
-    return f"<table><tr>{names}</tr><tr>{values}</tr></table>"
+def _table(cells: dict[str, str], widest: int = 10) -> str:
+    """Return cells below their names, in as many tables as it takes with so many columns at most."""
+    named, tables = list(cells.items()), []
+    for first in range(0, len(named), widest):
+        names, values = zip(*named[first : first + widest], strict=True)
+        heads, row = "</th><th>".join(names), "</td><td>".join(values)
+        tables.append(f"<table><tr><th>{heads}</th></tr><tr><td>{row}</td></tr></table>")
+    return "".join(tables)

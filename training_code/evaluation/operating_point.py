@@ -31,7 +31,7 @@ class OperatingPoint:
     >>> OperatingPoint(0.7, images=18, groups=18, alpha=0.01, promise=1 / 19, least=1 / 19).sentence
     '18 good images allow no promise below 5.3 %: at most 5.3 % of new good images are refused, in place of 1 %'
     >>> OperatingPoint(0.7, images=199, groups=199, alpha=0.05, promise=0.05, least=0.005).sentence
-    'at most 5 % of new good images are refused, by 199 good images'
+    'at most 5 % of new good images are refused, as 199 good images show'
     """
 
     threshold: float
@@ -55,7 +55,7 @@ class OperatingPoint:
                 f"{self.images} good images{parts} allow no promise below {percent(self.least)}: {promised}, in place "
                 f"of {percent(self.alpha)}"
             )
-        return f"{promised}, by {self.images} good images{parts}"
+        return f"{promised}, as {self.images} good images{parts} show"
 
 
 def percent(part: float) -> str:

@@ -23,7 +23,7 @@ def promise(record: Record) -> str:
     Examples
     --------
     >>> promise_of("conformal", {"image": OperatingPoint(0.7, 199, 199, 0.05, 0.05, 0.005)})
-    'conformal thresholds: at most 5 % of new good images are refused, by 199 good images'
+    'conformal thresholds: at most 5 % of new good images are refused, as 199 good images show'
     >>> promise_of("synthetic", {"image": OperatingPoint(0.7)})
     'synthetic thresholds: nothing is promised'
     """

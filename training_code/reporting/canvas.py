@@ -51,6 +51,7 @@ def make_grid(count: int, width: float, height: float) -> tuple[Figure, list[Axe
 
 def say(figure: Figure, axis: Axes, words: str) -> Figure:
     """Return a figure that only says why there is nothing to see."""
+    figure.set_figheight(0.5)
     axis.axis("off")
     axis.set_title(words)
     return figure

@@ -18,12 +18,15 @@ OUR_PROMPT = "Yours to write"
 #: Excel's limit: characters of a cell.
 LONGEST_TEXT = 32_767
 HEADER_FILL = PatternFill("solid", fgColor="DDE6F0")
+# Without its name LibreOffice takes another font for cells that have a look.
+FONT = "Calibri"
 # Blue tells in print too: darker is better, and the best is bold.
 BEST_FILL = PatternFill("solid", fgColor="9EC9E2")
 LEVEL_FILL = PatternFill("solid", fgColor="E3EEF6")
 # An F1 below that of calling everything defective: red, and italic in print.
-BELOW_FONT = Font(color="C00000", italic=True)
-LINK_FONT = Font(color="0563C1", underline="single")
+BELOW_FONT = Font(name=FONT, color="C00000", italic=True)
+LINK_FONT = Font(name=FONT, color="0563C1", underline="single")
+BOLD_FONT = Font(name=FONT, bold=True)
 #: Colors from the worst to the best value.
 LOW, HIGH = "F7FBFF", "6BAED6"
 # The space at the end keeps numbers apart from the text in the next column.

@@ -2,7 +2,7 @@
 
 import re
 
-# Beginnings of names, with what they mean; the first one that fits is taken.
+# Names as patterns, with what they mean; the first one that fits the whole name is taken.
 _HELP = {
     r"Model|detector": "The detector, by anomalib's name of its class.",
     r"Comparison .*": "Configurations of one dataset side by side, a block for each detector.",
@@ -65,8 +65,8 @@ _HELP = {
     "from all configurations on these images. On other images expect that much less.",
     r"latency_s": "Seconds for one image, nothing shared; compare on the same hardware only.",
     r"fit_s|test_s": "Seconds that it took, with what was shared from other configurations.",
-    r"\w+_s": "Seconds.",
     r"test_images_per_s": "Test images divided by the seconds of testing, with what was shared.",
+    r"\w+_s": "Seconds.",
     r"peak_memory_host_bytes": "Largest resident memory of the process, bytes.",
     r"peak_memory_gpu_bytes": "Largest memory that torch had on the GPU, bytes.",
     r"checkpoint_bytes": "Size of the checkpoint, bytes.",
@@ -101,6 +101,11 @@ _HELP = {
     r"alpha": "Part of new good images that may be refused, or marked in more than area.",
     r"area": "Part of the pixels of a good image that may be marked.",
     r"(train|eval)_batch_size": "Images in a batch.",
+    r"backbone_precision|channels_last|backbone_runtime|feature_store|num_workers|tensorboard": "How the run was "
+    "computed: an option with little or no influence on the numbers.",
+    r"dataset_folder": "Folder that the dataset was read from.",
+    r"versions": "Versions of the packages that compute.",
+    r"notes": "For you: what is written here is kept when the workbook is made again.",
     r"train_images": "Images that were trained on, held-out ones included.",
     r"epochs": "Epochs that were trained.",
     r"started|finished": "Date and time with time zone.",

@@ -82,8 +82,8 @@ function answer(rows, line, words) {
     `It costs ${money(cost[0])} a day (95% interval ${money(cost[1])} to ${money(cost[2])}).`
       + (cost[0] < Math.min(refusing, passing) ? ""
         : ` That is no less than ${idle} every part: it is worth nothing here.`),
-    ranked.length < 2 ? "" : `The intervals of ${overlap} of the other ${ranked.length - 1} ranked models overlap with `
-      + "its own: on other images they may cost less.",
+    ranked.length < 2 ? "" : `Models ranked below it whose intervals overlap with its own: ${overlap} of `
+      + `${ranked.length - 1}. On other images they may cost less.`,
     deployed ? words.deployed : `${words.chosen}${money(best.flattery)} a day more.`,
   ];
 }

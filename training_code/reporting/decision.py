@@ -55,7 +55,7 @@ SHOWN = (
     ("defective test images", "defective images", "0", 10),
     ("seeds", "seeds", "0", 7),
     ("note", "note", "@", 21),
-    ("promise", "promise", "@", 16),
+    ("promise", "promise", "@", 72),
 )
 LETTERS = "ABCDEFGHIJKLMNO"
 

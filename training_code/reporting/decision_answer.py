@@ -53,8 +53,8 @@ def sentence_formulas(book: Book, most: int) -> list[str]:
         f'"It costs "&FIXED({cell["cost a day"]},2)&" a day (95% interval "&FIXED({cell["from (95%)"]},2)&" to "&'
         f'FIXED({cell["to (95%)"]},2)&")."&IF({cell["cost a day"]}<{cheap},""," That is no less than "&'
         f'IF({PASSING}<={REFUSING},"passing","refusing")&" every part: it is worth nothing here.")',
-        f'IF({others}=0,"","The intervals of "&{overlap}&" of the other "&{others}&" ranked models overlap with its '
-        f'own: on other images they may cost less.")',
+        f'IF({others}=0,"","Models ranked below it whose intervals overlap with its own: "&{overlap}&" of "&{others}&'
+        f'". On other images they may cost less.")',
         f'IF({deployed},"{_DEPLOYED_FOUND}","{_CHOSEN_HERE}"&FIXED({of_best("flattery_a_day")},2)&" a day more.")',
     ]
     return [f'=IF({cell["rank"]}=1,{text},"{_NONE if number == 0 else ""}")' for number, text in enumerate(texts)]
@@ -89,8 +89,8 @@ def answer(candidates: Sequence[Candidate], line: Assumptions, group: str | None
         f"{misses[2]}).",
         f"It costs {cost} a day (95% interval {low} to {high})."
         + (f" That is no less than {idle} every part: it is worth nothing here." if worse else ""),
-        f"The intervals of {overlap} of the other {len(ranked) - 1} ranked models overlap with its own: "
-        "on other images they may cost less."
+        f"Models ranked below it whose intervals overlap with its own: {overlap} of {len(ranked) - 1}. "
+        "On other images they may cost less."
         if len(ranked) > 1
         else "",
         _DEPLOYED_FOUND if deployed else f"{_CHOSEN_HERE}{best['flattery_a_day']:,.2f} a day more.",

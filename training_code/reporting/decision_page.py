@@ -33,7 +33,9 @@ _STYLE = """
 .decision .answer p { margin: 0.2em 0; }
 .decision .answer p:first-child { font-size: 125%; font-weight: bold; }
 .decision tbody tr:first-child td { background: #9ec9e2; font-weight: bold; }
-.decision td, .decision th { padding: 0.25em 0.6em; text-align: left; vertical-align: top; }
+.decision table :is(td, th) { padding: 0.25em 0.5em; text-align: left !important; vertical-align: top; }
+.decision table :is(td, th):nth-child(n+5):nth-child(-n+10) { text-align: right !important; }
+.decision table :is(td, th):last-child { min-width: 11em; }
 """
 
 

@@ -8,7 +8,17 @@ from openpyxl.worksheet.datavalidation import DataValidation
 from openpyxl.worksheet.worksheet import Worksheet
 
 from training_code.comparison.decision import DEPLOYED, THRESHOLDS, Assumptions
-from training_code.reporting.cells import BEST_FILL, HEADER_FILL, OUR_PROMPT, Formula, comment, set_text, set_value
+from training_code.reporting.cells import (
+    BEST_FILL,
+    BOLD_FONT,
+    FONT,
+    HEADER_FILL,
+    OUR_PROMPT,
+    Formula,
+    comment,
+    set_text,
+    set_value,
+)
 from training_code.reporting.column_help import help_for
 from training_code.reporting.decision import (
     ANSWER,
@@ -36,9 +46,7 @@ from training_code.reporting.written import Drawn
 
 _YELLOW = PatternFill("solid", fgColor="FFF2CC")
 _EDGE = Side(style="thin", color="BF9000")
-# Without its name LibreOffice takes another font for cells that have a look.
-_NAME = "Calibri"
-_GRAY = Font(name=_NAME, color="595959")
+_GRAY = Font(name=FONT, color="595959")
 # Characters of the column that tells configurations apart.
 _NARROWEST, _WIDEST = 30, 80
 _TITLE = "Which model, at which threshold, costs least on your line?"
@@ -90,7 +98,7 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
     worksheet.column_dimensions[LETTERS[2]].width = min(max(longest, _NARROWEST), _WIDEST)
     names = {1: "title", 2: "introduction"}
     worksheet["A1"], worksheet["A2"] = _TITLE, _INTRODUCTION
-    worksheet["A1"].font, worksheet["A2"].font = Font(name=_NAME, bold=True, size=16), copy(_GRAY)
+    worksheet["A1"].font, worksheet["A2"].font = Font(name=FONT, bold=True, size=16), copy(_GRAY)
     worksheet["A1"].comment = comment(help_for(DECISION))
     most = max(sum(one.group == group for one in book.candidates) for group in book.groups)
     groups = TABLE + most + 3  # the row of the first of them
@@ -117,10 +125,10 @@ def draw_rows(worksheet: Worksheet, book: Book, sheet: str) -> Drawn:
     for number, name in enumerate(columns, 1):
         cell = worksheet.cell(1, number)
         set_text(cell, name)
-        cell.font, cell.fill = Font(bold=True), copy(HEADER_FILL)
+        cell.font, cell.fill = copy(BOLD_FONT), copy(HEADER_FILL)
         cell.alignment = Alignment(vertical="top", wrap_text=True)
         cell.comment = comment(help_for(name))
-        worksheet.column_dimensions[cell.column_letter].width = 32 if name in _WIDE else 15
+        worksheet.column_dimensions[cell.column_letter].width = 42 if name in _WIDE else 15
     worksheet.row_dimensions[1].height = 45
     names: dict[int, str] = {1: "(header)"}
     for number, values in enumerate(curve_rows(book) if sheet == CURVES else model_rows(book), 2):
@@ -215,9 +223,7 @@ def _draw_answer(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
         cell = worksheet.cell(ANSWER + number, 1)
         set_value(cell, "", Formula(text))
         cell.font = (
-            Font(name=_NAME, bold=True, size=13)
-            if number == 1
-            else Font(name=_NAME, size=11, italic=number == SENTENCES)
+            Font(name=FONT, bold=True, size=13) if number == 1 else Font(name=FONT, size=11, italic=number == SENTENCES)
         )
         names[ANSWER + number] = f"answer {number}"
     return names
@@ -236,7 +242,7 @@ def _draw_models(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
             cell.number_format = "General" if number_format == "@" else number_format
             cell.alignment = _aligned(number_format)
             if number == 1:
-                cell.fill, cell.font = copy(BEST_FILL), Font(name=_NAME, bold=True)
+                cell.fill, cell.font = copy(BEST_FILL), copy(BOLD_FONT)
     return names
 
 
@@ -267,5 +273,5 @@ def _band(worksheet: Worksheet, row: int, texts: Sequence[str]) -> None:
     """Draw a row of heads."""
     for column in range(1, len(SHOWN) + 1):
         cell = worksheet.cell(row, column, (texts[column - 1] or None) if column <= len(texts) else None)
-        cell.font, cell.fill = Font(name=_NAME, bold=True), copy(HEADER_FILL)
+        cell.font, cell.fill = copy(BOLD_FONT), copy(HEADER_FILL)
         cell.alignment = _aligned(SHOWN[column - 1][2], wrap=True) if row == TABLE else Alignment(vertical="center")

@@ -24,6 +24,8 @@ from training_code.records.metrics import METRICS
 from training_code.reporting.cells import (
     BELOW_FONT,
     BEST_FILL,
+    BOLD_FONT,
+    FONT,
     HEADER_FILL,
     LEVEL_FILL,
     LINK_FONT,
@@ -180,14 +182,15 @@ def _fit_height(worksheet: Worksheet, row: int) -> None:
 
 
 def _draw_header(worksheet: Worksheet, names: Sequence[str], values: Sequence[str] = ()) -> None:
-    """Write the header: ``values`` are columns of the criterion; columns without a name are left out."""
+    """Write the header: ``values`` are columns of a metric; columns without a name are left out."""
+    meaning = "Value of the metric that the row names." if "metric" in names else "Value of the criterion."
     for column, name in enumerate(names, 1):
         if name:
             cell = worksheet.cell(1, column)
             set_text(cell, name)
-            cell.font, cell.fill = Font(bold=True), copy(HEADER_FILL)
+            cell.font, cell.fill = copy(BOLD_FONT), copy(HEADER_FILL)
             cell.alignment = Alignment(vertical="top", wrap_text=True)
-            cell.comment = comment(help_for(name, *(["Value of the criterion."] if name in values else [])))
+            cell.comment = comment(help_for(name, *([meaning] if name in values else [])))
 
 
 def _draw_blocks(worksheet: Worksheet, sheet: Sheet) -> Drawn:
@@ -207,7 +210,7 @@ def _draw_blocks(worksheet: Worksheet, sheet: Sheet) -> Drawn:
     for protocol, models in table.groupby("protocol", sort=False):
         row += 2
         set_text(worksheet.cell(row, 1), protocol)
-        worksheet.cell(row, 1).font = Font(bold=True, size=12)
+        worksheet.cell(row, 1).font = Font(name=FONT, bold=True, size=12)
         names[row] = str(protocol)
         row += 1
         for detector, block in models.groupby("Model", sort=False):
@@ -217,7 +220,7 @@ def _draw_blocks(worksheet: Worksheet, sheet: Sheet) -> Drawn:
             for column, text in enumerate([detector, *titles], 1):
                 cell = worksheet.cell(row, column)
                 set_value(cell, "", text)
-                cell.font, cell.fill = Font(bold=True), copy(HEADER_FILL)
+                cell.font, cell.fill = copy(BOLD_FONT), copy(HEADER_FILL)
                 cell.alignment = Alignment(wrap_text=True, vertical="top")
             _fit_height(worksheet, row)
             for metric in metrics:
@@ -234,7 +237,7 @@ def _draw_blocks(worksheet: Worksheet, sheet: Sheet) -> Drawn:
                     cell = worksheet.cell(row, column)
                     set_value(cell, metric, value)
                     if value == values.agg(best):
-                        cell.fill, cell.font = copy(BEST_FILL), Font(bold=True)
+                        cell.fill, cell.font = copy(BEST_FILL), copy(BOLD_FONT)
                     elif level is True and metric == criterion:
                         cell.fill = copy(LEVEL_FILL)
                     if worthless:

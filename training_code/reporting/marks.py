@@ -4,13 +4,12 @@ from copy import copy
 
 import pandas as pd
 from openpyxl.formatting.rule import ColorScaleRule
-from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.worksheet import Worksheet
 
 from training_code.comparison.values import is_missing
 from training_code.records.metrics import F1_ALL_BAD, METRICS
-from training_code.reporting.cells import BELOW_FONT, BEST_FILL, HIGH, LEVEL_FILL, LOW
+from training_code.reporting.cells import BELOW_FONT, BEST_FILL, BOLD_FONT, HIGH, LEVEL_FILL, LOW
 
 F1 = "image_F1Score"
 
@@ -47,7 +46,7 @@ def mark_best(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> None
     for row, (value, top, level) in enumerate(zip(table[criterion], best, level_with_best, strict=True), 2):
         cell = worksheet.cell(row, column)
         if value == top:
-            cell.fill, cell.font = copy(BEST_FILL), Font(bold=True)
+            cell.fill, cell.font = copy(BEST_FILL), copy(BOLD_FONT)
         elif level is True:
             cell.fill = copy(LEVEL_FILL)
 

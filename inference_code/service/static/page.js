@@ -8,6 +8,7 @@ const KEY = "api-key";
 let models = [];
 let file = null; // that was chosen
 let reference = null; // what it is compared with, where the model needs that
+let borrowed = false; // whether that is the reference of an example, and no other image's
 let shown = null; // that is drawn: file, answer, image, scores, top, limit, threshold
 let action = new AbortController(); // the newest thing that was asked for; it ends all older ones
 let refining = new AbortController(); // the newest answer for another threshold of what is drawn
@@ -95,6 +96,7 @@ function makeExample(path, { number: index, defect_type: type }) {
     const image = await (await ask(`${path}/${index}`, signal)).blob();
     if (chosenModel().needs_reference) {
       setReference(await (await ask(`${path}/${index}/reference`, signal)).blob(), "that of the example");
+      borrowed = true;
     }
     await predict(image, signal);
   });
@@ -120,7 +122,7 @@ async function send(content, parameters, signal) {
 }
 
 function setReference(content, name) {
-  reference = content;
+  [reference, borrowed] = [content, false];
   find("reference-name").textContent = name;
 }
 
@@ -231,6 +233,7 @@ function mark([x, y, width, height]) {
 function choose(chosen) {
   if (!chosen || !models.length) return;
   press(null);
+  if (borrowed) setReference(null, "the golden sample to compare with");
   begin((signal) => predict(chosen, signal));
 }
 

@@ -222,7 +222,7 @@ def test_the_sheet_says_what_the_threshold_in_force_promises_and_where_seeds_pro
     make_calibrated(tmp_path, good=19, number=1)
     table = runs_table(read_records(tmp_path)[0])
     ((one,), _) = read_candidates(configurations(table), table)
-    assert one.seeds == 2 and one.promise == "at most 5 % of new good images are refused, by 19 good images"
+    assert one.seeds == 2 and one.promise == "at most 5 % of new good images are refused, as 19 good images show"
     make_calibrated(tmp_path, good=9, number=2)
     table = runs_table(read_records(tmp_path)[0])
     ((one,), _) = read_candidates(configurations(table), table)

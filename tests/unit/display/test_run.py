@@ -7,6 +7,7 @@ from helpers.records import make_record
 
 from training_code.display.run import Run
 from training_code.evaluation.operating_point import OperatingPoint
+from training_code.records.metrics import METRICS
 from training_code.records.record import AtRule
 
 
@@ -16,7 +17,7 @@ def _shown(record, folder):
 
 def test_the_promise_stands_beside_the_thresholds_with_what_it_rests_on(tmp_path):
     shown = _shown(make_calibrated(tmp_path, good=199), tmp_path)
-    assert "conformal thresholds: at most 5 % of new good images are refused, by 199 good images" in shown
+    assert "conformal thresholds: at most 5 % of new good images are refused, as 199 good images show" in shown
     assert "at most 5 % of new good images have more than 5 % of their pixels marked" in shown
     header, values = shown[shown.index("<th>rule") :].split("</tr>")[:2]
     names, cells = (text.replace("<tr>", "").split(end) for text, end in ((header, "</th>"), (values, "</td>")))
@@ -47,3 +48,11 @@ def test_pictures_of_other_thresholds_than_those_in_force_are_named_so(tmp_path)
     assert "Another rule was put in force at 2026-11-26 06:00: the pictures show the thresholds before" in _shown(
         later, tmp_path
     )
+
+
+def test_a_notebook_shows_all_metrics_without_scrolling_sideways(tmp_path):
+    names = [name for name in METRICS if name.startswith("image_")][:12]
+    shown = _shown(make_record(metrics=dict.fromkeys(names, 0.5)), tmp_path)
+    tables = [table.count("<th>") for table in shown.split("<table>")[1:]]
+    assert tables[0] == 7 and max(tables) <= 10 and sum(tables) >= 12
+    assert all(f"<th>{name}</th>" in shown for name in names)

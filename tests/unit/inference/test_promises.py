@@ -7,8 +7,8 @@ from inference_code.promises import promised
 from inference_code.thresholds import found_by
 from training_code.evaluation.thresholds import Thresholds
 
-IMAGE = "at most 5 % of new good images are refused, by 199 good images"
-PIXEL = "at most 5 % of new good images have more than 5 % of their pixels marked, by 199 good images"
+IMAGE = "at most 5 % of new good images are refused, as 199 good images show"
+PIXEL = "at most 5 % of new good images have more than 5 % of their pixels marked, as 199 good images show"
 
 
 def _run(tmp_path, **changes):
@@ -27,7 +27,7 @@ def test_a_threshold_that_somebody_moves_promises_nothing_and_the_other_one_stil
     found = promised(record, Thresholds(3.5, own.pixel))
     assert (found.image, found.pixel) == (None, 0.05)
     lost = f"the image threshold 3.5 was set by hand and promises nothing; lost is: {IMAGE}"
-    assert found.sentence == f"{lost}; conformal thresholds: {PIXEL}"
+    assert found.sentence == f"{lost}; kept is: {PIXEL}"
     found = promised(record, Thresholds(own.image, 0.25))
     assert (found.image, found.pixel) == (0.05, None)
     assert found.sentence.startswith(f"the pixel threshold 0.25 was set by hand and promises nothing; lost is: {PIXEL}")

@@ -1,4 +1,5 @@
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 from helpers.calibrated import make_calibrated
@@ -12,6 +13,7 @@ from training_code.foundation.errors import InputError
 from training_code.records.reading import read_records
 from training_code.reporting.column_help import help_for
 from training_code.reporting.sheets import all_sheets, choose_runs, compare, summary
+from training_code.reporting.workbook import write_workbook
 
 
 def _compare(results, criterion="image_AUROC"):
@@ -189,3 +191,17 @@ def test_the_best_models_say_by_which_rule_their_thresholds_were_found_and_what_
     assert (run["pixel_promise"], run["calibration_images"], run["calibration_parts"]) == (1 / 19, 18, 18)
     shown = {name for sheet in tables.values() for name in sheet if "promise" in str(name) or "calibr" in str(name)}
     assert not [name for name in shown if help_for(name, "") == ""]
+
+
+def test_only_arguments_of_detectors_are_explained_as_such(tmp_path):
+    make_run(tmp_path, "padim")
+    others = set(_tables(tmp_path)["All runs"]) - set(DETECTORS["Padim"])
+    assert not {name for name in others if help_for(name, "") == ""}
+    assert "divided by the seconds" in help_for("test_images_per_s") and "is kept" in help_for("notes")
+
+
+def test_the_values_by_defect_type_are_of_the_metric_of_their_row(tmp_path):
+    make_run(tmp_path, "padim")
+    write_workbook(tmp_path / "w.xlsx", all_sheets(_compare(tmp_path), tmp_path))
+    heads = {cell.value: cell.comment.text for cell in openpyxl.load_workbook(tmp_path / "w.xlsx")["By defect type"][1]}
+    assert heads["Padim"].endswith("Value of the metric that the row names.")

@@ -29,8 +29,8 @@ from training_code.foundation.errors import InputError
 KEY = "a-key-of-32-characters-0123456789"
 
 PROMISE = (
-    "conformal thresholds: at most 5 % of new good images are refused, by 199 good images; at most 5 % of new good "
-    "images have more than 5 % of their pixels marked, by 199 good images"
+    "conformal thresholds: at most 5 % of new good images are refused, as 199 good images show; at most 5 % of new "
+    "good images have more than 5 % of their pixels marked, as 199 good images show"
 )
 
 
@@ -96,7 +96,7 @@ def test_a_threshold_of_the_request_promises_nothing_and_the_answer_says_what_is
     assert answer["image_promise"] is None
     assert answer["promise"].startswith(
         "the image threshold 0.7 was set by hand and promises nothing; lost is: at most 5 % of new good images are "
-        "refused, by 199 good images; conformal thresholds: at most 5 % of new good images have more than 5 %"
+        "refused, as 199 good images show; kept is: at most 5 % of new good images have more than 5 %"
     )
 
 
