@@ -136,7 +136,8 @@ def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
         raise InputError("patience needs validation images: with validation_split=0 there are none; valid: None")
     if arguments.get("patience") and not held_out:
         raise InputError(
-            f"patience needs validation images, and of {images} that show a single part none can be held out; valid: None"
+            f"patience needs validation images, and of {images} that show a single part none can be held out; valid: "
+            "None"
         )
     if not spec.normalizes and backbone is None and protocol.normalization == "imagenet":
         raise InputError(
