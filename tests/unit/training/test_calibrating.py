@@ -13,7 +13,7 @@ SIZE = (32, 32)
 
 
 class Detector:
-    """Says of each training image its place among those that came, and of further ones the group that they leave out."""
+    """Says of each training image its place among those that came, of further ones the group that they leave out."""
 
     def __init__(self, trained_on):
         self.trained_on = trained_on
