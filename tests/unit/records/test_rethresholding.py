@@ -61,6 +61,14 @@ def test_going_back_to_the_first_rule_gives_the_first_numbers_again(results):
     assert (after.thresholds, after.metrics, after.at) == (record.thresholds, record.metrics, record.at)
 
 
+def test_what_a_search_looks_at_does_not_tell_of_thresholds_that_are_no_longer_in_force(results):
+    record = make_calibrated(results)
+    folder = results / "runs" / record.run_id
+    write_record(folder, dataclasses.replace(record, validation={"image_F1Score": 0.7, "varied_image_AUROC": 0.9}))
+    assert _run(results, record.run_id, "--rule", "mean_sd") == 0
+    assert read_record(folder).validation == {"varied_image_AUROC": 0.9}
+
+
 def test_the_line_of_a_run_says_what_its_new_threshold_promises(results, capsys):
     record = make_calibrated(results, threshold="synthetic")
     assert _run(results, record.run_id, "--rule", "conformal", "--alpha", "0.01") == 0
