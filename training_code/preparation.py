@@ -125,7 +125,7 @@ def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
     spec, dataset = get_detector(configuration.detector), conditions.dataset
     good = dataset.select("train")
     split = split_validation(good, protocol.validation_split, conditions.seed, dataset.groups)
-    images = len(good if spec.leaves_out else split[0])
+    images, held_out = len(good if spec.leaves_out else split[0]), len(split[1])
     arguments, backbone = configuration.arguments, configuration.backbone
     if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
         sizes = map_sizes(backbone, protocol.image_size)
@@ -134,6 +134,11 @@ def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
             raise InputError(f"coreset_sampling_ratio={ratio} selects nothing of {patches} patches of {images} images")
     if arguments.get("patience") and not protocol.validation_split:
         raise InputError("patience needs validation images: with validation_split=0 there are none; valid: None")
+    if arguments.get("patience") and not held_out:
+        raise InputError(
+            f"patience needs validation images, and of {images} that show a single part none can be held out; valid: "
+            "None"
+        )
     if not spec.normalizes and backbone is None and protocol.normalization == "imagenet":
         raise InputError(
             f"normalization='imagenet' is not for {spec.name}, which takes images with values from 0 to 1; valid: "

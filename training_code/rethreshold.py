@@ -80,7 +80,8 @@ def _runs(options: argparse.Namespace) -> "Iterator[tuple[RunStore, str]]":
         runs, problems = read_records(results)
         for problem in problems:
             print(f"not read: {problem}", file=sys.stderr)
-        good = [record.identity.run_id for _, record in runs if record.status == "ok"]
+        # Two folders may hold one run, made by two versions: the one that is found by its name is changed.
+        good = dict.fromkeys(record.identity.run_id for _, record in runs if record.status == "ok")
         if not good:
             raise InputError(f"{results} holds no run that ended well")
         yield from ((store, run_id) for run_id in good)

@@ -32,6 +32,7 @@ ENTRY_POINTS = [
     "training_code.data.synthetic:add_anomaly",
     "training_code.detectors.configuration:configure",
     "training_code.detectors.padim.gaussian:FactorizedGaussian",
+    "training_code.detectors.patchcore.coreset:farthest_beside",
     "training_code.detectors.patchcore.coreset:k_center_greedy",
     "training_code.detectors.registry:get_detector",
     "training_code.evaluation.calibration:area_scores",

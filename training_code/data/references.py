@@ -108,7 +108,8 @@ class ReferencesByName:
         """
         if len(self._references) == 1:
             return self._references
-        parts = image.relative_to(root).with_suffix("").parts if image.is_relative_to(root) else (image.stem,)
+        below = image != root and image.is_relative_to(root)  # a single image may be all there is
+        parts = image.relative_to(root).with_suffix("").parts if below else (image.stem,)
         keys = ["/" + "/".join(parts[begin:]) for begin in range(min(2, len(parts)))]
         for key in [*keys, image.stem]:
             for form, by_key in zip(FORMS, self._by_form, strict=True):

@@ -10,10 +10,11 @@ Thresholds that promise something rest on them. Where they come from is told by 
 The promise for a new image is that of conformal prediction (Vovk, Gammerman and Shafer, "Algorithmic Learning in a
 Random World", 2005; Bates et al., "Testing for Outliers with Conformal p-values", Annals of Statistics 2023): among n
 good images and a new one each place in the order of scores is equally likely for the new one. For images that were held
-out that is a theorem. For those that are left out one after the other the theorem loses a factor of two in the worst
-case (Barber et al., "Predictive Inference with the Jackknife+", Annals of Statistics 2021); what was measured is in
-docs/decisions.md. Of groups of images, the photographs of one part for instance, each counts once, however many images
-it has (Lee, Barber and Willett, "Distribution-free Inference with Hierarchical Data", 2023).
+out that is a theorem, unless ``patience`` chose the epoch by the loss on them. For those that are left out one after
+the other the theorem loses a factor of two in the worst case (Barber et al., "Predictive Inference with the
+Jackknife+", Annals of Statistics 2021); what was measured is in docs/decisions.md. Of groups of images, the photographs
+of one part for instance, each counts once, however many images it has (Lee, Barber and Willett, "Distribution-free
+Inference with Hierarchical Data", 2023).
 """
 
 import math

@@ -155,7 +155,7 @@ def rank_by_defect_type(predictions: Predictions, regions: TypedRegions | None =
     ----------
     regions
         The types of marked pixels, where images show several: each region then counts for its own type, and an image
-        for every type that it shows.
+        for every type that it shows. Images without any are of their own type alone.
     """
     result: dict[str, dict[str, float]] = {}
     normal = predictions.scores[~predictions.labels]
@@ -165,10 +165,13 @@ def rank_by_defect_type(predictions: Predictions, regions: TypedRegions | None =
         result[defect_type] = _rank_type(own.scores, own.maps, own.masks, own.masks, normal, good_pixels)
     if regions is None or predictions.masks is None:
         return result
+    untyped = ~regions.codes.any((1, 2))
     for code, name in enumerate(regions.names, 1):
-        shows = (regions.codes == code).any((1, 2))
+        whole = untyped & (np.array(predictions.defect_types) == name)
+        shows = whole | (regions.codes == code).any((1, 2))
         scores, maps, masks = predictions.scores[shows], predictions.maps[shows], predictions.masks[shows]
-        result[name] = _rank_type(scores, maps, regions.codes[shows] == code, masks, normal, good_pixels)
+        own = (regions.codes[shows] == code) | masks & whole[shows, None, None]
+        result[name] = _rank_type(scores, maps, own, masks, normal, good_pixels)
     return result
 
 

@@ -15,7 +15,8 @@ class OperatingPoint:
     threshold
         Raw score from which on an image or a pixel is called abnormal.
     images, groups
-        Good images that it rests on, and the number of parts that they show, if some show the same one.
+        Images that it rests on, and the number of parts that they show, if some show the same one. They are good ones
+        but for the rules ``synthetic`` and ``oracle``, which count those with anomalies, too.
     alpha
         The rate of false alarms that was asked for; None for a rule that goes by none.
     promise

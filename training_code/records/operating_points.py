@@ -57,7 +57,8 @@ def rethresholded(record: Record, folder: Path, protocol: ExperimentProtocol) ->
     """Return the record of a run with the thresholds of another rule in force; nothing is trained or predicted.
 
     With another ``alpha`` the thresholds are found anew from the scores of the good images, and what follows for images
-    from their scores. What follows for pixels needs the maps, which are not kept: it is left out then.
+    from their scores. What follows for pixels needs the maps, which are not kept: it is left out then, and
+    so is always what followed from thresholds for the held-out images that a search looks at.
 
     Parameters
     ----------
@@ -90,7 +91,8 @@ def rethresholded(record: Record, folder: Path, protocol: ExperimentProtocol) ->
         {kind: _of_no_threshold(row) for kind, row in rows.items()} for rows in (record.by_defect_type, record.by_area)
     )
     identity = dataclasses.replace(record.identity, protocol=protocol)
-    return dataclasses.replace(record, identity=identity, **in_force(at, metrics, intervals, (by_type, by_area)))
+    found = in_force(at, metrics, intervals, (by_type, by_area))
+    return dataclasses.replace(record, identity=identity, validation=_of_no_threshold(record.validation), **found)
 
 
 def _of_no_threshold(values: Mapping[str, T]) -> dict[str, T]:

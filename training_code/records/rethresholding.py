@@ -42,13 +42,13 @@ def put_in_force(store: RunStore, folder: Path, record: Record, protocol: Experi
     Raises
     ------
     InputError
-        If the run cannot have these thresholds, or its scores are not there; nothing is changed then.
+        If the run cannot have these thresholds, or its files cannot be read or written; nothing is changed then.
     """
     changed = with_thresholds(record, folder, protocol)
     try:
         store.put_thresholds(changed)
-    except FileNotFoundError as error:
-        raise InputError(f"{record.run_id} has no scores: {error}") from error
+    except OSError as error:
+        raise InputError(f"the files of {record.run_id} cannot be read or written: {error}") from error
     except ValueError as error:
         raise InputError(str(error)) from error
     return changed

@@ -26,6 +26,7 @@ from training_code.sweep.pools import InProcess
 from training_code.sweep.progress import sweep_name
 from training_code.sweep.reporter import MessageReporter
 from training_code.sweep.schedule import Rules, Scheduler
+from training_code.sweep.thresholds import check_thresholds
 
 SEARCH_KEYS = ("space", "objective", "direction", "sampler", "trials", "seed", "prune_after")
 RANGE_KEYS = ("low", "high", "step", "log")
@@ -155,9 +156,8 @@ class _Trials:
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,)):
             if "error" in trial.user_attrs:
                 self._note_failure(trial.params)
-        done = [trial for trial in self.study.trials if trial.state.is_finished() and _counts(trial)]
-        print(f"study {self.study.study_name}: {len(done)} of {trials} trials are stored")
-        self.done, self.trials = len(done), trials
+        self.done, self.trials = sum(map(_counts, self.study.trials)), trials
+        print(f"study {self.study.study_name}: {self.done} of {trials} trials are stored")
         sampler = self.study.sampler
         if isinstance(sampler, optuna.samplers.GridSampler) and sampler.is_exhausted(self.study):
             print("the grid is exhausted")
@@ -178,8 +178,8 @@ class _Trials:
             found = {**record.validation, LATENCY: record.times[LATENCY]}
             if self.search.objective not in found:
                 raise InputError(
-                    f"{record.run_id} has no {self.search.objective} on held-out images, as one of an earlier version "
-                    f"(remove it, and it is trained again); valid: {', '.join(found)}"
+                    f"{record.run_id} has no {self.search.objective} on held-out images, made by an earlier version or "
+                    f"given other thresholds (remove it, and it is trained again); valid: {', '.join(found)}"
                 )
         except (InputError, RuntimeError) as error:
             trial.set_user_attr("error", str(error))
@@ -217,12 +217,14 @@ class _Trials:
             record = job.store.record(record.retried_as)
         if record is None or record.status != "ok":
             raise RuntimeError(f"{job.run_id} has no result")
+        check_thresholds(record, job.conditions.protocol, self.search.objective)
         return record
 
     def _print_best(self) -> int:
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not complete:
-            raise InputError("no trial finished: " + "; ".join(self._errors()))
+            errors = {trial.user_attrs["error"] for trial in self.study.trials if "error" in trial.user_attrs}
+            raise InputError("no trial finished: " + "; ".join(sorted(errors)))
         best, name = self.study.best_trial, self.search.objective
         print(f"best of {len(complete)}: {name} {best.value:.4f} on held-out images, {best.user_attrs['run_id']}")
         for argument, value in best.params.items():
@@ -230,9 +232,6 @@ class _Trials:
         if name != LATENCY:
             print(CAUTION)
         return 0
-
-    def _errors(self) -> list[str]:
-        return sorted({trial.user_attrs["error"] for trial in self.study.trials if "error" in trial.user_attrs})
 
     def _note_failure(self, parameters: Mapping[str, Any]) -> None:
         for name, value in parameters.items():
@@ -296,5 +295,5 @@ def _keys(values: list[Any]) -> list[Any]:
 
 
 def _counts(trial: optuna.trial.FrozenTrial) -> bool:
-    """Return whether a trial is one of those requested, not one that was started again."""
-    return trial.state is not TrialState.FAIL or "error" in trial.user_attrs
+    """Return whether a trial has ended and is one of those requested, not one that was started again."""
+    return trial.state.is_finished() and (trial.state is not TrialState.FAIL or "error" in trial.user_attrs)

@@ -15,7 +15,7 @@ from training_code.data.layout import NORMAL
 from training_code.data.reference_data import reference_loader, references_of
 from training_code.data.varied import VariedDataset, varied_dataloader
 from training_code.detectors.build import image_transform
-from training_code.detectors.leaving_out import LeavesOut, TooLittleLeftError
+from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftError
 from training_code.evaluation.calibration import NOTHING, Calibration
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.references import compare
@@ -57,18 +57,18 @@ def leave_one_out(
             features = [batch for each in further for batch in each.features]
             features += _of_references(detector, reference_loader(data, compared), device) if compared else []
             of_others = torch.cat([groups[originals], groups if compared else groups[:0]])
-            found = list(detector.left_out(groups[order], features, of_others))
+            # The training images are put from the order in which they came into that of the dataset.
+            places = torch.cat([order, torch.arange(len(order), len(order) + len(of_others))])
+            scores, maps = _gathered(detector.left_out(groups[order], features, of_others), places.tolist())
     except TooLittleLeftError:  # there is no image that the detector has not seen
         return NOTHING
     finally:
         detector.forget_features()
         detector.cpu()
-    scores = torch.cat([score.reshape(-1) for score, _ in found]).double().cpu().numpy()
-    maps = torch.cat([each.reshape(-1, *each.shape[-2:]).float() for _, each in found]).cpu().numpy()
-    place = np.argsort(order.numpy())  # from the order in which they came to that of the dataset
-    good = Predictions(tuple(paths), (NORMAL,) * len(train), scores[place], np.zeros(len(train), bool), maps[place])
+    count = len(train)
+    good = Predictions(tuple(paths), (NORMAL,) * count, scores[:count], np.zeros(count, bool), maps[:count])
     calibration = Calibration("leave one out", good, tuple(train.groups), moved=sum(each.moved for each in compared))
-    middle, end = len(train), len(train) + len(originals)
+    middle, end = count, count + len(originals)
     if further:
         synthetic, *others = further
         begin, middle = middle, middle + len(synthetic.paths)
@@ -78,6 +78,17 @@ def leave_one_out(
         for each in others:
             calibration = replace(calibration, varied=each.predictions(scores[middle:end], maps[middle:end]))
     return _compared(calibration, maps[end:], number) if compared else calibration
+
+
+def _gathered(found: Iterable[Found], places: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return scores and maps, each in its place of ``places``; no map is in memory twice that comes on its own."""
+    scores, maps, filled = np.empty(len(places)), np.empty((0, 0, 0), np.float32), 0
+    for score, each in found:
+        into = places[filled : filled + len(score)]
+        maps = maps if len(maps) else np.empty((len(places), *each.shape[-2:]), np.float32)
+        scores[into], maps[into] = score.flatten().double().cpu(), each.flatten(0, 1).float().cpu()
+        filled += len(into)
+    return scores, maps
 
 
 def _compared(calibration: Calibration, references: NDArray[np.float32], number: Mapping[str, int]) -> Calibration:

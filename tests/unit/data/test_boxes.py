@@ -54,3 +54,14 @@ def test_a_region_counts_for_its_own_type_alone():
     rows = rank_by_defect_type(found, regions)
     assert rows["short"] == {"images": 2, "pixel_AUROC": 1} and rows["open"] == {"images": 1, "pixel_AUROC": 0}
     assert rows["mixed"]["images"] == 2 and 0 < rows["mixed"]["pixel_AUROC"] < 1
+
+
+def test_images_without_boxes_count_for_the_type_of_their_folder_beside_regions_of_that_type():
+    masks, maps = np.zeros((3, 16, 16), bool), np.full((3, 16, 16), 0.5, np.float32)
+    masks[:, :4, :4] = True
+    maps[:2, :4, :4], maps[2, :4, :4] = 1, 0
+    regions = typed_regions([BOXES[:1], (), ()], [(32, 32)] * 3, masks)
+    paths = (Path("a"), Path("b"), Path("c"))
+    found = Predictions(paths, ("mixed", "short", "short"), maps.max((1, 2)), np.ones(3, bool), maps, masks)
+    row = rank_by_defect_type(found, regions)["short"]
+    assert row["images"] == 3 and row["pixel_AUROC"] == pytest.approx(2 / 3), "two of three shorts are above all else"

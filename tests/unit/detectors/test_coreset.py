@@ -3,7 +3,7 @@ import torch
 from anomalib.models.components import KCenterGreedy
 
 from training_code.detectors.patchcore import coreset
-from training_code.detectors.patchcore.coreset import k_center_greedy, shared_k_center_greedy
+from training_code.detectors.patchcore.coreset import farthest_beside, k_center_greedy, shared_k_center_greedy
 from training_code.foundation.cache import TensorCache
 
 
@@ -137,3 +137,18 @@ def test_every_point_is_selected_once_when_all_are_asked_for():
 def test_impossible_selections_are_refused(count, start):
     with pytest.raises(ValueError, match="out of range"):
         k_center_greedy(torch.zeros(7, 2), count, start)
+
+
+@pytest.mark.parametrize("candidates", [3, 512])
+def test_selection_beside_known_centers_goes_on_as_the_one_that_selected_them(candidates, monkeypatch):
+    monkeypatch.setattr(coreset, "CANDIDATES", candidates)
+    features = torch.randn(300, 8, generator=torch.Generator().manual_seed(3))
+    order = k_center_greedy(features, 40)
+    distances = torch.cdist(features.double(), features[order[:15]].double()).amin(1)
+    assert farthest_beside(features, distances, 25).tolist() == order[15:].tolist()
+
+
+def test_selection_beside_known_centers_takes_no_copies_of_them_and_nothing_of_nothing():
+    features = torch.tensor([[0.0], [0.0], [5.0], [5.0]])
+    assert farthest_beside(features, torch.tensor([0.0, 0.0, 5.0, 5.0]), 4).tolist() == [2]
+    assert farthest_beside(features[:0], torch.empty(0), 4).tolist() == []

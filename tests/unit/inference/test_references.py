@@ -55,6 +55,14 @@ def test_a_reference_that_cannot_be_read_is_the_failure_of_its_image_alone(tmp_p
     assert good.abnormal and isinstance(failed, Failure) and "the reference cannot be used" in failed.reason
 
 
+def test_a_single_image_has_the_reference_of_its_name(tmp_path):
+    image = save(tmp_path / "in" / "a.png", BOARD)
+    for name in ("a", "b"):
+        save(tmp_path / "golden" / f"{name}.png", BOARD)
+    samples = GoldenSamples(str(tmp_path / "golden"), str(image))
+    assert samples.of(Frame("a.png", image)) == tmp_path / "golden" / "a.png"
+
+
 def test_a_sample_is_found_by_path_and_name_and_one_alone_is_that_of_all(tmp_path):
     image = save(tmp_path / "in" / "line" / "a.png", BOARD)
     for name in ("line/a", "other/a", "b/c", "d/c"):

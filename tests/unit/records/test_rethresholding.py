@@ -1,6 +1,8 @@
 """Another rule is put in force for stored runs whole or not at all, and nothing but thresholds changes."""
 
+import dataclasses
 import os
+import shutil
 import time
 
 import pytest
@@ -10,7 +12,7 @@ from helpers.kills import killed_before
 from training_code import rethreshold
 from training_code.protocol import RULES_BY_ALPHA
 from training_code.records import leases, operating_points
-from training_code.records.reading import read_record, read_records
+from training_code.records.reading import read_record, read_records, write_record
 from training_code.records.scores import read_scores
 from training_code.records.store import RunStore
 
@@ -59,6 +61,14 @@ def test_going_back_to_the_first_rule_gives_the_first_numbers_again(results):
     assert (after.thresholds, after.metrics, after.at) == (record.thresholds, record.metrics, record.at)
 
 
+def test_what_a_search_looks_at_does_not_tell_of_thresholds_that_are_no_longer_in_force(results):
+    record = make_calibrated(results)
+    folder = results / "runs" / record.run_id
+    write_record(folder, dataclasses.replace(record, validation={"image_F1Score": 0.7, "varied_image_AUROC": 0.9}))
+    assert _run(results, record.run_id, "--rule", "mean_sd") == 0
+    assert read_record(folder).validation == {"varied_image_AUROC": 0.9}
+
+
 def test_the_line_of_a_run_says_what_its_new_threshold_promises(results, capsys):
     record = make_calibrated(results, threshold="synthetic")
     assert _run(results, record.run_id, "--rule", "conformal", "--alpha", "0.01") == 0
@@ -90,6 +100,16 @@ def test_a_run_of_an_earlier_version_says_that_it_knows_one_rule_alone(results, 
     (results / "runs" / record.run_id).rename(results / "runs" / "padim-resnet18-older")
     assert _run(results, "padim-resnet18-older", "--rule", "conformal") == 1
     assert "was made by an earlier version" in capsys.readouterr().err
+
+
+def test_a_run_that_two_versions_made_is_changed_and_counted_once(results, capsys):
+    record = make_calibrated(results)
+    folder, older = results / "runs" / record.run_id, results / "runs" / "padim-resnet18-older"
+    shutil.copytree(folder, older)
+    write_record(older, dataclasses.replace(record, code_sha256="0" * 64))
+    assert _run(results, "--all", "--rule", "mean_sd") == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["1 runs have mean_sd thresholds"]
+    assert (_agree(folder), _agree(older)) == ("mean_sd", "conformal")
 
 
 @pytest.mark.parametrize(

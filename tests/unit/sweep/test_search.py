@@ -1,14 +1,19 @@
+import dataclasses
 from collections import Counter
 from pathlib import Path
 
 import pytest
 import yaml
+from helpers.calibrated import store_as
 
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
+from training_code.records.reading import read_record, write_record
 from training_code.search import main
 from training_code.sweep import search
+from training_code.sweep.file import read_sweep
 from training_code.sweep.job import JobState
+from training_code.sweep.plan import Planner, make_plan
 from training_code.sweep.search import read_search
 
 SPACE = {"n_features": [5, 10]}
@@ -68,3 +73,25 @@ def test_ctrl_c_ends_a_search_after_the_running_trial(tmp_path, tiny_dataset, mo
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(content))
     assert run_command(main, [str(tmp_path / "s.yaml"), "--results", str(tmp_path / "results")]) == 130
     assert len(began) == 1 and capsys.readouterr().err.endswith("interrupted\n")
+
+
+@pytest.mark.slow  # the import of torch, which makes the embedded weights
+@pytest.mark.parametrize(("objective", "status"), [("image_F1Score", 2), ("varied_image_AUROC", 0)])
+def test_a_search_by_decisions_takes_none_of_a_run_with_other_thresholds(
+    tmp_path, tiny_dataset, capsys, objective, status
+):
+    entry = {"notebook": "10_train_padim", "select": {"backbone": "efficientnet_lite0", "n_features": 100}}
+    content = {"notebooks": [entry], "parameters": {"dataset": str(tiny_dataset)}}
+    content["search"] = {"space": {"n_features": [100]}, "objective": objective, "trials": 1, "sampler": "grid"}
+    path, results = tmp_path / "s.yaml", str(tmp_path / "results")
+    path.write_text(yaml.safe_dump(content))
+    (job,) = make_plan(read_sweep(path), Planner(), results)
+    folder = store_as(job.store, job.prepared.identity)
+    stored = dataclasses.replace(read_record(folder), validation={"image_F1Score": 0.7, "varied_image_AUROC": 0.9})
+    write_record(folder, dataclasses.replace(stored, times={"latency": 0.1}))
+    assert run_command(main, [str(path), "--results", results]) == 0
+    content["parameters"]["threshold"] = "quantile"
+    path.write_text(yaml.safe_dump(content))
+    capsys.readouterr()
+    assert run_command(main, [str(path), "--results", results]) == status
+    assert ("has conformal thresholds of alpha 0.05" in capsys.readouterr().err) == (status == 2)

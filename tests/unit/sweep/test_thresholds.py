@@ -1,5 +1,8 @@
 """A sweep that asks for other thresholds than a stored run has gives it these, and trains nothing."""
 
+import errno
+from unittest.mock import Mock
+
 import pytest
 import yaml
 from helpers.calibrated import store_as
@@ -8,6 +11,7 @@ from training_code.backbones.registry import get_backbone
 from training_code.backbones.weights import find_weights
 from training_code.foundation.errors import InputError
 from training_code.records import leases
+from training_code.records.leases import LostLeaseError
 from training_code.records.reading import read_record
 from training_code.records.store import RunStore
 from training_code.sweep.file import read_sweep
@@ -75,6 +79,15 @@ def test_a_run_that_another_process_works_on_is_left_alone(plan):
     with RunStore(job.store.results).locked(job.run_id):
         (left,) = change_thresholds([job])
     assert "works on it" in left.reason and read_record(folder).rule == "conformal"
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left on device"), LostLeaseError("taken over")])
+def test_a_run_whose_files_cannot_be_replaced_keeps_its_thresholds_and_costs_no_other_job(plan, monkeypatch, error):
+    folder = store_as(plan()[0].store, plan()[0].prepared.identity)
+    (job,) = plan(threshold="mean_sd")
+    monkeypatch.setattr(RunStore, "put_thresholds", Mock(side_effect=error))
+    (left,) = change_thresholds([job])
+    assert str(error) in left.reason and "keep" in left.reason and read_record(folder).rule == "conformal"
 
 
 def test_one_run_is_not_asked_for_two_rules(tmp_path, tiny_dataset):

@@ -84,6 +84,43 @@ def k_center_greedy(
     return torch.cat(parts)
 
 
+def farthest_beside(features: torch.Tensor, distances: torch.Tensor, most: int) -> torch.Tensor:
+    """Select points one after the other, each the farthest from centers that there are already and those before.
+
+    Parameters
+    ----------
+    features
+        As in `k_center_greedy`.
+    distances
+        Of each point to the nearest of the centers that there are, shape (n,).
+    most
+        Number of points to select; fewer where all others lie on centers.
+
+    Returns
+    -------
+    torch.Tensor
+        Their indices in the order of selection, int64, on the device of ``features``.
+
+    Examples
+    --------
+    Of points at 0, 1, 6 and 10, with a center at 0, the farthest is 10, then 6.
+
+    >>> farthest_beside(torch.tensor([[0.0], [1.0], [6.0], [10.0]]), torch.tensor([0.0, 1.0, 6.0, 10.0]), 2).tolist()
+    [3, 2]
+    """
+    selected = torch.empty(0, dtype=torch.int64, device=features.device)
+    if not len(features):
+        return selected
+    with _full_precision():
+        points = _Points(features)
+        points.distances = distances.double().square()
+        while len(selected) < most and points.distances.max() > 0:
+            new = points.select_among_candidates(most - len(selected))
+            points.add_centers(new)
+            selected = torch.cat([selected, new])
+    return selected
+
+
 class _Points:
     """Points with the squared distance of each to its nearest center; -1 for the centers themselves."""
 

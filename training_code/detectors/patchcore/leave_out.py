@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import torch
 
-from training_code.detectors.patchcore.neighbors import QUERIES, ROWS
+from training_code.detectors.patchcore.coreset import farthest_beside
+from training_code.detectors.patchcore.neighbors import QUERIES, ROWS, nearest_neighbors
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def without_each_group(
     for group in groups.unique().tolist():
         taken = (group_of_row == group).nonzero().flatten()
         hole = ((nearest == group) & (group_of_patch != group)).nonzero().flatten()
-        added = hole[_select(patches[hole].float(), distances[hole, 1], len(taken))]
+        added = hole[farthest_beside(patches[hole].float(), distances[hole, 1], len(taken))]
         bank = memory_bank.clone()
         bank[taken[: len(added)]] = patches[added]
         unused = torch.zeros(len(bank), dtype=torch.bool, device=bank.device)
@@ -71,25 +72,11 @@ def without_each_group(
         second = (nearest[own] == group).long()[:, None]
         distance, row = distances[own].gather(1, second)[:, 0], rows[own].gather(1, second)[:, 0]
         if len(added):
-            to_added, which = torch.cdist(patches[own].float(), patches[added].float()).min(1)
+            to_added, which = (found[:, 0] for found in nearest_neighbors(patches[own], patches[added], 1))
             nearer = to_added < distance
-            distance = torch.where(nearer, to_added.to(distance.dtype), distance)
-            row = torch.where(nearer, taken[which], row)
+            distance, row = torch.where(nearer, to_added, distance), torch.where(nearer, taken[which], row)
         shape = len(images), each
         yield WithoutGroup(bank, unused if unused.any() else None, images, distance.reshape(shape), row.reshape(shape))
-
-
-def _select(points: torch.Tensor, distances: torch.Tensor, count: int) -> torch.Tensor:
-    """Return up to ``count`` points, each the farthest from what is there and from those selected before."""
-    distances = distances.float().clone()
-    selected: list[int] = []
-    while len(selected) < min(count, len(points)):
-        farthest = int(distances.argmax())
-        if distances[farthest] <= 0:
-            break
-        selected.append(farthest)
-        distances = torch.minimum(distances, (points - points[farthest]).norm(dim=1))
-    return torch.tensor(selected, dtype=torch.int64, device=points.device)
 
 
 def nearest_of_two_groups(

@@ -178,7 +178,7 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
                     found[len(groups) + number] = model.find(further[number], self.image_size)
         finally:
             model.memory_bank, model.left_out = bank, None
-        return (each for each in found if each is not None)
+        return _given_away([each for each in found if each is not None])
 
     def _projected(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Return the features that the coreset is selected by."""
@@ -186,6 +186,13 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         dimensions = projection._johnson_lindenstrauss_min_dim(len(embeddings), projection.eps)
         wanted = dimensions < embeddings.shape[1] if self.projection is None else self.projection
         return projection.fit(embeddings).transform(embeddings) if wanted else embeddings
+
+
+def _given_away(found: list[Found]) -> Iterator[Found]:
+    """Return what was found in its order, and let go of each: who keeps the maps then has them in memory once."""
+    found.reverse()
+    while found:
+        yield found.pop()
 
 
 def _concatenate(parts: list[torch.Tensor]) -> torch.Tensor:

@@ -1,0 +1,61 @@
+"""What is found for images that are left out is told of these images, and is in memory once."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.data import make_mvtec
+
+from training_code.data.datamodule import SampleDataModule
+from training_code.data.dataset import read_dataset
+from training_code.training import calibrating
+
+SIZE = (32, 32)
+
+
+class Detector:
+    """Says of each training image its place among those that came, of further ones the group that they leave out."""
+
+    def __init__(self, trained_on):
+        self.trained_on = trained_on
+
+    def left_out(self, groups, others, of_others):
+        self.of_others = of_others.tolist()
+        for values in torch.cat([torch.arange(len(groups)), of_others]).float().split(5):
+            yield values[:, None], values[:, None, None, None].expand(-1, 1, *SIZE)
+
+    def embed(self, images):
+        return images
+
+    def to(self, device):
+        return self
+
+    def eval(self):
+        return self
+
+    def cpu(self):
+        return self
+
+    def forget_features(self):
+        self.trained_on = []
+
+
+@pytest.fixture
+def data(tmp_path):
+    module = SampleDataModule(read_dataset(make_mvtec(tmp_path / "parts", train=12)), SIZE, 0.25, seed=1)
+    module.train_on_all()
+    return module
+
+
+@pytest.mark.slow
+def test_scores_are_those_of_the_images_in_whatever_order_training_took_them(data, monkeypatch):
+    monkeypatch.setattr(calibrating, "image_transform", lambda detector: lambda images: images)
+    came = [data.train_data.paths[place] for place in np.random.default_rng(0).permutation(12)]
+    found = calibrating.leave_one_out(Detector(came), data, torch.device("cpu"))
+    assert [str(path) for path in found.good.paths] == data.train_data.paths
+    assert found.good.scores.tolist() == [came.index(path) for path in data.train_data.paths]
+    np.testing.assert_array_equal(found.good.maps, np.broadcast_to(found.good.scores[:, None, None], (12, *SIZE)))
+    group = dict(zip(data.train_data.paths, data.train_data.groups, strict=True))
+    held_out = [str(sample.path) for sample in data.held_out]
+    assert found.judged.scores.tolist() == [*map(came.index, held_out), *(group[path] for path in held_out)]
+    assert found.varied.scores.tolist() == [group[str(path)] for path in found.varied.paths]
+    assert found.good.maps.base is found.varied.maps.base, "maps of the good images are in memory twice"
