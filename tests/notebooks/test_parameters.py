@@ -40,6 +40,7 @@ EMBEDDED = (None, "efficientnet_lite0")
 
 IDENTITY, FOLDER, WORKERS, LOGS, SHARED = "identity", "folder", "workers", "logs", "shared features"
 TRAINED, TESTED, MEMORY_FORMAT = "images trained on at once", "images tested at once", "memory format"
+ASKED = "thresholds that are asked for of a run, which stays the same one"
 #: Of the training notebooks and of their protocol and compute, by name: a value that is not the default, and what it
 #: changes.
 TRAINING = {
@@ -52,6 +53,9 @@ TRAINING = {
     "backbone_runtime": ("torch", IDENTITY),
     "feature_store": ("off", SHARED),
     "validation_split": (0.3, IDENTITY),
+    "threshold": ("quantile", ASKED),
+    "alpha": (0.1, ASKED),
+    "area": (0.1, ASKED),
     "train_batch_size": (4, TRAINED),
     "eval_batch_size": (4, TESTED),
     "num_workers": (1, WORKERS),
@@ -268,6 +272,10 @@ def _look_at_training(name: str, changed: dict, what: str, given: Given, monkeyp
         try:
             run_id = experiment.prepare(detector, arguments).run_id
         except InputError:  # says enough itself; of the others one has to change
+            continue
+        if what == ASKED:
+            found[index] = [getattr(experiment.protocol, field) for field in ExperimentProtocol.afterwards()]
+            assert run_id == given.seen.setdefault((name, index), run_id), "thresholds make no other run"
             continue
         if what in (IDENTITY, TESTED):
             tested = prepare_data(experiment.conditions).test_dataloader().batch_size
