@@ -140,8 +140,8 @@ def _refuse_afterwards(varied: Iterable[str]) -> None:
     for name in varied:
         if name in ExperimentProtocol.afterwards():
             raise InputError(
-                f"{name} makes no other run and cannot be varied: set one value in parameters, and change it "
-                "afterwards with anomaly rethreshold"
+                f"{name} makes no other run and cannot be varied: set one value in parameters; of stored runs anomaly "
+                "rethreshold changes threshold and alpha"
             )
 
 

@@ -168,6 +168,8 @@ def test_what_makes_no_other_run_is_not_varied_and_the_message_says_what_to_do(n
     notebook = _notebook(tmp_path)
     value = "quantile" if name == "threshold" else 0.1
     for given in ({"vary": {name: value}}, {"vary": {name: [value]}}, {"parameters": {name: [value]}}):
-        with pytest.raises(InputError, match=f"^{name} makes no other run .* anomaly rethreshold"):
+        with pytest.raises(
+            InputError, match=f"^{name} makes no other run .* anomaly rethreshold changes threshold and alpha$"
+        ):
             _sets(notebook, **given)
     assert _sets(notebook, {name: value})[0] == [{"protocol": {"validation_split": 0.2, name: value}}]
