@@ -86,6 +86,7 @@ def test_without_runs_pictures_say_so(tmp_path):
     assert "nothing" in _draw(draw_gallery({}, "nothing")).axes[0].get_title()
 
 
+@pytest.mark.slow
 def test_names_with_dollars_are_no_formulas(tmp_path):
     make_results(tmp_path, datasets=("a$b$c",), seeds=(0,))
     compared = _compared(tmp_path)
