@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 #: The rule whose threshold is found on the test images: to be looked at, never to be deployed.
 ORACLE = "oracle"
+NO_PROMISE = "nothing is promised"
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class OperatingPoint:
     def sentence(self) -> str:
         """What the threshold promises, in words."""
         if self.promise is None:
-            return "nothing is promised"
+            return NO_PROMISE
         what = "are refused" if self.area is None else f"have more than {percent(self.area)} of their pixels marked"
         parts = "" if self.groups == self.images else f" of {self.groups} parts"
         promised = f"at most {percent(self.promise)} of new good images {what}"

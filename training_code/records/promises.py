@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 
-from training_code.evaluation.operating_point import OperatingPoint
+from training_code.evaluation.operating_point import NO_PROMISE, OperatingPoint
 from training_code.protocol import ExperimentProtocol
 from training_code.records.record import Record
-
-NOTHING = "nothing is promised"
 
 
 def promises(record: Record) -> dict[str, str]:
@@ -33,7 +31,7 @@ def promise(record: Record) -> str:
 def promise_of(rule: str, points: Mapping[str, OperatingPoint]) -> str:
     """Return what `promise` says of thresholds by a rule."""
     said = [point.sentence for point in points.values() if point.promise is not None]
-    return f"{rule if points else 'no'} thresholds: {'; '.join(said) or NOTHING}"
+    return f"{rule if points else 'no'} thresholds: {'; '.join(said) or NO_PROMISE}"
 
 
 def thresholds_in_words(record: Record) -> str:

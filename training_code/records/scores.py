@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,16 +47,14 @@ def write_scores(folder: Path, predictions: Predictions, threshold: float | None
     root
         Of the dataset: paths are written relative to it.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    rows = []
     areas = [""] * len(predictions) if predictions.areas is None else [repr(float(area)) for area in predictions.areas]
     for path, defect_type, label, score, area in zip(
         predictions.paths, predictions.defect_types, predictions.labels, predictions.scores, areas, strict=True
     ):
         called = "" if threshold is None else int(score >= threshold)
-        writer.writerow([path.relative_to(root).as_posix(), defect_type, int(label), repr(float(score)), called, area])
-    write_text(folder / SCORES, text.getvalue())
+        rows.append([path.relative_to(root).as_posix(), defect_type, int(label), repr(float(score)), called, area])
+    _write_table(folder / SCORES, _COLUMNS, rows)
 
 
 def read_scores(folder: Path) -> Scores:
@@ -105,14 +104,16 @@ def write_predictions(folder: Path, target: Path, threshold: float | None) -> No
     read_scores(folder)  # finds what is damaged
     with open(folder / SCORES, newline="", encoding="utf-8") as file:
         header, *rows = csv.reader(file)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
     score, prediction = header.index("score"), header.index("prediction")
     for row in rows:
         row[prediction] = "" if threshold is None else str(int(float(row[score]) >= threshold))
-        writer.writerow(row)
-    write_text(target / SCORES, text.getvalue())
+    _write_table(target / SCORES, header, rows)
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(path, text.getvalue())
 
 
 _OF_CALIBRATION = ("path", "group", "score", "area_score", "highest")
@@ -141,13 +142,12 @@ def write_calibration(folder: Path, calibration: Calibration, area: float, root:
     good = calibration.good
     if good is None:
         return
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_OF_CALIBRATION)
     of_images = zip(good.scores, calibration.area_scores(area), calibration.area_scores(0), strict=True)
-    for path, group, found in zip(good.paths, calibration.groups, of_images, strict=True):
-        writer.writerow([path.relative_to(root).as_posix(), group, *(repr(float(value)) for value in found)])
-    write_text(folder / CALIBRATION, text.getvalue())
+    rows = (
+        [path.relative_to(root).as_posix(), group, *(repr(float(value)) for value in found)]
+        for path, group, found in zip(good.paths, calibration.groups, of_images, strict=True)
+    )
+    _write_table(folder / CALIBRATION, _OF_CALIBRATION, rows)
 
 
 def read_calibration(folder: Path) -> CalibrationScores:

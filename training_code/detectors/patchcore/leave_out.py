@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from training_code.detectors.patchcore.coreset import farthest_beside
-from training_code.detectors.patchcore.neighbors import QUERIES, ROWS, nearest_neighbors
+from training_code.detectors.patchcore.neighbors import QUERIES, ROWS, measured, nearest_neighbors
 
 
 @dataclass(frozen=True)
@@ -120,5 +120,5 @@ def nearest_of_two_groups(
             known[:, 1:], found[:, 1:] = other.values, places.gather(1, other.indices)
     distances = torch.empty(len(queries), 2, dtype=queries.dtype, device=queries.device)
     for query, found, distance in zip(*(tensor.split(QUERIES) for tensor in (queries, rows, distances)), strict=True):
-        distance[:] = (query[:, None].float() - memory_bank[found].float()).norm(dim=2).to(queries.dtype)
+        distance[:] = measured(query, memory_bank, found).to(queries.dtype)
     return distances, rows

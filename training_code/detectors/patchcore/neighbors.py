@@ -51,11 +51,16 @@ def nearest_neighbors(
     for query, found, distance in zip(
         *(tensor.split(QUERIES) for tensor in (queries, indices, distances)), strict=True
     ):
-        exact = (query[:, None].float() - memory_bank[found].float()).norm(dim=2)
+        exact = measured(query, memory_bank, found)
         exact, order = exact.sort(dim=1, stable=True)
         distance[:] = exact.to(queries.dtype)
         found[:] = found.gather(1, order)
     return distances, indices
+
+
+def measured(queries: torch.Tensor, memory_bank: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Return the distances of queries to ``rows`` of the memory bank, shape (n, count), by differences in float32."""
+    return (queries[:, None].float() - memory_bank[rows].float()).norm(dim=2)
 
 
 def _merge(known: torch.Tensor, found: torch.Tensor, values: torch.Tensor, rows: torch.Tensor) -> None:
