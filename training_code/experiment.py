@@ -19,11 +19,12 @@ from training_code.detectors.configuration import configure
 from training_code.display.run import Run, SkippedRun
 from training_code.display.setup import Setup, setup_html, setup_line
 from training_code.foundation import paths
+from training_code.foundation.clock import now
 from training_code.foundation.errors import MissingWeightsError
 from training_code.pipeline import Places
 from training_code.preparation import DEFAULT_SEED, PreparedRun, prepare, read_conditions
 from training_code.protocol import ComputeOptions, ExperimentProtocol
-from training_code.recording import make_record, now
+from training_code.recording import make_record
 from training_code.records.leases import LostLeaseError
 from training_code.records.metrics import criterion_metric
 from training_code.records.promises import wants_other_thresholds

@@ -1,11 +1,11 @@
 """The record of a run: what is known before it, and what was found."""
 
 import dataclasses
-import datetime
 from typing import Any
 
 from training_code.backbones.backbone import Weights
 from training_code.foundation import paths
+from training_code.foundation.clock import now
 from training_code.preparation import Conditions, PreparedRun
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment, git_commit
@@ -61,8 +61,3 @@ def _used(weights: Weights) -> WeightsUsed:
 def record_failure(store: RunStore, conditions: Conditions, prepared: PreparedRun, status: Status, error: str) -> None:
     """Record that a run did not end well, unless it has a result or another process works on it."""
     store.write_failure_unless_locked(make_record(conditions, prepared, now(), status=status, error=error))
-
-
-def now() -> str:
-    """Return the time as records hold it."""
-    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

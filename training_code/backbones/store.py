@@ -1,7 +1,6 @@
 """Bringing weight files into ``weights/``: checked, under timm's names, as safetensors, with their origin."""
 
 import dataclasses
-import datetime
 import json
 import urllib.error
 import urllib.request
@@ -27,6 +26,7 @@ from training_code.backbones.reading import (
 )
 from training_code.backbones.registry import get_backbone
 from training_code.foundation import paths
+from training_code.foundation.clock import now
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import atomic_path, sha256
 
@@ -135,7 +135,7 @@ def _store(
                 digest = sha256(temporary)
         except SafetensorError as error:
             raise InputError(f"{path} could not be written: {error}") from error
-        added = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        added = now()
         write_origin(path, digest, source, naming, added)
         for other in find_files(folder)[backbone.name]:
             if other != path:

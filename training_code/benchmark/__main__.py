@@ -1,7 +1,6 @@
 """Measure plain anomalib and this project side by side: ``python -m training_code.benchmark [--data DATASET]``."""
 
 import argparse
-import datetime
 import json
 import sys
 import tempfile
@@ -14,6 +13,7 @@ import torch
 from training_code.benchmark import measurements
 from training_code.benchmark.report import draw_growth, table
 from training_code.foundation import paths
+from training_code.foundation.clock import now
 from training_code.foundation.errors import InputError, choices, run_command, unknown
 from training_code.foundation.files import write_json
 from training_code.records.environment import describe_environment, git_commit
@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
             minutes = (time.perf_counter() - started) / 60
             print(f"[{number}/{len(chosen)}] {name} (after {minutes:.0f} min)", flush=True)
             found = measurements.ALL[name](bench)
-            finished = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+            finished = now()
             rows[name] = found | {
                 "finished": finished, "git_commit": git_commit(), "environment": describe_environment()
             }  # fmt: skip

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_code.data.pairing import composed
+from training_code.data.tables import read_rows
 from training_code.foundation.errors import InputError, choices
 
 TABLE = "defects.csv"
@@ -59,16 +60,9 @@ def read_boxes(root: Path, images: Iterable[Path]) -> dict[Path, tuple[Box, ...]
     path = root / TABLE
     if not path.is_file():
         return {}
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    if tuple(header) != COLUMNS:
-        raise InputError(f"{path} has the columns {choices(header) or 'none'}; valid: {choices(COLUMNS)}")
     known = {composed(str(image)): image for image in images}
     found: dict[Path, list[Box]] = defaultdict(list)
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(read_rows(path, COLUMNS), 2):
         try:
             name, kind, *numbers = row
             x, y, width, height = map(int, numbers)

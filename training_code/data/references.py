@@ -5,7 +5,6 @@ A folder ``reference/`` beside the others holds the golden samples. An image has
 say stands in ``references.csv``, with the columns ``path`` and ``reference``, both from the folder of the dataset.
 """
 
-import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from training_code.data.findings import FileFinding
 from training_code.data.inspection import Facts
 from training_code.data.pairing import FORMS, composed, find_folder
+from training_code.data.tables import read_rows
 from training_code.data.walk import find_images
 from training_code.foundation.errors import InputError, choices
 
@@ -126,16 +126,9 @@ def read_table(path: Path, images: Iterable[Path] | None = None) -> dict[Path, P
     InputError
         If a line is wrong.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read: {error}") from error
-    if tuple(header) != COLUMNS:
-        raise InputError(f"{path} has the columns {choices(header) or 'none'}; valid: {choices(COLUMNS)}")
     known = None if images is None else {composed(str(image)): image for image in images}
     found: dict[Path, Path] = {}
-    for number, row in enumerate(rows, 2):
+    for number, row in enumerate(read_rows(path, COLUMNS), 2):
         if not row:
             continue
         if len(row) != len(COLUMNS):

@@ -1,9 +1,9 @@
 """Putting another rule in force for a stored run: its record and its predictions, at once, without training."""
 
 import dataclasses
-import datetime
 from pathlib import Path
 
+from training_code.foundation.clock import now
 from training_code.foundation.errors import InputError
 from training_code.protocol import ExperimentProtocol
 from training_code.records.operating_points import rethresholded
@@ -32,7 +32,7 @@ def with_thresholds(record: Record, folder: Path, protocol: ExperimentProtocol) 
         )
     fields = {name: getattr(protocol, name) for name in ExperimentProtocol.afterwards()}
     changed = rethresholded(record, folder, dataclasses.replace(record.identity.protocol, **fields))
-    moment = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    moment = now()
     return dataclasses.replace(changed, rethresholded=moment)
 
 

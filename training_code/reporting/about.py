@@ -1,6 +1,5 @@
 """What the workbook was made from, how, and what its words mean."""
 
-import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from training_code.comparison.statistics import ALPHA, SAMPLES
 from training_code.comparison.values import is_missing
 from training_code.evaluation.metrics import BOOTSTRAP_SAMPLES, CONFIDENCE
 from training_code.foundation import paths
+from training_code.foundation.clock import now
 from training_code.records.environment import git_commit
 
 
@@ -21,7 +21,7 @@ def about(
     """Return what the workbook was made from, how, and what its words mean."""
     counts = ", ".join(f"{count} {status}" for status, count in runs["status"].value_counts().items())
     rows = [
-        ("made", datetime.datetime.now().astimezone().isoformat(timespec="seconds")),
+        ("made", now()),
         ("runs", f"{len(runs)} in {paths.relative_to_home(results)}: {counts or 'none'}"),
         ("not read", f"{len(problems)}, see Failed" if problems else "0"),
         ("criterion", f"{criterion}, mean over seeds, on the test set"),
