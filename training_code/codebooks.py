@@ -11,8 +11,8 @@ from filelock import FileLock
 
 from training_code.backbones.reading import load_backbone
 from training_code.backbones.weights import find_weights
-from training_code.data.datamodule import SampleDataset
 from training_code.data.resizing import load_image
+from training_code.data.sample_data import SampleDataset
 from training_code.data.walk import find_images
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure

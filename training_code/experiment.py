@@ -141,7 +141,7 @@ class Experiment:
             self.store.sweep_up()
         with self.store.locked(prepared.run_id):
             if not rerun and (record := self.store.stored(prepared.run_id)):
-                return self._note(self._stored(record))
+                return self._note(self._stored(record, prepared.identity.protocol))
             if rerun:
                 self.store.forget_unfinished(prepared.run_id)
             return self._note(self._train(prepared))
@@ -207,11 +207,11 @@ class Experiment:
         self.runs.append(run)
         return run
 
-    def _stored(self, record: Record) -> Run:
-        """Return a stored run, with the thresholds of the protocol if it can have them; its lock must be held."""
+    def _stored(self, record: Record, protocol: ExperimentProtocol) -> Run:
+        """Return a stored run, with the thresholds of a protocol if it can have them; its lock must be held."""
         folder = self.store.find(record.identity.run_id)
-        if wants_other_thresholds(record, self.protocol):
-            record, sentence = follow(self.store, folder, record, self.protocol)
+        if wants_other_thresholds(record, protocol):
+            record, sentence = follow(self.store, folder, record, protocol)
             print(f"{record.run_id}: {sentence}")
         return Run(folder, record, stored=True)
 

@@ -16,7 +16,6 @@ from training_code.backbones.reading import load_backbone
 from training_code.data.boxes import TypedRegions
 from training_code.data.datamodule import SampleDataModule
 from training_code.data.regions import find_regions
-from training_code.data.varied import varied_dataloader
 from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
 from training_code.detectors.configuration import Configuration
 from training_code.detectors.leaving_out import LeavesOut
@@ -24,7 +23,7 @@ from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import load_object
 from training_code.display.curves import LEARNING_CURVES, draw_learning_curves
 from training_code.display.examples import write_examples
-from training_code.evaluation.calibration import NOTHING, Calibration, held_out
+from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
 from training_code.evaluation.metrics import (
     bootstrap_intervals,
@@ -33,9 +32,9 @@ from training_code.evaluation.metrics import (
     rank_by_defect_type,
     rank_predictions,
 )
-from training_code.evaluation.objectives import varied_metrics
+from training_code.evaluation.objectives import validation_metrics
 from training_code.evaluation.predictions import Predictions
-from training_code.evaluation.thresholds import Points, find_points
+from training_code.evaluation.thresholds import NO_POINTS, Points, Thresholds, find_points
 from training_code.features.store import FeatureStore
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.files import sha256
@@ -44,8 +43,8 @@ from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.records.operating_points import calibrated, in_force
 from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD, AtRule, CheckpointFile
 from training_code.records.scores import write_calibration, write_scores
-from training_code.training.calibrating import leave_one_out
-from training_code.training.comparing import against_references, moved_images
+from training_code.training import calibrating
+from training_code.training.comparing import against_references
 from training_code.training.engine import QuietEngine
 
 
@@ -76,6 +75,7 @@ class Trained:
     engine: QuietEngine
     training: dict[str, Any]
     seconds: dict[str, float]
+    labels: int = 0  # labelled defects that it was trained on
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ class Findings:
 
     rules: dict[str, AtRule]
     ranked: dict[str, float]
+    on_labels: Thresholds  # with the largest F1 on labelled defects and good images that were not seen
     validation: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     by_kind: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]
@@ -114,7 +115,9 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     places.note("preparing")
     reset_peak_memory()
     cache = TensorCache()
-    data = prepare_data(conditions, prepared.batch_size, cache, holds_out=not prepared.spec.leaves_out)
+    conditions = dataclasses.replace(conditions, protocol=prepared.identity.protocol)
+    learns = prepared.learns_from_labels
+    data = prepare_data(conditions, prepared.batch_size, cache, not prepared.spec.leaves_out, learns)
     detector = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, cache))
     trained = fit(detector, prepared, conditions, data, places)
     places.note("calibrating")
@@ -129,12 +132,17 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
 
 
 def prepare_data(
-    conditions: Conditions, batch_size: int | None = None, cache: TensorCache | None = None, holds_out: bool = True
+    conditions: Conditions,
+    batch_size: int | None = None,
+    cache: TensorCache | None = None,
+    holds_out: bool = True,
+    learns_from_labels: bool = False,
 ) -> SampleDataModule:
     """Return the images of the dataset, divided for training, thresholds and testing.
 
     Training has batches of ``batch_size`` images, None for the experiment's ``train_batch_size``. With ``holds_out``
-    the images for thresholds are kept from training.
+    the images for thresholds are kept from training. Labelled defects are among the training images with
+    ``learns_from_labels``.
     """
     protocol, compute = conditions.protocol, conditions.compute
     if batch_size is not None:
@@ -142,8 +150,8 @@ def prepare_data(
     data = SampleDataModule(
         conditions.dataset, protocol.image_size, protocol.validation_split, conditions.seed, compute, cache
     )
-    if not holds_out:
-        data.train_on_all()
+    if not holds_out or learns_from_labels:
+        data.suit(holds_out, learns_from_labels)
     return data
 
 
@@ -182,11 +190,12 @@ def fit(
     with timed(seconds, "fit"):
         engine.fit(detector, data)
     seconds["fit"] += engine.resumed_seconds
-    return Trained(detector, engine, training | engine.training, seconds)
+    labels = int(data.train_data.samples["label_index"].sum())
+    return Trained(detector, engine, training | engine.training, seconds, labels)
 
 
 def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:
-    """Return what the detector says of good images that it has not seen; without any, of none.
+    """Return what the detector says of good images, and of labelled defects, that it has not seen.
 
     Raises
     ------
@@ -195,16 +204,8 @@ def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:
     """
     detector, engine = trained.detector, trained.engine
     with timed(trained.seconds, "calibrate"):
-        if not data.holds_out:
-            found = leave_one_out(cast(LeavesOut, detector), data, engine.device)
-        elif data.val_data:
-            judged = against_references(engine, detector, data, engine.predict(detector, data.val_dataloader()))
-            found = held_out(judged, data.val_data.groups, moved_images(data, data.val_data.paths))
-            varied = engine.predict(detector, varied_dataloader(data))
-            found = dataclasses.replace(found, varied=against_references(engine, detector, data, varied))
-        else:
-            found = NOTHING
-    _check_finite(detector, found.good, found.judged, found.varied)
+        found = calibrating.calibrate(detector, engine, data)
+    _check_finite(detector, found.good, found.judged, found.varied, found.labelled)
     return found
 
 
@@ -242,11 +243,14 @@ def evaluate(predicted: Predicted, calibration: Calibration, protocol: Experimen
     seconds: dict[str, float] = {}
     with timed(seconds, "metrics"):
         ranked, oracle = rank_predictions(test)
-        points = find_points(calibration, oracle, protocol.alpha, protocol.area)
+        unseen = calibration.with_labels
+        on_labels, best = rank_predictions(unseen) if unseen else ({}, NO_POINTS)
+        points = find_points(calibration, oracle, protocol.alpha, protocol.area, best)
         return Findings(
             {name: _at_rule(test, found) for name, found in points.items()},
             ranked,
-            validation=_judge(calibration, points[protocol.threshold]),
+            on_labels=best.thresholds,
+            validation=validation_metrics(calibration, on_labels, points[protocol.threshold].thresholds),
             intervals=bootstrap_intervals(test),
             by_kind=(rank_by_defect_type(test, predicted.regions), rank_by_area(test)),
             seconds=seconds,
@@ -258,15 +262,6 @@ def _at_rule(test: Predictions, points: Points) -> AtRule:
     return AtRule(
         points.image, points.pixel, decided.metrics, decided.intervals, decided.missed, decided.missed_by_area
     )
-
-
-def _judge(calibration: Calibration, points: Points) -> dict[str, float]:
-    """Return the metrics on good images with and without synthetic anomalies, which a search goes by."""
-    judged = calibration.judged
-    if judged is None:
-        return {}
-    metrics = rank_predictions(judged)[0] | decide(judged, points.thresholds).metrics
-    return metrics | varied_metrics(judged, calibration.varied)
 
 
 def write(
@@ -290,11 +285,12 @@ def write(
     return {
         **in_force(at, findings.ranked, findings.intervals, findings.by_kind),
         "rules": findings.rules,
-        "calibration": calibrated(calibration, protocol.area),
+        "calibration": calibrated(calibration, protocol.area, findings.on_labels),
         "validation": findings.validation,
         "times": {**trained.seconds, **predicted.seconds, **findings.seconds},
         "memory": peak_memory(),
         "features": predicted.features,
         "training": trained.training,
+        "labels": trained.labels,
         "checkpoint": CheckpointFile(sha256(checkpoint), checkpoint.stat().st_size),
     }

@@ -11,7 +11,9 @@ from training_code.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Recipe
 from training_code.backbones.layers import map_sizes
 from training_code.backbones.weights import find_weights, random_weights
 from training_code.data.dataset import Dataset, read_dataset
-from training_code.data.split import split_validation
+from training_code.data.division import Division, divide
+from training_code.data.labelled import labelled_sha256, take_labelled
+from training_code.data.layout import VALIDATION
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import DetectorSpec
@@ -55,6 +57,11 @@ class PreparedRun:
         return get_detector(self.configuration.detector)
 
     @property
+    def learns_from_labels(self) -> bool:
+        """Whether it is trained on labelled defects."""
+        return self.spec.learns_from_labels(self.configuration.arguments)
+
+    @property
     def batch_size(self) -> int | None:
         """Images in a batch of training in epochs; None for a detector that fits in one pass."""
         return self.configuration.arguments.get("batch_size")
@@ -81,7 +88,11 @@ def read_conditions(
     checked = read_options(options, protocol, compute)
     if checked[1].backbone_precision == "float16" and not has_gpu():
         raise InputError("backbone_precision='float16' needs a GPU; valid without one: float32, bfloat16")
-    return Conditions(dataset if isinstance(dataset, Dataset) else read_dataset(dataset), *checked, seed)
+    read = dataset if isinstance(dataset, Dataset) else read_dataset(dataset)
+    asked = checked[0]
+    if read.fingerprint_as_read is None and (asked.labelled or asked.labels is not None):
+        read = take_labelled(read, asked.labelled, asked.labels, seed)
+    return Conditions(read, *checked, seed)
 
 
 def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
@@ -103,29 +114,31 @@ def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str
     if backbone is not None:
         weights = find_weights(backbone) if values["pre_trained"] else random_weights(backbone)
         mean, std = _statistics(protocol.normalization, weights.recipe)
-    _check_fits(configuration, conditions)
+    spec, dataset = get_detector(configuration.detector), conditions.dataset
+    divided = divide(
+        dataset, protocol.validation_split, conditions.seed, not spec.leaves_out, spec.learns_from_labels(values)
+    )
+    _check_fits(configuration, conditions, divided)
+    taken = labelled_sha256(dataset)
     identity = Identity(
         detector=configuration.detector,
         arguments=values,
         seed=conditions.seed,
-        protocol=protocol,
+        protocol=protocol.for_configuration(bool(divided.learned and divided.labelled)),
         compute=compute.deciding_about(backbone is not None, conditions.gpu),
         mean=mean,
         std=std,
-        dataset_fingerprint=conditions.dataset.fingerprint,
+        dataset_fingerprint=dataset.fingerprint,
         weights_sha256=weights.sha256 if weights else None,
-        files_sha256=get_detector(configuration.detector).files(values),
+        files_sha256=spec.files(values) | ({} if taken is None else {"labelled": taken}),
     )
     return PreparedRun(configuration, weights, identity)
 
 
-def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
+def _check_fits(configuration: Configuration, conditions: Conditions, divided: Division) -> None:
     """Refuse what would make training fail: too few patches or images, or images of an unsuitable size."""
-    protocol = conditions.protocol
-    spec, dataset = get_detector(configuration.detector), conditions.dataset
-    good = dataset.select("train")
-    split = split_validation(good, protocol.validation_split, conditions.seed, dataset.groups)
-    images, held_out = len(good if spec.leaves_out else split[0]), len(split[1])
+    protocol, spec = conditions.protocol, get_detector(configuration.detector)
+    images, held_out = len(divided.train), len(divided.held_out)
     arguments, backbone = configuration.arguments, configuration.backbone
     if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
         sizes = map_sizes(backbone, protocol.image_size)
@@ -139,12 +152,25 @@ def _check_fits(configuration: Configuration, conditions: Conditions) -> None:
             f"patience needs validation images, and of {images} that show a single part none can be held out; valid: "
             "None"
         )
+    _check_labels(spec, arguments, conditions, divided)
     if not spec.normalizes and backbone is None and protocol.normalization == "imagenet":
         raise InputError(
             f"normalization='imagenet' is not for {spec.name}, which takes images with values from 0 to 1; valid: "
             "backbone, which leaves them as they are where there is no backbone"
         )
     spec.check(arguments, protocol.image_size, images)
+
+
+def _check_labels(spec: DetectorSpec, arguments: Mapping[str, Any], conditions: Conditions, divided: Division) -> None:
+    """Refuse a configuration or a rule for thresholds that needs labelled defects which the dataset does not have."""
+    name, learns = conditions.dataset.name, spec.learns_from_labels(arguments)
+    how = f"put them into {VALIDATION}/<defect type>, or set labelled, which takes them out of the test set"
+    if learns and not divided.learned:
+        raise InputError(f"{spec.name} learns from labelled defects, and {name} has none: {how}")
+    if learns and not any(sample.mask for sample in divided.learned):
+        raise InputError(f"{spec.name} learns from labelled defects with masks, and those of {name} have none")
+    if conditions.protocol.threshold == "labelled" and not divided.labelled:
+        raise InputError(f"threshold='labelled' needs labelled defects to judge by, and {name} has none: {how}")
 
 
 def _statistics(normalization: str, recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ...]]:

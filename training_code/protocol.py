@@ -8,7 +8,16 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from training_code.foundation.checking import at_least, below_1, flag, half_at_most, one_of, square
+from training_code.foundation.checking import (
+    at_least,
+    below_1,
+    flag,
+    half_at_most,
+    number_or_none,
+    one_of,
+    part_or_number,
+    square,
+)
 from training_code.foundation.errors import InputError, choices, unknown
 
 NORMALIZATIONS = ("backbone", "imagenet")
@@ -23,9 +32,13 @@ MODES = ("auto", "on", "off")
 #: Whether training in epochs is logged for TensorBoard.
 TENSORBOARD_MODES = ("on", "off")
 #: The rules of `training_code.evaluation.thresholds` that can be in force.
-THRESHOLD_RULES = ("conformal", "quantile", "mean_sd", "synthetic")
+THRESHOLD_RULES = ("conformal", "quantile", "mean_sd", "synthetic", "labelled")
 #: Those of them that go by ``alpha``.
-RULES_BY_ALPHA = ("conformal", "quantile")
+RULES_BY_ALPHA = ("conformal", "quantile", "labelled")
+#: Those that promise a rate of false alarms.
+PROMISING = ("conformal", "labelled")
+#: Stands for the rule that suits a configuration, see `ExperimentProtocol.threshold`.
+AUTO = "auto"
 #: What a detector may need to have for an option to have an effect; `DetectorSpec.traits` says which it has.
 Trait = Literal["backbone", "kept features", "common batches", "epochs"]
 
@@ -35,7 +48,8 @@ def _option(default: Any, check: Callable[[str, Any], Any], needs: Trait | None 
 
     ``needs``: what a detector must have for it to have an effect, None if it has one for all. ``columns``: the columns
     of tables that hold it, or its members. ``ranked_together``: whether runs of different values are ranked together.
-    ``afterwards``: whether it can be changed when a run has ended, so that it does not make another run.
+    ``afterwards``: whether it can be changed when a run has ended, so that it does not make another run. ``later``:
+    whether there were runs before there was this option; at its default it is left out of their identity.
     """
     return field(default=default, metadata={"check": check, "needs": needs, **told})
 
@@ -73,10 +87,20 @@ class ExperimentProtocol(_Checked):
         backbone, as in anomalib's defaults.
     validation_split
         Part of the defect-free training images that is held out of training by detectors that train in epochs, and to
-        which a search adds anomalies. With 0 these detectors have no thresholds.
+        which a search adds anomalies. With 0 these detectors have no thresholds. The same part of labelled defects is
+        held out by those of them that train on labels.
+    labelled
+        Which test images with defects are taken out of the test set as labelled ones, which choose thresholds and
+        settings and train detectors: a part below 1 of each defect type, or so many of each as a whole number; 0 takes
+        none. A dataset may have labelled ones of its own, see `training_code.data.layout`.
+    labels
+        How many of the labelled images of each defect type are used, None for all. Those that are not used are not
+        tested on, either: results for different numbers are of the same test images.
     threshold
         The rule by which thresholds are found, see `training_code.evaluation.thresholds`: ``"conformal"``, which
-        promises something, ``"quantile"``, ``"mean_sd"`` or ``"synthetic"``. All are computed, this one is in force.
+        promises something, ``"quantile"``, ``"mean_sd"``, ``"synthetic"``, or ``"labelled"``, which goes by labelled
+        defects and keeps the promise of ``"conformal"``. All are computed, this one is in force. ``"auto"`` is
+        ``"labelled"`` for configurations that learn from labels, ``"conformal"`` for all others.
     alpha
         The part of new good images that may be refused. As large a part may have more than ``area`` marked.
     area
@@ -97,7 +121,9 @@ class ExperimentProtocol(_Checked):
     image_size: tuple[int, int] = _option((256, 256), square, columns=("image_height", "image_width"))
     normalization: str = _option("backbone", one_of(NORMALIZATIONS), needs="backbone", ranked_together=True)
     validation_split: float = _option(0.1, half_at_most)
-    threshold: str = _option("conformal", one_of(THRESHOLD_RULES), columns=("threshold_rule",), afterwards=True)
+    labelled: float | int = _option(0, part_or_number, later=True)
+    labels: int | None = _option(None, number_or_none, columns=("labels_of_each_type",), later=True)
+    threshold: str = _option(AUTO, one_of((AUTO, *THRESHOLD_RULES)), columns=("threshold_rule",), afterwards=True)
     alpha: float = _option(0.05, below_1, afterwards=True)
     area: float = _option(0.05, below_1, afterwards=True)
 
@@ -121,6 +147,22 @@ class ExperimentProtocol(_Checked):
     def afterwards(cls) -> tuple[str, ...]:
         """Return the names of the conditions that can be changed when a run has ended."""
         return tuple(entry.name for entry in dataclasses.fields(cls) if entry.metadata.get("afterwards"))
+
+    @property
+    def identifying(self) -> dict[str, Any]:
+        """The conditions that are part of a run's identity, with their values."""
+        found = {}
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            silent = entry.metadata.get("later") and value == entry.default
+            if not silent and not entry.metadata.get("afterwards"):
+                found[entry.name] = value
+        return found
+
+    def for_configuration(self, learns_from_labels: bool) -> "ExperimentProtocol":
+        """Return the protocol with the rule for thresholds that ``"auto"`` stands for."""
+        rule = "labelled" if learns_from_labels else "conformal"
+        return dataclasses.replace(self, threshold=rule) if self.threshold == AUTO else self
 
     def row(self) -> dict[str, Any]:
         """Return the values by column, see `columns`."""

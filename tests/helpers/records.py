@@ -11,7 +11,7 @@ IDENTITY = Identity(
     detector="Padim",
     arguments={"backbone": "resnet18", "layers": ["layer1"], "n_features": 10},
     seed=0,
-    protocol=ExperimentProtocol(image_size=(64, 64)),
+    protocol=ExperimentProtocol(image_size=(64, 64), threshold="conformal"),
     compute={"backbone_precision": "float32", "channels_last": False, "backbone_runtime": "torch"},
     mean=(0.5, 0.5, 0.5),
     std=(0.5, 0.5, 0.5),

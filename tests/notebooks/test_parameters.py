@@ -53,6 +53,8 @@ TRAINING = {
     "backbone_runtime": ("torch", IDENTITY),
     "feature_store": ("off", SHARED),
     "validation_split": (0.3, IDENTITY),
+    "labelled": (0.3, IDENTITY),
+    "labels": (1, IDENTITY),
     "threshold": ("quantile", ASKED),
     "alpha": (0.1, ASKED),
     "area": (0.1, ASKED),

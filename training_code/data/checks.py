@@ -6,7 +6,7 @@ from pathlib import Path
 
 from training_code.data.findings import FileFinding
 from training_code.data.inspection import Facts
-from training_code.data.layout import NORMAL, Sample
+from training_code.data.layout import NORMAL, TEST, VALIDATION, Sample
 from training_code.data.pairing import folded, without_word
 from training_code.data.references import is_own_reference
 
@@ -196,6 +196,18 @@ def siblings(
         for sample in found:
             if facts[sample.path].sha256 not in contents:
                 yield FileFinding(sample.path, "sibling", what, "kept", trained[groups[sample.path]])
+
+
+def labelled_siblings(samples: Sequence[Sample], groups: Mapping[Path, str]) -> Iterator[FileFinding]:
+    """Find images for validation of a part that is tested on as well: what chooses or trains is never tested on."""
+    tested: dict[str, Path] = {}
+    for sample in samples:
+        if sample.split == TEST:
+            tested.setdefault(groups[sample.path], sample.path)
+    for sample in samples:
+        if sample.split == VALIDATION and groups[sample.path] in tested:
+            what = "is for validation, and shows a part that is tested on as well: put all images of it on one side"
+            yield FileFinding(sample.path, "sibling", what, "refused", tested[groups[sample.path]])
 
 
 def _same(samples: Sequence[Sample]) -> Iterator[FileFinding]:

@@ -1,148 +1,25 @@
 """A checked `Dataset` as anomalib's data module, with a validation set that does not touch the test set."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cache
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pandas as pd
 import torch
-from anomalib import TaskType
 from anomalib.data import ImageItem
 from anomalib.data.datamodules.base.image import AnomalibDataModule
-from anomalib.data.datasets.base.image import AnomalibDataset
 from lightning.pytorch.utilities.types import EVAL_DATALOADERS
-from torch.utils.data import get_worker_info
+from torch.utils.data import DataLoader
 from torchvision.tv_tensors import Mask
 
 from training_code.data.dataset import Dataset
-from training_code.data.inspection import Facts
+from training_code.data.division import divide
 from training_code.data.layout import Sample
-from training_code.data.resizing import load_image, load_mask
-from training_code.data.split import split_validation
+from training_code.data.sample_data import Reading, SampleDataset
 from training_code.data.synthetic import add_perlin
-from training_code.foundation.cache import TensorCache, cache_key
-from training_code.foundation.errors import InputError
-from training_code.foundation.files import sha256
+from training_code.foundation.cache import TensorCache
 from training_code.protocol import DEFAULT_COMPUTE, ComputeOptions
 
 #: The defect type of images with synthetic anomalies.
 SYNTHETIC = "synthetic"
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How the files of a dataset are read.
-
-    Attributes
-    ----------
-    bits
-        As of `training_code.data.images.read_image`.
-    mask_threshold
-        As of `load_mask`.
-    facts
-        What is known of the files, by path.
-    cache
-        Keeps resized images under the hashes of their files in ``facts``; without a cache they are read each time.
-    """
-
-    bits: int = 16
-    mask_threshold: int | None = None
-    facts: Mapping[Path, Facts] = field(default_factory=dict)
-    cache: TensorCache | None = None
-
-
-class SampleDataset(AnomalibDataset):
-    """Images and masks of a list of samples, resized to ``image_size`` (height, width) in pixels.
-
-    The images of a batch are read at the same time.
-
-    Attributes
-    ----------
-    groups
-        Number of each image's group, in the order of the images: equal numbers are photographs of one part. Each image
-        is a group of its own where none are given.
-    """
-
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        image_size: tuple[int, int],
-        with_masks: bool,
-        reading: Reading | None = None,
-        groups: Mapping[Path, int] | None = None,
-    ) -> None:
-        super().__init__()
-        self.groups: list[int] = [groups[sample.path] for sample in samples] if groups else [*range(len(samples))]
-        self.image_size = image_size
-        self.reading = reading or Reading()
-        frame = pd.DataFrame(
-            {
-                "image_path": [str(sample.path) for sample in samples],
-                "split": [sample.split for sample in samples],
-                "label": [sample.defect_type for sample in samples],
-                "label_index": [int(sample.abnormal) for sample in samples],
-                "mask_path": [str(sample.mask or "") for sample in samples],
-            }
-        )
-        frame.attrs["task"] = TaskType.SEGMENTATION if with_masks else TaskType.CLASSIFICATION
-        self.samples = frame
-        self._samples = frame  # in the order given: the setter of anomalib, which checks it, sorts by path
-
-    def __getitem__(self, index: int) -> ImageItem:
-        """Return the item that anomalib's dataset returns, read by this project's rules and in bounded memory."""
-        sample = self.samples.iloc[index]
-        mask = None
-        if self.task == TaskType.SEGMENTATION:
-            mask = torch.zeros(self.image_size, dtype=torch.uint8)
-            if sample.label_index:
-                path, least = Path(sample.mask_path), self.reading.mask_threshold
-                made = self._kept("mask", path, lambda: {"mask": load_mask(path, self.image_size, least)}, least or 0)
-                mask = made["mask"]
-        path = Path(sample.image_path)
-        return ImageItem(
-            image=self._kept("image", path, lambda: {"image": load_image(path, self.image_size, self.reading.bits)})[
-                "image"
-            ],
-            gt_mask=None if mask is None else Mask(mask),
-            gt_label=torch.tensor(sample.label_index),
-            image_path=sample.image_path,
-            mask_path=sample.mask_path,
-        )
-
-    def __getitems__(self, indices: Sequence[int]) -> list[ImageItem]:
-        """Return the items of a batch, read at the same time: decoding and resizing let other threads run."""
-        if get_worker_info() is not None:  # worker processes already run side by side
-            return [self[index] for index in indices]
-        return list(_threads().map(self.__getitem__, indices))
-
-    def _kept(
-        self, what: str, path: Path, make: Callable[[], dict[str, torch.Tensor]], *more: object
-    ) -> dict[str, torch.Tensor]:
-        """Return what ``make`` gives for a file, from the cache if it is there."""
-        facts, cache = self.reading.facts.get(path), self.reading.cache
-        if cache is None or facts is None or not facts.sha256:
-            return make()
-        key = cache_key(what, facts.sha256, self.image_size, self.reading.bits, *more)
-        tensors = cache.get(key)
-        if tensors is None:
-            if sha256(path) != facts.sha256:
-                raise InputError(f"{path} has changed since the dataset was read; read it again")
-            tensors = make()
-            cache.put(key, tensors)
-        return tensors
-
-    @property
-    def defect_types(self) -> list[str]:
-        """Defect type of each image, in the order in which the images are given."""
-        return list(self.samples["label"])
-
-    @property
-    def paths(self) -> list[str]:
-        """Path of each image, in the order in which they are given."""
-        return list(self.samples["image_path"])
 
 
 class ValidationDataset(SampleDataset):
@@ -187,7 +64,7 @@ class ValidationDataset(SampleDataset):
         seed = self.seed * 1_000_003 + original
         path, image = Path(self.samples.iloc[original].image_path), item.image
         assert image is not None
-        made = self._kept("anomaly", path, lambda: _perlin(image, seed), seed)
+        made = self.kept("anomaly", path, lambda: _perlin(image, seed), seed)
         item.image = made["image"]
         item.gt_mask = Mask(made["mask"])
         item.gt_label = torch.tensor(int(bool(made["mask"].any())))
@@ -216,9 +93,17 @@ class SampleDataModule(AnomalibDataModule):
     ----------
     holds_out
         Whether the validation images are kept from training.
+    learns_from_labels
+        Whether labelled defects are among the training images, which then have masks; a part of them is held out where
+        ``holds_out`` is set.
+    good_data, labelled_data
+        Good images that are neither trained nor tested on beside the validation images, and labelled defects to judge
+        by, see `training_code.data.division.Division`; None if there are none.
     """
 
     train_data: SampleDataset
+    good_data: SampleDataset | None
+    labelled_data: SampleDataset | None
     held_out: list[Sample]
     val_data: ValidationDataset | None  # type: ignore[assignment]  # anomalib declares no None
     test_data: SampleDataset
@@ -237,7 +122,7 @@ class SampleDataModule(AnomalibDataModule):
         self.dataset = dataset
         self.image_size = image_size
         self.validation_split = validation_split
-        self.holds_out = True
+        self.holds_out, self.learns_from_labels = True, False
         self._setup()
 
     @property
@@ -245,28 +130,51 @@ class SampleDataModule(AnomalibDataModule):
         """Name of the dataset."""
         return self.dataset.name
 
-    def train_on_all(self) -> None:
-        """Give all defect-free images for training, for a detector that leaves each one out afterwards."""
-        self.holds_out = False
+    def suit(self, holds_out: bool, learns_from_labels: bool) -> None:
+        """Divide the images for a detector.
+
+        Parameters
+        ----------
+        holds_out
+            False gives all images for training, for a detector that leaves each one out afterwards.
+        learns_from_labels
+            Whether labelled defects are given, too.
+        """
+        self.holds_out, self.learns_from_labels = holds_out, learns_from_labels
         self._setup()
 
     def _setup(self, _stage: str | None = None) -> None:
         seed, size, test, named = self.seed or 0, self.image_size, self.dataset.select("test"), self.dataset.groups
-        good = self.dataset.select("train")
-        train, validation = split_validation(good, self.validation_split, seed, named)
-        self.held_out = validation
+        divided = divide(self.dataset, self.validation_split, seed, self.holds_out, self.learns_from_labels)
+        self.held_out = validation = divided.held_out
         codes = {name: code for code, name in enumerate(dict.fromkeys(named.values()))}
         groups = {path: codes[name] for path, name in named.items()}
         reading = Reading(self.dataset.bits, self.dataset.mask_threshold, self.dataset.facts, self.cache)
-        self.train_data = SampleDataset(train if self.holds_out else good, size, False, reading, groups)
+        masks = self.dataset.has_masks
+
+        def data(samples: Sequence[Sample]) -> SampleDataset | None:
+            return SampleDataset(samples, size, masks, reading, groups) if samples else None
+
+        used = [*divided.train, *divided.learned]
+        self.train_data = SampleDataset(used, size, masks and bool(divided.learned), reading, groups)
+        self.good_data, self.labelled_data = data(self.dataset.unseen_good), data(divided.labelled)
         self.val_data = ValidationDataset(validation, size, seed, reading, groups) if validation else None
-        self.test_data = SampleDataset(test, size, self.dataset.has_masks, reading, groups)
+        self.test_data = SampleDataset(test, size, masks, reading, groups)
 
     def _create_test_split(self) -> None:
         """Leave the test set as the dataset has it."""
 
     def _create_val_split(self) -> None:
         """Leave the validation set as `_setup` made it."""
+
+    @property
+    def labels_are_unseen(self) -> bool:
+        """Whether no labelled defect to judge by is trained on."""
+        return self.holds_out or not self.learns_from_labels
+
+    def loader(self, data: SampleDataset) -> DataLoader:
+        """Return the loader that predicts images of one of the datasets."""
+        return DataLoader(data, self.eval_batch_size, num_workers=self.num_workers, collate_fn=data.collate_fn)
 
     def val_dataloader(self) -> EVAL_DATALOADERS:
         """Return the loader of the validation set; an empty list where none is held out."""
@@ -276,8 +184,3 @@ class SampleDataModule(AnomalibDataModule):
 def _perlin(image: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
     image, mask = add_perlin(image, seed)
     return {"image": image, "mask": mask}
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count() or 1, "images")

@@ -1,6 +1,5 @@
 """A dataset folder, examined file by file: what can be used, what is converted or skipped, what is refused."""
 
-import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -12,6 +11,7 @@ from training_code.data.checks import (
     duplicates,
     good_mask_findings,
     image_findings,
+    labelled_siblings,
     mask_findings,
     masks_among_images,
     reference_findings,
@@ -19,9 +19,10 @@ from training_code.data.checks import (
 )
 from training_code.data.demo import EMBEDDED
 from training_code.data.findings import FileFinding, Finding, Kind
+from training_code.data.fingerprint import fingerprint
 from training_code.data.groups import find_groups
 from training_code.data.inspection import Facts, inspect_files
-from training_code.data.layout import Sample, find_samples
+from training_code.data.layout import LABELLED, SPLITS, TRAIN, VALIDATION, Sample, find_samples
 from training_code.data.split import choose_groups
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
@@ -49,10 +50,23 @@ class Dataset:
     held_out: int = 0  # defect-free images that were taken from the training images for testing
     mask_threshold: int | None = None  # from which value on a pixel of a mask counts, where the folder says so
     alike: tuple[tuple[Path, Path], ...] = ()  # pairs that look alike, those of one group too
+    fingerprint_as_read: str | None = None  # where a part of the test set was taken out, see `take_labelled`
 
     def select(self, split: str) -> tuple[Sample, ...]:
-        """Return the samples of ``split``: ``"train"`` or ``"test"``."""
+        """Return the samples of ``split``, one of `training_code.data.layout.SPLITS`."""
         return tuple(sample for sample in self.samples if sample.split == split)
+
+    @property
+    def labelled(self) -> tuple[Sample, ...]:
+        """The images with defects that may choose and train, and are not tested on."""
+        return tuple(each for each in self.samples if each.split in (VALIDATION, LABELLED) and each.abnormal)
+
+    @property
+    def unseen_good(self) -> tuple[Sample, ...]:
+        """The good images beside them, as far as their groups are neither trained nor tested on."""
+        trained = {self.groups[sample.path] for sample in self.select(TRAIN)}
+        beside = [each for each in self.samples if each.split in (VALIDATION, LABELLED) and not each.abnormal]
+        return tuple(each for each in beside if self.groups[each.path] not in trained)
 
     @property
     def has_masks(self) -> bool:
@@ -79,9 +93,9 @@ class Dataset:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of images by ``split/defect_type``, training first."""
-        counts = Counter(f"{sample.split}/{sample.defect_type}" for sample in self.samples)
-        return dict(sorted(counts.items(), key=lambda item: (not item[0].startswith("train"), item[0])))
+        """Number of images by ``split/defect_type``, training first and testing last."""
+        counts = Counter((SPLITS.index(sample.split), sample.defect_type) for sample in self.samples)
+        return {f"{SPLITS[split]}/{kind}": count for (split, kind), count in sorted(counts.items())}
 
     @cached_property
     def bits(self) -> int:
@@ -124,32 +138,10 @@ class Dataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over the content of all images, masks, references and labels; independent of names, paths and order.
-
-        It includes the folder's threshold for masks if there is one; otherwise their content decides what they mark.
-        It includes which training images are of one group, since groups decide what is held out; a dataset in which
-        each training image is a group of its own has the same fingerprint as one without groups.
-        """
-        entries = sorted(
-            "/".join(
-                [
-                    sample.split,
-                    sample.defect_type,
-                    self.facts[sample.path].sha256,
-                    self.facts[sample.mask].sha256 if sample.mask else "",
-                    *([self.facts[sample.reference].sha256] if sample.reference else []),
-                    *(f"{box}" for box in sample.boxes),
-                ]
-            )
-            for sample in self.samples
-        )
-        members: dict[str, list[str]] = defaultdict(list)
-        for sample in self.select("train"):
-            members[self.groups[sample.path]].append(self.facts[sample.path].sha256)
-        entries += sorted(f"group/{'/'.join(sorted(group))}" for group in members.values() if len(group) > 1)
-        if self.mask_threshold:
-            entries.append(f"mask_threshold/{self.mask_threshold}")
-        return hashlib.sha256("\n".join(entries).encode(errors="surrogateescape")).hexdigest()
+        """What `training_code.data.fingerprint.fingerprint` says of the dataset as it was read."""
+        if self.fingerprint_as_read is not None:
+            return self.fingerprint_as_read
+        return fingerprint(self.samples, self.facts, self.groups, self.mask_threshold)
 
     def relative(self, path: Path) -> str:
         """Return a file's name as people read it: from the folder of the dataset where it lies below it."""
@@ -237,7 +229,7 @@ def examine(dataset: str | Path) -> Dataset:
     # Training images in an order that depends on nothing but their content: what is held out for thresholds and drawn
     # at random is the same whatever the files are called.
     train = sorted((s for s in samples if s.split == "train"), key=lambda s: (facts[s.path].sha256, s.path))
-    samples = train + [sample for sample in samples if sample.split == "test"]
+    samples = train + [sample for split in SPLITS[1:] for sample in samples if sample.split == split]
     examined = Dataset(
         root.name,
         root,
@@ -256,6 +248,7 @@ def examine(dataset: str | Path) -> Dataset:
         *masks_among_images(samples, facts),
         *duplicates(samples, facts),
         *siblings(samples, facts, groups.by_image),
+        *labelled_siblings(samples, groups.by_image),
     ]
     return replace(examined, findings=tuple(findings))
 

@@ -8,27 +8,38 @@ Three layouts are read::
     test/<defect type>/*.png               mask/*.png
     ground_truth/<defect type>/*.png
 
+Each may have labelled images beside them that are never tested on::
+
+    validation/good/*.png
+    validation/<defect type>/*.png
+    validation/ground_truth/<defect type>/*.png     or beside the masks of test images
+
 A mask has the name of its image, or that name with ``_mask`` at its end, and is paired by name, never by position. In a
 folder of any layout, ``dataset.yaml`` may have ``mask_threshold``, from which value on a pixel of a mask counts, and
 ``ignored_dirs``, a list of folders whose images are not meant to be read. Golden samples in ``reference/`` are paired
 as `training_code.data.references` says, and ``defects.csv`` tells types apart, see `training_code.data.boxes`.
 """
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from training_code.data.boxes import Box, read_boxes
+from training_code.data.description import (
+    DESCRIPTION,
+    DESCRIPTION_KEYS,
+    IGNORED,
+    MASK_THRESHOLD,
+    described_folders,
+    read_description,
+)
 from training_code.data.findings import FileFinding
 from training_code.data.pairing import find_folder, pair_masks
 from training_code.data.references import find_references
 from training_code.data.unread import find_unread, no_images, problematic_names, reading_hint
-from training_code.data.walk import check_apart, find_images, find_unreadable
-from training_code.foundation.errors import InputError, choices, suggestion, unknown
-from training_code.foundation.yaml_files import as_plain, as_text, read_yaml
+from training_code.data.walk import find_images, find_unreadable
+from training_code.foundation.errors import InputError, choices
 
 NORMAL = "good"
 # Names, in small letters, of a folder of defect-free images in the MVTec layout.
@@ -37,13 +48,9 @@ NORMAL_NAMES = ("good", "normal", "ok")
 NORMAL_DIRS = ("normal", "normal_dir", "good")
 ABNORMAL_DIRS = ("abnormal", "abnormal_dir", "defect", "bad")
 MASK_DIRS = ("mask", "masks", "mask_dir", "ground_truth")
-#: Describes folders that lie anywhere; the keys are the arguments of anomalib's `Folder`.
-DESCRIPTION = "dataset.yaml"
-DESCRIPTION_KEYS = ("normal_dir", "abnormal_dir", "normal_test_dir", "mask_dir")
-#: Says in a description from which value on a pixel of a mask counts as defect.
-MASK_THRESHOLD = "mask_threshold"
-#: Lists in a description the folders whose images are not meant to be read.
-IGNORED = "ignored_dirs"
+#: The parts of a dataset. Labelled images are taken out of the test set by the protocol, and so are those unused ones
+#: of them that it does not look at; those for validation lie in a folder of their own.
+TRAIN, VALIDATION, LABELLED, UNUSED, TEST = SPLITS = ("train", "validation", "labelled", "unused", "test")
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Sample:
     """One image of a dataset."""
 
     path: Path
-    split: str  # "train" or "test"
+    split: str  # one of `SPLITS`
     defect_type: str  # `NORMAL` or the name of the defect
     mask: Path | None = None
     reference: Path | None = None  # the golden sample that it is compared with
@@ -81,10 +88,10 @@ def find_samples(root: Path) -> Found:
     InputError
         If the folder has no known layout or no training images.
     """
-    content, findings = _read_description(root)
+    content, findings = read_description(root, has_layout(root))
     good_masks: list[Path] = []
     if DESCRIPTION_KEYS[0] in content:
-        samples, odd = _read_plain(*_described_folders(root / DESCRIPTION, content))
+        samples, odd = _read_plain(*described_folders(root / DESCRIPTION, content))
     elif find_folder(root, ["train"]):
         samples, good_masks, odd = _read_mvtec(root)
     elif normal := find_folder(root, NORMAL_DIRS):
@@ -92,6 +99,11 @@ def find_samples(root: Path) -> Found:
         samples, odd = _read_plain(normal, find_folder(root, ABNORMAL_DIRS), None, masks)
     else:
         raise _no_layout(root)
+    labelled, more = _read_validation(root)
+    known = {sample.mask for sample in labelled}
+    odd = [each for each in odd if each.kind != "mask without image" or each.path not in known] + more
+    samples += labelled
+    odd += _shared_masks(samples)
     images = [sample.path for sample in samples]
     references, boxes = find_references(root, images), read_boxes(root, images)
     samples = [
@@ -171,7 +183,32 @@ def _read_mvtec(root: Path) -> tuple[list[Sample], list[Path], list[FileFinding]
             test += [Sample(path, "test", folder.name, masks.get(path)) for path in images]
             findings += odd
     good_masks, left = _other_masks(mask_root, test, findings)
-    return train + test, good_masks, findings + left + _shared_masks(test)
+    return train + test, good_masks, findings + left
+
+
+def _read_validation(root: Path) -> tuple[list[Sample], list[FileFinding]]:
+    """Return the samples of ``validation/``, if there is such a folder, and findings about its files."""
+    folder = find_folder(root, [VALIDATION])
+    if folder is None:
+        return [], []
+    own = find_folder(folder, MASK_DIRS)
+    mask_root = own or find_folder(root, MASK_DIRS)
+    samples: list[Sample] = []
+    findings = no_images([folder])
+    for path in [path for path in find_images(folder) if path.parent == folder]:
+        what = f"lies in no folder; its place is {VALIDATION}/{NORMAL} or {VALIDATION}/<defect type>"
+        findings.append(FileFinding(path, "misplaced", what, "refused"))
+    for below in sorted(entry for entry in folder.iterdir() if entry.is_dir() and entry != own):
+        images = find_images(below)
+        if below.name.startswith(".") or not images:
+            continue
+        if below.name.lower() in NORMAL_NAMES:
+            samples += [Sample(path, VALIDATION, NORMAL) for path in images]
+            continue
+        masks, odd = pair_masks(images, below, find_folder(mask_root, [below.name]) if mask_root else None)
+        samples += [Sample(path, VALIDATION, below.name, masks.get(path)) for path in images]
+        findings += [each for each in odd if own is not None or each.kind != "mask without image"]
+    return samples, findings
 
 
 def _other_masks(
@@ -208,55 +245,16 @@ def _read_plain(
     return samples, findings
 
 
-def _read_description(root: Path) -> tuple[dict[str, Any], list[FileFinding]]:
-    """Return what a description says; one of another program is skipped if the layout is enough."""
-    path = root / DESCRIPTION
-    if not path.is_file():
-        return {}, []
-    content = read_yaml(path)
-    valid = (*DESCRIPTION_KEYS, MASK_THRESHOLD, IGNORED)
-    content = content if isinstance(content, dict) else {}
-    others = [key for key in content if key not in valid]
-    if len(others) == len(content) and not any(suggestion(key, valid) for key in others) and has_layout(root):
-        what = f"describes no dataset of this project and is not read; its keys would be {choices(valid)}"
-        return {}, [FileFinding(path, "foreign description", what, "kept")]
-    if content.get(DESCRIPTION_KEYS[0]) is None and not (
-        content and {*content} <= {MASK_THRESHOLD, IGNORED} and has_layout(root)
-    ):
-        raise InputError(f"{path} must have the key normal_dir with a folder; valid keys: {choices(valid)}")
-    if others:
-        raise unknown(f"key of {path}", others[0], valid)
-    threshold = as_plain(content.get(MASK_THRESHOLD))
-    if MASK_THRESHOLD in content and not (type(threshold) is int and 1 <= threshold <= 65535):
-        raise InputError(f"{path}: {MASK_THRESHOLD} is {threshold!r}; valid: a whole number from 1 to 65535")
-    names = content.get(IGNORED, [])
-    names = [as_text(name) for name in names] if isinstance(names, list) else names
-    if not (isinstance(names, list) and all(isinstance(name, str) and (root / name).is_dir() for name in names)):
-        raise InputError(f"{path}: {IGNORED} is {names!r}; valid: a list of folders beside it")
-    settled = {MASK_THRESHOLD: threshold, IGNORED: names}
-    return content | {name: value for name, value in settled.items() if name in content}, []
-
-
-def _described_folders(path: Path, content: dict[str, Any]) -> tuple[Path, Path | None, Path | None, Path | None]:
-    """Return the folders that a description names, relative ones from where it lies."""
-    folders = []
-    for key in DESCRIPTION_KEYS:
-        folder = as_text(content.get(key))
-        if folder is not None and not (isinstance(folder, str) and os.path.isdir(path.parent / folder)):
-            raise InputError(f"{path}: there is no folder {folder!r} ({key})")
-        folders.append(path.parent / folder if folder else None)
-    check_apart({key: folder for key, folder in zip(DESCRIPTION_KEYS, folders, strict=True) if folder})
-    normal, abnormal, normal_test, masks = folders
-    return normal or path.parent, abnormal, normal_test, masks
-
-
 def _closed_folders(root: Path) -> list[FileFinding]:
     what = "is a folder that cannot be read"
     return [FileFinding(folder, "unreadable", what, "refused") for folder in find_unreadable(root)]
 
 
 def _shared_masks(samples: Iterable[Sample]) -> list[FileFinding]:
-    """Find masks that images of two defect types were given, since the names of the types differ only in case."""
+    """Find masks that two images were given.
+
+    The names of their types differ only in case, or one image is tested on and the other one is for validation.
+    """
     by_mask: dict[Path, list[Sample]] = defaultdict(list)
     for sample in samples:
         if sample.mask:
@@ -265,9 +263,11 @@ def _shared_masks(samples: Iterable[Sample]) -> list[FileFinding]:
         FileFinding(
             mask,
             "ambiguous mask",
-            f"is the mask of images of two defect types, {shared[0].defect_type} and {shared[1].defect_type}",
+            f"is the mask of images of two defect types, {shared[0].defect_type} and {shared[1].defect_type}"
+            if shared[0].defect_type != shared[1].defect_type
+            else f"is the mask of a test image and of one for validation: put that into {VALIDATION}/ground_truth",
             "refused",
         )
         for mask, shared in by_mask.items()
-        if len({sample.defect_type for sample in shared}) > 1
+        if len({(sample.split, sample.defect_type) for sample in shared}) > 1
     ]

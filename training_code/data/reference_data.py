@@ -11,9 +11,10 @@ from anomalib.data import ImageItem
 from torch.nn.functional import affine_grid, grid_sample
 from torch.utils.data import DataLoader
 
-from training_code.data.datamodule import Reading, SampleDataModule, SampleDataset
+from training_code.data.datamodule import SampleDataModule
 from training_code.data.layout import NORMAL, Sample
 from training_code.data.references import is_own_reference
+from training_code.data.sample_data import Reading, SampleDataset
 
 #: How far a good image is moved at most when it has to serve as its own reference, in pixels of the resized image, and
 #: by which part it is made brighter or darker. Between the 80 boards of DeepPCB and their templates, reduced to 256

@@ -7,8 +7,9 @@ from anomalib.data import ImageItem
 from torch.utils.data import DataLoader
 from torchvision.tv_tensors import Mask
 
-from training_code.data.datamodule import Reading, SampleDataModule, SampleDataset
+from training_code.data.datamodule import SampleDataModule
 from training_code.data.layout import Sample
+from training_code.data.sample_data import Reading, SampleDataset
 from training_code.data.synthetic import ANOMALIES, add_anomaly
 
 #: The strength of all anomalies. It was chosen by measurement: docs/experiments.md, "How far a search can be trusted".

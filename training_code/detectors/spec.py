@@ -122,6 +122,10 @@ def _fits(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -
     return
 
 
+def _from_good_alone(arguments: Mapping[str, Any]) -> bool:
+    return False
+
+
 def _no_files(arguments: dict[str, Any]) -> dict[str, str]:
     return {}
 
@@ -151,6 +155,8 @@ class DetectorSpec:
     leaves_out
         Whether the class is a `training_code.detectors.leaving_out.LeavesOut`, so that thresholds rest on all good
         images. Other detectors hold a part of them out of training.
+    learns_from_labels
+        Given arguments, returns whether it is trained on labelled defects with masks beside the good images.
     told_by
         Arguments that label its configurations in tables.
     paper
@@ -177,6 +183,7 @@ class DetectorSpec:
     backbone: BackboneUse | None = None
     normalizes: bool = True
     leaves_out: bool = False
+    learns_from_labels: Callable[[Mapping[str, Any]], bool] = _from_good_alone
     told_by: tuple[str, ...] = ()
     paper: Mapping[str, float] = field(default_factory=dict)
     plain: PlainForm | None = None

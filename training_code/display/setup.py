@@ -2,16 +2,18 @@
 
 import dataclasses
 import html
+from collections import Counter
 from collections.abc import Collection
 
 from training_code.data.dataset import Dataset
 from training_code.data.findings import MARKED_KINDS, Finding
+from training_code.data.layout import UNUSED
 from training_code.data.split import split_validation
 from training_code.detectors.registry import DETECTORS
 from training_code.display.dataset import samples_html
 from training_code.evaluation.decisions import tells_low_rates
 from training_code.evaluation.operating_point import percent
-from training_code.protocol import ComputeOptions, ExperimentProtocol
+from training_code.protocol import AUTO, PROMISING, ComputeOptions, ExperimentProtocol
 from training_code.records.environment import describe_environment
 from training_code.records.metrics import METRICS, Need
 
@@ -119,7 +121,19 @@ def _split(setup: Setup) -> str:
         )
     )
     tested = f"{len(test)} images to test on, {len(test) - abnormal} good and {abnormal} with defects"
-    return "<br>".join([trained, thresholds, tested])
+    return "<br>".join([trained, thresholds, *_labelled(dataset), tested])
+
+
+def _labelled(dataset: Dataset) -> list[str]:
+    """Return a line about images that are labelled, if there are any."""
+    if not dataset.labelled:
+        return []
+    beside, unused = len(dataset.unseen_good), len(dataset.select(UNUSED))
+    counts = Counter(sample.defect_type for sample in dataset.labelled)
+    types = ", ".join(f"{html.escape(_printable(kind))} {count}" for kind, count in sorted(counts.items()))
+    more = [f"{beside} good ones beside them" if beside else "", f"{unused} that are not used" if unused else ""]
+    said = ", ".join([f"{len(dataset.labelled)} labelled images with defects ({types})", *filter(None, more)])
+    return [f"{said}: for thresholds, for a search, and for detectors that learn from labels; never tested on"]
 
 
 def _metrics(setup: Setup) -> str:
@@ -137,13 +151,15 @@ def _thresholds(setup: Setup) -> str:
     """Return the rule for thresholds with what it can promise here, and that it can be changed afterwards."""
     protocol, train = setup.protocol, len(setup.dataset.select("train"))
     said = "this rule promises nothing; <code>conformal</code> does"
-    if protocol.threshold == "conformal":
+    if protocol.threshold in (AUTO, *PROMISING):
         counts = dict.fromkeys(count for count in (train, setup.held_out) if count)
         limits = [f"{count} good images allow no promise below {percent(1 / (count + 1))}" for count in counts]
         said = (
             f"at most {percent(protocol.alpha)} of new good images are refused, and at most {percent(protocol.alpha)} "
             f"have more than {percent(protocol.area)} of their pixels marked; {', '.join(limits)}"
         )
+    if protocol.threshold == AUTO:
+        said = f"conformal, or labelled for configurations that learn from labelled defects: {said}"
     later = "no training is needed to change them: <code>anomaly rethreshold</code>"
     return "<br>".join([_options(protocol, protocol.afterwards()), said, later])
 

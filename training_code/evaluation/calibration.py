@@ -20,12 +20,13 @@ Inference with Hierarchical Data", 2023).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training_code.evaluation.predictions import Predictions
+from training_code.evaluation.predictions import Predictions, together
 
 #: By this part of them scores may differ that the same detector computes in other batches; the tests hold it.
 ROUNDING = 1e-5
@@ -51,6 +52,8 @@ class Calibration:
         A part of the images, those that are held out where any are, as they are and with synthetic anomalies.
     varied
         Some of them with varied anomalies, the kind of which is the defect type; a search goes by these two.
+    labelled
+        Labelled defects that the detector has not seen either.
     moved
         How many of the good images had no golden sample but themselves, and were compared with themselves moved by a
         pixel or so. What they promise holds for photographs that differ from their references by no more than that.
@@ -61,6 +64,7 @@ class Calibration:
     groups: tuple[int, ...] = ()
     judged: Predictions | None = None
     varied: Predictions | None = None
+    labelled: Predictions | None = None
     moved: int = 0
 
     def area_scores(self, area: float) -> NDArray[np.float32]:
@@ -75,8 +79,35 @@ class Calibration:
             return None
         return float(np.quantile(self.judged.maps[self.judged.masks], 1 - VISIBLE))
 
+    @cached_property
+    def with_labels(self) -> Predictions | None:
+        """The good images and the labelled defects together; None unless there are both."""
+        return None if self.good is None or self.labelled is None else together(self.good, self.labelled)
+
 
 NOTHING = Calibration("none")
+
+
+def beside(calibration: Calibration, good: Predictions, groups: Sequence[int], moved: int) -> Calibration:
+    """Return a calibration that rests on more good images, of parts that were not trained on.
+
+    Parameters
+    ----------
+    good
+        What the detector says of them.
+    groups, moved
+        As in `Calibration`.
+    """
+    way = "hold out" if calibration.good is None else calibration.way
+    more = replace(good, masks=None)
+    before = calibration.good
+    return replace(
+        calibration,
+        way=way,
+        good=more if before is None else together(before, more),
+        groups=(*calibration.groups, *groups),
+        moved=calibration.moved + moved,
+    )
 
 
 def held_out(predictions: Predictions | None, groups: Sequence[int], moved: int = 0) -> Calibration:

@@ -1,10 +1,42 @@
-"""What a search goes by where there are no labels: how well held-out images with varied anomalies are found."""
+"""What a search goes by: how well unseen labelled defects are found, or varied anomalies where there are no labels."""
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from training_code.data.layout import NORMAL
-from training_code.evaluation.metrics import rank_by_defect_type
+from training_code.evaluation.calibration import Calibration
+from training_code.evaluation.metrics import decide, rank_by_defect_type, rank_predictions
+from training_code.evaluation.operating_point import OF_LABELS
 from training_code.evaluation.predictions import Predictions
+from training_code.evaluation.thresholds import Thresholds
+
+
+def validation_metrics(
+    calibration: Calibration, on_labels: Mapping[str, float], thresholds: Thresholds
+) -> dict[str, float]:
+    """Return the metrics on images that the detector has not seen.
+
+    Those on good images with and without synthetic anomalies have the names of metrics, those on good images and
+    labelled defects have ``labelled_`` before them.
+
+    Parameters
+    ----------
+    calibration
+        What the detector says of them.
+    on_labels
+        Of the latter, the metrics that go by no threshold.
+    thresholds
+        Those in force.
+    """
+    found: dict[str, float] = {}
+    if (judged := calibration.judged) is not None:
+        found = rank_predictions(judged)[0] | decide(judged, thresholds).metrics
+        found |= varied_metrics(judged, calibration.varied)
+    if (unseen := calibration.with_labels) is not None:
+        metrics = {**on_labels, **decide(unseen, thresholds).metrics}
+        found |= {f"{OF_LABELS}{name}": value for name, value in metrics.items()}
+    return found
 
 
 def varied_metrics(validation: Predictions, varied: Predictions | None) -> dict[str, float]:

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 #: The rule whose threshold is found on the test images: to be looked at, never to be deployed.
 ORACLE = "oracle"
+#: Before the names of metrics on good images and labelled defects that a detector has not seen.
+OF_LABELS = "labelled_"
 NO_PROMISE = "nothing is promised"
 
 
@@ -27,6 +29,8 @@ class OperatingPoint:
         The smallest promise that so many groups allow.
     area
         The part of an image, from 0 to 1, that may be marked.
+    labels
+        Labelled defects that it rests on as well: as far as the promise allows it is the threshold with the largest F1.
 
     Examples
     --------
@@ -43,6 +47,7 @@ class OperatingPoint:
     promise: float | None = None
     least: float | None = None
     area: float | None = None
+    labels: int = 0
 
     @property
     def sentence(self) -> str:
@@ -57,7 +62,8 @@ class OperatingPoint:
                 f"{self.images} good images{parts} allow no promise below {percent(self.least)}: {promised}, in place "
                 f"of {percent(self.alpha)}"
             )
-        return f"{promised}, as {self.images} good images{parts} show"
+        rise = f", and {self.labels} labelled defects have the largest F1" if self.labels else ""
+        return f"{promised}, as {self.images} good images{parts} show{rise}"
 
 
 def percent(part: float) -> str:

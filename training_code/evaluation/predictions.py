@@ -50,3 +50,21 @@ class Predictions:
     def abnormal_types(self) -> list[str]:
         """The defect types that occur, sorted, without the normal one."""
         return sorted(set(self.defect_types) - {NORMAL})
+
+
+def together(first: Predictions, second: Predictions) -> Predictions:
+    """Return the predictions of two sets of images as one; good images have empty masks where the others have masks."""
+    masks = [_masks(first), _masks(second)]
+    there = first.masks is not None or second.masks is not None
+    return Predictions(
+        first.paths + second.paths,
+        first.defect_types + second.defect_types,
+        np.concatenate([first.scores, second.scores]),
+        np.concatenate([first.labels, second.labels]),
+        np.concatenate([first.maps, second.maps]),
+        np.concatenate(masks) if there else None,
+    )
+
+
+def _masks(found: Predictions) -> NDArray[np.bool_]:
+    return np.zeros(found.maps.shape, bool) if found.masks is None else found.masks

@@ -1,7 +1,7 @@
 """Thresholds: the rules by which they are found, all computed for each run, one in force.
 
-All but ``synthetic`` and ``oracle`` go by good images that the detector has not seen; see
-`training_code.evaluation.calibration`. Which rule is in force says the protocol.
+All but ``synthetic`` and ``oracle`` go by good images that the detector has not seen, and ``labelled`` by labelled
+defects, too; see `training_code.evaluation.calibration`. Which rule is in force says the protocol.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,13 @@ class Points:
         )
 
 
-def find_points(calibration: Calibration, oracle: Points, alpha: float, area: float) -> dict[str, Points]:
+#: Of a rule that cannot be applied.
+NO_POINTS = Points()
+
+
+def find_points(
+    calibration: Calibration, oracle: Points, alpha: float, area: float, on_labels: Points = NO_POINTS
+) -> dict[str, Points]:
     """Return what each rule gives, by its name.
 
     Parameters
@@ -54,8 +60,32 @@ def find_points(calibration: Calibration, oracle: Points, alpha: float, area: fl
         Part of new good images that may be refused, or marked in more than ``area`` of their pixels.
     area
         Part of the pixels of a good image that may be marked.
+    on_labels
+        What `rank_predictions` says of good images and labelled defects that the detector has not seen.
     """
-    return {name: rule(calibration, alpha, area) for name, rule in RULES.items()} | {ORACLE: oracle}
+    found = {name: rule(calibration, alpha, area) for name, rule in RULES.items()}
+    labels = 0 if calibration.labelled is None else len(calibration.labelled)
+    pairs = (found["conformal"].image, on_labels.image), (found["conformal"].pixel, on_labels.pixel)
+    labelled = (bounded_point(bound, None if best is None else best.threshold, labels) for bound, best in pairs)
+    return found | {LABELLED: Points(*labelled), ORACLE: oracle}
+
+
+def bounded_point(bound: OperatingPoint | None, best: float | None, labels: int) -> OperatingPoint | None:
+    """Return the point of the rule ``labelled``: the threshold that is best on labels, as far as a promise is kept.
+
+    Parameters
+    ----------
+    bound
+        The point of the rule ``conformal``: nothing below its threshold keeps the promise. None where there is none.
+    best
+        The threshold with the largest F1 on labelled defects and good images that the detector has not seen; None
+        where there is none. With pixels it is None without masks, and the bound is taken.
+    labels
+        How many labelled defects there are; without any the rule cannot be applied.
+    """
+    if bound is None or not labels:
+        return None
+    return replace(bound, threshold=bound.threshold if best is None else max(bound.threshold, best), labels=labels)
 
 
 def _conformal(calibration: Calibration, alpha: float, area: float) -> Points:
@@ -150,7 +180,9 @@ def _synthetic(calibration: Calibration, alpha: float, area: float) -> Points:
     return Points(*(largest_f1(rank(*pair), images) if pair[1].any() else None for pair in pairs))
 
 
-#: The rules that can be deployed, by name; the protocol has the same names.
+#: The rule that goes by labelled defects, and keeps the promise of ``conformal``, see `bounded_point`.
+LABELLED = "labelled"
+#: The rules that go by good images alone, by name; with `LABELLED` they are those of the protocol.
 RULES: dict[str, Callable[[Calibration, float, float], Points]] = {
     "conformal": _conformal,
     "quantile": _quantile,

@@ -57,6 +57,22 @@ def flag(name: str, value: Any) -> bool:
     return value
 
 
+def part_or_number(name: str, value: Any) -> float | int:
+    """Return 0, a part above 0 and below 1, or a whole number from 1 on."""
+    if isinstance(value, float) and 0 < value < 1:
+        return float(value)
+    try:
+        return whole(name, 0 if value == 0 and not isinstance(value, bool) else value, 0)
+    except InputError:
+        valid = "0, a part above 0 and below 1, or a whole number"
+        raise InputError(f"{name}={value!r} is out of range; valid: {valid}") from None
+
+
+def number_or_none(name: str, value: Any) -> int | None:
+    """Return None, or a whole number from 1 on."""
+    return None if value is None else whole(name, value, 1)
+
+
 def half_at_most(name: str, value: Any) -> float:
     """Return a number from 0 to 0.5."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 0.5:

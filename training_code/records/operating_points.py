@@ -8,11 +8,19 @@ from typing import Any, TypeVar
 from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.metrics import decide_images
 from training_code.evaluation.operating_point import ORACLE, OperatingPoint
-from training_code.evaluation.thresholds import Marking, conformal_point, pixel_point, quantile_point
+from training_code.evaluation.thresholds import (
+    NO_POINTS,
+    Marking,
+    Thresholds,
+    bounded_point,
+    conformal_point,
+    pixel_point,
+    quantile_point,
+)
 from training_code.foundation.errors import InputError
 from training_code.protocol import ExperimentProtocol
 from training_code.records.metrics import METRICS
-from training_code.records.record import AtRule, Calibrated, Record
+from training_code.records.record import AtRule, Calibrated, OnLabels, Record
 from training_code.records.scores import CalibrationScores, read_calibration, read_scores
 
 T = TypeVar("T")
@@ -20,13 +28,25 @@ T = TypeVar("T")
 _MISSED = "image_MissRate"
 
 
-def calibrated(calibration: Calibration, area: float) -> Calibrated | None:
-    """Return what a record keeps of a calibration, None where there are no images that the detector has not seen."""
+def calibrated(
+    calibration: Calibration, area: float, on_labels: Thresholds = NO_POINTS.thresholds
+) -> Calibrated | None:
+    """Return what a record keeps of a calibration, None where there are no images that the detector has not seen.
+
+    Parameters
+    ----------
+    area
+        As of `training_code.records.scores.write_calibration`.
+    on_labels
+        The thresholds with the largest F1 on labelled defects and good images.
+    """
     if calibration.good is None:
         return None
     groups = len(set(calibration.groups))
     images = len(calibration.good)
-    return Calibrated(calibration.way, images, groups, area, calibration.visible, calibration.moved)
+    labels = 0 if calibration.labelled is None else len(calibration.labelled)
+    labelled = OnLabels(labels, on_labels.image, on_labels.pixel) if labels else None
+    return Calibrated(calibration.way, images, groups, area, calibration.visible, labelled, calibration.moved)
 
 
 def in_force(
@@ -107,8 +127,7 @@ def _found_anew(record: Record, folder: Path, protocol: ExperimentProtocol) -> A
         good, test = read_calibration(folder), read_scores(folder)
     except (OSError, ValueError) as error:
         raise InputError(f"another alpha needs the scores of good images: {error}") from error
-    visible = None if record.calibration is None else record.calibration.visible
-    image, pixel = _BY_ALPHA[protocol.threshold](good, protocol, visible)
+    image, pixel = _BY_ALPHA[protocol.threshold](good, protocol, record.calibration)
     before = record.rules[protocol.threshold]
     pixel = pixel or before.pixel
     decided = decide_images(test.scores, test.labels, test.defect_types, test.areas, image.threshold)
@@ -118,19 +137,28 @@ def _found_anew(record: Record, folder: Path, protocol: ExperimentProtocol) -> A
 
 
 def _conformal(
-    good: CalibrationScores, protocol: ExperimentProtocol, visible: float | None
+    good: CalibrationScores, protocol: ExperimentProtocol, kept: Calibrated | None
 ) -> tuple[OperatingPoint, OperatingPoint | None]:
     image = conformal_point(good.scores, good.groups, protocol.alpha)
-    return image, pixel_point(
-        Marking(protocol.area, good.area_scores, good.highest, visible), good.groups, protocol.alpha
-    )
+    marking = Marking(protocol.area, good.area_scores, good.highest, None if kept is None else kept.visible)
+    return image, pixel_point(marking, good.groups, protocol.alpha)
 
 
 def _quantile(
-    good: CalibrationScores, protocol: ExperimentProtocol, visible: float | None
+    good: CalibrationScores, protocol: ExperimentProtocol, kept: Calibrated | None
 ) -> tuple[OperatingPoint, OperatingPoint | None]:
     return quantile_point(good.scores, good.groups, protocol.alpha), None  # that of pixels goes by the area alone
 
 
+def _labelled(
+    good: CalibrationScores, protocol: ExperimentProtocol, kept: Calibrated | None
+) -> tuple[OperatingPoint, OperatingPoint | None]:
+    assert kept is not None and kept.labelled is not None  # otherwise there was no point by this rule before
+    image, pixel = _conformal(good, protocol, kept)
+    best = kept.labelled
+    bounded = bounded_point(image, best.image, best.images), bounded_point(pixel, best.pixel, best.images)
+    return bounded[0] or image, bounded[1]
+
+
 #: The rules that go by ``alpha``, from the scores that a run keeps.
-_BY_ALPHA = {"conformal": _conformal, "quantile": _quantile}
+_BY_ALPHA = {"conformal": _conformal, "quantile": _quantile, "labelled": _labelled}

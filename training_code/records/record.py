@@ -63,7 +63,7 @@ class Identity:
     weights_sha256
         Of the backbone's weight file; None for random weights, and without a backbone.
     files_sha256
-        Of files that arguments name, by argument.
+        Of files that arguments name, by argument, and of the images that the protocol takes as ``labelled`` ones.
     """
 
     detector: str
@@ -89,9 +89,7 @@ class Identity:
         A detector without a backbone has its variant there, or nothing.
         """
         middle = str(self.arguments.get("backbone") or self.arguments.get("variant", "")).lower()
-        content = dataclasses.asdict(self) | {"schema_version": SCHEMA_VERSION}
-        for name in ExperimentProtocol.afterwards():
-            del content["protocol"][name]
+        content = dataclasses.asdict(self) | {"schema_version": SCHEMA_VERSION, "protocol": self.protocol.identifying}
         return "-".join(filter(None, [self.detector.lower(), middle, digest(content)[:10]]))
 
 
@@ -129,6 +127,15 @@ class WeightsUsed:
 
 
 @dataclass(frozen=True)
+class OnLabels:
+    """Thresholds with the largest F1 on labelled defects and good images that the detector has not seen."""
+
+    images: int  # labelled ones
+    image: FiniteFloat | None = None
+    pixel: FiniteFloat | None = None
+
+
+@dataclass(frozen=True)
 class Calibrated:
     """The good images that thresholds rest on; see `training_code.evaluation.calibration`."""
 
@@ -137,6 +144,7 @@ class Calibrated:
     groups: int
     area: float  # of the area scores in `CALIBRATION`
     visible: FiniteFloat | None = None  # see `Calibration.visible`
+    labelled: OnLabels | None = None  # what labelled defects say of thresholds, where there are any
     moved: int = 0  # images that were compared with themselves, moved by a pixel or so, for want of a golden sample
 
 
@@ -224,13 +232,15 @@ class Record:
     by_area: dict[str, dict[str, FiniteFloat]] = field(default_factory=dict)  # of the defects, where there are masks
     thresholds: dict[str, FiniteFloat | None] = field(default_factory=dict)  # those in force
     calibration: Calibrated | None = None  # None where there are no good images that the detector has not seen
+    labels: int = 0  # labelled defects that it was trained on
     at: AtRule = field(default_factory=AtRule)  # the rule in force
     rules: dict[str, AtRule] = field(default_factory=dict)  # all of them, as the run found them
     times: dict[str, FiniteFloat] = field(default_factory=dict)  # seconds
     memory: dict[str, int] = field(default_factory=dict)  # peak, bytes
     features: Features = field(default_factory=Features)
     training: Training = field(default_factory=Training)
-    # of the images held out of training, as they are and with synthetic anomalies: what a search may look at
+    # of the images held out of training, as they are and with synthetic anomalies; with ``labelled_`` before the name
+    # of good images and labelled defects that the detector has not seen: what a search may look at
     validation: dict[str, FiniteFloat] = field(default_factory=dict)
     checkpoint: CheckpointFile | None = None
     environment: Environment = field(default_factory=Environment)
@@ -268,6 +278,12 @@ class Record:
         """The operating points in force, by ``image`` and ``pixel``, as far as there are any."""
         points = ("image", self.at.image), ("pixel", self.at.pixel)
         return {kind: point for kind, point in points if point is not None}
+
+    @property
+    def labels_for_thresholds(self) -> int:
+        """Labelled defects that the thresholds in force rest on."""
+        on_labels = None if self.calibration is None else self.calibration.labelled
+        return on_labels.images if on_labels is not None and self.rule == "labelled" else 0
 
     @property
     def f1_all_bad(self) -> float | None:

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from training_code.preparation import Conditions, PreparedRun
+from training_code.protocol import ExperimentProtocol
 from training_code.records.store import RunStore
 from training_code.sweep.notebook import ConfigurationCell, TrainingNotebook
 
@@ -63,6 +64,11 @@ class Job:
         if self.prepared is None:
             raise ValueError(f"{self.name} cannot run: {self.reason}")
         return self.prepared.run_id
+
+    @property
+    def protocol(self) -> ExperimentProtocol:
+        """The protocol, with the rule for thresholds that ``"auto"`` stands for, as far as that is known."""
+        return self.conditions.protocol if self.prepared is None else self.prepared.identity.protocol
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -217,7 +217,7 @@ class _Trials:
             record = job.store.record(record.retried_as)
         if record is None or record.status != "ok":
             raise RuntimeError(f"{job.run_id} has no result")
-        check_thresholds(record, job.conditions.protocol, self.search.objective)
+        check_thresholds(record, job.protocol, self.search.objective)
         return record
 
     def _print_best(self) -> int:

@@ -14,7 +14,7 @@ from training_code.sweep.job import Job
 
 def plan_thresholds(job: Job, record: Record) -> Job:
     """Return a job whose run is stored as it is planned: with the run that gets other thresholds, and the reason."""
-    protocol = job.conditions.protocol
+    protocol = job.protocol
     if not wants_other_thresholds(record, protocol):
         return job
     # Here, since scipy takes half a second, as long as a whole plan, and few sweeps ask for other thresholds.
@@ -45,10 +45,10 @@ def _change(job: Job, run_id: str) -> Job:
         return replace(job, reason=f"keeps its thresholds: {store.holder(run_id)} works on it")
     with store.locked(run_id):
         record = store.stored(run_id)  # it may have changed since the plan
-        if record is None or not wants_other_thresholds(record, job.conditions.protocol):
+        if record is None or not wants_other_thresholds(record, job.protocol):
             return job
         try:
-            return replace(job, reason=follow(store, store.find(run_id), record, job.conditions.protocol)[1])
+            return replace(job, reason=follow(store, store.find(run_id), record, job.protocol)[1])
         except LostLeaseError as error:  # it costs no other job
             return replace(job, reason=f"keeps its thresholds: {error}")
 

@@ -3,23 +3,51 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from anomalib.data import ImageBatch
+from anomalib.models.components import AnomalibModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 
 from training_code.data.datamodule import SYNTHETIC, SampleDataModule
 from training_code.data.layout import NORMAL
 from training_code.data.reference_data import reference_loader, references_of
+from training_code.data.sample_data import SampleDataset
 from training_code.data.varied import VariedDataset, varied_dataloader
 from training_code.detectors.build import image_transform
 from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftError
-from training_code.evaluation.calibration import NOTHING, Calibration
+from training_code.evaluation.calibration import NOTHING, Calibration, beside, held_out
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.references import compare
 from training_code.foundation.precision import full_precision
+from training_code.training.comparing import against_references, moved_images
+from training_code.training.engine import QuietEngine
+
+
+def calibrate(detector: AnomalibModule, engine: QuietEngine, data: SampleDataModule) -> Calibration:
+    """Return what a trained detector says of good images, and of labelled defects, that it has not seen."""
+    if not data.holds_out:
+        found = leave_one_out(cast(LeavesOut, detector), data, engine.device)
+    elif data.val_data:
+        judged = against_references(engine, detector, data, engine.predict(detector, data.val_dataloader()))
+        found = held_out(judged, data.val_data.groups, moved_images(data, data.val_data.paths))
+        varied = engine.predict(detector, varied_dataloader(data))
+        found = replace(found, varied=against_references(engine, detector, data, varied))
+    else:
+        found = NOTHING
+
+    def predicted(images: SampleDataset) -> Predictions:
+        return against_references(engine, detector, data, engine.predict(detector, data.loader(images)))
+
+    if data.good_data is not None:
+        moved = moved_images(data, data.good_data.paths)
+        found = beside(found, predicted(data.good_data), data.good_data.groups, moved)
+    if data.labelled_data is not None and data.labels_are_unseen:
+        found = replace(found, labelled=predicted(data.labelled_data))
+    return found
 
 
 @torch.no_grad()
@@ -28,9 +56,10 @@ def leave_one_out(
 ) -> Calibration:
     """Return what a detector says of its training images without the group of each; then it forgets their features.
 
-    Images with synthetic anomalies, made of the part of the training images that other detectors hold out, are judged
-    without the group of the image that was altered. Where there are references, each image is compared with its own, of
-    which the detector says what it would say without the group of the image.
+    Labelled defects among them are left out in the same way. Images with synthetic anomalies, made of the part of the
+    good training images that other detectors hold out, are judged without the group of the image that was altered.
+    Where there are references, each image is compared with its own, of which the detector says what it would say
+    without the group of the image.
 
     Parameters
     ----------
@@ -66,8 +95,10 @@ def leave_one_out(
         detector.forget_features()
         detector.cpu()
     count = len(train)
-    good = Predictions(tuple(paths), (NORMAL,) * count, scores[:count], np.zeros(count, bool), maps[:count])
-    calibration = Calibration("leave one out", good, tuple(train.groups), moved=sum(each.moved for each in compared))
+    calibration = _of_training(train, scores[:count], maps[:count])
+    calibration = replace(calibration, moved=sum(each.moved for each in compared))
+    good = calibration.good
+    assert good is not None
     middle, end = count, count + len(originals)
     if further:
         synthetic, *others = further
@@ -78,6 +109,20 @@ def leave_one_out(
         for each in others:
             calibration = replace(calibration, varied=each.predictions(scores[middle:end], maps[middle:end]))
     return _compared(calibration, maps[end:], number) if compared else calibration
+
+
+def _of_training(train: SampleDataset, scores: NDArray[np.float64], maps: NDArray[np.float32]) -> Calibration:
+    """Return what was said of the training images, each without its group: of good ones, and of labelled defects."""
+    labels = train.samples["label_index"].to_numpy().astype(bool)
+    good = int(np.argmax(labels)) if labels.any() else len(labels)  # labelled defects come behind the good images
+
+    def found(part: slice) -> Predictions:  # views: the maps are in memory once
+        masks = np.stack([train.mask(index) for index in range(*part.indices(len(train)))]) if part.start else None
+        paths = tuple(map(Path, train.paths[part]))
+        return Predictions(paths, tuple(train.defect_types[part]), scores[part], labels[part], maps[part], masks)
+
+    labelled = found(slice(good, None)) if labels.any() else None
+    return Calibration("leave one out", found(slice(0, good)), tuple(train.groups[:good]), labelled=labelled)
 
 
 def _gathered(found: Iterable[Found], places: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
@@ -98,7 +143,7 @@ def _compared(calibration: Calibration, references: NDArray[np.float32], number:
         return found and compare(found, references, [number[str(path)] for path in found.paths])
 
     good, judged, varied = (against(found) for found in (calibration.good, calibration.judged, calibration.varied))
-    return replace(calibration, good=good, judged=judged, varied=varied)
+    return replace(calibration, good=good, judged=judged, varied=varied, labelled=against(calibration.labelled))
 
 
 def _of_references(detector: LeavesOut, batches: Iterable[ImageBatch], device: torch.device) -> list[torch.Tensor]:

@@ -18,7 +18,8 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from training_code.data.datamodule import SampleDataModule, SampleDataset
+from training_code.data.datamodule import SampleDataModule
+from training_code.data.sample_data import SampleDataset
 from training_code.detectors.configuration import Configuration
 from training_code.detectors.registry import get_detector
 from training_code.evaluation.collector import PredictionCollector

@@ -39,8 +39,8 @@ def test_images_masks_and_anomalies_from_the_cache_are_those_from_the_files(tiny
 
     cache = TensorCache(tmp_path)
     plain, first = items(None), items(cache)
-    for name in ("load_image", "load_mask", "add_perlin"):
-        monkeypatch.setattr(f"training_code.data.datamodule.{name}", None)
+    for name in ("sample_data.load_image", "sample_data.load_mask", "datamodule.add_perlin"):
+        monkeypatch.setattr(f"training_code.data.{name}", None)
     second = items(cache)
     for expected, *found in zip(plain, first, second, strict=True):
         for item in found:

@@ -155,7 +155,7 @@ def test_every_layout_that_is_recognized_has_an_adapter():
     [
         ("test_public", "holds 3 images not read"),
         ("test_public/bad", "holds 3 images (bad 3) not read"),
-        ("validation", "holds 3 images not read"),
+        ("valid", "holds 3 images not read"),
         ("val/good", "holds 3 images (good 3) not read"),
         ("masks", "holds 3 images not read"),
         ("normal", "holds 3 images not read"),

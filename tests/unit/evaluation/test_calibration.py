@@ -9,7 +9,7 @@ from training_code.evaluation.calibration import Calibration, area_scores, confo
 from training_code.evaluation.metrics import decide, rank_predictions
 from training_code.evaluation.operating_point import ORACLE
 from training_code.evaluation.predictions import Predictions
-from training_code.evaluation.thresholds import RULES, find_points
+from training_code.evaluation.thresholds import LABELLED, RULES, find_points
 from training_code.protocol import THRESHOLD_RULES, ExperimentProtocol
 
 
@@ -21,7 +21,7 @@ def _good(scores, maps=None):
 
 
 def test_the_rules_of_the_protocol_are_the_ones_that_can_be_deployed():
-    assert tuple(RULES) == THRESHOLD_RULES and ORACLE not in RULES
+    assert (*RULES, LABELLED) == THRESHOLD_RULES and ORACLE not in RULES
 
 
 @given(
@@ -87,7 +87,8 @@ def test_every_rule_gives_its_threshold():
     assert points["conformal"].image.promise == pytest.approx(4 / 41) and points["conformal"].image.alpha == 0.1
     assert points["conformal"].pixel.area == 0.25
     assert points["synthetic"] == points[ORACLE], "both look at the same images here"
-    assert all(points[name].image.promise is None for name in points if name != "conformal")
+    assert all(points[name].image.promise is None for name in points if name not in ("conformal", LABELLED))
+    assert points[LABELLED].image is None, "there are no labels"
 
 
 def test_without_images_that_it_has_not_seen_a_detector_has_no_thresholds():
@@ -104,4 +105,4 @@ def test_images_that_were_held_out_count_as_they_are_and_not_with_their_anomalie
 
 def test_the_default_promise_is_that_one_good_part_in_twenty_is_refused_at_most():
     protocol = ExperimentProtocol()
-    assert (protocol.threshold, protocol.alpha) == ("conformal", 0.05)
+    assert (protocol.for_configuration(learns_from_labels=False).threshold, protocol.alpha) == ("conformal", 0.05)

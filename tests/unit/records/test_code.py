@@ -56,7 +56,7 @@ def changed_by(copy):
             '    "Another docstring."\n        state = self._unfinished',
         ),
         ("detectors/cflow/model.py", '"""', '"""Now it says more. '),
-        ("data/datamodule.py", "has changed since the dataset was read", "is another file than it was"),
+        ("data/sample_data.py", "has changed since the dataset was read", "is another file than it was"),
         ("data/pairing.py", "is a second mask of", "is one mask too many of"),
         ("training/callbacks.py", "# Images whose reconstruction is logged.", "# So many are logged."),
         ("foundation/files.py", "os.fsync(file.fileno())", "os.fdatasync(file.fileno())"),

@@ -34,7 +34,7 @@ def run(tmp_path):
     """A folder with the scores of a run, its record, its test images and its calibration."""
     test, good = _predictions(TYPES, tmp_path, 1), _predictions(("good",) * 40, tmp_path, 2)
     calibration = Calibration("leave one out", good, tuple(range(40)))
-    protocol = ExperimentProtocol(image_size=(64, 64))
+    protocol = ExperimentProtocol(image_size=(64, 64), threshold="conformal")
     ranked, oracle = rank_predictions(test)
     points = find_points(calibration, oracle, protocol.alpha, protocol.area)
     rules = {

@@ -42,7 +42,7 @@ class Detector:
 @pytest.fixture
 def data(tmp_path):
     module = SampleDataModule(read_dataset(make_mvtec(tmp_path / "parts", train=12)), SIZE, 0.25, seed=1)
-    module.train_on_all()
+    module.suit(holds_out=False, learns_from_labels=False)
     return module
 
 

@@ -1,0 +1,148 @@
+"""The images of a dataset, resized, as an anomalib dataset."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from anomalib import TaskType
+from anomalib.data import ImageItem
+from anomalib.data.datasets.base.image import AnomalibDataset
+from numpy.typing import NDArray
+from torch.utils.data import get_worker_info
+from torchvision.tv_tensors import Mask
+
+from training_code.data.inspection import Facts
+from training_code.data.layout import Sample
+from training_code.data.resizing import load_image, load_mask
+from training_code.foundation.cache import TensorCache, cache_key
+from training_code.foundation.errors import InputError
+from training_code.foundation.files import sha256
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a dataset are read.
+
+    Attributes
+    ----------
+    bits
+        As of `training_code.data.images.read_image`.
+    mask_threshold
+        As of `load_mask`.
+    facts
+        What is known of the files, by path.
+    cache
+        Keeps resized images under the hashes of their files in ``facts``; without a cache they are read each time.
+    """
+
+    bits: int = 16
+    mask_threshold: int | None = None
+    facts: Mapping[Path, Facts] = field(default_factory=dict)
+    cache: TensorCache | None = None
+
+
+class SampleDataset(AnomalibDataset):
+    """Images and masks of a list of samples, resized to ``image_size`` (height, width) in pixels.
+
+    The images of a batch are read at the same time.
+
+    Attributes
+    ----------
+    groups
+        Number of each image's group, in the order of the images: equal numbers are photographs of one part. Each image
+        is a group of its own where none are given.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        image_size: tuple[int, int],
+        with_masks: bool,
+        reading: Reading | None = None,
+        groups: Mapping[Path, int] | None = None,
+    ) -> None:
+        super().__init__()
+        self.groups: list[int] = [groups[sample.path] for sample in samples] if groups else [*range(len(samples))]
+        self.image_size = image_size
+        self.reading = reading or Reading()
+        frame = pd.DataFrame(
+            {
+                "image_path": [str(sample.path) for sample in samples],
+                "split": [sample.split for sample in samples],
+                "label": [sample.defect_type for sample in samples],
+                "label_index": [int(sample.abnormal) for sample in samples],
+                "mask_path": [str(sample.mask or "") for sample in samples],
+            }
+        )
+        frame.attrs["task"] = TaskType.SEGMENTATION if with_masks else TaskType.CLASSIFICATION
+        self.samples = frame
+        self._samples = frame  # in the order given: the setter of anomalib, which checks it, sorts by path
+
+    def __getitem__(self, index: int) -> ImageItem:
+        """Return the item that anomalib's dataset returns, read by this project's rules and in bounded memory."""
+        sample = self.samples.iloc[index]
+        mask = None
+        if self.task == TaskType.SEGMENTATION:
+            mask = torch.zeros(self.image_size, dtype=torch.uint8)
+            if sample.label_index:
+                path, least = Path(sample.mask_path), self.reading.mask_threshold
+                made = self.kept("mask", path, lambda: {"mask": load_mask(path, self.image_size, least)}, least or 0)
+                mask = made["mask"]
+        path = Path(sample.image_path)
+        return ImageItem(
+            image=self.kept("image", path, lambda: {"image": load_image(path, self.image_size, self.reading.bits)})[
+                "image"
+            ],
+            gt_mask=None if mask is None else Mask(mask),
+            gt_label=torch.tensor(sample.label_index),
+            image_path=sample.image_path,
+            mask_path=sample.mask_path,
+        )
+
+    def mask(self, index: int) -> NDArray[np.bool_]:
+        """Return the mask of an image, of shape (height, width); empty for a good one."""
+        mask = self[index].gt_mask
+        return np.zeros(self.image_size, bool) if mask is None else mask.numpy().reshape(self.image_size) > 0
+
+    def __getitems__(self, indices: Sequence[int]) -> list[ImageItem]:
+        """Return the items of a batch, read at the same time: decoding and resizing let other threads run."""
+        if get_worker_info() is not None:  # worker processes already run side by side
+            return [self[index] for index in indices]
+        return list(_threads().map(self.__getitem__, indices))
+
+    def kept(
+        self, what: str, path: Path, make: Callable[[], dict[str, torch.Tensor]], *more: object
+    ) -> dict[str, torch.Tensor]:
+        """Return what ``make`` gives for a file, from the cache if it is there."""
+        facts, cache = self.reading.facts.get(path), self.reading.cache
+        if cache is None or facts is None or not facts.sha256:
+            return make()
+        key = cache_key(what, facts.sha256, self.image_size, self.reading.bits, *more)
+        tensors = cache.get(key)
+        if tensors is None:
+            if sha256(path) != facts.sha256:
+                raise InputError(f"{path} has changed since the dataset was read; read it again")
+            tensors = make()
+            cache.put(key, tensors)
+        return tensors
+
+    @property
+    def defect_types(self) -> list[str]:
+        """Defect type of each image, in the order in which the images are given."""
+        return list(self.samples["label"])
+
+    @property
+    def paths(self) -> list[str]:
+        """Path of each image, in the order in which they are given."""
+        return list(self.samples["image_path"])
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count() or 1, "images")
