@@ -1,0 +1,1 @@
+"""A segmenter on the features of a backbone, trained on labelled defects."""
