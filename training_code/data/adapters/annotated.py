@@ -58,7 +58,8 @@ class Images:
             If there is no such image, or more than one.
         """
         folder = annotations.parent
-        called = self._by_name[composed(PureWindowsPath(name).name)]  # splits at both slashes
+        # Windows' paths are split at both slashes; elsewhere a name may have a backslash.
+        called = self._by_name[composed(Path(name).name)] or self._by_name[composed(PureWindowsPath(name).name)]
         wanted = composed("/" + name.replace("\\", "/").lstrip("./"))
         beside = [image for image in called if image.parent == folder]
         if stem is not None:
