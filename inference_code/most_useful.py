@@ -75,7 +75,9 @@ def rank(verdicts: Mapping[str, Verdict], others: Mapping[str, Verdict] | None =
         width = abs(margins[path] - other_margins[path]) if disagree else 0.0
         reason = DISAGREEMENT if disagree else NEAR
         distance = abs(margins[path])
-        ranked.append((-width, distance, Candidate(path, reason, verdict.score, distance, other and other.score)))
+        ranked.append(
+            (-width, distance, Candidate(path, reason, verdict.score, distance, other.score if other else None))
+        )
     return [candidate for *_, candidate in sorted(ranked, key=lambda each: (*each[:2], each[2].path))]
 
 
