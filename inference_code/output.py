@@ -157,7 +157,7 @@ class Output:
         self.abnormal += bool(row["abnormal"])
         abnormal = None if row["abnormal"] is None else int(row["abnormal"])
         cells = row | {"abnormal": abnormal, "regions": len(row["regions"])}
-        self._writer.writerow({name: _harmless(value) for name, value in cells.items()})
+        self._writer.writerow({name: harmless(value) for name, value in cells.items()})
         self._table.flush()
 
     def _describe(self, result: Result, number: int) -> dict[str, Any]:
@@ -237,7 +237,7 @@ def _remove_pictures(folder: Path) -> None:
                     (folder / place / name).unlink(missing_ok=True)
 
 
-def _harmless(value: Any) -> Any:
+def harmless(value: Any) -> Any:
     """Return a cell of the table that no spreadsheet takes for a formula."""
     return f"./{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 

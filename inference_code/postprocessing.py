@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from training_code.data.run_lengths import column_runs
 from training_code.foundation.errors import InputError
 
 # Pixels that are looked at together: indices of the largest images would need half a gigabyte as a whole.
@@ -166,16 +167,7 @@ def run_lengths(region: Region, size: tuple[int, int]) -> dict[str, Any]:
     than polygons they are exact, with holes and lines of one pixel, and pycocotools reads them.
     """
     x, y, _, _ = region.box
-    columns, rows = np.nonzero(region.mask.T)
-    places = (columns + x) * size[0] + rows + y
-    breaks = np.flatnonzero(np.diff(places) > 1)
-    begins = places[np.r_[0, breaks + 1]]
-    ends = places[np.r_[breaks, len(places) - 1]] + 1
-    edges = np.column_stack([begins, ends]).ravel()
-    counts = np.diff(np.r_[0, edges, size[0] * size[1]])
-    if counts[-1] == 0:
-        counts = counts[:-1]
-    return {"size": list(size), "counts": counts.tolist()}
+    return {"size": list(size), "counts": column_runs(region.mask, x, y, size)}
 
 
 def _components(mask: NDArray[np.bool_]) -> tuple[int, NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:

@@ -3,10 +3,11 @@
 import argparse
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference_code.arguments import add_run_options, check_numbers, load_options
-from inference_code.ranges import AREAS, BATCH_SIZES, DILATIONS, WAITS
+from inference_code.ranges import ANNOTATIONS, AREAS, BATCH_SIZES, DILATIONS, PICKS, WAITS
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
@@ -21,10 +22,7 @@ def main(arguments: list[str]) -> int:
     """Run the command; return the exit status, 1 if an image could not be read."""
     options = _parser().parse_args(arguments)
     check_numbers(options, batch_size=BATCH_SIZES, max_latency=WAITS, reconnect=WAITS, dilate=DILATIONS, min_area=AREAS)
-
-    if not options.output.strip():
-        raise InputError("--output names no folder; valid: . for the working folder, or any other")
-    folder = paths.expanded(options.output)
+    folder = _check_output(options)
 
     # Only now, since --help and wrong arguments need no OpenCV, which takes 0.1 s to import.
     from inference_code.sources.opening import open_source
@@ -32,8 +30,11 @@ def main(arguments: list[str]) -> int:
     written = [folder / name for name in ("overlays", "masks")]
     source = open_source(options.source, options.watch, written, options.reconnect)
 
+    _check_named(options, source)
+
     # Only now, so that a source that is not there is told at once: torch and anomalib take 5 to 20 s to import.
     from inference_code.following import follow
+    from inference_code.labeling import Labeling
     from inference_code.loading import load_predictor
     from inference_code.output import Drawing, Output
     from inference_code.promises import promised
@@ -44,6 +45,7 @@ def main(arguments: list[str]) -> int:
     predictor = load_predictor(options.run, options.results, options.dataset, options.criterion, load_options(options))
     predictor.check_references(samples is not None)
     predictor.thresholds = choose_thresholds(predictor, options.threshold, options.pixel_threshold)
+    labeling = Labeling(options, predictor, folder, samples)
     drawing = Drawing(not options.no_pictures, options.dilate, options.min_area)
     promise = promised(predictor.record, predictor.thresholds, found_by(options.threshold))
     output = Output(folder, drawing, predictor.record.dataset.bits, promise)
@@ -51,7 +53,27 @@ def main(arguments: list[str]) -> int:
     with output:
         dropped = follow(predictor, source, output, options.batch_size, options.max_latency, samples)
     _summarise(predictor, source, output, time.monotonic() - start, dropped)
+    labeling.write()
     return 1 if output.failed or source.problem else 0
+
+
+def _check_output(options: argparse.Namespace) -> Path:
+    """Return the folder that is written to; raise an `InputError` if options do not fit together."""
+    if not options.output.strip():
+        raise InputError("--output names no folder; valid: . for the working folder, or any other")
+    if options.most_useful is not None:
+        check_numbers(options, most_useful=PICKS)
+    elif options.compare is not None or options.not_again:
+        given = "--compare" if options.compare is not None else "--not-again"
+        raise InputError(f"{given} says which images --most-useful picks; give their number, as in --most-useful 20")
+    return paths.expanded(options.output)
+
+
+def _check_named(options: argparse.Namespace, source: "FrameSource") -> None:
+    """Raise an `InputError` if frames of videos, which are no files, would have to be labeled."""
+    for given, option in ((options.annotations, "--annotations"), (options.most_useful, "--most-useful")):
+        if given and not source.named:
+            raise InputError(f"{option} is for images that are files; valid: an image, a folder, or a pattern")
 
 
 def _summarise(predictor: "Predictor", source: "FrameSource", output: "Output", seconds: float, dropped: int) -> None:
@@ -112,6 +134,29 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--batch-size", type=int, default=8, help="images that are predicted at once (default: 8)")
     parser.add_argument("--no-pictures", action="store_true", help="write the tables only")
+    parser.add_argument(
+        "--annotations",
+        action="append",
+        choices=sorted(ANNOTATIONS),
+        help="write the abnormal regions as annotations to correct, too: annotations.json of COCO, or annotations.xml "
+        "of CVAT for images; may be given twice",
+    )
+    parser.add_argument(
+        "--most-useful",
+        type=int,
+        metavar="N",
+        help="write most_useful.csv with the N images worth labeling next: near the threshold, and no two alike",
+    )
+    parser.add_argument(
+        "--compare", metavar="RUN", help="for --most-useful: a second run; images on which the two disagree go first"
+    )
+    parser.add_argument(
+        "--not-again",
+        action="append",
+        default=[],
+        metavar="CSV",
+        help="for --most-useful: an earlier table, whose images and their like are not picked; may be repeated",
+    )
     parser.add_argument("--watch", action="store_true", help="follow a folder until Ctrl-C: predict what comes into it")
     parser.add_argument(
         "--max-latency", type=float, default=1.0, help="seconds after which frames of cameras are dropped (default: 1)"

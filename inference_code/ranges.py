@@ -1,4 +1,4 @@
-"""The ranges of numbers that people and programs may ask for; both ends are valid."""
+"""What people and programs may ask for: ranges of numbers, of which both ends are valid, and formats."""
 
 #: Images that a detector gets at once; all of them are in memory.
 BATCH_SIZES = (1, 1024)
@@ -6,5 +6,9 @@ BATCH_SIZES = (1, 1024)
 DILATIONS = (0, 255)
 #: Pixels below which a region is passed over.
 AREAS = (0, 2**31)
+#: Formats of annotations, each with the name of its file.
+ANNOTATIONS = {"coco": "annotations.json", "cvat": "annotations.xml"}
+#: Images that are picked as worth labeling.
+PICKS = (1, 10**6)
 #: Seconds that something may be waited for.
 WAITS = (0, 86400)

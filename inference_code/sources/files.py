@@ -30,6 +30,7 @@ class Files:
     """
 
     endless = live = False
+    named = True
 
     def __init__(self, files: Sequence[Path], unread: Mapping[Path, str] = MappingProxyType({})) -> None:
         self.files = files
@@ -58,7 +59,7 @@ class WatchedFolder:
         Seconds between two looks.
     """
 
-    endless, live = True, False
+    endless, live, named = True, False, True
     total: int | None = None
 
     def __init__(self, folder: Path, skipped: Sequence[Path] = (), poll: float = POLL) -> None:

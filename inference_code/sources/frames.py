@@ -28,6 +28,8 @@ class FrameSource(Protocol):
     endless: bool
     #: Whether frames that are too late are dropped.
     live: bool
+    #: Whether every image is a file of its own.
+    named: bool
     #: What went wrong although frames came; such a source was not read to its end.
     problem: str | None
 

@@ -30,7 +30,7 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 class Video:
     """The frames of a video file."""
 
-    endless = live = False
+    endless = live = named = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -65,6 +65,8 @@ class Stream:
     reconnect
         Seconds for which a lost one is tried again; then it ends.
     """
+
+    named = False
 
     def __init__(self, address: int | str, reconnect: float = RECONNECT) -> None:
         self.address = address

@@ -27,6 +27,7 @@ from inference_code.predict import main
 from training_code.experiment import Experiment
 from training_code.foundation import paths
 from training_code.foundation.errors import run_command
+from training_code.prepare_data import prepare
 
 BACKBONE = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}
 
@@ -299,6 +300,72 @@ def test_best_is_found_by_dataset_and_criterion(predict, tiny_dataset):
     one = tiny_dataset / "test" / "square" / "000.png"
     status, output = predict(one, "--dataset", "tiny", "--criterion", "pixel_AUROC", name="best")
     assert status == 0 and len(rows(output)) == 1
+
+
+@pytest.mark.parametrize("kind", ["coco", "cvat"])
+def test_labeling_can_start_from_what_was_found_and_loses_nothing(predict, run, tiny_dataset, tmp_path, kind, capsys):
+    maps = [found.anomaly_map for found in load_predictor(run.folder).predict(sorted(tiny_dataset.glob("test/*/*")))]
+    threshold = float(np.quantile(np.stack(maps).max(axis=(1, 2)), 0.3))
+    source = tmp_path / "in"
+    shutil.copytree(tiny_dataset / "test", source)
+    status, output = predict(source, "--annotations", kind, "--pixel-threshold", str(threshold), "--batch-size", "4")
+    name = {"coco": "annotations.json", "cvat": "annotations.xml"}[kind]
+    assert status == 0 and f"annotations to correct: {output / name}" in capsys.readouterr().out
+    (source / name).write_bytes((output / name).read_bytes())
+    prepare(kind, source, tmp_path / "labeled")
+    expected = [np.asarray(Image.open(output / line["mask"]).convert("L")) > 0 for line in lines(output)]
+    found = [np.asarray(Image.open(path)) > 0 for path in (tmp_path / "labeled").rglob("ground_truth/defect/*.png")]
+    marked = sorted(mask.tobytes() for mask in expected if mask.any())
+    assert sorted(mask.tobytes() for mask in found) == marked and 0 < len(marked) < len(expected)
+    (output / name).write_text("somebody's work")
+    assert predict(source, "--annotations", kind)[0] == 2
+    assert "was not written by this command and is not replaced" in capsys.readouterr().err
+    assert (output / name).read_text() == "somebody's work"
+
+
+def test_the_images_worth_labeling_next_are_named_once(predict, run, tiny_dataset, tmp_path, capsys):
+    source = tmp_path / "in"
+    shutil.copytree(tiny_dataset / "test", source)
+    changed = shutil.copytree(run.folder, tmp_path / "other", symlinks=True)
+    record = json.loads((changed / "run.json").read_text())
+    scores = sorted((float(row["score"]), row["path"]) for row in rows(predict(source)[1]))
+    record["thresholds"]["image"] = (scores[2][0] + scores[3][0]) / 2
+    (changed / "run.json").write_text(json.dumps(record))
+    capsys.readouterr()
+    given = ["--threshold", str((scores[5][0] + scores[6][0]) / 2), "--no-pictures", "--most-useful", "3"]
+    status, output = predict(source, *given, "--compare", str(changed))
+    said = capsys.readouterr().out
+    assert status == 0 and "worth labeling next: 3 images (3 since the runs disagree): " in said
+    with open(output / "most_useful.csv", newline="") as file:
+        first = list(csv.DictReader(file))
+    assert sorted(row["path"] for row in first) == sorted(path for _, path in scores[3:6])
+    assert [float(row["other_score"]) for row in first] == pytest.approx([float(row["score"]) for row in first])
+    shutil.move(output / "most_useful.csv", tmp_path / "earlier.csv")
+    status, output = predict(source, *given, "--not-again", str(tmp_path / "earlier.csv"))
+    with open(output / "most_useful.csv", newline="") as file:
+        second = list(csv.DictReader(file))
+    assert {row["reason"] for row in second} == {"it is near the threshold"} and len(second) == 3
+    assert not {row["path"] for row in first} & {row["path"] for row in second}
+
+
+def test_what_cannot_be_labeled_is_refused_before_anything_is_predicted(predict, tiny_dataset, tmp_path, capsys):
+    one = tiny_dataset / "test" / "square" / "000.png"
+    writer = cv2.VideoWriter(str(tmp_path / "v.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 5, (48, 48))
+    for frame in _frames(3):
+        writer.write(frame)
+    writer.release()
+    for source, arguments, words in (
+        (tmp_path / "v.avi", ["--annotations", "coco"], "--annotations is for images that are files; valid: an image"),
+        (tmp_path / "v.avi", ["--most-useful", "3"], "--most-useful is for images that are files"),
+        (one, ["--most-useful", "0"], "--most-useful is 0; valid: 1 to 1000000"),
+        (one, ["--compare", "best"], "--compare says which images --most-useful picks; give their number"),
+        (one, ["--not-again", "x.csv"], "--not-again says which images --most-useful picks"),
+        (one, ["--most-useful", "3", "--not-again", "x.csv"], "x.csv cannot be read"),
+        (one, ["--most-useful", "3", "--compare", "nobody"], "there is no run 'nobody'"),
+    ):
+        status, output = predict(source, *arguments)
+        said = capsys.readouterr().err
+        assert status == 2 and words in said and len(said.splitlines()) == 1 and not output.exists()
 
 
 def _frames(count):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -16,8 +17,14 @@ from training_code.foundation.errors import choices
 
 _SHOWN = 6  # folders
 _LABEL_COLORS = "annotation_definitions.json"  # of Unity's Perception package
-_PROGRAMS = ("labelme", "coco")  # adapters that read annotations
+_PROGRAMS = ("labelme", "coco", "cvat", "voc", "yolo")  # adapters that read annotations
 _LARGEST_LABELS = 64 * 2**20  # bytes
+_TRIED = 20  # files of annotations in a folder: those of defect-free images may be empty
+_XML_PROGRAMS = {b"annotations": "cvat", b"annotation": "voc"}  # by the root of a file
+_XML_ROOT = re.compile(rb"<(\w+)[\s>]")
+# A line of YOLO: the number of a class, and parts of width and height.
+_YOLO = re.compile(rb"\s*(?=[^\n]*\.)\d+(?:[ \t]+(?:0?\.\d+(?:e-\d+)?|[01](?:\.0*)?)){4,}[ \t\r]*(?:\n|$)")
+_BEGINNING = 4096  # bytes that say of which program a file is
 
 
 def find_unread(
@@ -122,14 +129,14 @@ def _counted(folder: Path, paths: Sequence[Path]) -> str:
 
 
 def _annotations(root: Path, labeled: bool) -> list[FileFinding]:
-    """Find files of labelme and COCO, one finding for each folder that has them."""
-    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    """Find files of labeling programs, one finding for each folder that has them and each kind of file."""
+    by_folder: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for path in sorted(find_files(root)):
-        if path.suffix.lower() == ".json":
-            by_folder[path.parent].append(path)
+        if path.suffix.lower() in _READERS:
+            by_folder[path.parent, path.suffix.lower()].append(path)
     findings = []
-    for paths in by_folder.values():
-        if program := _program(paths[0]):
+    for (_, suffix), paths in by_folder.items():
+        if program := next(filter(None, map(_READERS[suffix], paths[:_TRIED])), None):
             number = f" (one of {len(paths)} files in its folder)" if len(paths) > 1 else ""
             what = (
                 f"has annotations of {program}{number}, which are not read: python -m training_code.prepare_data "
@@ -149,7 +156,7 @@ def _segmentations(root: Path, labeled: bool) -> tuple[list[Path], list[FileFind
     return folders, [] if labeled else [FileFinding(folder, "annotations", what, "skipped") for folder in folders]
 
 
-def _program(path: Path) -> str | None:
+def _program_of_json(path: Path) -> str | None:
     """Return the adapter for a file of annotations, by the keys that it has."""
     try:
         if path.stat().st_size > _LARGEST_LABELS:
@@ -161,6 +168,31 @@ def _program(path: Path) -> str | None:
     if {"shapes", "imagePath"} <= keys:
         return "labelme"
     return "coco" if {"images", "annotations", "categories"} <= keys else None
+
+
+def _program_of_xml(path: Path) -> str | None:
+    """Return the adapter for a file of annotations, by its root."""
+    found = _XML_ROOT.search(_beginning(path))
+    return _XML_PROGRAMS.get(found[1]) if found else None
+
+
+def _program_of_text(path: Path) -> str | None:
+    """Return the adapter for a file of annotations, by its first line."""
+    return "yolo" if _YOLO.match(_beginning(path)) else None
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return b""
+        with open(path, "rb") as file:
+            return file.read(_BEGINNING)
+    except OSError:
+        return b""
+
+
+#: What tells of which program a file is, by the ending of its name.
+_READERS = {".json": _program_of_json, ".xml": _program_of_xml, ".txt": _program_of_text}
 
 
 def _real(path: Path) -> Path:

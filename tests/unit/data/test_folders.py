@@ -356,7 +356,7 @@ def _labelme(root):
 
 def _coco(root):
     images = _images(root / "images", 11)
-    polygon = {"segmentation": [[5, 10, 14, 10, 14, 19, 5, 19]], "bbox": [5, 10, 10, 10]}
+    polygon = {"segmentation": [[5, 10, 15, 10, 15, 20, 5, 20]], "bbox": [5, 10, 10, 10]}
     runs = [5 * SIZE + 10, *[10, SIZE - 10] * 9, 10]
     coded = {"segmentation": {"size": [SIZE, SIZE], "counts": [*runs, SIZE**2 - sum(runs)]}, "bbox": [5, 10, 10, 10]}
     kinds = [polygon, coded, {"bbox": [5, 10, 10, 10]}]

@@ -13,9 +13,11 @@ ORDER = (
     ("torch_predictor", "graph_predictor"),
     ("loading",),
     ("thresholds", "output", "display", "references"),
-    ("following",),
+    ("following", "written"),
+    ("annotations", "most_useful"),
     ("export", "service"),
     ("arguments",),
+    ("labeling",),
     ("predict", "serve"),
     ("cli",),
 )

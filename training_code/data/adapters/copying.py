@@ -86,7 +86,8 @@ class Target:
 
     def add_mask(self, mask: NDArray[np.bool_], image: Path) -> None:
         """Write the mask of an image that `add` returned; True where the defect is."""
-        path = self.root / "ground_truth" / image.parent.name / f"{image.stem}_mask.png"
+        own = "validation" if image.parts[-3] == "validation" else ""
+        path = self.root / own / "ground_truth" / image.parent.name / f"{image.stem}_mask.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(mask.astype(np.uint8) * 255).save(path)
 
