@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from helpers.data import make_mvtec
+from helpers.data import add_validation, make_mvtec
 
 # First of all plugins: it must come before anything imports training_code.
 pytest_plugins = ["helpers.home", "helpers.late_imports", "helpers.pace"]
@@ -16,6 +16,12 @@ REAL_DATA = Path(os.environ.get("ANOMALY_TEST_DATA", Path(__file__).parents[2] /
 def tiny_dataset(tmp_path_factory) -> Path:
     """A dataset of 48 × 48 pixels in MVTec layout: 12 images for training, 6 good and 8 with defects for testing."""
     return make_mvtec(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def labelled_dataset(tmp_path_factory) -> Path:
+    """The same with two labelled images of each defect type for validation."""
+    return add_validation(make_mvtec(tmp_path_factory.mktemp("labelled") / "tiny"))
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ CONFIGURATIONS = {
     "Dsr": {"max_epochs": 3, "width": 0.1, "embedding_dim": 8, "num_embeddings": 4, "codebook_epochs": 20},
     "Draem": {"max_epochs": 1, "width": 0.05},
     "Autoencoder": {"crop_size": 32, "stride": 24, "num_crops": 12, "width": 0.25, "latent_dim": 8, "max_epochs": 1},
+    "FeatureSegmenter": BACKBONE | {"hidden": 8, "epochs": 3, "augment": 1, "folds": 2},
 }
 TOLERANCE = 1e-3
 # Where two codes of DSR are as near, rounding decides between them for single pixels, as in torch itself.
@@ -46,6 +47,12 @@ BATCH = 4
 
 def test_every_detector_is_tried():
     assert set(CONFIGURATIONS) == set(DETECTORS)
+
+
+@pytest.fixture(scope="module")
+def tiny_dataset(labelled_dataset):
+    """Images that detectors which learn from labels can be trained on, too."""
+    return labelled_dataset
 
 
 @pytest.fixture(scope="module")

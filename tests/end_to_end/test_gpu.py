@@ -19,8 +19,8 @@ TOLERANCE = 1e-3
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, tiny_dataset):
-    experiment = Experiment(tiny_dataset, image_size=64, tensorboard="off", results=tmp_path_factory.mktemp("results"))
+def runs(tmp_path_factory, labelled_dataset):
+    experiment = Experiment(labelled_dataset, image_size=64, tensorboard="off", results=tmp_path_factory.mktemp("results"))
     return {name: experiment.run(detector, **arguments) for name, (detector, arguments) in CONFIGURATIONS.items()}
 
 
@@ -42,9 +42,9 @@ def test_every_detector_runs_on_the_gpu_and_its_record_says_so(runs, name):
         assert run.record.features["runtime"] == "torch"
 
 
-def test_a_processor_predicts_what_the_gpu_does_that_trained(runs, tiny_dataset):
+def test_a_processor_predicts_what_the_gpu_does_that_trained(runs, labelled_dataset):
     for name in ("Padim", "Patchcore"):
-        files = [tiny_dataset / path for path in recorded_scores(runs[name].folder)]
+        files = [labelled_dataset / path for path in recorded_scores(runs[name].folder)]
         found = {
             device: [single.score for single in load_predictor(runs[name].folder, options=options).predict(files)]
             for device, options in (("cuda", LoadOptions(device="cuda")), ("cpu", LoadOptions(device="cpu")))
@@ -52,12 +52,12 @@ def test_a_processor_predicts_what_the_gpu_does_that_trained(runs, tiny_dataset)
         np.testing.assert_allclose(found["cuda"], found["cpu"], rtol=TOLERANCE)
 
 
-def test_padim_and_patchcore_give_the_scores_of_a_processor(tiny_dataset, tmp_path, monkeypatch):
+def test_padim_and_patchcore_give_the_scores_of_a_processor(labelled_dataset, tmp_path, monkeypatch):
     names = ["Padim", "Patchcore"]
-    computed = run_scores(names, tiny_dataset, tmp_path / "gpu", backbone_runtime="torch")
+    computed = run_scores(names, labelled_dataset, tmp_path / "gpu", backbone_runtime="torch")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        work = pool.submit(run_scores, names, tiny_dataset, tmp_path / "cpu", backbone_runtime="torch")
+        work = pool.submit(run_scores, names, labelled_dataset, tmp_path / "cpu", backbone_runtime="torch")
         expected = work.result()
     for name in names:
         print(name, _difference(computed[name], expected[name]))
@@ -65,21 +65,21 @@ def test_padim_and_patchcore_give_the_scores_of_a_processor(tiny_dataset, tmp_pa
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_runs_in_mixed_precision_say_so_and_have_other_scores(tiny_dataset, tmp_path, precision):
-    experiment = Experiment(tiny_dataset, image_size=64, results=tmp_path, backbone_precision=precision)
+def test_runs_in_mixed_precision_say_so_and_have_other_scores(labelled_dataset, tmp_path, precision):
+    experiment = Experiment(labelled_dataset, image_size=64, results=tmp_path, backbone_precision=precision)
     run = experiment.run(CONFIGURATIONS["Patchcore"][0], **CONFIGURATIONS["Patchcore"][1])
     assert run.record.features["precision"] == precision
-    exact = run_scores(["Patchcore"], tiny_dataset, tmp_path)["Patchcore"]
+    exact = run_scores(["Patchcore"], labelled_dataset, tmp_path)["Patchcore"]
     # Another coreset may be selected, from features that are rounded to 8 or 11 bits.
     difference = _difference(recorded_scores(run.folder), exact)
     print(precision, difference)
     assert 0 < difference < 0.5
 
 
-def test_channels_last_changes_nothing_that_matters(tiny_dataset, tmp_path):
+def test_channels_last_changes_nothing_that_matters(labelled_dataset, tmp_path):
     names = ["Padim", "Patchcore"]
     expected, found = (
-        run_scores(names, tiny_dataset, tmp_path, backbone_runtime="torch", channels_last=last)
+        run_scores(names, labelled_dataset, tmp_path, backbone_runtime="torch", channels_last=last)
         for last in (False, True)
     )
     for name in names:

@@ -24,6 +24,12 @@ def test_every_detector_is_tried():
 
 
 @pytest.fixture(scope="module")
+def tiny_dataset(labelled_dataset):
+    """Images that detectors which learn from labels can be trained on, too."""
+    return labelled_dataset
+
+
+@pytest.fixture(scope="module")
 def runs(tmp_path_factory, tiny_dataset):
     results = tmp_path_factory.mktemp("results")
     experiment = Experiment(tiny_dataset, image_size=64, tensorboard="off", results=results)

@@ -15,6 +15,7 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "Dsr on a backbone": ("Dsr", DSR | {"backbone": "efficientnet_lite0"}),
     "Draem": ("Draem", {"max_epochs": 1, "width": 0.05}),
     "Autoencoder": ("Autoencoder", AUTOENCODER),
+    "FeatureSegmenter": ("FeatureSegmenter", BACKBONE | {"hidden": 8, "epochs": 3, "augment": 1, "folds": 2}),
     "Autoencoder in grey": ("Autoencoder", AUTOENCODER | {"variant": "DAEE", "grayscale": True, "residual": "l2"}),
 }
 

@@ -9,8 +9,8 @@ from torch.nn import functional as F
 
 from training_code.detectors.anomalib_seams import feature_extractor
 
-#: Part of the positions of a map, the highest, whose mean is the score of an image.
-HIGHEST = 0.01
+#: The score of an image is the mean of the highest of so many positions of its map.
+HIGHEST = 100
 # Groups of channels that are normalized together.
 _GROUPS = 8
 # Part of the channels that is left out while a head is trained.
@@ -109,10 +109,13 @@ class FeatureSegmenterModel(nn.Module):
 
 
 def found_in(logits: torch.Tensor, image_size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return scores of shape (images, 1), the mean of the highest logits, and maps in the size of the images."""
-    flat = logits.flatten(1)
-    highest = flat.topk(max(1, round(HIGHEST * flat.shape[1])), dim=1).values
-    return highest.mean(1, keepdim=True), _resized(logits, image_size)
+    """Return scores of shape (images, 1), the mean of the highest values, and maps in the size of the images.
+
+    Both begin at 0 and grow without a limit: the softplus of the logits has their order.
+    """
+    flat = F.softplus(logits).flatten(1)
+    highest = flat.topk(max(1, int(flat.shape[1]) // HIGHEST), dim=1).values
+    return highest.mean(1, keepdim=True), F.softplus(_resized(logits, image_size))
 
 
 def _resized(maps: torch.Tensor, size: Sequence[int]) -> torch.Tensor:

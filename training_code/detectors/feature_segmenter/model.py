@@ -27,7 +27,7 @@ from training_code.foundation.errors import InputError
 _IMAGES = 16
 
 
-class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):
+class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ignore[misc]  # as in anomalib
     """Small heads on the features of a backbone, with the interface of anomalib's detectors.
 
     The images are divided into folds, and each head is trained without one of them; what is deployed is the mean of
@@ -78,7 +78,7 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):
             pre_processor=pre_processor, post_processor=post_processor, evaluator=evaluator, visualizer=visualizer
         )
         self.model = FeatureSegmenterModel(backbone, layers, pre_trained, hidden, folds)
-        self.epochs, self.loss, self.lr, self.folds = epochs, loss, lr, folds
+        self.epochs, self.kind_of_loss, self.lr, self.folds = epochs, loss, lr, folds
         self.augment, self.cut_paste = augment, cut_paste
         self._parts: list[Views] = []
         self._paths: list[str] = []
@@ -113,7 +113,8 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):
         self, images: torch.Tensor, masks: torch.Tensor, about: tuple[torch.Tensor, torch.Tensor], original: bool
     ) -> None:
         features = [maps.half().cpu() for maps in self.model.features(images)]
-        targets = F.adaptive_avg_pool2d(masks, features[0].shape[-2:]).half().cpu()
+        height, width = features[0].shape[-2:]
+        targets = F.adaptive_avg_pool2d(masks, (height, width)).half().cpu()
         numbers, labelled = about
         self._parts.append(Views(features, targets, numbers, labelled, torch.full_like(labelled, original)))
 
@@ -148,7 +149,7 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):
         self.model.mean.copy_(torch.cat([maps.float().mean((0, 2, 3)) for maps in originals]))
         self.model.std.copy_(torch.cat([maps.float().std((0, 2, 3)) for maps in originals]).clamp(min=1e-6))
         with torch.enable_grad():
-            train_heads(self.model, views, self._folds, self.epochs, self.lr, self.loss)
+            train_heads(self.model, views, self._folds, self.epochs, self.lr, self.kind_of_loss)
         self.keep(originals)
         self._labelled = views.labelled[views.original]
         self._paths, self._count = [], 0
