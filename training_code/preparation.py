@@ -23,6 +23,8 @@ from training_code.foundation.hardware import has_gpu
 from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options
 from training_code.records.record import Identity
 
+#: Parts with labelled defects that a detector needs which learns from them.
+LEAST_LABELLED = 2
 #: The default seed of an experiment.
 DEFAULT_SEED = 42
 
@@ -169,6 +171,12 @@ def _check_labels(spec: DetectorSpec, arguments: Mapping[str, Any], conditions: 
         raise InputError(f"{spec.name} learns from labelled defects, and {name} has none: {how}")
     if learns and not any(sample.mask for sample in divided.learned):
         raise InputError(f"{spec.name} learns from labelled defects with masks, and those of {name} have none")
+    groups = {conditions.dataset.groups[sample.path] for sample in [*divided.learned, *divided.labelled]}
+    if learns and len(groups) < LEAST_LABELLED:
+        raise InputError(
+            f"{spec.name} needs at least {LEAST_LABELLED} parts with labelled defects, one to learn from while another "
+            f"one is kept apart, and {name} has {len(groups)}"
+        )
     if conditions.protocol.threshold == "labelled" and not divided.labelled:
         raise InputError(f"threshold='labelled' needs labelled defects to judge by, and {name} has none: {how}")
 

@@ -20,7 +20,9 @@ TOLERANCE = 1e-3
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, labelled_dataset):
-    experiment = Experiment(labelled_dataset, image_size=64, tensorboard="off", results=tmp_path_factory.mktemp("results"))
+    experiment = Experiment(
+        labelled_dataset, image_size=64, tensorboard="off", results=tmp_path_factory.mktemp("results")
+    )
     return {name: experiment.run(detector, **arguments) for name, (detector, arguments) in CONFIGURATIONS.items()}
 
 
