@@ -87,9 +87,12 @@ def trained(tmp_path_factory):
     data = prepare_data(experiment.conditions, None, cache, holds_out=False, learns_from_labels=True)
     detector = build(prepared, experiment.conditions, feature_store(prepared.configuration, experiment.compute, cache))
     found = fit(detector, prepared, experiment.conditions, data, Places(folder))
-    folds = detector._folds.clone()
-    order = list(detector.trained_on)
-    kept = [maps.clone() for maps in detector.kept]
+    fold_of = dict(detector.model.folds.tolist())
+    groups = dict(zip(data.train_data.paths, data.train_data.groups, strict=True))
+    folds = [fold_of[groups[path]] for path in detector.trained_on]
+    order, kept, shapes = list(detector.trained_on), detector.kept[0].clone(), detector._shapes
+    parts = kept.float().split([shape.numel() for shape in shapes], 1)
+    kept = [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
     return found, data, folds, order, kept, calibrate(detector, found.engine, data)
 
 
@@ -103,8 +106,8 @@ def test_what_is_said_of_a_training_image_is_what_the_head_without_its_fold_says
     assert len(said) == 20 and found.labels == 10 and len(calibration.labelled) == 10
     with torch.no_grad():
         for place, path in enumerate(order):
-            features = [maps[place, None].float() for maps in kept]
-            own, _ = found_in(found.detector.model.logits(features, int(folds[place])), (64, 64))
+            features = [maps[place, None] for maps in kept]
+            own, _ = found_in(found.detector.model.logits(features, folds[place]), (64, 64))
             assert said[path] == pytest.approx(own.item(), rel=1e-4)
     assert calibration.with_labels.masks[-10:].any((1, 2)).all() and not calibration.with_labels.masks[:10].any()
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 from anomalib.data import InferenceBatch
+from anomalib.models.components import DynamicBufferMixin
 from torch import nn
 from torch.nn import functional as F
 
@@ -51,7 +52,7 @@ class Head(nn.Module):
         return self.out(self.dropout(found))
 
 
-class FeatureSegmenterModel(nn.Module):
+class FeatureSegmenterModel(DynamicBufferMixin):
     """Heads over one backbone; what they say together is the mean of their logits.
 
     Parameters
@@ -67,10 +68,13 @@ class FeatureSegmenterModel(nn.Module):
     ----------
     mean, std
         Of the features of all layers, by channel; shape (channels,).
+    folds
+        Group and fold of the training images, shape (groups, 2); the head of a fold was trained without it.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
+    folds: torch.Tensor
 
     def __init__(self, backbone: str, layers: Sequence[str], pre_trained: bool, hidden: int, folds: int) -> None:
         super().__init__()
@@ -82,6 +86,7 @@ class FeatureSegmenterModel(nn.Module):
         self.heads = nn.ModuleList(Head(self.channels, hidden) for _ in range(folds))
         self.register_buffer("mean", torch.zeros(sum(self.channels)))
         self.register_buffer("std", torch.ones(sum(self.channels)))
+        self.register_buffer("folds", torch.empty(0, 2, dtype=torch.int64))
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Return the features of images, a map for each layer."""

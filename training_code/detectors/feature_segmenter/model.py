@@ -144,13 +144,16 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
         """Train the heads on the collected features, and release these unless they are asked to be kept."""
         source, views = self._source, joined(self._parts)
         self._parts = []
-        self._folds = divide(*source.about(self._paths), self.folds, self._generator)
+        groups, kinds = source.about(self._paths)
+        folds = divide(groups, kinds, self.folds, self._generator)
+        self.model.folds = torch.tensor([*dict(zip(groups, folds.tolist(), strict=True)).items()], device=self.device)
         originals = [maps[views.original] for maps in views.features]
         self.model.mean.copy_(torch.cat([maps.float().mean((0, 2, 3)) for maps in originals]))
         self.model.std.copy_(torch.cat([maps.float().std((0, 2, 3)) for maps in originals]).clamp(min=1e-6))
         with torch.enable_grad():
-            train_heads(self.model, views, self._folds, self.epochs, self.lr, self.kind_of_loss)
-        self.keep(originals)
+            train_heads(self.model, views, folds, self.epochs, self.lr, self.kind_of_loss)
+        self._shapes = [maps.shape[1:] for maps in originals]
+        self.keep([torch.cat([maps.flatten(1) for maps in originals], 1)])
         self._labelled = views.labelled[views.original]
         self._paths, self._count = [], 0
         del self._source, self._generator
@@ -158,7 +161,9 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
     @torch.no_grad()
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features of images that were transformed, of all layers one behind the other, float16."""
-        return torch.cat([maps.half().flatten(1).cpu() for maps in self.model.features(images)], 1)
+        found = self.model.features(images)
+        self._shapes = [maps.shape[1:] for maps in found]
+        return torch.cat([maps.half().flatten(1).cpu() for maps in found], 1)
 
     @torch.no_grad()
     def left_out(
@@ -167,19 +172,17 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
         """Return scores and maps as the heads give them that were trained without the fold of each image's group."""
         if any(len(groups[chosen].unique()) < 2 for chosen in (self._labelled, ~self._labelled)):
             raise TooLittleLeftError("good images or labelled defects of a single group cannot be left out")
-        fold_of = dict(zip(groups.tolist(), self._folds.tolist(), strict=True))
-        kept = [maps.flatten(1) for maps in self.kept]
-        batches = [torch.cat(rows, 1) for rows in zip(*(maps.split(_IMAGES) for maps in kept), strict=True)]
+        fold_of = dict(self.model.folds.tolist())
         folds = [fold_of[group] for group in [*groups.tolist(), *of_others.tolist()]]
-        shapes = [maps.shape[1:] for maps in self.kept]
         begin = 0
-        for batch in [*batches, *(part for rows in others for part in rows.split(_IMAGES))]:
-            logits = self._by_heads(batch, folds[begin : begin + len(batch)], shapes)
+        for batch in (part for rows in [*self.kept, *others] for part in rows.split(_IMAGES)):
+            logits = self._by_heads(batch, folds[begin : begin + len(batch)])
             begin += len(batch)
             yield found_in(logits, self.image_size)
 
-    def _by_heads(self, rows: torch.Tensor, folds: Sequence[int], shapes: Sequence[torch.Size]) -> torch.Tensor:
+    def _by_heads(self, rows: torch.Tensor, folds: Sequence[int]) -> torch.Tensor:
         """Return the logits of images whose features lie one behind the other, each by one head."""
+        shapes = self._shapes
         parts = rows.float().to(self.device).split([shape.numel() for shape in shapes], 1)
         features = [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
         found = [self.model.logits([maps[place, None] for maps in features], fold) for place, fold in enumerate(folds)]
