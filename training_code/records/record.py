@@ -63,7 +63,7 @@ class Identity:
     weights_sha256
         Of the backbone's weight file; None for random weights, and without a backbone.
     files_sha256
-        Of files that arguments name, by argument.
+        Of files that arguments name, by argument; the checkpoints of the runs that are combined, by run.
     """
 
     detector: str
@@ -233,6 +233,7 @@ class Record:
     # of the images held out of training, as they are and with synthetic anomalies: what a search may look at
     validation: dict[str, FiniteFloat] = field(default_factory=dict)
     checkpoint: CheckpointFile | None = None
+    members: tuple["Record", ...] = ()  # of a combined run: the records of the runs that it is made of
     environment: Environment = field(default_factory=Environment)
     git_commit: str | None = None
     code_sha256: str | None = None  # of the code that decides about the detector's numbers
@@ -278,5 +279,5 @@ class Record:
 
     @property
     def untrained_backbone(self) -> bool:
-        """Whether there is a backbone and its weights are random or were never trained."""
-        return self.weights is not None and not self.weights.pretrained
+        """Whether there is a backbone, its own or a member's, whose weights are random or were never trained."""
+        return any(each.weights is not None and not each.weights.pretrained for each in (self, *self.members))

@@ -9,7 +9,14 @@ from typing import Any
 
 from training_code.data.dataset import Dataset
 from training_code.foundation import paths
-from training_code.foundation.errors import InputError, MissingWeightsError, choices, suggestion, unknown
+from training_code.foundation.errors import (
+    InputError,
+    MissingRunError,
+    MissingWeightsError,
+    choices,
+    suggestion,
+    unknown,
+)
 from training_code.foundation.files import digest
 from training_code.preparation import Conditions, PreparedRun, prepare, read_conditions
 from training_code.protocol import ExperimentProtocol
@@ -137,8 +144,8 @@ class Planner:
             arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters})
         job = Job(notebook, cell, parameters, varied, conditions, store, None, JobState.SKIPPED)
         try:
-            prepared = prepare(conditions, cell.detector, arguments)
-        except MissingWeightsError as error:
+            prepared = prepare(conditions, cell.detector, arguments, store)
+        except (MissingWeightsError, MissingRunError) as error:
             return replace(job, reason=str(error))
         except InputError as error:
             raise InputError(f"{notebook.path.name}, cell {cell.index + 1}: {error}") from error

@@ -1,0 +1,96 @@
+"""The path of a run that combines others: its parts are loaded, put on a common scale and calibrated together.
+
+`run_stages` does for it what `training_code.pipeline.run_stages` does for a run that is trained.
+"""
+
+import dataclasses
+from typing import Any, cast
+
+from anomalib.models.components import AnomalibModule
+
+from training_code.data.datamodule import SampleDataModule
+from training_code.detectors.build import build_detector, feature_extractors
+from training_code.detectors.combined.model import Combined
+from training_code.detectors.leaving_out import LeavesOut
+from training_code.detectors.registry import get_detector
+from training_code.evaluation.calibration import Calibration
+from training_code.evaluation.combining import combine, find_scales
+from training_code.evaluation.measurement import reset_peak_memory, timed
+from training_code.foundation.cache import TensorCache
+from training_code.members import Member
+from training_code.pipeline import Places, Trained, calibrate, evaluate, predict, prepare_data, write
+from training_code.preparation import Conditions, PreparedRun
+from training_code.records.record import CHECKPOINT, RECORD
+from training_code.restoring import as_part, restore_detector
+from training_code.training.calibrating import recall_training
+from training_code.training.engine import QuietEngine
+
+
+def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) -> dict[str, Any]:
+    """Combine, predict, evaluate and write; return what the record keeps of it.
+
+    Raises
+    ------
+    FloatingPointError
+        If a score or a value of a map is not finite.
+    """
+    places.note("preparing")
+    reset_peak_memory()
+    conditions = dataclasses.replace(conditions, protocol=prepared.identity.protocol)
+    cache, records = TensorCache(), [member.record for member in prepared.members]
+    how, size = prepared.configuration.arguments["how"], conditions.protocol.image_size
+    engine = QuietEngine(prepared.configuration, places.folder / CHECKPOINT, unfinished=places.unfinished)
+    detectors = [
+        restore_detector(member.record, member.folder / CHECKPOINT, member.folder / RECORD)
+        for member in prepared.members
+    ]
+    places.note("calibrating")
+    seconds: dict[str, float] = {}
+    with timed(seconds, "calibrate"):
+        calibrations = [
+            _calibrated(detector, member, conditions, cache, engine)
+            for detector, member in zip(detectors, prepared.members, strict=True)
+        ]
+        scales = find_scales(calibrations, how, _abnormal(calibrations, prepared.members))
+        calibration = combine(calibrations, scales, how)
+    detector = cast(Combined, build_detector(prepared.configuration, None, size))
+    detector.take([as_part(record, each) for record, each in zip(records, detectors, strict=True)])
+    detector.set_scales(scales)
+    engine.write_checkpoint(detector)
+    trained = Trained(detector, engine, {}, seconds)
+    places.note("testing")
+    data = prepare_data(conditions, cache=cache)
+    predicted = dataclasses.replace(predict(trained, data), features=_features(detector, engine))
+    places.note("evaluating")
+    latency = engine.latency(detector, size)
+    findings = evaluate(predicted, calibration, conditions.protocol)
+    written = write(trained, predicted, calibration, findings, places.folder, conditions)
+    return {**written, "times": {**written["times"], "latency": latency}}
+
+
+def _calibrated(
+    detector: AnomalibModule, member: Member, conditions: Conditions, cache: TensorCache, engine: QuietEngine
+) -> Calibration:
+    """Return what the detector of a run says of good images that it has not seen, as its run found it."""
+    data = _data_of(member, conditions, cache)
+    if not data.holds_out:
+        recall_training(cast(LeavesOut, detector), data, engine.device)
+    return calibrate(Trained(detector, engine, {}, {}), data)
+
+
+def _data_of(member: Member, conditions: Conditions, cache: TensorCache) -> SampleDataModule:
+    """Return the images, divided as for the training of a run."""
+    return prepare_data(conditions, cache=cache, holds_out=not get_detector(member.record.detector).leaves_out)
+
+
+def _abnormal(calibrations: list[Calibration], members: tuple[Member, ...]) -> list[Any]:
+    """Return what each detector says of abnormal images: of labelled defects where a run has seen labels."""
+    labelled = [getattr(calibration, "labelled", None) for calibration in calibrations]
+    seen = any(getattr(member.record, "labels", None) for member in members)
+    return labelled if seen and all(labelled) else [calibration.judged for calibration in calibrations]
+
+
+def _features(detector: Combined, engine: QuietEngine) -> dict[str, object]:
+    """Return how the features of all parts were obtained, as far as it is the same for all."""
+    described = [extractor.describe(engine.device) for extractor in feature_extractors(detector)]
+    return {name: value for name, value in (described or [{}])[0].items() if all(d[name] == value for d in described)}
