@@ -4,11 +4,11 @@
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, cast
 
 from anomalib.models.components import AnomalibModule
 
-from training_code.data.datamodule import SampleDataModule
 from training_code.detectors.build import build_detector, feature_extractors
 from training_code.detectors.combined.model import Combined
 from training_code.detectors.leaving_out import LeavesOut
@@ -16,6 +16,7 @@ from training_code.detectors.registry import get_detector
 from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.combining import combine, find_scales
 from training_code.evaluation.measurement import reset_peak_memory, timed
+from training_code.evaluation.predictions import Predictions
 from training_code.foundation.cache import TensorCache
 from training_code.members import Member
 from training_code.pipeline import Places, Trained, calibrate, evaluate, predict, prepare_data, write
@@ -40,17 +41,11 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     cache, records = TensorCache(), [member.record for member in prepared.members]
     how, size = prepared.configuration.arguments["how"], conditions.protocol.image_size
     engine = QuietEngine(prepared.configuration, places.folder / CHECKPOINT, unfinished=places.unfinished)
-    detectors = [
-        restore_detector(member.record, member.folder / CHECKPOINT, member.folder / RECORD)
-        for member in prepared.members
-    ]
     places.note("calibrating")
     seconds: dict[str, float] = {}
     with timed(seconds, "calibrate"):
-        calibrations = [
-            _calibrated(detector, member, conditions, cache, engine)
-            for detector, member in zip(detectors, prepared.members, strict=True)
-        ]
+        found = [calibrate_member(member, conditions, cache, engine) for member in prepared.members]
+        detectors, calibrations = zip(*found, strict=True)
         scales = find_scales(calibrations, how, _abnormal(calibrations, prepared.members))
         calibration = combine(calibrations, scales, how)
     detector = cast(Combined, build_detector(prepared.configuration, None, size))
@@ -68,22 +63,22 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     return {**written, "times": {**written["times"], "latency": latency}}
 
 
-def _calibrated(
-    detector: AnomalibModule, member: Member, conditions: Conditions, cache: TensorCache, engine: QuietEngine
-) -> Calibration:
-    """Return what the detector of a run says of good images that it has not seen, as its run found it."""
-    data = _data_of(member, conditions, cache)
+def calibrate_member(
+    member: Member, conditions: Conditions, cache: TensorCache, engine: QuietEngine
+) -> tuple[AnomalibModule, Calibration]:
+    """Return the detector of a run, and what it says of good images that it has not seen, as its run found it.
+
+    Nothing is trained: one that leaves images out computes the features of its training images again.
+    """
+    record = member.record
+    detector = restore_detector(record, member.folder / CHECKPOINT, member.folder / RECORD)
+    data = prepare_data(conditions, cache=cache, holds_out=not get_detector(record.detector).leaves_out)
     if not data.holds_out:
         recall_training(cast(LeavesOut, detector), data, engine.device)
-    return calibrate(Trained(detector, engine, {}, {}), data)
+    return detector, calibrate(Trained(detector, engine, {}, {}), data)
 
 
-def _data_of(member: Member, conditions: Conditions, cache: TensorCache) -> SampleDataModule:
-    """Return the images, divided as for the training of a run."""
-    return prepare_data(conditions, cache=cache, holds_out=not get_detector(member.record.detector).leaves_out)
-
-
-def _abnormal(calibrations: list[Calibration], members: tuple[Member, ...]) -> list[Any]:
+def _abnormal(calibrations: Sequence[Calibration], members: Sequence[Member]) -> list[Predictions | None]:
     """Return what each detector says of abnormal images: of labelled defects where a run has seen labels."""
     labelled = [getattr(calibration, "labelled", None) for calibration in calibrations]
     seen = any(getattr(member.record, "labels", None) for member in members)

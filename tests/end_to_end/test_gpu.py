@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 import torch
-from helpers.small_runs import CONFIGURATIONS, recorded_scores, run_scores
+from helpers.small_runs import CONFIGURATIONS, recorded_scores, run_scores, run_small
 
 from inference_code.loading import load_predictor
 from inference_code.runtimes import LoadOptions
@@ -21,7 +21,7 @@ TOLERANCE = 1e-3
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, tiny_dataset):
     experiment = Experiment(tiny_dataset, image_size=64, tensorboard="off", results=tmp_path_factory.mktemp("results"))
-    return {name: experiment.run(detector, **arguments) for name, (detector, arguments) in CONFIGURATIONS.items()}
+    return {name: run_small(experiment, name) for name in CONFIGURATIONS}
 
 
 def _difference(found, expected):

@@ -30,7 +30,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training_code.detectors.combined.model import Scale, Scales
+from training_code.detectors.combined.scales import Scale, Scales
 from training_code.evaluation.calibration import Calibration, area_scores
 from training_code.evaluation.predictions import Predictions
 

@@ -14,21 +14,7 @@ from anomalib.visualization import Visualizer
 from torch import nn
 from torchvision.transforms.v2 import Compose, Resize
 
-
-@dataclass(frozen=True)
-class Scale:
-    """How numbers of a detector become comparable with those of others: times ``weight``, plus ``shift``."""
-
-    weight: float
-    shift: float = 0.0
-
-
-@dataclass(frozen=True)
-class Scales:
-    """The scales of a detector."""
-
-    score: Scale
-    map: Scale
+from training_code.detectors.combined.scales import Scales
 
 
 @dataclass(frozen=True)
