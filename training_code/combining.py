@@ -14,9 +14,8 @@ from training_code.detectors.combined.model import Combined
 from training_code.detectors.leaving_out import LeavesOut
 from training_code.detectors.registry import get_detector
 from training_code.evaluation.calibration import Calibration
-from training_code.evaluation.combining import combine, find_scales
+from training_code.evaluation.combining import combine
 from training_code.evaluation.measurement import reset_peak_memory, timed
-from training_code.evaluation.predictions import Predictions
 from training_code.foundation.cache import TensorCache
 from training_code.members import Member
 from training_code.pipeline import Places, Trained, calibrate, evaluate, predict, prepare_data, write
@@ -46,8 +45,7 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     with timed(seconds, "calibrate"):
         found = [calibrate_member(member, conditions, cache, engine) for member in prepared.members]
         detectors, calibrations = zip(*found, strict=True)
-        scales = find_scales(calibrations, how, _abnormal(calibrations, prepared.members))
-        calibration = combine(calibrations, scales, how)
+        scales, calibration = combine(calibrations, how, _abnormal_images(calibrations, prepared.members))
     detector = cast(Combined, build_detector(prepared.configuration, None, size))
     detector.take([as_part(record, each) for record, each in zip(records, detectors, strict=True)])
     detector.set_scales(scales)
@@ -78,11 +76,15 @@ def calibrate_member(
     return detector, calibrate(Trained(detector, engine, {}, {}), data)
 
 
-def _abnormal(calibrations: Sequence[Calibration], members: Sequence[Member]) -> list[Predictions | None]:
-    """Return what each detector says of abnormal images: of labelled defects where a run has seen labels."""
-    labelled = [getattr(calibration, "labelled", None) for calibration in calibrations]
+def _abnormal_images(calibrations: Sequence[Calibration], members: Sequence[Member]) -> tuple[str, ...]:
+    """Return the parts of calibrations that tell how much a member counts: labelled defects where one has seen some.
+
+    A network that learned from labels need not find anything in synthetic anomalies.
+    """
     seen = any(getattr(member.record, "labels", None) for member in members)
-    return labelled if seen and all(labelled) else [calibration.judged for calibration in calibrations]
+    if seen and all(getattr(calibration, "labelled", None) is not None for calibration in calibrations):
+        return ("labelled",)
+    return ("judged", "varied")
 
 
 def _features(detector: Combined, engine: QuietEngine) -> dict[str, object]:
