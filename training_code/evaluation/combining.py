@@ -32,6 +32,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +71,7 @@ def combine(calibrations: Sequence[Calibration], how: str, by: Sequence[str]) ->
         for entry in dataclasses.fields(Calibration)
         if any(isinstance(getattr(calibration, entry.name), Predictions) for calibration in calibrations)
     ]
-    found: dict[str, Predictions | None] = {}
+    found: dict[str, Any] = {}
     for part in parts:
         every = [getattr(calibration, part) for calibration in calibrations]
         found[part] = None if any(each is None for each in every) else _together(every, scaling)

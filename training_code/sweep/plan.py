@@ -146,13 +146,15 @@ class Planner:
             arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters})
         members = self._members(notebook, cell, arguments, parameters)
         if members:  # the cell that is cut out must not need the others
-            arguments = varied = arguments | {DETECTORS[cell.detector].combines: [member.name for member in members]}
+            by_id = {str(DETECTORS[cell.detector].combines): [member.name for member in members]}
+            arguments = varied = {**arguments, **by_id}
         job = Job(notebook, cell, parameters, varied, conditions, store, None, JobState.SKIPPED)
-        for member in members:
-            if member.state in (JobState.SKIPPED, JobState.TO_RUN):
-                state = JobState.SKIPPED if member.state is JobState.SKIPPED else JobState.WAITING
-                reason = f": {member.reason}" if member.reason else ""
-                return replace(job, state=state, reason=f"it combines {member.name}, which is {member.state}{reason}")
+        missing = [member for member in members if member.state in (JobState.SKIPPED, JobState.TO_RUN)]
+        if missing:
+            skipped = [member for member in missing if member.state is JobState.SKIPPED]
+            member = (skipped or missing)[0]
+            words = ": ".join(filter(None, [f"it combines {member.name}, which is {member.state}", member.reason]))
+            return replace(job, state=JobState.SKIPPED if skipped else JobState.WAITING, reason=words)
         try:
             prepared = prepare(conditions, cell.detector, arguments, store)
         except MissingWeightsError as error:

@@ -98,5 +98,5 @@ def test_a_combination_whose_members_failed_is_left_waiting_and_the_exit_status_
     results = tmp_path / "results"
     assert main([str(sweep()), "--results", str(results), "--timeout", "1", "--kernels", "fresh"]) == 1
     printed = capsys.readouterr().out
-    assert "waiting, it combines padim" in printed or "waiting, there is no run" in printed
-    assert "1 waiting" in printed
+    assert "cannot be combined: it did not end well (timeout); run it again" in printed
+    assert "5 jobs: 2 skipped, 2 timeout, 1 waiting" in printed

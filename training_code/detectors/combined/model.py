@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from anomalib import LearningType
-from anomalib.data import Batch, InferenceBatch
+from anomalib.data import InferenceBatch
 from anomalib.metrics import Evaluator
 from anomalib.models.components import AnomalibModule
 from anomalib.pre_processing import PreProcessor
@@ -136,10 +136,6 @@ class Combined(AnomalibModule):
         for part, own in zip(self.model.parts, scales, strict=True):
             assert isinstance(part, PartModel)
             part.set_scales(own)
-
-    def validation_step(self, batch: Batch, *_: Any) -> Batch:
-        """Return a batch with what is found in its images."""
-        return batch.update(**self.model(batch.image)._asdict())
 
     @property
     def trainer_arguments(self) -> dict[str, Any]:
