@@ -66,6 +66,8 @@ class TorchPredictor(Predictor):
         record = read_finished(folder)
         check_reading(record.identity.protocol.image_size, record.dataset.bits, str(folder / RECORD))
         precision = _precision(precision, record, place)
+        for member in record.members:  # each computes in its own
+            _precision(None, member, place)
         checkpoint = folder / CHECKPOINT
         if not checkpoint.is_file():
             raise InputError(f"{checkpoint} is missing")
