@@ -100,7 +100,7 @@ def recall_training(detector: LeavesOut, data: SampleDataModule, device: torch.d
             assert batch.image is not None
             detector.trained_on += batch.image_path or []
             features.append(detector.embed(transform(batch.image.to(device))))
-    detector.recall(features)
+    detector.recall(features, torch.tensor(train.samples["label_index"].to_numpy()).bool())
 
 
 def _gathered(found: Iterable[Found], places: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
