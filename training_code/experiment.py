@@ -13,9 +13,10 @@ from typing import Any
 import pandas as pd
 import torch
 
-from training_code import pipeline
 from training_code.data.dataset import Dataset
 from training_code.detectors.configuration import configure
+from training_code.detectors.registry import get_detector
+from training_code.detectors.spec import load_object
 from training_code.display.run import Run, SkippedRun
 from training_code.display.setup import Setup, setup_html, setup_line
 from training_code.foundation import paths
@@ -121,7 +122,8 @@ class Experiment:
         rerun
             Train again although there is a stored result; it is replaced when the new one is complete.
         **arguments
-            anomalib's arguments of the detector; ``max_epochs`` too for detectors that train in epochs.
+            anomalib's arguments of the detector; ``max_epochs`` too for detectors that train in epochs. The runs that
+            `training_code.detectors.combined` combines may be given as this method returned them.
 
         Returns
         -------
@@ -136,7 +138,7 @@ class Experiment:
         try:
             prepared = self.prepare(detector, arguments)
         except MissingWeightsError as error:
-            return self._note(SkippedRun(str(configure(detector, arguments)), str(error)))
+            return self._note(SkippedRun(str(configure(detector, _by_id(detector, arguments))), str(error)))
         if not self.runs:
             self.store.sweep_up()
         with self.store.locked(prepared.run_id):
@@ -154,7 +156,10 @@ class Experiment:
         InputError
             If the configuration is wrong; as `MissingWeightsError` if the weight file is absent.
         """
-        return prepare(self.conditions, detector, arguments)
+        for run in _combined(detector, arguments):
+            if isinstance(run, SkippedRun):
+                raise MissingWeightsError(f"a run that it combines was skipped: {run.reason}")
+        return prepare(self.conditions, detector, _by_id(detector, arguments), self.store)
 
     def table(self, criterion: str = "image_AUROC") -> pd.DataFrame:
         """Return the runs of this notebook so far, the best ``criterion`` first.
@@ -223,7 +228,7 @@ class Experiment:
                 places = Places(
                     staging, self.store.unfinished(prepared.run_id), partial(self.store.note_stage, prepared.run_id)
                 )
-                found = pipeline.run_stages(prepared, self.conditions, places)
+                found = load_object(prepared.spec.stages)(prepared, self.conditions, places)
                 record = make_record(self.conditions, prepared, started, status="ok", **found)
                 return Run(self.store.publish(staging, record), record)
             except LostLeaseError:
@@ -235,6 +240,19 @@ class Experiment:
                 failure = {"status": _failure(error), "error": message}
                 self.store.write_failure(make_record(self.conditions, prepared, started, **failure))
                 raise
+
+
+def _combined(detector: type | str, arguments: Mapping[str, Any]) -> list[Any]:
+    """Return the runs that a configuration combines, as they were given: by their ids, or as `Run`; none for others."""
+    given = arguments.get(get_detector(detector).combines or "")
+    return [*given] if isinstance(given, list | tuple) else []
+
+
+def _by_id(detector: type | str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments in which the runs that are combined stand by their ids, those that were skipped by a text."""
+    runs = _combined(detector, arguments)
+    names = [run.run_id if isinstance(run, Run) else repr(run) if isinstance(run, SkippedRun) else run for run in runs]
+    return {**arguments, **({get_detector(detector).combines or "": names} if runs else {})}
 
 
 def _failure(error: Exception) -> Status:

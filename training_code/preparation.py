@@ -1,7 +1,7 @@
 """From a configuration to a prepared run: checked against images and weights, with its identity."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -20,8 +20,10 @@ from training_code.detectors.spec import DetectorSpec
 from training_code.foundation.checking import whole
 from training_code.foundation.errors import InputError
 from training_code.foundation.hardware import has_gpu
+from training_code.members import Member, find_members
 from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options
 from training_code.records.record import Identity
+from training_code.records.store import RunStore
 
 #: Parts with labelled defects that a detector needs which learns from them.
 LEAST_LABELLED = 2
@@ -47,6 +49,7 @@ class PreparedRun:
     configuration: Configuration
     weights: Weights | None  # None for a detector without a backbone
     identity: Identity
+    members: tuple[Member, ...] = ()  # the runs that it combines, where it does
 
     @property
     def run_id(self) -> str:
@@ -97,13 +100,21 @@ def read_conditions(
     return Conditions(read, *checked, seed)
 
 
-def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
+def prepare(
+    conditions: Conditions, detector: type | str, arguments: Mapping[str, Any], store: RunStore | None = None
+) -> PreparedRun:
     """Check a configuration, find its weight file, and return the identity of its run; nothing is computed.
+
+    Parameters
+    ----------
+    store
+        Where the runs lie that a configuration combines.
 
     Raises
     ------
     InputError
-        If the configuration is wrong; as `MissingWeightsError` if the weight file is absent.
+        If the configuration is wrong; as `MissingWeightsError` if the weight file is absent, as `MissingRunError` if a
+        run is that it combines.
     """
     configuration = configure(detector, arguments)
     protocol, compute = conditions.protocol, conditions.compute
@@ -117,24 +128,47 @@ def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str
         weights = find_weights(backbone) if values["pre_trained"] else random_weights(backbone)
         mean, std = _statistics(protocol.normalization, weights.recipe)
     spec, dataset = get_detector(configuration.detector), conditions.dataset
-    divided = divide(
-        dataset, protocol.validation_split, conditions.seed, not spec.leaves_out, spec.learns_from_labels(values)
-    )
-    _check_fits(configuration, conditions, divided)
+    members = _members(configuration, conditions, store)
+    learns = spec.learns_from_labels(values) or any(member.record.labels for member in members)
+    divided = divide(dataset, protocol.validation_split, conditions.seed, not spec.leaves_out, learns)
+    _check_labels(spec, values, conditions, divided)
+    if not members:
+        _check_fits(configuration, conditions, divided)
     taken = labelled_sha256(dataset)
     identity = Identity(
         detector=configuration.detector,
         arguments=values,
         seed=conditions.seed,
-        protocol=protocol.for_configuration(bool(divided.learned and divided.labelled)),
+        protocol=protocol.for_configuration(bool(learns and divided.labelled)),
         compute=compute.deciding_about(backbone is not None, conditions.gpu),
         mean=mean,
         std=std,
         dataset_fingerprint=dataset.fingerprint,
         weights_sha256=weights.sha256 if weights else None,
-        files_sha256=spec.files(values) | ({} if taken is None else {"labelled": taken}),
+        files_sha256=spec.files(values) | _checkpoints(members) | ({} if taken is None else {"labelled": taken}),
     )
-    return PreparedRun(configuration, weights, identity)
+    return PreparedRun(configuration, weights, identity, members)
+
+
+def _members(configuration: Configuration, conditions: Conditions, store: RunStore | None) -> tuple[Member, ...]:
+    """Return the runs that a configuration combines; none of one that is trained."""
+    spec = get_detector(configuration.detector)
+    if spec.combines is None:
+        return ()
+    if store is None:
+        raise InputError(f"{spec.name} needs the results folder with the runs that it combines")
+    if conditions.dataset.has_references:
+        raise InputError(
+            f"{spec.name} is not for datasets with golden samples: what two detectors say of an image and its "
+            "reference is compared for each of them alone; valid: a dataset without references"
+        )
+    run_ids = configuration.arguments[spec.combines]
+    return find_members(run_ids, store, conditions.dataset.fingerprint, conditions.protocol, conditions.seed)
+
+
+def _checkpoints(members: Sequence[Member]) -> dict[str, str]:
+    """Return the hashes of the checkpoints, by run: a member that is trained anew makes another combination."""
+    return {member.record.run_id: member.record.checkpoint.sha256 for member in members if member.record.checkpoint}
 
 
 def _check_fits(configuration: Configuration, conditions: Conditions, divided: Division) -> None:
@@ -154,7 +188,6 @@ def _check_fits(configuration: Configuration, conditions: Conditions, divided: D
             f"patience needs validation images, and of {images} that show a single part none can be held out; valid: "
             "None"
         )
-    _check_labels(spec, arguments, conditions, divided)
     if not spec.normalizes and backbone is None and protocol.normalization == "imagenet":
         raise InputError(
             f"normalization='imagenet' is not for {spec.name}, which takes images with values from 0 to 1; valid: "

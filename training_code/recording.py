@@ -41,6 +41,7 @@ def make_record(conditions: Conditions, prepared: PreparedRun, started: str, **f
         environment=describe_environment(),
         git_commit=git_commit(),
         code_sha256=code_hash(prepared.configuration.detector),
+        members=tuple(member.record for member in prepared.members),
         started=started,
         finished=now(),
         **findings,

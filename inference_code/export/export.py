@@ -35,7 +35,10 @@ _CHECKPOINT = "model.ckpt"
 _LARGEST = 2**31 - 2**24
 _OPSET = 18
 # Fields of the record that are not copied beside the file: long, and of no use there.
-_LEFT_OUT = ("training", "environment", "features", "intervals", "by_defect_type", "times", "memory", "rules")
+_LEFT_OUT = (
+    *("training", "environment", "features", "intervals", "by_defect_type", "times", "memory", "rules"),
+    "members",
+)
 
 
 def export_run(

@@ -14,6 +14,7 @@ from anomalib import models
 from anomalib.data import PredictDataset
 from anomalib.engine import Engine
 from fastapi.testclient import TestClient
+from helpers.small_runs import run_small
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -38,6 +39,7 @@ CONFIGURATIONS = {
     "Draem": {"max_epochs": 1, "width": 0.05},
     "Autoencoder": {"crop_size": 32, "stride": 24, "num_crops": 12, "width": 0.25, "latent_dim": 8, "max_epochs": 1},
     "FeatureSegmenter": BACKBONE | {"hidden": 8, "epochs": 3, "augment": 1, "folds": 2},
+    "Combined": {"combine": ["Padim", "Patchcore", "Draem"], "how": "maximum"},
 }
 TOLERANCE = 1e-3
 # Where two codes of DSR are as near, rounding decides between them for single pixels, as in torch itself.
@@ -59,7 +61,8 @@ def tiny_dataset(labelled_dataset):
 def runs(tmp_path_factory, tiny_dataset):
     results = tmp_path_factory.mktemp("results")
     experiment = Experiment(tiny_dataset, image_size=64, tensorboard="off", results=results)
-    return {name: experiment.run(name, **arguments) for name, arguments in CONFIGURATIONS.items()}
+    configurations = {name: (name, arguments) for name, arguments in CONFIGURATIONS.items()}
+    return {name: run_small(experiment, name, configurations) for name in CONFIGURATIONS}
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 import torch
-from helpers.small_runs import CONFIGURATIONS, recorded_scores, run_scores
+from helpers.small_runs import CONFIGURATIONS, recorded_scores, run_scores, run_small
 
 from inference_code.loading import load_predictor
 from inference_code.runtimes import LoadOptions
@@ -20,10 +20,9 @@ TOLERANCE = 1e-3
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, labelled_dataset):
-    experiment = Experiment(
-        labelled_dataset, image_size=64, tensorboard="off", results=tmp_path_factory.mktemp("results")
-    )
-    return {name: experiment.run(detector, **arguments) for name, (detector, arguments) in CONFIGURATIONS.items()}
+    results = tmp_path_factory.mktemp("results")
+    experiment = Experiment(labelled_dataset, image_size=64, tensorboard="off", results=results)
+    return {name: run_small(experiment, name) for name in CONFIGURATIONS}
 
 
 def _difference(found, expected):

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from helpers.small_runs import CONFIGURATIONS
+from helpers.small_runs import CONFIGURATIONS, run_small
 from PIL import Image
 
 from inference_code.loading import load_predictor
@@ -33,7 +33,7 @@ def tiny_dataset(labelled_dataset):
 def runs(tmp_path_factory, tiny_dataset):
     results = tmp_path_factory.mktemp("results")
     experiment = Experiment(tiny_dataset, image_size=64, tensorboard="off", results=results)
-    return {name: experiment.run(detector, **arguments) for name, (detector, arguments) in CONFIGURATIONS.items()}
+    return {name: run_small(experiment, name) for name in CONFIGURATIONS}
 
 
 def _rows(path):

@@ -26,7 +26,7 @@ DETECTORS = {
 }
 TYPES = ("good", "hole", "scratch")
 COUNTS = {"train/good": 4, "test/good": 7}
-_DETECTORS = (*DETECTORS, "Dsr", "Draem", "Autoencoder")
+_DETECTORS = (*DETECTORS, "Dsr", "Draem", "Autoencoder", "Combined")
 #: What ``make demo`` runs, in short: every detector, DSR with and without a backbone, arguments that are not set.
 DEMO = (
     ("Padim", {"backbone": "efficientnet_lite0", "layers": ["block2", "block4"], "n_features": 40}),

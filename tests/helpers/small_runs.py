@@ -17,7 +17,18 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "Autoencoder": ("Autoencoder", AUTOENCODER),
     "FeatureSegmenter": ("FeatureSegmenter", BACKBONE | {"hidden": 8, "epochs": 3, "augment": 1, "folds": 2}),
     "Autoencoder in grey": ("Autoencoder", AUTOENCODER | {"variant": "DAEE", "grayscale": True, "residual": "l2"}),
+    # Of configurations above, by their names here: one with a backbone and one without, which holds images out.
+    "Combined": ("Combined", {"combine": ["Patchcore", "Autoencoder"]}),
 }
+
+
+def run_small(experiment: Any, name: str, configurations: Any = CONFIGURATIONS) -> Any:
+    """Run one of the configurations, and those that it combines before it; stored runs are not trained again."""
+    detector, arguments = configurations[name]
+    if "combine" in arguments:
+        runs = [run_small(experiment, member, configurations) for member in arguments["combine"]]
+        arguments = arguments | {"combine": runs}
+    return experiment.run(detector, **arguments)
 
 
 def run_scores(names: list[str], dataset: Path, results: Path, **options: Any) -> dict[str, dict[str, float]]:
@@ -26,8 +37,7 @@ def run_scores(names: list[str], dataset: Path, results: Path, **options: Any) -
     from training_code.experiment import Experiment
 
     experiment = Experiment(dataset, image_size=64, tensorboard="off", results=results, **options)
-    runs = {name: experiment.run(CONFIGURATIONS[name][0], **CONFIGURATIONS[name][1]) for name in names}
-    return {name: recorded_scores(run.folder) for name, run in runs.items()}
+    return {name: recorded_scores(run_small(experiment, name).folder) for name in names}
 
 
 def recorded_scores(folder: Path) -> dict[str, float]:

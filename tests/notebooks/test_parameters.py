@@ -91,6 +91,7 @@ WITHOUT_EFFECT = {
     "13_train_dsr": {"train_batch_size", "feature_store"},
     "14_train_draem": {"train_batch_size", "feature_store", *_OF_BACKBONES},
     "15_train_autoencoders": {"train_batch_size", "feature_store", *_OF_BACKBONES},
+    "16_train_with_labels": {"tensorboard"},
 }
 
 IMAGES, FILES, RUN, BATCHES, OVERLAYS = "images", "files", "run", "batches", "overlays"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
-DETECTORS = {"Padim", "Patchcore", "Cflow", "Dsr", "Draem", "Autoencoder"}
-RUNS = 18
+DETECTORS = {"Padim", "Patchcore", "Cflow", "Dsr", "Draem", "Autoencoder", "Combined"}
+RUNS = 20
 SHEETS = ["Decision", "Best models", "Comparison pcb", "Comparison textures", "All runs", "By backbone", "By dataset"]
 SHEETS += ["By defect type", "Hyper-parameters", "Speed and size", "Examples", "Decision models", "Curves"]
 SHEETS += ["Failed", "About"]

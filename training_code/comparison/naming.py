@@ -29,6 +29,8 @@ _WORDS = {
     "max_epochs": "{} epochs",
     "width": "width {}",
     "variant": "{}",
+    "how": "{}",
+    "combine": "{}",
 }
 
 

@@ -8,11 +8,15 @@ from training_code.records.record import Record
 
 
 def reduced_settings(record: Record) -> str:
-    """Return the arguments that are below the paper's, with both values; nothing for a run in its full setting."""
+    """Return the arguments that are below the paper's, with both values; nothing for a run in its full setting.
+
+    Those of the members of a combination count, too.
+    """
     return ", ".join(
-        f"{name} {record.arguments[name]:g} of {full:g}"
-        for name, full in _paper(record.detector).items()
-        if is_number(record.arguments.get(name)) and record.arguments[name] < full
+        f"{name} {each.arguments[name]:g} of {full:g}"
+        for each in (record, *record.members)
+        for name, full in _paper(each.detector).items()
+        if is_number(each.arguments.get(name)) and each.arguments[name] < full
     )
 
 

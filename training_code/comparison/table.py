@@ -7,13 +7,15 @@ from typing import Any
 
 import pandas as pd
 
+from training_code.comparison.naming import backbone_name, configuration_name
 from training_code.comparison.paper import reduced_settings
 from training_code.data.findings import MARKED_KINDS
+from training_code.detectors.registry import get_detector
 from training_code.foundation import paths
 from training_code.foundation.files import digest
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.records.metrics import F1_ALL_BAD, METRICS
-from training_code.records.record import CHECKPOINT, EXAMPLES, NOTEBOOK, Identity, Record
+from training_code.records.record import CHECKPOINT, EXAMPLES, NOTEBOOK, Record
 
 #: The metrics by which people choose, in the order of their table.
 MAIN_METRICS = ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score")
@@ -42,7 +44,7 @@ def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from training_code.records.record import DatasetUsed
+    >>> from training_code.records.record import DatasetUsed, Identity
     >>> identity = Identity("Draem", {"max_epochs": 7}, 42, ExperimentProtocol(), {}, None, None, "data", None, {})
     >>> dataset = DatasetUsed("boards", "data/boards", "data", {"train/good": 4})
     >>> began, ended = "2026-01-01T00:00:00+00:00", "2026-01-01T00:01:00+00:00"
@@ -59,7 +61,7 @@ def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
     if table.empty:
         return pd.DataFrame(columns=["status", "dataset", "detector", "backbone", "run_id", "error"])
     for name in arguments:  # whole numbers stay whole where some detectors lack the argument
-        table[name] = pd.Series([_cell(record.arguments.get(name)) for record in records], dtype=object)
+        table[name] = pd.Series([_cell(_arguments(record).get(name)) for record in records], dtype=object)
     first = ["status", "dataset", "detector", "backbone", "pretrained"]
     first += [name for name in arguments if name != "backbone"]
     first += [*ExperimentProtocol.columns(), "seed"]
@@ -79,7 +81,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
     if weights is None:
         conditions["normalization"] = "none"  # whatever the protocol says: it is the backbone's
     # Whether the weights are pretrained has a column of its own, which also knows of files that never were.
-    arguments = {name: _cell(value) for name, value in record.arguments.items() if name != "pre_trained"}
+    arguments = {name: _cell(value) for name, value in _arguments(record).items() if name != "pre_trained"}
     arguments.setdefault("backbone", None)
     return {
         "status": record.status,
@@ -122,7 +124,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "weights_source": weights and weights.source,
         "weights_sha256": weights and weights.sha256,
         "dataset_fingerprint": record.dataset.fingerprint,
-        "configuration_key": digest(_settings(identity))[:10],
+        "configuration_key": digest(_settings(record))[:10],
         "dataset_folder": record.dataset.folder,
         "run_id": record.run_id,
         "folder": paths.relative_to_home(folder),
@@ -157,10 +159,27 @@ def arguments_of(table: pd.DataFrame) -> list[str]:
     return table.attrs["arguments"]
 
 
-def _settings(identity: Identity) -> dict[str, Any]:
+def _arguments(record: Record) -> dict[str, Any]:
+    """Return the arguments of a run; of one that combines others what these are, since their ids differ by seed."""
+    if not record.members:
+        return record.arguments
+    names = [
+        f"{member.detector} {backbone_name(member.arguments.get('backbone'))} "
+        f"({configuration_name(member.detector, member.arguments)})"
+        for member in record.members
+    ]
+    return record.arguments | {str(get_detector(record.detector).combines): sorted(names)}
+
+
+def _settings(record: Record) -> dict[str, Any]:
     """Return what runs share that differ in their data and their seed alone, and may be ranked together."""
-    settings = dataclasses.asdict(identity)
-    together = {name: getattr(identity.protocol, name) for name in ExperimentProtocol.columns(ranked_together=True)}
+    settings = dataclasses.asdict(record.identity)
+    if record.members:
+        settings["arguments"] = _arguments(record)
+        settings["files_sha256"] = sorted(digest(_settings(member)) for member in record.members)
+    together = {
+        name: getattr(record.identity.protocol, name) for name in ExperimentProtocol.columns(ranked_together=True)
+    }
     return settings | {"protocol": together, "dataset_fingerprint": "", "seed": 0}
 
 

@@ -88,12 +88,17 @@ def image_transform(detector: AnomalibModule) -> Callable[[torch.Tensor], torch.
 
 def feature_extractor(detector: AnomalibModule) -> FeatureExtractor | None:
     """Return the detector's feature extractor, None where it has none."""
-    return next((module for module in detector.modules() if isinstance(module, FeatureExtractor)), None)
+    return next(iter(feature_extractors(detector)), None)
+
+
+def feature_extractors(detector: AnomalibModule) -> list[FeatureExtractor]:
+    """Return all feature extractors of a detector: more than one where it is made of several."""
+    return [module for module in detector.modules() if isinstance(module, FeatureExtractor)]
 
 
 def stop_sharing(detector: AnomalibModule) -> None:
     """Have a detector compute everything itself from now on, as it should for images that do not recur."""
-    if extractor := feature_extractor(detector):
+    for extractor in feature_extractors(detector):
         extractor.store = None
     share_work(detector, None)
 

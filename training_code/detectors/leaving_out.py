@@ -54,6 +54,18 @@ class LeavesOut(AnomalibModule):
         if self._keeps:
             self.kept = list(features)
 
+    def recall(self, features: Sequence[torch.Tensor], labelled: torch.Tensor) -> None:
+        """Keep the features of the training images of a detector that was loaded, as if it had just been trained.
+
+        Parameters
+        ----------
+        features
+            Batches as `embed` returns them, of the images in `trained_on`, which are in the order of the dataset.
+        labelled
+            Which of the images are labelled defects, shape (N,), bool.
+        """
+        self.keep(features)
+
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels that images are resized to."""

@@ -173,6 +173,10 @@ class DetectorSpec:
     before_training
         Function, ``module:name``, that is called with the detector, the run's identity and its training images before
         training, and returns what the record keeps of it; None if nothing has to be done.
+    combines
+        The argument with the runs that it is made of; None for a detector that is trained.
+    stages
+        The path of its runs, ``module:function``: called with the prepared run, the conditions and the places.
     """
 
     name: str
@@ -191,6 +195,8 @@ class DetectorSpec:
     check: Callable[[dict[str, Any], tuple[int, int], int], None] = _fits
     files: Callable[[dict[str, Any]], dict[str, str]] = _no_files
     before_training: str | None = None
+    combines: str | None = None
+    stages: str = "training_code.pipeline:run_stages"
 
     @property
     def all_arguments(self) -> dict[str, Argument]:

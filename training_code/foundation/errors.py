@@ -22,6 +22,10 @@ class MissingWeightsError(InputError):
     """A backbone's weight file does not lie in ``weights/``; the message says how to get it."""
 
 
+class MissingRunError(InputError):
+    """A run that others are combined with is not there, or has no result; the message says which."""
+
+
 def choices(names: Iterable[object]) -> str:
     """Return names as a readable list for an error message."""
     return ", ".join(str(name) for name in names)

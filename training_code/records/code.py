@@ -14,7 +14,6 @@ STAGES = (
     "training_code.data.dataset:examine",
     "training_code.backbones.weights:find_weights",
     "training_code.backbones.weights:random_weights",
-    "training_code.pipeline:run_stages",
 )
 #: Modules and definitions that decide about no number, wherever they are used.
 WITHOUT_INFLUENCE = (
@@ -64,13 +63,14 @@ def hash_of(detector: str, root: Path) -> str:
 def deciding_code(detector: str, root: Path) -> dict[str, str]:
     """Return what the definitions do that decide about the numbers of a detector, by ``module:definition``.
 
-    They are found from `STAGES`, the detector's class, its specification and what it does before training: each
-    definition at the top of a module that one of them uses by name, and so on. Comments, layout, docstrings, messages
-    and `WITHOUT_INFLUENCE` do not count, nor do the folders of other detectors.
+    They are found from `STAGES`, the path of the detector's runs, its class, its specification and what it does before
+    training: each definition at the top of a module that one of them uses by name, and so on. Comments, layout,
+    docstrings, messages and `WITHOUT_INFLUENCE` do not count, nor do the folders of other detectors.
     """
     spec = get_detector(detector)
     folder = spec.path.split(":")[0].rpartition(".")[0]
-    waiting = [*STAGES, spec.path, f"{folder}.spec:SPEC", *([spec.before_training] if spec.before_training else [])]
+    waiting = [*STAGES, spec.stages, spec.path, f"{folder}.spec:SPEC"]
+    waiting += [spec.before_training] if spec.before_training else []
     modules: dict[str, _Module] = {}
     found: dict[str, str] = {}
     while waiting:

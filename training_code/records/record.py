@@ -63,7 +63,8 @@ class Identity:
     weights_sha256
         Of the backbone's weight file; None for random weights, and without a backbone.
     files_sha256
-        Of files that arguments name, by argument, and of the images that the protocol takes as ``labelled`` ones.
+        Of files that arguments name, by argument, of the images that the protocol takes as ``labelled`` ones, and of
+        the checkpoints of runs that are combined, by run.
     """
 
     detector: str
@@ -243,6 +244,7 @@ class Record:
     # of good images and labelled defects that the detector has not seen: what a search may look at
     validation: dict[str, FiniteFloat] = field(default_factory=dict)
     checkpoint: CheckpointFile | None = None
+    members: tuple["Record", ...] = ()  # of a combined run: the records of the runs that it is made of
     environment: Environment = field(default_factory=Environment)
     git_commit: str | None = None
     code_sha256: str | None = None  # of the code that decides about the detector's numbers
@@ -294,5 +296,5 @@ class Record:
 
     @property
     def untrained_backbone(self) -> bool:
-        """Whether there is a backbone and its weights are random or were never trained."""
-        return self.weights is not None and not self.weights.pretrained
+        """Whether there is a backbone, its own or a member's, whose weights are random or were never trained."""
+        return any(each.weights is not None and not each.weights.pretrained for each in (self, *self.members))

@@ -13,7 +13,7 @@ from training_code.sweep.notebook import ConfigurationCell, TrainingNotebook
 class JobState(StrEnum):
     """The state of a job, in the order in which counts of states are shown.
 
-    A plan has jobs that are to run, stored, stale or skipped; a sweep leaves none that is to run.
+    A plan has jobs that are to run, stored, stale, skipped or waiting; a sweep leaves none that is to run.
     """
 
     TO_RUN = "to run"
@@ -24,6 +24,7 @@ class JobState(StrEnum):
     FAILED = "failed"
     TIMEOUT = "timeout"
     OUT_OF_MEMORY = "out_of_memory"
+    WAITING = "waiting"  # runs that it combines are not there yet
     POSTPONED = "postponed"  # it was not started, or stopped because time was up
 
     @property
@@ -47,7 +48,7 @@ class Job:
     varied: dict[str, Any] | None  # all arguments, where the sweep changes some of the cell's
     conditions: Conditions
     store: RunStore
-    prepared: PreparedRun | None  # None where the weight file is missing
+    prepared: PreparedRun | None  # None where the weight file is missing, or a run that is combined
     state: JobState
     reason: str = ""  # what is missing, or has changed
     rerun: bool = False  # whether a stored result is replaced

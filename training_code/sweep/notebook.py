@@ -1,14 +1,14 @@
-"""Reading the configurations of a training notebook, and cutting out the part that runs one of them.
+"""Reading the configurations of a training notebook.
 
 A configuration cell is one that calls ``experiment.run(...)``. Its arguments are literals or names of the notebook's
-parameters, so that a sweep knows what it would run without running it.
+parameters, so that a sweep knows what it would run without running it. One that combines runs may name those of other
+cells: ``combine=[first, second]`` after ``first = experiment.run(...)``.
 """
 
 import ast
-import copy
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 PARAMETERS_TAG = "parameters"
-#: In the metadata of a cell: the run that it makes.
-RUN_KEY = "run_id"
 # By annotation of a parameter, or the type of its default: the types that a value must have.
 _EXPECTED: dict[str, tuple[type, ...]] = {"str": (str,), "str | None": (str, type(None)), "bool": (bool,)}
 
@@ -35,6 +33,7 @@ class ConfigurationCell:
     index: int  # of the cell in the notebook
     detector: str
     arguments: dict[str, ast.expr]
+    assigned: str | None = None  # the name that the run gets in the notebook
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,13 @@ class TrainingNotebook:
         """Return the types that a value of a parameter for text or a flag must have; nothing for any other one."""
         return _EXPECTED.get(self.annotations.get(parameter, ""), ())
 
+    @property
+    def assigned(self) -> dict[str, ConfigurationCell]:
+        """The configurations whose runs have a name in the notebook, by that name."""
+        return {cell.assigned: cell for cell in self.cells if cell.assigned is not None}
+
     def evaluate(self, expressions: Mapping[str, ast.expr], parameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values of arguments, which are literals or names of parameters.
+        """Return the values of arguments: literals, parameters by their names, and the names of runs of other cells.
 
         Raises
         ------
@@ -77,6 +81,10 @@ class TrainingNotebook:
     def _value(self, name: str, expression: ast.expr, parameters: Mapping[str, Any]) -> Any:
         if isinstance(expression, ast.Name) and expression.id in parameters:
             return parameters[expression.id]
+        if isinstance(expression, ast.List):
+            named = [each.id for each in expression.elts if isinstance(each, ast.Name) and each.id in self.assigned]
+            if named and len(named) == len(expression.elts):
+                return named
         try:
             return ast.literal_eval(expression)
         except (ValueError, TypeError):  # the latter for a list as a key
@@ -115,7 +123,7 @@ def read_notebook(path: Path) -> TrainingNotebook:
             if ast.unparse(node.func) == "Experiment":
                 experiment = _keywords(node, path, first="dataset")
             elif ast.unparse(node.func) == "experiment.run":
-                cells.append(_read_configuration(node, path, index))
+                cells.append(_read_configuration(node, path, index, _assigned(tree, node)))
     if parameters is None:
         raise InputError(f"{path.name} has no cell tagged {PARAMETERS_TAG!r}")
     if experiment is None or not cells:
@@ -162,88 +170,6 @@ def _complete(content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-@dataclass(frozen=True)
-class Part:
-    """A configuration cell as a job runs it.
-
-    Attributes
-    ----------
-    arguments
-        Arguments to write into the cell in place of its own, so that the executed notebook shows the values it ran
-        with; None leaves the cell as it is.
-    rerun
-        Whether a stored result is replaced.
-    """
-
-    run_id: str
-    cell: ConfigurationCell
-    arguments: Mapping[str, Any] | None = None
-    rerun: bool = False
-
-
-def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> "NotebookNode":
-    """Return a notebook that runs some configurations: all before the first one, and their cells with their headings.
-
-    A heading may stand above several configurations. Each of these cells is marked with the run that it makes, for
-    `part_of`.
-    """
-    from nbformat.corpus.words import generate_corpus_id  # here, as in `TrainingNotebook.content`
-
-    headings = _headings(notebook)
-    dropped = {*headings, *headings.values()}
-    first = min(part.cell.index for part in parts)
-    result = copy.deepcopy(notebook.content)
-    result.cells = [cell for index, cell in enumerate(result.cells) if index < first and index not in dropped]
-    for part in parts:
-        index = part.cell.index
-        cells = [copy.deepcopy(notebook.content.cells[index])]
-        if (heading := headings[index]) is not None:
-            cells.insert(0, copy.deepcopy(notebook.content.cells[heading]))
-        arguments = part.arguments
-        if arguments is None and part.rerun:
-            cells[-1].source = _with_rerun(parse_cell(cells[-1].source, notebook.path, index))
-        elif arguments is not None:
-            lines = [f"    {name}={value!r}," for name, value in arguments.items()]
-            lines += ["    rerun=True,"] if part.rerun else []
-            cells[-1].source = "\n".join(["experiment.run(", f"    {part.cell.detector},", *lines, ")"])
-            if len(cells) > 1:  # it speaks of the values that the cell had
-                cells[0].source = f"### {part.cell.detector} as varied by the sweep"
-        for cell in cells:
-            cell.metadata[RUN_KEY] = part.run_id
-            cell.id = generate_corpus_id()  # a cell may come more than once
-        result.cells += cells
-    return result
-
-
-def part_of(executed: "NotebookNode", run_id: str) -> "NotebookNode":
-    """Return the part of an executed notebook that made one run."""
-    result = copy.deepcopy(executed)
-    result.cells = [cell for cell in result.cells if cell.metadata.get(RUN_KEY, run_id) == run_id]
-    return result
-
-
-def _with_rerun(tree: ast.Module) -> str:
-    """Return the source of a configuration cell with ``rerun=True``."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "experiment.run":
-            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "rerun"]
-            node.keywords.append(ast.keyword("rerun", ast.Constant(True)))
-    return ast.unparse(tree)
-
-
-def _headings(notebook: TrainingNotebook) -> dict[int, int | None]:
-    """Return for each configuration cell the index of its heading, None where it has none.
-
-    That is the text right above it, or above the configurations right before it.
-    """
-    headings: dict[int, int | None] = {}
-    for cell in notebook.cells:
-        above = cell.index - 1
-        is_text = above >= 0 and notebook.content.cells[above].cell_type == "markdown"
-        headings[cell.index] = above if is_text else headings.get(above)
-    return headings
-
-
 def _read_parameters(tree: ast.Module, path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Return the defaults of the parameters, and their annotations."""
     parameters, annotations = {}, {}
@@ -269,14 +195,23 @@ def _read_parameters(tree: ast.Module, path: Path) -> tuple[dict[str, Any], dict
     return parameters, annotations
 
 
-def _read_configuration(node: ast.Call, path: Path, index: int) -> ConfigurationCell:
+def _assigned(tree: ast.Module, call: ast.Call) -> str | None:
+    """Return the name that a cell gives to the value of a call; None where it gives none."""
+    for statement in tree.body:
+        if isinstance(statement, ast.Assign) and statement.value is call:
+            (target, *others) = statement.targets
+            return target.id if isinstance(target, ast.Name) and not others else None
+    return None
+
+
+def _read_configuration(node: ast.Call, path: Path, index: int, assigned: str | None) -> ConfigurationCell:
     if len(node.args) != 1 or not isinstance(node.args[0], ast.Name):
         raise InputError(
             f"{path.name}: cell {index + 1} must name its detector first and every argument, as in "
             "experiment.run(Padim, backbone='resnet18')"
         )
     arguments = {name: value for name, value in _keywords(node, path).items() if name != "rerun"}
-    return ConfigurationCell(index, node.args[0].id, arguments)
+    return ConfigurationCell(index, node.args[0].id, arguments, assigned)
 
 
 def _keywords(node: ast.Call, path: Path, first: str | None = None) -> dict[str, ast.expr]:

@@ -67,8 +67,10 @@ def check_disk(jobs: Sequence[Job], estimates: Estimates) -> None:
 
 
 def report_settled(jobs: Sequence[Job], planner: Planner, reporter: Reporter) -> None:
-    """Report the jobs that need no work."""
+    """Report the jobs that need no work; not those that wait for others."""
     for job in jobs:
+        if job.state is JobState.WAITING:
+            continue
         if job.state is JobState.STORED and (record := planner.records(job.store.results).get(job.run_id)):
             reporter.on_result(record)
         if job.state is not JobState.TO_RUN:

@@ -8,8 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from training_code.data.dataset import Dataset
+from training_code.detectors.registry import DETECTORS
 from training_code.foundation import paths
-from training_code.foundation.errors import InputError, MissingWeightsError, choices, suggestion, unknown
+from training_code.foundation.errors import (
+    InputError,
+    MissingRunError,
+    MissingWeightsError,
+    choices,
+    unknown,
+)
 from training_code.foundation.files import digest
 from training_code.preparation import Conditions, PreparedRun, prepare, read_conditions
 from training_code.protocol import ExperimentProtocol
@@ -27,7 +34,8 @@ from training_code.sweep.notebook import (
     read_notebook,
 )
 from training_code.sweep.order import in_order
-from training_code.sweep.parameters import fold, in_force, kept, parameter_sets, settable
+from training_code.sweep.parameters import fold, in_force, parameter_sets, settable
+from training_code.sweep.selecting import is_excluded, select_cells
 from training_code.sweep.thresholds import plan_thresholds
 
 # Parts of an identity that stand for the content of files: a run that differs in them alone is stale.
@@ -105,16 +113,17 @@ class Planner:
     def _jobs_of_entry(self, entry: Entry, path: Path, results: str | None) -> Iterator[Job]:
         notebook = read_notebook(notebook_path(entry.notebook))
         sets, vary = parameter_sets(notebook, entry, results)
-        cells = _select(notebook, entry.select, path)
+        cells = select_cells(notebook, entry.select, path)
         excluded = found = 0
         for parameters in sets:
             for cell, varied in itertools.product(cells, products(vary)):
                 arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters}) | varied
                 found += 1
                 present = {**in_force(notebook, parameters), **arguments}
-                if entry.exclude and _excluded(present, entry.exclude, notebook):
+                if entry.exclude and is_excluded(present, entry.exclude, notebook):
                     excluded += 1
                     continue
+                yield from self._members(notebook, cell, arguments, parameters)  # what it combines is run, too
                 yield self.job(notebook, cell, parameters, arguments if varied else None)
         if entry.exclude and not excluded:
             raise InputError(
@@ -135,11 +144,23 @@ class Planner:
         arguments = varied
         if arguments is None:
             arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters})
+        members = self._members(notebook, cell, arguments, parameters)
+        if members:  # the cell that is cut out must not need the others
+            by_id = {str(DETECTORS[cell.detector].combines): [member.name for member in members]}
+            arguments = varied = {**arguments, **by_id}
         job = Job(notebook, cell, parameters, varied, conditions, store, None, JobState.SKIPPED)
+        missing = [member for member in members if member.state in (JobState.SKIPPED, JobState.TO_RUN)]
+        if missing:
+            skipped = [member for member in missing if member.state is JobState.SKIPPED]
+            member = (skipped or missing)[0]
+            words = ": ".join(filter(None, [f"it combines {member.name}, which is {member.state}", member.reason]))
+            return replace(job, state=JobState.SKIPPED if skipped else JobState.WAITING, reason=words)
         try:
-            prepared = prepare(conditions, cell.detector, arguments)
+            prepared = prepare(conditions, cell.detector, arguments, store)
         except MissingWeightsError as error:
             return replace(job, reason=str(error))
+        except MissingRunError as error:
+            return replace(job, state=JobState.WAITING, reason=str(error))
         except InputError as error:
             raise InputError(f"{notebook.path.name}, cell {cell.index + 1}: {error}") from error
         state, reason = self._state(conditions, store, prepared)
@@ -147,6 +168,25 @@ class Planner:
         if state is JobState.STORED and (record := self._stored(job)):
             job = plan_thresholds(job, record)
         return replace(job, state=JobState.TO_RUN, rerun=True) if state is JobState.STALE and self.rerun_stale else job
+
+    def again(self, job: Job) -> Job:
+        """Return a job that waited for others as it is now that they have ended."""
+        self._records.pop(job.store.results, None)
+        return self.job(job.notebook, job.cell, job.parameters, job.varied)
+
+    def _members(
+        self,
+        notebook: TrainingNotebook,
+        cell: ConfigurationCell,
+        arguments: Mapping[str, Any],
+        parameters: dict[str, Any],
+    ) -> list[Job]:
+        """Return the jobs of the cells whose runs a configuration combines by their names in the notebook."""
+        spec = DETECTORS.get(cell.detector)
+        named = arguments.get(spec.combines) if spec and spec.combines else None
+        if not isinstance(named, list) or not all(name in notebook.assigned for name in named):
+            return []
+        return [self.job(notebook, notebook.assigned[name], parameters, None) for name in named]
 
     def records(self, results: Path) -> dict[str, Record]:
         """Return the runs in a results folder as they were when it was first asked for, by run id."""
@@ -222,37 +262,6 @@ def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
     halved = planner.job(job.notebook, job.cell, parameters, arguments)
     same = halved.conditions.compute == job.conditions.compute and halved.arguments == job.arguments
     return None if same else replace(halved, state=JobState.TO_RUN)
-
-
-def _select(notebook: TrainingNotebook, select: Mapping[str, Any], path: Path) -> list[ConfigurationCell]:
-    """Return the configuration cells whose arguments have one of the selected values."""
-    values = {cell.index: notebook.evaluate(cell.arguments, notebook.parameters) for cell in notebook.cells}
-    chosen = list(notebook.cells)
-    for name, wanted in select.items():
-        present = [values[cell.index][name] for cell in notebook.cells if name in values[cell.index]]
-        if not present:
-            raise unknown(f"argument to select in {notebook.path.name}", name, {n for v in values.values() for n in v})
-        wanted = wanted if isinstance(wanted, list) and wanted not in present else [wanted]
-        chosen = [cell for cell in chosen if values[cell.index].get(name) in wanted]
-        if not chosen:
-            valid = sorted({str(value) for value in present})
-            raise InputError(
-                f"{path}: select {name}: {wanted} matches no cell of {notebook.path.name}"
-                f"{suggestion(wanted[0], valid)}; valid: {choices(valid)}"
-            )
-    return chosen
-
-
-def _excluded(present: Mapping[str, Any], exclude: Mapping[str, Any], notebook: TrainingNotebook) -> bool:
-    """Return whether each of the named arguments, parameters and fields has one of the values to leave out."""
-    known = {name for cell in notebook.cells for name in cell.arguments} | set(present)
-    for name, values in exclude.items():
-        if name not in known:
-            raise unknown(f"name to exclude in {notebook.path.name}", name, known)
-        unwanted = [values, *values] if isinstance(values, list) else [values]
-        if kept(name, present.get(name)) not in [kept(name, value) for value in unwanted]:
-            return False
-    return True
 
 
 def _code_changes(record: Record) -> list[str]:

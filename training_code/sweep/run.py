@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import dataclasses
+import time
 from collections.abc import Sequence
 
 from training_code.foundation import paths
@@ -51,12 +53,33 @@ def _run(
         _clear_leftovers(store)
     with Progress(sweep_name(options.file), len(jobs), store.results, options.jobs or 1) as progress:
         report_settled(change_thresholds(jobs), planner, progress)
-        scheduler = Scheduler(left, pool, _rules(sweep, resources, options), planner, estimates, progress)
+        rules, begun = _rules(sweep, resources, options), time.monotonic()
+        scheduler = Scheduler(left, pool, rules, planner, estimates, progress)
         scheduler.run()
+        later = _no_longer_waiting(jobs, planner, progress) if not scheduler.interrupted else []
+        if later:
+            rules = _with_hours_left(rules, (time.monotonic() - begun) / 3600)
+            pool = make_pool(options.jobs or 1, resources, options.address)
+            scheduler = Scheduler(later, pool, rules, planner, estimates, progress)
+            scheduler.run()
         progress.summary()
     if scheduler.interrupted:
         return 130
     return 0 if all(state.is_settled for state in progress.counts) else 1
+
+
+def _no_longer_waiting(jobs: Sequence[Job], planner: Planner, progress: Progress) -> list[Job]:
+    """Return the jobs that can run now that those they waited for have ended; report the others."""
+    again = [planner.again(job) for job in jobs if job.state is JobState.WAITING]
+    report_settled(change_thresholds(again), planner, progress)
+    for job in again:
+        if job.state is JobState.WAITING:
+            progress.on_end(job.name, job.state, job.reason, None, None)
+    return [job for job in again if job.state is JobState.TO_RUN]
+
+
+def _with_hours_left(rules: Rules, hours: float) -> Rules:
+    return rules if rules.max_hours is None else dataclasses.replace(rules, max_hours=max(rules.max_hours - hours, 0.0))
 
 
 def show_status(results: str | None) -> int:

@@ -17,9 +17,9 @@ from training_code.notebooks import DEFAULT_KERNELS
 from training_code.recording import record_failure
 from training_code.records.reading import write_record
 from training_code.records.record import Record
+from training_code.sweep.cutting import Part, cut_out
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.job import Job, JobState
-from training_code.sweep.notebook import Part, cut_out
 from training_code.sweep.order import cheapest_first, in_bundles
 from training_code.sweep.plan import Planner, with_half_the_batch
 from training_code.sweep.pools import Finished, LostWorkerError, Pool

@@ -20,8 +20,8 @@ from training_code.notebooks.kernel import (
 )
 from training_code.records.record import KERNEL_LOG, NOTEBOOK, RECORD, Status
 from training_code.records.store import RunStore
+from training_code.sweep.cutting import RUN_KEY, part_of
 from training_code.sweep.leftovers import executing_path, find_leftovers
-from training_code.sweep.notebook import RUN_KEY, part_of
 from training_code.sweep.work import Ended, Work, pack
 
 #: Variables by which the libraries that compute learn how many threads they may have.

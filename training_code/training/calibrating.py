@@ -125,6 +125,29 @@ def _of_training(train: SampleDataset, scores: NDArray[np.float64], maps: NDArra
     return Calibration("leave one out", found(slice(0, good)), tuple(train.groups[:good]), labelled=labelled)
 
 
+@torch.no_grad()
+def recall_training(detector: LeavesOut, data: SampleDataModule, device: torch.device) -> None:
+    """Have a detector that was loaded compute the features of its training images again, for `leave_one_out`.
+
+    Parameters
+    ----------
+    detector
+        Trained on the images of ``data``, none held out.
+    data, device
+        As in `leave_one_out`.
+    """
+    detector.keep_features()
+    detector.to(device).eval()
+    transform, train = image_transform(detector), data.train_data
+    features = []
+    with full_precision():
+        for batch in DataLoader(train, data.eval_batch_size, collate_fn=train.collate_fn):
+            assert batch.image is not None
+            detector.trained_on += batch.image_path or []
+            features.append(detector.embed(transform(batch.image.to(device))))
+    detector.recall(features, torch.tensor(train.samples["label_index"].to_numpy()).bool())
+
+
 def _gathered(found: Iterable[Found], places: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Return scores and maps, each in its place of ``places``; no map is in memory twice that comes on its own."""
     scores, maps, filled = np.empty(len(places)), np.empty((0, 0, 0), np.float32), 0

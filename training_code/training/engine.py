@@ -149,7 +149,7 @@ class QuietEngine:
         if self._patience is not None:
             best = torch.load(self._unfinished / _BEST, "cpu", weights_only=True)
             detector.load_state_dict(best["state_dict"])
-        self._write_checkpoint(detector)
+        self.write_checkpoint(detector)
 
     def predict(self, detector: AnomalibModule, loader: DataLoader) -> Predictions:
         """Return raw scores and maps for the images of ``loader``, whose dataset knows their defect types."""
@@ -160,8 +160,8 @@ class QuietEngine:
 
     @property
     def device(self) -> torch.device:
-        """The device that the engine trains on."""
-        return self._engine.trainer.strategy.root_device
+        """The device that the engine trains on: the first GPU, of which it takes one, or the processor."""
+        return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
 
     def latency(self, detector: AnomalibModule, image_size: tuple[int, int]) -> float:
         """Return the median seconds for one image, from pixels to score, on the device that the engine trains on."""
@@ -188,7 +188,7 @@ class QuietEngine:
             generator=torch.Generator(),  # torch's own generator is not used
         )
 
-    def _write_checkpoint(self, detector: AnomalibModule) -> None:
+    def write_checkpoint(self, detector: AnomalibModule) -> None:
         """Write the weights of the detector as Lightning does, and the logs beside them."""
         saved = read_state(self._unfinished / _STATE) or {}
         content = {name: value for name, value in saved.items() if name not in _OF_TRAINING}

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from helpers.records import make_identity, make_record
 from helpers.results import DETECTORS, make_run
 
 from training_code.comparison.configurations import OTHER_CODE, best_models, configurations
@@ -139,3 +140,20 @@ def test_without_runs_or_metrics_there_are_no_models(tmp_path):
     assert best_models(runs_table([])).empty
     make_run(tmp_path, "failed", status="failed", metrics={}, times={}, error="x")
     assert best_models(_table(tmp_path)).empty and mark_level(configurations(_table(tmp_path)))[0].empty
+
+
+def test_a_combination_is_one_configuration_though_its_members_have_other_ids_for_every_seed(tmp_path):
+    for seed, skill in ((0, 2.0), (1, 3.0)):
+        members = tuple(
+            make_record(f"{name}-{seed}", make_identity(detector=name, arguments=DETECTORS[name], seed=seed))
+            for name in ("Patchcore", "Padim")
+        )
+        arguments = {"combine": [member.run_id for member in members], "how": "mean"}
+        hashes = {member.run_id: f"{seed}" * 64 for member in members}
+        changes = {"arguments": arguments, "members": members, "identity": {"files_sha256": hashes}}
+        make_run(tmp_path, f"combined-{seed}", "Combined", seed, skill, **changes)
+    (found,) = configurations(runs_table(read_records(tmp_path)[0])).to_dict("records")
+    assert found["seeds"] == 2
+    assert found["configuration"] == (
+        "mean, Padim ResNet18 (100 features), Patchcore ResNet50 (2 layers, 0.1 sampling, 5 neighbors)"
+    )

@@ -17,7 +17,7 @@ from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 
 ANOMALIBS = ("Padim", "Patchcore", "Cflow", "Dsr", "Draem")
-NAMES = (*ANOMALIBS, "Autoencoder", "FeatureSegmenter")
+NAMES = (*ANOMALIBS, "Autoencoder", "FeatureSegmenter", "Combined")
 # What anomalib's classes do not have; without them ours do as anomalib's.
 OURS = {
     "Patchcore": {"projection": None},

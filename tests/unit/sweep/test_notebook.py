@@ -7,7 +7,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
-from training_code.sweep.notebook import Part, cut_out, notebook_path, part_of, read_notebook
+from training_code.sweep.cutting import Part, cut_out, part_of
+from training_code.sweep.notebook import notebook_path, read_notebook
 
 PARAMETERS = 'dataset: str = "textures"  # a folder\nratio: float = 0.1'
 EXPERIMENT = "experiment = Experiment(dataset, seed=3)"

@@ -14,9 +14,9 @@ from training_code.notebooks.kernel import NotebookError, NotebookTimeoutError
 from training_code.records import leases
 from training_code.records.store import RunStore
 from training_code.sweep import schedule, work, worker
+from training_code.sweep.cutting import RUN_KEY
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import Resources
-from training_code.sweep.notebook import RUN_KEY
 from training_code.sweep.pools import Finished, InProcess
 from training_code.sweep.progress import Progress
 from training_code.sweep.reporter import MessageReporter

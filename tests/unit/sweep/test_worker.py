@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from training_code.records.reading import write_record
 from training_code.records.store import RunStore
-from training_code.sweep.notebook import RUN_KEY
+from training_code.sweep.cutting import RUN_KEY
 from training_code.sweep.worker import keep_leftovers
 
 

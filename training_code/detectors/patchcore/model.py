@@ -150,6 +150,13 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         self.model.memory_bank = embeddings[order.to(embeddings.device)]
         self._image_of_row = order // math.prod(self.model.map_size)
 
+    def recall(self, features: Sequence[torch.Tensor], labelled: torch.Tensor) -> None:
+        """Keep the patches of the training images, and find again which image each row of the memory bank is of."""
+        patches = _concatenate(list(features))
+        self.keep([patches])
+        bank = self.model.memory_bank
+        self._image_of_row = nearest_neighbors(bank, patches, 1)[1][:, 0].cpu() // math.prod(self.model.map_size)
+
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Return the patches of images that were transformed, of shape (images * patches, dimensions)."""
         model = self.model

@@ -1,0 +1,40 @@
+"""Which configurations of a notebook an entry of a sweep file selects, and which it leaves out."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from training_code.foundation.errors import InputError, choices, suggestion, unknown
+from training_code.sweep.notebook import ConfigurationCell, TrainingNotebook
+from training_code.sweep.parameters import kept
+
+
+def select_cells(notebook: TrainingNotebook, select: Mapping[str, Any], path: Path) -> list[ConfigurationCell]:
+    """Return the configuration cells whose arguments have one of the selected values."""
+    values = {cell.index: notebook.evaluate(cell.arguments, notebook.parameters) for cell in notebook.cells}
+    chosen = list(notebook.cells)
+    for name, wanted in select.items():
+        present = [values[cell.index][name] for cell in notebook.cells if name in values[cell.index]]
+        if not present:
+            raise unknown(f"argument to select in {notebook.path.name}", name, {n for v in values.values() for n in v})
+        wanted = wanted if isinstance(wanted, list) and wanted not in present else [wanted]
+        chosen = [cell for cell in chosen if values[cell.index].get(name) in wanted]
+        if not chosen:
+            valid = sorted({str(value) for value in present})
+            raise InputError(
+                f"{path}: select {name}: {wanted} matches no cell of {notebook.path.name}"
+                f"{suggestion(wanted[0], valid)}; valid: {choices(valid)}"
+            )
+    return chosen
+
+
+def is_excluded(present: Mapping[str, Any], exclude: Mapping[str, Any], notebook: TrainingNotebook) -> bool:
+    """Return whether each of the named arguments, parameters and fields has one of the values to leave out."""
+    known = {name for cell in notebook.cells for name in cell.arguments} | set(present)
+    for name, values in exclude.items():
+        if name not in known:
+            raise unknown(f"name to exclude in {notebook.path.name}", name, known)
+        unwanted = [values, *values] if isinstance(values, list) else [values]
+        if kept(name, present.get(name)) not in [kept(name, value) for value in unwanted]:
+            return False
+    return True
