@@ -15,7 +15,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from training_code.comparison.configurations import runs_of_newest_code
 from training_code.comparison.statistics import OverDatasets
-from training_code.comparison.table import MAIN_METRICS, PROTOCOL, arguments_of
+from training_code.comparison.table import MAIN_METRICS, RANKED, arguments_of
 from training_code.comparison.values import rank_values, write_value
 from training_code.protocol import ExperimentProtocol
 from training_code.records.scores import Scores
@@ -269,7 +269,7 @@ def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.Dat
 def _groups(best: pd.DataFrame, scores: dict[str, Scores], with_runs: bool = False) -> list[tuple[str, list[tuple]]]:
     """Return for each dataset and protocol its title, and the models with scores of both kinds of images."""
     groups = []
-    for _, group in best.groupby([name for name in PROTOCOL if name in best], sort=False, dropna=False):
+    for _, group in best.groupby([name for name in RANKED if name in best], sort=False, dropna=False):
         models = []
         for row in group.itertuples():
             found = scores.get(row.run_id)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from training_code.comparison.table import PROTOCOL
+from training_code.comparison.table import RANKED
 from training_code.data.images import shown_image
 from training_code.foundation import paths
 from training_code.records.scores import Scores, read_scores
@@ -104,7 +104,7 @@ def _chosen(
     least: int,
 ) -> dict[str, list[Telling]]:
     result = {}
-    for _, group in models.groupby([name for name in PROTOCOL if name in models], sort=False, dropna=False):
+    for _, group in models.groupby([name for name in RANKED if name in models], sort=False, dropna=False):
         found = [(row.Model, scores[row.run_id]) for row in group.itertuples() if row.run_id in scores]
         found = [(name, each) for name, each in found if each.called is not None and each.paths == found[0][1].paths]
         if len(found) < least:
