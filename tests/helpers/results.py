@@ -131,7 +131,7 @@ def make_labelled(
     numbers: Sequence[int | None] = (5, 10, 20, None),
     seeds: Sequence[int] = (0, 1, 2),
     shift: int = 0,
-    taken: float = 0.5,
+    dataset: str = "tiles",
     **changes,
 ) -> list[Record]:
     """Write runs where half of the defects are labelled, 40 of each type: a detector without labels, and one with them.
@@ -140,19 +140,21 @@ def make_labelled(
     other test images where there is a ``shift`` of their names.
     """
     records = []
-    protocol = {"labelled": taken, "image_size": (64, 64)}
+    protocol = {"labelled": 0.5, "image_size": (64, 64)}
     for seed in seeds:
-        common = {"seed": seed, "images": 60, "first": shift * seed, "dataset": "tiles"} | changes
+        common = {"seed": seed, "images": 60, "first": shift * seed, "dataset": dataset} | changes
         counts = COUNTS | {f"labelled/{kind}": 40 for kind in TYPES[1:]}
         unlabelled = {"identity": protocol | {"files_sha256": {"labelled": f"{seed}"}}, "counts": counts}
-        records.append(_with_misses(results, f"patchcore-{seed}", "Patchcore", skill=1.0, **unlabelled, **common))
+        records.append(
+            _with_misses(results, f"{dataset}-patchcore-{seed}", "Patchcore", skill=1.0, **unlabelled, **common)
+        )
         for step, number in enumerate(numbers, 1):
             used = 40 if number is None else number
             rest = {f"unused/{kind}": 40 - used for kind in TYPES[1:] if used < 40}
             counts = COUNTS | {f"labelled/{kind}": used for kind in TYPES[1:]} | rest
             own = protocol | {"labels": number, "threshold": "labelled", "files_sha256": {"labelled": f"{seed}{used}"}}
             seen = {"labels": 2 * used, "calibration": Calibrated("hold out", 9, 9, 0.05, None, OnLabels(2 * used))}
-            named = f"learner-{'all' if number is None else number}-{seed}"
+            named = f"{dataset}-learner-{'all' if number is None else number}-{seed}"
             learning = {"arguments": {"max_epochs": 5}, "identity": own, "counts": counts, **seen}
             records.append(_with_misses(results, named, "Learner", skill=0.5 + 0.6 * step, **learning, **common))
     return records

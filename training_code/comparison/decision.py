@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from training_code.comparison.flattery import WEIGHTS
 from training_code.comparison.operating_curve import ROUNDING, Curve
-from training_code.comparison.table import WITH_LABELS, WITHOUT_LABELS
+from training_code.comparison.table import WITH_LABELS, WITHOUT_LABELS, labels_in_words
 from training_code.foundation.errors import InputError, unknown
 
 #: Which threshold is judged: the one that each run found without the test set, or the cheapest on the test images.
@@ -147,8 +147,7 @@ class Candidate:
         """Its class by labels in words, with their numbers."""
         if not self.saw_labels:
             return WITHOUT_LABELS
-        numbers = ("training", self.labels_for_training), ("thresholds", self.labels_for_thresholds)
-        return f"{WITH_LABELS} ({', '.join(f'{number} for {what}' for what, number in numbers if number)})"
+        return f"{WITH_LABELS} ({labels_in_words(self.labels_for_training, self.labels_for_thresholds)})"
 
     @property
     def named(self) -> str:

@@ -174,6 +174,12 @@ def _labels(record: Record) -> dict[str, int]:
     return dict(zip(LABELS_SEEN, (max(seen, training, thresholds), training, thresholds), strict=True))
 
 
+def labels_in_words(training: int, thresholds: int) -> str:
+    """Return how many labelled defects were seen for what: ``60 for training, 6 for thresholds``."""
+    numbers = ("training", training), ("thresholds", thresholds)
+    return ", ".join(f"{number} for {what}" for what, number in numbers if number)
+
+
 def labels_by_type(counts: Mapping[str, int]) -> dict[str, int]:
     """Return how many labelled defects of each type a dataset gives, from the ``counts`` of a record."""
     found: dict[str, int] = {}

@@ -194,7 +194,11 @@ def test_the_cheapest_models_with_labels_and_without_stand_beside_each_other(mad
     group = groups_of(comparison.candidates)[2]
     assert group == "gears: 64 × 64, conformal thresholds, 10% held out, 50% of the defects labelled"
     (said,) = [text for text in _said(comparison, Assumptions(), group) if "without labels" in text]
-    able = {one.run_id.rpartition("-")[0]: one for one in comparison.candidates if one.beside.startswith("gears")}
+    able = {
+        one.run_id.rpartition("-")[0].removeprefix("gears-"): one
+        for one in comparison.candidates
+        if one.beside.startswith("gears")
+    }
     assert set(able) == {"patchcore", "learner-5", "learner-20"}
     costs = {
         name: ranking(comparison.candidates, Assumptions(), one.group)["cost_a_day"].iloc[0]
