@@ -49,8 +49,8 @@ def about(
             "promises",
             "image_promise: at most that part of new good images is refused, where they come as those did that the "
             "threshold rests on. Only the rules conformal and labelled promise something; n good images allow no "
-            "promise below 1/(n + 1). anomaly rethreshold puts another rule or alpha in force without training. A threshold that "
-            "somebody moves by hand promises nothing.",
+            "promise below 1/(n + 1). anomaly rethreshold puts another rule or alpha in force without training. A "
+            "threshold that somebody moves by hand promises nothing.",
         ),
         (
             "seeds",
