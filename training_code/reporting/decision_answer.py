@@ -21,7 +21,7 @@ _CHOSEN_HERE = (
     "The threshold was chosen on the test images that judge it, which flatters it: chosen on four fifths of them and "
     "judged on the others, it costs about "
 )
-_CLASSES = "The cheapest on these test images "
+_CLASSES = "The cheapest on these test images, "
 
 #: What `decision.js` says as well.
 WORDS = {
