@@ -44,7 +44,7 @@ _OF_THE_RUN = (
 #: What is told of the thresholds beside the best models.
 SHOWN_PROMISES = ("threshold_rule", "image_promise", "image_promise_sentence")
 #: What is told of labels there.
-_SHOWN_LABELS = (LABELS, "labels_for_training", "labels_for_thresholds")
+_SHOWN_LABELS = (LABELS, *LABELS_SEEN)
 # Costs, and how those of several runs become one.
 _COSTS = {
     "fit_s": "median",

@@ -26,7 +26,7 @@ from training_code.comparison.effects import effects_of_arguments
 from training_code.comparison.label_curves import COLUMNS as LABEL_COLUMNS
 from training_code.comparison.label_curves import KEY, label_curves
 from training_code.comparison.level import MARKS, mark_level
-from training_code.comparison.table import LABELS, LABELS_SEEN, MAIN_METRICS, PROTOCOL, RANKED, labels_in_words
+from training_code.comparison.table import LABELS, LABELS_SEEN, MAIN_METRICS, PROTOCOL, RANKED
 from training_code.comparison.values import NONE, is_missing, write_value
 from training_code.data.findings import MARKED_KINDS
 from training_code.foundation.errors import unknown
@@ -137,9 +137,8 @@ def summary(comparison: Comparison) -> pd.DataFrame:
         table[name] = [_with_deviation(*pair) for pair in zip(best[name], deviations, strict=True)]
     for name in ("dataset", "backbone", "configuration", "seeds"):
         table[name] = [write_value(value, missing="") for value in best[name]]
-    if (best["labels_for_training"] + best["labels_for_thresholds"] > 0).any():
-        seen = zip(best["labels_for_training"], best["labels_for_thresholds"], strict=True)
-        table["labels"] = [labels_in_words(*numbers) for numbers in seen]
+    if (best["labels_seen"] > 0).any():
+        table["labels"] = [write_value(number) for number in best["labels_seen"]]
     table["level"] = [_level(*pair) for pair in zip(best["level_with_best"], best["p_against_best"], strict=True)]
     table["ms an image"] = ["" if pd.isna(seconds) else f"{1000 * seconds:.0f}" for seconds in best["latency_s"]]
     table["protocol"] = best["protocol"]

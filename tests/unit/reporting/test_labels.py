@@ -66,7 +66,7 @@ def test_best_models_say_what_labels_they_have_seen(made):
         ["with labels", 40],
         ["with labels", 80],
     ]
-    assert summary(compared)["labels"].tolist()[:2] == ["", "10 for training, 10 for thresholds"]
+    assert summary(compared)["labels"].tolist() == ["0", "10", "40", "80"]
 
 
 @pytest.mark.filterwarnings("error:constrained_layout")
