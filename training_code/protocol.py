@@ -48,7 +48,6 @@ def _option(default: Any, check: Callable[[str, Any], Any], needs: Trait | None 
 
     ``needs``: what a detector must have for it to have an effect, None if it has one for all. ``columns``: the columns
     of tables that hold it, or its members. ``ranked_together``: whether runs of different values are ranked together.
-    ``beside``: whether those that are not are shown beside each other, since their test images are the same ones.
     ``afterwards``: whether it can be changed when a run has ended, so that it does not make another run. ``later``:
     whether there were runs before there was this option; at its default it is left out of their identity.
     """
@@ -123,29 +122,24 @@ class ExperimentProtocol(_Checked):
     normalization: str = _option("backbone", one_of(NORMALIZATIONS), needs="backbone", ranked_together=True)
     validation_split: float = _option(0.1, half_at_most)
     labelled: float | int = _option(0, part_or_number, later=True)
-    labels: int | None = _option(None, number_or_none, columns=("labels_of_each_type",), later=True, beside=True)
-    threshold: str = _option(
-        AUTO, one_of((AUTO, *THRESHOLD_RULES)), columns=("threshold_rule",), afterwards=True, beside=True
-    )
+    labels: int | None = _option(None, number_or_none, columns=("labels_of_each_type",), later=True)
+    threshold: str = _option(AUTO, one_of((AUTO, *THRESHOLD_RULES)), columns=("threshold_rule",), afterwards=True)
     alpha: float = _option(0.05, below_1, afterwards=True)
     area: float = _option(0.05, below_1, afterwards=True)
 
     @classmethod
-    def columns(cls, ranked_together: bool | None = None, beside: bool | None = None) -> tuple[str, ...]:
+    def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:
         """Return the columns that tables have for these conditions.
 
         Parameters
         ----------
         ranked_together
             Only conditions whose values are ranked together, or are not; None for all.
-        beside
-            Only conditions whose values are shown beside each other, or are not; None for all.
         """
-        wanted = {"ranked_together": ranked_together, "beside": beside}
         chosen = [
             entry
             for entry in dataclasses.fields(cls)
-            if all(value in (None, entry.metadata.get(name, False)) for name, value in wanted.items())
+            if ranked_together in (None, entry.metadata.get("ranked_together", False))
         ]
         return tuple(name for entry in chosen for name in entry.metadata.get("columns", (entry.name,)))
 

@@ -24,7 +24,7 @@ DECISIONS = ("image_FalseAlarmRate", "image_MissRate")
 #: Columns that are equal for runs that may be ranked together: same images under the same conditions.
 PROTOCOL = ("dataset", "dataset_fingerprint", *ExperimentProtocol.columns(ranked_together=False))
 #: Those of them that are equal for runs with and without labels that are shown beside each other.
-BESIDE = ("dataset", "dataset_fingerprint", *ExperimentProtocol.columns(ranked_together=False, beside=False))
+BESIDE = tuple(name for name in PROTOCOL if name not in ("labels_of_each_type", "threshold_rule"))
 #: The class of a model by the labels that it has seen, its values, and the columns that are equal for models that are
 #: ranked together.
 LABELS = "labels"
