@@ -125,15 +125,7 @@ def _rows(step: _Step, said: str | None = None) -> Iterator[dict[str, Any]]:
 
 
 def half_width(values: Sequence[float] | pd.Series) -> float:
-    """Return half the width of the 95 % interval of a mean (Student's t); NaN with a single value.
-
-    Examples
-    --------
-    Three values with the deviation 1 have the standard error 1/√3, and the quantile of t with 2 degrees is 4.303.
-
-    >>> round(half_width([1.0, 2.0, 3.0]), 3)
-    2.484
-    """
+    """Return half the width of the 95 % interval of a mean (Student's t); NaN with a single value."""
     count = len(values)
     if count < 2:
         return float("nan")
