@@ -101,6 +101,7 @@ class ModelAnswer(BaseModel):
     )
     least_promise: float | None = Field(description="The smallest promise that the good images allow.")
     good_images: int | None = Field(description="Good images, unseen by the detector, that the thresholds rest on.")
+    labelled_defects: int = Field(description="Labelled defects that the thresholds rest on as well.")
     promise: str = Field(description="Rule and promise in words.")
     metrics: dict[str, float] = Field(description="Of the run, on its test images.")
 

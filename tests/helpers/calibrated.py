@@ -1,6 +1,7 @@
 """Finished runs with thresholds by all rules, made without training."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from helpers.records import make_identity, make_record
 from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.metrics import decide, rank_predictions
 from training_code.evaluation.predictions import Predictions
-from training_code.evaluation.thresholds import find_points
+from training_code.evaluation.thresholds import NO_POINTS, find_points
 from training_code.records.operating_points import calibrated, in_force
 from training_code.records.reading import write_record
 from training_code.records.record import AtRule, CheckpointFile, Identity, Record
@@ -20,9 +21,12 @@ from training_code.records.store import RunStore
 TESTED = 20
 
 
-def make_calibrated(results: Path, good: int = 19, number: int = 0, **protocol) -> Record:
+def make_calibrated(
+    results: Path, good: int = 19, number: int = 0, labelled_scores: Sequence[float] = (), **protocol
+) -> Record:
     """Write a run whose ``good`` calibration images have the scores 1, 2, 3 …; return its record.
 
+    Labelled defects that it has not seen have the ``labelled_scores``.
     The good test images have the scores 0.5, 1.5, … 9.5, the defective ones 100 and more. Runs of another ``number``
     have another name.
     """
@@ -32,11 +36,13 @@ def make_calibrated(results: Path, good: int = 19, number: int = 0, **protocol) 
     maps = np.repeat(scores, 100).reshape(good, 10, 10).astype(np.float32)
     names = tuple(Path(f"/data/d/train/good/{place:03d}.png") for place in range(good))
     unseen = Predictions(names, ("good",) * good, scores, np.zeros(good, bool), maps)
-    calibration = Calibration("leave one out", unseen, tuple(range(good)), _judged(unseen))
+    labelled = _labelled(labelled_scores) if labelled_scores else None
+    calibration = Calibration("leave one out", unseen, tuple(range(good)), _judged(unseen), labelled=labelled)
+    best = rank_predictions(calibration.with_labels)[1] if calibration.with_labels else NO_POINTS
     test = _test()
     ranked, oracle = rank_predictions(test)
     rules = {}
-    for name, points in find_points(calibration, oracle, alpha, area).items():
+    for name, points in find_points(calibration, oracle, alpha, area, best).items():
         found = decide(test, points.thresholds)
         rules[name] = AtRule(points.image, points.pixel, found.metrics, found.intervals, found.missed)
     record = make_record(
@@ -44,7 +50,7 @@ def make_calibrated(results: Path, good: int = 19, number: int = 0, **protocol) 
         identity,
         **in_force(rules[rule], ranked, {}, ({"hole": {"images": TESTED / 2}}, {})),
         rules=rules,
-        calibration=calibrated(calibration, area),
+        calibration=calibrated(calibration, area, best.thresholds),
         checkpoint=CheckpointFile("c" * 64, 9),
     )
     folder = results / "runs" / record.run_id
@@ -72,6 +78,14 @@ def _test() -> Predictions:
     masks = np.zeros(maps.shape, bool)
     masks[labels, :5] = True
     return Predictions(names, tuple("hole" if bad else "good" for bad in labels), scores, labels, maps, masks)
+
+
+def _labelled(scores: Sequence[float]) -> Predictions:
+    """Return defects that cover one half of their images, where their maps have their scores."""
+    names = tuple(Path(f"/data/d/validation/hole/{place:03d}.png") for place in range(len(scores)))
+    maps = np.zeros((len(scores), 10, 10), np.float32)
+    maps[:, :5] = np.array(scores, np.float32)[:, None, None]
+    return Predictions(names, ("hole",) * len(names), np.array(scores), np.ones(len(names), bool), maps, maps > 0)
 
 
 def _judged(good: Predictions) -> Predictions:

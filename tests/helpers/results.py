@@ -1,6 +1,7 @@
 """Folders of finished runs, made without training."""
 
 import csv
+import dataclasses
 import io
 import itertools
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ from PIL import Image
 from helpers.records import make_dataset, make_identity, make_record
 from training_code.evaluation.ranking import rank
 from training_code.records.reading import write_record
-from training_code.records.record import CheckpointFile, Record
+from training_code.records.record import Calibrated, CheckpointFile, OnLabels, Record
+from training_code.records.scores import read_scores
 
 DETECTORS = {
     "Padim": {"backbone": "resnet18", "layers": ["layer1"], "n_features": 100},
@@ -26,7 +28,7 @@ DETECTORS = {
 }
 TYPES = ("good", "hole", "scratch")
 COUNTS = {"train/good": 4, "test/good": 7}
-_DETECTORS = (*DETECTORS, "Dsr", "Draem", "Autoencoder", "Combined")
+_DETECTORS = (*DETECTORS, "Dsr", "Draem", "Autoencoder", "Combined", "Learner")
 #: What ``make demo`` runs, in short: every detector, DSR with and without a backbone, arguments that are not set.
 DEMO = (
     ("Padim", {"backbone": "efficientnet_lite0", "layers": ["block2", "block4"], "n_features": 40}),
@@ -53,11 +55,13 @@ def make_run(
     images: int = 20,
     types: Sequence[str] = TYPES,
     counts: dict[str, int] = COUNTS,
+    first: int = 0,
     **changes,
 ) -> Record:
     """Write a run whose scores tell good from defective images by ``skill`` deviations; return its record.
 
-    ``types`` are the folders of the test images; without defective images there are no metrics, as in a real run.
+    ``types`` are the folders of the test images, whose names count from ``first``; without defective images there are
+    no metrics, as in a real run.
     """
     arguments = changes.pop("arguments", None) or DETECTORS[detector]
     of_identity = {"dataset_fingerprint": f"fingerprint of {dataset}"} | changes.pop("identity", {})
@@ -106,7 +110,7 @@ def make_run(
     writer.writerow(["path", "defect_type", "label", "score", "prediction"])
     for number, (name, label, score) in enumerate(zip(names, labels, scores, strict=True)):
         called = "" if threshold is None else int(score >= threshold)
-        writer.writerow([f"test/{name}/{number:03d}.png", name, int(label), repr(float(score)), called])
+        writer.writerow([f"test/{name}/{first + number:03d}.png", name, int(label), repr(float(score)), called])
     (folder / "scores.csv").write_text(text.getvalue())
     Image.new("RGB", (400, 120), (90, 120, 150)).save(folder / "examples" / "overview.png")
     write_record(folder, record)
@@ -120,6 +124,50 @@ def make_results(results: Path, datasets: Sequence[str] = ("d",), seeds: Sequenc
         make_run(results, f"{detector.lower()}-{dataset}-{seed}", detector, seed, skills[detector], dataset)
         for dataset, detector, seed in itertools.product(datasets, DETECTORS, seeds)
     ]
+
+
+def make_labelled(
+    results: Path,
+    numbers: Sequence[int | None] = (5, 10, 20, None),
+    seeds: Sequence[int] = (0, 1, 2),
+    shift: int = 0,
+    dataset: str = "tiles",
+    **changes,
+) -> list[Record]:
+    """Write runs where half of the defects are labelled, 40 of each type: a detector without labels, and one with them.
+
+    The one with labels learns from so many of each type, None for all, and gets better with each step. Seeds have
+    other test images where there is a ``shift`` of their names.
+    """
+    records = []
+    protocol = {"labelled": 0.5, "image_size": (64, 64)}
+    for seed in seeds:
+        common = {"seed": seed, "images": 60, "first": shift * seed, "dataset": dataset} | changes
+        counts = COUNTS | {f"labelled/{kind}": 40 for kind in TYPES[1:]}
+        unlabelled = {"identity": protocol | {"files_sha256": {"labelled": f"{seed}"}}, "counts": counts}
+        records.append(
+            _with_misses(results, f"{dataset}-patchcore-{seed}", "Patchcore", skill=1.0, **unlabelled, **common)
+        )
+        for step, number in enumerate(numbers, 1):
+            used = 40 if number is None else number
+            rest = {f"unused/{kind}": 40 - used for kind in TYPES[1:] if used < 40}
+            counts = COUNTS | {f"labelled/{kind}": used for kind in TYPES[1:]} | rest
+            own = protocol | {"labels": number, "threshold": "labelled", "files_sha256": {"labelled": f"{seed}{used}"}}
+            seen = {"labels": 2 * used, "calibration": Calibrated("hold out", 9, 9, 0.05, None, OnLabels(2 * used))}
+            named = f"{dataset}-learner-{'all' if number is None else number}-{seed}"
+            learning = {"arguments": {"max_epochs": 5}, "identity": own, "counts": counts, **seen}
+            records.append(_with_misses(results, named, "Learner", skill=0.5 + 0.6 * step, **learning, **common))
+    return records
+
+
+def _with_misses(results: Path, run_id: str, detector: str, **changes) -> Record:
+    record = make_run(results, run_id, detector, **changes)
+    scores = read_scores(results / "runs" / run_id)
+    missed = float((~scores.called[scores.labels]).mean())
+    by_type = {kind: row | {"image_MissRate": missed} for kind, row in record.by_defect_type.items()}
+    record = dataclasses.replace(record, metrics=record.metrics | {"image_MissRate": missed}, by_defect_type=by_type)
+    write_record(results / "runs" / run_id, record)
+    return record
 
 
 def make_demo(results: Path, seeds: Sequence[int] = (0,), runs: Sequence = DEMO, **changes) -> list[Record]:

@@ -1,6 +1,7 @@
 """Runs that differ in their seed alone as one configuration, and the best of each detector.
 
 Configurations are compared within a protocol only: the same images at the same size, thresholds found in the same way.
+Within it those that have seen labelled defects are compared with each other, and those that have seen none.
 Runs of different states of the code are different rows, and those that are not of their detector's newest state are
 marked.
 """
@@ -11,12 +12,18 @@ import pandas as pd
 
 from training_code.comparison.naming import backbone_name, configuration_name, tell_apart
 from training_code.comparison.table import (
+    BESIDE,
     DECISIONS,
     EXPERIMENT,
+    LABELS,
+    LABELS_SEEN,
     MAIN_METRICS,
     PROMISES,
     PROTOCOL,
+    RANKED,
     arguments_of,
+    beside_name,
+    labels_class,
     protocol_name,
 )
 from training_code.comparison.values import is_missing
@@ -26,16 +33,18 @@ from training_code.records.metrics import F1_ALL_BAD, METRICS, criterion_metric
 #: The metric that decides where no other one is named, and the one whose differences `mark_level` judges.
 CRITERION = TESTED = "image_AUROC"
 #: Columns for programs: what leads to files, where people have links, and the state of the code.
-HIDDEN = ("folder", "folders", "dataset_folder", "examples", "code_sha256")
+HIDDEN = ("folder", "folders", "dataset_folder", "examples", "code_sha256", "beside")
 #: The mark of what was computed by a state of the code that is not the newest one of its detector.
 OTHER_CODE = "other code"
 # What a configuration takes from the run that stands for it.
 _OF_THE_RUN = (
-    *("detector", *PROTOCOL, "backbone", "normalization", "reduced", *MARKED_KINDS, "weights", "run_id"),
+    *("detector", *RANKED, *LABELS_SEEN, "backbone", "normalization", "reduced", *MARKED_KINDS, "weights", "run_id"),
     *("configuration_key", F1_ALL_BAD, *PROMISES, *HIDDEN),
 )
 #: What is told of the thresholds beside the best models.
 SHOWN_PROMISES = ("threshold_rule", "image_promise", "image_promise_sentence")
+#: What is told of labels there.
+_SHOWN_LABELS = (LABELS, *LABELS_SEEN)
 # Costs, and how those of several runs become one.
 _COSTS = {
     "fit_s": "median",
@@ -66,7 +75,8 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
         their number. ``run_id`` is the run whose criterion is nearest to the mean; intervals are that run's. Costs are
         medians over the runs, of memory and size the largest. ``folders`` are those of all runs. ``code`` is
         `OTHER_CODE` where the runs are not of the newest state of the code that their detector has in the table, and
-        missing otherwise. Sorted by protocol, the best first; of level ones the faster.
+        missing otherwise. ``labels`` tells those that have seen labelled defects from the others, which stand before
+        them. Sorted by protocol, the best first; of level ones the faster.
 
     Raises
     ------
@@ -82,13 +92,14 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
     >>> found[["seeds", "image_AUROC", "image_AUROC_sd"]].round(4).values.tolist()
     [[2.0, 0.8, 0.1414]]
     """
-    ascending = {criterion: not criterion_metric(criterion).larger_is_better}
+    ascending = {LABELS: False, criterion: not criterion_metric(criterion).larger_is_better}
     able = table[:0]
     if criterion in table:
         able = table[(table["status"] == "ok") & table["pretrained"] & table[criterion].notna()].reset_index(drop=True)
     if able.empty:
-        return pd.DataFrame(columns=["Model", *MAIN_METRICS, *PROTOCOL, "run_id"])
-    by = [*PROTOCOL, "configuration_key", "code_sha256"]
+        return pd.DataFrame(columns=["Model", *MAIN_METRICS, *RANKED, "run_id"])
+    able = able.assign(**{LABELS: labels_class(able, criterion)})
+    by = [*RANKED, "configuration_key", "code_sha256"]
     number = able.groupby(by, sort=False, dropna=False).ngroup()
     nearest = (able[criterion] - able[criterion].groupby(number).transform("mean")).abs().groupby(number).idxmin()
     run = able.loc[nearest].set_axis(nearest.index)  # that stands for each configuration
@@ -104,10 +115,11 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
         if name in able:
             result[name] = able[name].groupby(number).agg(how)
     result["hardware"] = run["gpu"].fillna(run["processor"]).fillna("unknown")
-    result["protocol"] = _protocols(run)
+    result["protocol"], result["beside"] = _protocols(run)
     result["finished"] = _moments(able).groupby(number).max()
     result["code"] = [None if newest else OTHER_CODE for newest in _newest(result, ["Model"])]
-    order = [*PROTOCOL, criterion, *(["latency_s"] if "latency_s" in result else []), "run_id"]
+    order = [*dict.fromkeys([*BESIDE, LABELS, *PROTOCOL]), criterion]
+    order += [*(["latency_s"] if "latency_s" in result else []), "run_id"]
     result = result.sort_values(order, ascending=[ascending.get(name, True) for name in order], ignore_index=True)
     result["configuration"] = _names(result, able)
     result["backbone"] = [backbone_name(name) for name in result["backbone"]]
@@ -117,12 +129,13 @@ def configurations(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFr
 def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame:
     """Return for each protocol and detector the configuration with the best ``criterion``, in the form people read.
 
-    See `configurations`. Where a configuration was run again with other code, its newest runs alone take part. Within a
-    dataset and protocol the best detector comes first.
+    Of a detector that has seen labels in some runs and none in others it is one of each. See `configurations`. Where a
+    configuration was run again with other code, its newest runs alone take part. Within a dataset and protocol the best
+    detector comes first.
     """
     shown = [F1_ALL_BAD, *(f"{name}{end}" for name in DECISIONS for end in ("", "_low", "_high"))]
-    columns = ["Model", *MAIN_METRICS, *shown, *SHOWN_PROMISES, "dataset", "backbone", "configuration", "seeds"]
-    columns += [f"{name}_sd" for name in MAIN_METRICS] + [f"{criterion}_low", f"{criterion}_high"]
+    columns = ["Model", *MAIN_METRICS, *shown, *SHOWN_PROMISES, *_SHOWN_LABELS, "dataset", "backbone", "configuration"]
+    columns += ["seeds"] + [f"{name}_sd" for name in MAIN_METRICS] + [f"{criterion}_low", f"{criterion}_high"]
     columns += ["latency_s", "test_images_per_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
     columns += ["code", "reduced", *MARKED_KINDS, "protocol", "normalization", "hardware", "run_id"]
     columns += ["dataset_fingerprint"]
@@ -130,7 +143,7 @@ def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame
     columns[1:1] = [] if criterion in MAIN_METRICS else [criterion]
     columns = list(dict.fromkeys(columns))
     found = candidates(configurations(table, criterion))
-    best = found.drop_duplicates([*PROTOCOL, "Model"]) if len(found) else found
+    best = found.drop_duplicates([*RANKED, "Model"]) if len(found) else found
     kept = [*columns, *(name for name in (*PROTOCOL, *HIDDEN) if name in best and name not in columns)]
     return best.reindex(columns=kept).reset_index(drop=True)
 
@@ -162,11 +175,16 @@ def _newest(rows: pd.DataFrame, by: list[str]) -> pd.Series:
     return states["state"] == in_order.groupby(by, dropna=False)["state"].transform("last").reindex(rows.index)
 
 
-def _protocols(run: pd.DataFrame) -> pd.Series:
-    """Return the name of each run's protocol, and of its data where a dataset has changed and kept its name."""
-    names = pd.Series([protocol_name(row) for row in run[list(PROTOCOL)].to_dict("records")], run.index)
+def _protocols(run: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+    """Return the names of each run's protocol, and of what protocols share that are shown beside each other.
+
+    Where a dataset has changed and kept its name, its data are named, too.
+    """
+    rows = run[list(RANKED)].to_dict("records")
     several = run.groupby("dataset")["dataset_fingerprint"].transform("nunique") > 1
-    return names.where(~several, names + ", data " + run["dataset_fingerprint"].str[:8])
+    data = (", data " + run["dataset_fingerprint"].str[:8]).where(several, "")
+    protocols, beside = (pd.Series(map(name, rows), run.index, dtype=object) for name in (protocol_name, beside_name))
+    return protocols + data, beside + data
 
 
 def _names(result: pd.DataFrame, able: pd.DataFrame) -> pd.Series:

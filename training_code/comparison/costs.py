@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from training_code.comparison.table import PROTOCOL
+from training_code.comparison.table import RANKED
 from training_code.records.metrics import METRICS
 
 
@@ -19,7 +19,7 @@ def speed_and_size(models: pd.DataFrame, criterion: str) -> pd.DataFrame:
     columns += ["test_images_per_s", "fit_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
     table = models.reindex(columns=[*columns, "hardware", "run_id", "dataset_fingerprint"])
     gain = METRICS[criterion].gain
-    groups = models.reindex(columns=list(PROTOCOL))
+    groups = models.reindex(columns=list(RANKED))
     for cost, name in (
         ("latency_s", "fastest"),
         ("peak_memory_host_bytes", "least memory"),

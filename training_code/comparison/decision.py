@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from training_code.comparison.flattery import WEIGHTS
 from training_code.comparison.operating_curve import ROUNDING, Curve
+from training_code.comparison.table import WITH_LABELS, WITHOUT_LABELS, labels_in_words
 from training_code.foundation.errors import InputError, unknown
 
 #: Which threshold is judged: the one that each run found without the test set, or the cheapest on the test images.
@@ -16,10 +18,6 @@ ThresholdRule = Literal["as deployed", "best for these costs"]
 DEPLOYED: ThresholdRule = "as deployed"
 CHEAPEST: ThresholdRule = "best for these costs"
 THRESHOLDS: tuple[ThresholdRule, ...] = (DEPLOYED, CHEAPEST)
-# Times that images are left out, at most and at least; so many images are judged in all of them.
-_SAMPLES, _LEAST_SAMPLES, _DRAWN = 200, 50, 50_000
-#: Shares of the cost weights that misses have, for each of which `flattery` is told; evenly spaced from 0 to 1.
-WEIGHTS = tuple(number / 10 for number in range(11))
 
 
 @dataclass(frozen=True)
@@ -101,62 +99,6 @@ def best_point(curve: Curve, assumptions: Assumptions) -> int | None:
     return found if np.isfinite(costs[found]) else None
 
 
-def flattery(
-    labels: NDArray[np.bool_], scores: NDArray[np.float64], generator: np.random.Generator
-) -> tuple[float, ...]:
-    """Return by how much the cheapest threshold looks too cheap, for having been chosen on the images that judge it.
-
-    Again and again a fifth of the test images of each kind is left out; the threshold is chosen on the others and
-    judged on that fifth: the mean difference, for each of `WEIGHTS`. (With bootstrap samples, whose images occur twice,
-    it comes out half as large again as it is.) Costs are here in parts of what it costs to refuse all good and pass all
-    defective parts. Of several seeds each has its own threshold; the mean over them is returned.
-
-    Parameters
-    ----------
-    labels
-        Shape (N,), True for defective images; at least two of each kind.
-    scores
-        Shape (S, N), of S seeds.
-    generator
-        Of what is left out.
-    """
-    samples = min(max(_DRAWN // len(labels), _LEAST_SAMPLES), _SAMPLES)
-    left = np.zeros((samples, len(labels)))
-    for kind in (np.flatnonzero(labels), np.flatnonzero(~labels)):
-        order = generator.random((samples, len(kind))).argsort(axis=1)
-        left[:, kind] = order < max(1, len(kind) // 5)
-    per_seed = [_too_cheap(labels, run, 1 - left, left) for run in scores]
-    return tuple(np.mean(per_seed, axis=0).tolist())
-
-
-def _too_cheap(labels: NDArray[np.bool_], scores: NDArray, kept: NDArray, left: NDArray) -> list[float]:
-    order = np.argsort(scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(order) - 1)  # of images with equal scores
-    inside, outside = (_rates(labels[order], images[:, order], ends) for images in (kept, left))
-    found = []
-    for weight in WEIGHTS:
-        costs = (1 - weight) * inside[0] + weight * inside[1]
-        cheapest = costs <= costs.min(axis=1, keepdims=True) + ROUNDING
-        first = cheapest.argmax(axis=1)
-        # Between two images that were kept the threshold lies in the middle.
-        behind = ~cheapest & (np.arange(costs.shape[1]) > first[:, None])
-        last = np.where(behind.any(axis=1), behind.argmax(axis=1), costs.shape[1]) - 1
-        chosen = ((first + last) // 2)[:, None]
-        judged = (1 - weight) * outside[0] + weight * outside[1]
-        found.append(float((np.take_along_axis(judged, chosen, 1) - np.take_along_axis(costs, chosen, 1)).mean()))
-    return found
-
-
-def _rates(labels: NDArray[np.bool_], images: NDArray, ends: NDArray) -> tuple[NDArray, NDArray]:
-    """Return false-alarm and miss rates of each sample where nothing passes, then up to each of ``ends`` in order."""
-    passed = [
-        np.cumsum(images * kind, axis=1)[:, ends] / (images * kind).sum(axis=1, keepdims=True)
-        for kind in (~labels, labels)
-    ]
-    good, defective = (np.hstack([np.zeros((len(images), 1)), share]) for share in passed)
-    return 1 - good, defective
-
-
 @dataclass(frozen=True)
 class Candidate:
     """A configuration among which a reader chooses.
@@ -173,6 +115,10 @@ class Candidate:
         Of `flattery`, for each of `WEIGHTS`.
     promise
         What the threshold in force promises; empty where nothing is known.
+    beside
+        Dataset and test images: what is shown beside each other, with labels and without.
+    labels_for_training, labels_for_thresholds
+        Labelled defects that it has seen.
     """
 
     group: str
@@ -187,6 +133,26 @@ class Candidate:
     deployed: Curve | None
     flattery: tuple[float, ...] = ()
     promise: str = ""
+    beside: str = ""
+    labels_for_training: int = 0
+    labels_for_thresholds: int = 0
+
+    @property
+    def saw_labels(self) -> bool:
+        """Whether it has seen labelled defects, for whatever."""
+        return self.labels_for_training + self.labels_for_thresholds > 0
+
+    @property
+    def labels(self) -> str:
+        """Its class by labels in words, with their numbers."""
+        if not self.saw_labels:
+            return WITHOUT_LABELS
+        return f"{WITH_LABELS} ({labels_in_words(self.labels_for_training, self.labels_for_thresholds)})"
+
+    @property
+    def named(self) -> str:
+        """Its detector, and what tells it from others of that."""
+        return f"{self.model} ({self.details})" if self.details else self.model
 
     @property
     def details(self) -> str:
@@ -234,6 +200,23 @@ def groups_of(candidates: Sequence[Candidate]) -> list[str]:
     """Return datasets with their protocols, that with most models first."""
     groups = [one.group for one in candidates]
     return sorted(dict.fromkeys(groups), key=lambda group: -groups.count(group))
+
+
+def cheapest_of_classes(
+    candidates: Sequence[Candidate], assumptions: Assumptions, group: str | None = None
+) -> list[tuple[Candidate, dict[str, Any]]]:
+    """Return the cheapest model without labels and that with labels, of all that are shown beside those of a group.
+
+    Each comes with its row of `ranking`. Empty where one of the two classes has no model that can be chosen.
+    """
+    group = group or next(iter(groups_of(candidates)), None)
+    beside = {one.beside for one in candidates if one.group == group}
+    found = []
+    for saw_labels in (False, True):
+        able = [one for one in candidates if one.beside in beside and one.saw_labels == saw_labels]
+        rows = [(one, row) for one in able if not (row := _row(one, assumptions))["note"]]
+        found += [min(rows, key=lambda pair: pair[1]["cost_a_day"])] if rows else []
+    return found if len(found) == 2 else []
 
 
 def all_rankings(candidates: Sequence[Candidate]) -> pd.DataFrame:

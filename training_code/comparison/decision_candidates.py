@@ -8,10 +8,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from training_code.comparison.configurations import candidates
-from training_code.comparison.decision import Candidate, flattery, groups_of
+from training_code.comparison.decision import Candidate, groups_of
+from training_code.comparison.flattery import flattery
 from training_code.comparison.operating_curve import curve_of, deployed_point
 from training_code.comparison.statistics import LEAST_IMAGES
-from training_code.comparison.table import PROTOCOL
+from training_code.comparison.table import RANKED
 from training_code.comparison.values import is_missing
 from training_code.foundation import paths
 from training_code.records.scores import read_scores
@@ -50,7 +51,7 @@ def read_candidates(models: pd.DataFrame, runs: pd.DataFrame) -> tuple[list[Cand
     found = []
     for row in able.to_dict("records"):
         try:
-            labels, scores = _read(row["folders"])
+            labels, scores = _read(row["folders"], row["labelled"] > 0)
         except (OSError, ValueError) as error:
             problems.append(f"not in Decision: {row['run_id']}: {error}")
             continue
@@ -69,18 +70,25 @@ def _best(models: pd.DataFrame) -> pd.DataFrame:
     """Return as many configurations of each detector as there is place for, in their order."""
     if models.empty:
         return models
-    number = models.groupby([*PROTOCOL, "Model"], sort=False, dropna=False).cumcount()
+    number = models.groupby([*RANKED, "Model"], sort=False, dropna=False).cumcount()
     fitting = [most for most in range(MOST_OF_DETECTOR, 0, -1) if (number < most).sum() <= MOST]
     return models[number < max(fitting, default=1)]
 
 
-def _read(folders: Sequence[str]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return labels and scores, of shape (runs, images), of the runs of a configuration."""
+def _read(folders: Sequence[str], by_seed: bool) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return labels and scores, of shape (runs, images), of the runs of a configuration.
+
+    With ``by_seed`` the test images are others for each seed, and as many of each kind: then good ones come first. No
+    image stands for one of another run, since each run has a curve and a threshold of its own.
+    """
     runs = [read_scores(paths.from_home(folder)) for folder in folders]
     first = runs[0]
-    if any(run.paths != first.paths or (run.labels != first.labels).any() for run in runs):
+    if all(run.paths == first.paths and (run.labels == first.labels).all() for run in runs):
+        return first.labels, np.stack([run.scores for run in runs])
+    defects = {(len(run), int(run.labels.sum())) for run in runs}
+    if not by_seed or len(defects) > 1:
         raise ValueError("its runs have scores of different images")
-    return first.labels, np.stack([run.scores for run in runs])
+    return np.sort(first.labels), np.stack([run.scores[np.argsort(run.labels, kind="stable")] for run in runs])
 
 
 def _together(sentences: Sequence[str | None]) -> str:
@@ -104,4 +112,7 @@ def _candidate(
         curve_of(labels, scores),
         deployed_point(labels, scores, thresholds),
         flattery(labels, scores, np.random.default_rng(_SEED)),
+        beside=f"{row['dataset']}: {row['beside']}",
+        labels_for_training=int(row["labels_for_training"]),
+        labels_for_thresholds=int(row["labels_for_thresholds"]),
     )

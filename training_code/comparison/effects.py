@@ -17,7 +17,10 @@ _BROUGHT = {
     "normalization": {*_STATISTICS},
     "image_height": {"image_width"},
 }
-_NOT_ARGUMENTS = {*_STATISTICS, "image_width"}
+# With another part of the test images labelled the test images are others, which tells nothing of a detector.
+_NOT_ARGUMENTS = {*_STATISTICS, "image_width", "labelled"}
+#: What a missing value means where it is not that there is none.
+_MISSING = {"labels_of_each_type": "all"}
 
 
 def effects_of_arguments(runs: pd.DataFrame, criterion: str) -> pd.DataFrame:
@@ -35,8 +38,8 @@ def effects_of_arguments(runs: pd.DataFrame, criterion: str) -> pd.DataFrame:
     pandas.DataFrame
         A row for each dataset, detector, argument and value: the mean of the criterion, and the mean ``difference`` to
         the runs that have the ``reference`` in that place, over ``pairs`` of runs on the same seed that share
-        everything else, the state of the code too. The reference, no value where some runs have none and the smallest
-        value otherwise, has a row of its own, without a difference.
+        everything else, the state of the code too, and whether they learned from labels. The reference, no value where
+        some runs have none and the smallest value otherwise, has a row of its own, without a difference.
 
     Examples
     --------
@@ -58,7 +61,9 @@ def effects_of_arguments(runs: pd.DataFrame, criterion: str) -> pd.DataFrame:
                 if argument not in _NOT_ARGUMENTS:
                     shown = "image_size" if argument == "image_height" else argument
                     square = _square(group, argument, varied, criterion)
-                    for row in _effects(square, varied[argument].distinct):
+                    missing = _MISSING.get(argument, NONE)
+                    values = [missing if is_missing(value) else plain(value) for value in varied[argument].distinct]
+                    for row in _effects(square, values):
                         rows.append({"dataset": dataset, "Model": detector, "argument": shown, **row})
     return pd.DataFrame(rows, columns=COLUMNS).rename(columns={"criterion": criterion})
 
@@ -82,6 +87,7 @@ def _square(group: pd.DataFrame, argument: str, varied: dict[str, Ranked], crite
     others = [name for name in varied if name not in brought]
     shared = pd.DataFrame({name: varied[name].places for name in others}, group.index).assign(seed=group["seed"])
     shared["code"] = group["code_sha256"].fillna("")  # a difference may come from the code as well
+    shared["learned"] = group["labels_for_training"] > 0  # or from labels
     frame = pd.DataFrame({"value": varied[argument].places, "criterion": group[criterion]}, group.index)
     frame["shared"] = shared.groupby(list(shared)).ngroup()
     return frame.pivot_table(index="shared", columns="value", values="criterion")
@@ -93,14 +99,13 @@ def _effects(square: pd.DataFrame, values: list[Any]) -> Iterator[dict[str, Any]
     together = square.loc[sorted({place for paired in pairs.values() for place in paired.index}), reference]
     if together.empty:
         return
-    written = [NONE if is_missing(value) else plain(value) for value in values]
-    shown = {"reference": written[reference]}
-    yield {"value": written[reference], **shown, "pairs": len(together), "criterion": together.mean()}
+    shown = {"reference": values[reference]}
+    yield {"value": values[reference], **shown, "pairs": len(together), "criterion": together.mean()}
     for value, paired in pairs.items():
         if len(paired):
             difference = paired[value] - paired[reference]
             yield {
-                "value": written[value],
+                "value": values[value],
                 **shown,
                 "pairs": len(paired),
                 "criterion": paired[value].mean(),

@@ -7,7 +7,7 @@ import pandas as pd
 
 from training_code.comparison.configurations import CRITERION, TESTED, candidates
 from training_code.comparison.statistics import ALPHA, LEAST_IMAGES, model_confidence_set, optimism_of_choice
-from training_code.comparison.table import PROTOCOL
+from training_code.comparison.table import RANKED
 from training_code.evaluation.intervals import placements
 from training_code.foundation import paths
 from training_code.records.scores import Scores, read_scores
@@ -40,7 +40,7 @@ def mark_level(models: pd.DataFrame, criterion: str = CRITERION) -> tuple[pd.Dat
     problems: list[str] = []
     if criterion != TESTED or models.empty:
         return models, problems
-    for _, group in candidates(models).groupby(list(PROTOCOL), sort=False, dropna=False):
+    for _, group in candidates(models).groupby(list(RANKED), sort=False, dropna=False):
         read = {index: _read(folders, problems) for index, folders in group["folders"].items()}
         best = read[group.index[0]]
         if best is None:

@@ -9,12 +9,14 @@ import pandas as pd
 
 from training_code.comparison.naming import backbone_name, configuration_name
 from training_code.comparison.paper import reduced_settings
+from training_code.comparison.values import is_missing
 from training_code.data.findings import MARKED_KINDS
+from training_code.data.layout import LABELLED, NORMAL, VALIDATION
 from training_code.detectors.registry import get_detector
 from training_code.foundation import paths
 from training_code.foundation.files import digest
 from training_code.protocol import ComputeOptions, ExperimentProtocol
-from training_code.records.metrics import F1_ALL_BAD, METRICS
+from training_code.records.metrics import F1_ALL_BAD, METRICS, criterion_metric
 from training_code.records.record import CHECKPOINT, EXAMPLES, NOTEBOOK, Record
 
 #: The metrics by which people choose, in the order of their table.
@@ -23,6 +25,15 @@ MAIN_METRICS = ("image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score")
 DECISIONS = ("image_FalseAlarmRate", "image_MissRate")
 #: Columns that are equal for runs that may be ranked together: same images under the same conditions.
 PROTOCOL = ("dataset", "dataset_fingerprint", *ExperimentProtocol.columns(ranked_together=False))
+#: Those of them that are equal for runs with and without labels that are shown beside each other.
+BESIDE = tuple(name for name in PROTOCOL if name not in ("labels_of_each_type", "threshold_rule"))
+#: The class of a model by the labels that it has seen, its values, and the columns that are equal for models that are
+#: ranked together.
+LABELS = "labels"
+WITH_LABELS, WITHOUT_LABELS = "with labels", "without labels"
+RANKED = (*PROTOCOL, LABELS)
+#: Columns of how many labelled defects a run has seen, and for what.
+LABELS_SEEN = ("labels_seen", "labels_for_training", "labels_for_thresholds")
 #: Columns of what else the experiment sets for all detectors, and that decides about a run's numbers.
 EXPERIMENT = (*ExperimentProtocol.columns(ranked_together=True), *ComputeOptions.of_a_backbone())
 #: Columns of what the thresholds promise: numbers, the same in words, and what they rest on.
@@ -64,7 +75,7 @@ def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
         table[name] = pd.Series([_cell(_arguments(record).get(name)) for record in records], dtype=object)
     first = ["status", "dataset", "detector", "backbone", "pretrained"]
     first += [name for name in arguments if name != "backbone"]
-    first += [*ExperimentProtocol.columns(), "seed"]
+    first += [*ExperimentProtocol.columns(), *LABELS_SEEN, "seed"]
     metrics = [column for name in METRICS for column in (name, f"{name}_low", f"{name}_high") if column in table]
     if "image_F1Score" in metrics:
         metrics.insert(metrics.index("image_F1Score") + 1, F1_ALL_BAD)
@@ -80,6 +91,9 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
     conditions = identity.protocol.row()
     if weights is None:
         conditions["normalization"] = "none"  # whatever the protocol says: it is the backbone's
+    labels = _labels(record)
+    if not labels["labels_seen"]:
+        conditions["labels_of_each_type"] = None  # of no influence: the test images are the same
     # Whether the weights are pretrained has a column of its own, which also knows of files that never were.
     arguments = {name: _cell(value) for name, value in _arguments(record).items() if name != "pre_trained"}
     arguments.setdefault("backbone", None)
@@ -89,6 +103,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "detector": record.detector,
         "arguments": arguments,
         **conditions,
+        **labels,
         "normalization_mean": _cell(identity.mean),
         "normalization_std": _cell(identity.std),
         **{name: _cell(record.compute.get(name)) for name in ComputeOptions.names()},
@@ -154,6 +169,41 @@ def _promises(record: Record) -> dict[str, Any]:
     return found
 
 
+def _labels(record: Record) -> dict[str, int]:
+    """Return how many labelled defects a run has seen, in all and for what; see `LABELS_SEEN`."""
+    training, thresholds = record.labels, record.labels_for_thresholds
+    seen = sum(labels_by_type(record.dataset.counts).values()) if training or thresholds else 0
+    return dict(zip(LABELS_SEEN, (max(seen, training, thresholds), training, thresholds), strict=True))
+
+
+def labels_in_words(training: int, thresholds: int) -> str:
+    """Return how many labelled defects were seen for what: ``60 for training, 6 for thresholds``."""
+    numbers = ("training", training), ("thresholds", thresholds)
+    return ", ".join(f"{number} for {what}" for what, number in numbers if number)
+
+
+def labels_by_type(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return how many labelled defects of each type a dataset gives, from the ``counts`` of a record."""
+    found: dict[str, int] = {}
+    for name, count in counts.items():
+        split, _, kind = name.partition("/")
+        if split in (LABELLED, VALIDATION) and kind != NORMAL:
+            found[kind] = found.get(kind, 0) + count
+    return found
+
+
+def labels_class(table: pd.DataFrame, criterion: str) -> pd.Series:
+    """Return for each run whether a metric rests on labels: `WITH_LABELS` or `WITHOUT_LABELS`.
+
+    A metric that goes by no threshold rests on those that the detector was trained on, one that goes by a threshold
+    also on those by which it was found.
+    """
+    seen = table["labels_for_training"] > 0
+    if "threshold" in criterion_metric(criterion).needs:
+        seen |= table["labels_for_thresholds"] > 0
+    return seen.map({True: WITH_LABELS, False: WITHOUT_LABELS})
+
+
 def arguments_of(table: pd.DataFrame) -> list[str]:
     """Return the columns of `runs_table` that hold arguments of detectors, in their order, the backbone first."""
     return table.attrs["arguments"]
@@ -174,13 +224,14 @@ def _arguments(record: Record) -> dict[str, Any]:
 def _settings(record: Record) -> dict[str, Any]:
     """Return what runs share that differ in their data and their seed alone, and may be ranked together."""
     settings = dataclasses.asdict(record.identity)
+    files: Any = {name: of for name, of in record.identity.files_sha256.items() if name != LABELLED}  # goes by the seed
     if record.members:
         settings["arguments"] = _arguments(record)
-        settings["files_sha256"] = sorted(digest(_settings(member)) for member in record.members)
+        files = sorted(digest(_settings(member)) for member in record.members)
     together = {
         name: getattr(record.identity.protocol, name) for name in ExperimentProtocol.columns(ranked_together=True)
     }
-    return settings | {"protocol": together, "dataset_fingerprint": "", "seed": 0}
+    return settings | {"protocol": together, "dataset_fingerprint": "", "seed": 0, "files_sha256": files}
 
 
 def protocol_name(row: Mapping[str, Any]) -> str:
@@ -189,17 +240,31 @@ def protocol_name(row: Mapping[str, Any]) -> str:
     Parameters
     ----------
     row
-        Values of the columns of `training_code.protocol.ExperimentProtocol`.
+        Values of the columns of `training_code.protocol.ExperimentProtocol`, and of `LABELS`.
     """
-    split, usual = row["validation_split"], _DEFAULTS.row()
-    told = ("image_height", "image_width", "validation_split", "threshold_rule")
-    others = [
-        f"{name} {row[name]}"
-        for name in ExperimentProtocol.columns(ranked_together=False)
-        if name not in told and row[name] != usual[name]
-    ]
-    first = [f"{row['image_height']} × {row['image_width']}", f"{row['threshold_rule']} thresholds"]
-    return ", ".join([*first, f"{split:.0%} held out" if split else "nothing held out", *others])
+    size, *others = _conditions(row)
+    with_labels, labels = row[LABELS] == WITH_LABELS, row["labels_of_each_type"]
+    seen = [WITH_LABELS] if with_labels else []
+    if not is_missing(labels):
+        seen.append(f"{labels:g} {'' if with_labels else 'labels '}of each type")
+    return ", ".join([size, f"{row['threshold_rule']} thresholds", *seen, *others])
+
+
+def beside_name(row: Mapping[str, Any]) -> str:
+    """Return what protocols have in common that are shown beside each other, with labels and without."""
+    return ", ".join(_conditions(row))
+
+
+def _conditions(row: Mapping[str, Any]) -> list[str]:
+    """Return the conditions of `BESIDE` in words."""
+    split, labelled, usual = row["validation_split"], row["labelled"], _DEFAULTS.row()
+    said = [f"{row['image_height']} × {row['image_width']}", f"{split:.0%} held out" if split else "nothing held out"]
+    if labelled:
+        said.append(
+            f"{labelled:.0%} of the defects labelled" if labelled < 1 else f"{labelled:g} labelled of each type"
+        )
+    told = ("image_height", "image_width", "validation_split", "labelled")
+    return said + [f"{name} {row[name]}" for name in BESIDE[2:] if name not in told and row[name] != usual[name]]
 
 
 def _cell(value: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from training_code.display.curves import LEARNING_CURVES
 from training_code.display.examples import OVERVIEW
-from training_code.evaluation.operating_point import percent
+from training_code.evaluation.operating_point import labelled_defects, percent
 from training_code.records.metrics import F1_ALL_BAD, METRICS
 from training_code.records.promises import promise
 from training_code.records.record import EXAMPLES, Record
@@ -49,9 +49,10 @@ class Run:
     def _repr_html_(self) -> str:
         origin = "stored result" if self.stored else "trained now"
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.record.arguments.items())
+        labels = f"; trained on {labelled_defects(self.record.labels)}" if self.record.labels else ""
         untrained = "; <b>the backbone's weights are random</b>" if self.record.untrained_backbone else ""
         parts = [
-            f"<p><b>{html.escape(self.run_id)}</b> ({origin}{untrained})<br>",
+            f"<p><b>{html.escape(self.run_id)}</b> ({origin}{labels}{untrained})<br>",
             f"<code>{html.escape(self.record.detector)}({html.escape(arguments)})</code></p>",
             *(_table(self._metric_cells(kind), METRICS_ABREAST) for kind in ("image_", "pixel_")),
             *self._thresholds(),
@@ -104,6 +105,8 @@ class Run:
             cells["good images"] = str(record.calibration.images)
             if record.calibration.groups != record.calibration.images:
                 cells["parts"] = str(record.calibration.groups)
+        if record.labels_for_thresholds:
+            cells["labelled defects"] = str(record.labels_for_thresholds)
         return [_table(cells), f"<p>{html.escape(promise(record))}</p>"]
 
     def _cost_cells(self) -> dict[str, str]:

@@ -38,6 +38,8 @@ class OperatingPoint:
     '18 good images allow no promise below 5.3 %: at most 5.3 % of new good images are refused, in place of 1 %'
     >>> OperatingPoint(0.7, images=199, groups=199, alpha=0.05, promise=0.05, least=0.005).sentence
     'at most 5 % of new good images are refused, as 199 good images show'
+    >>> OperatingPoint(0.9, 199, 199, 0.05, 0.05, 0.005, labels=60).sentence.rpartition(", ")[2]
+    'and the threshold is as near as that allows to the largest F1 on 60 labelled defects'
     """
 
     threshold: float
@@ -57,13 +59,19 @@ class OperatingPoint:
         what = "are refused" if self.area is None else f"have more than {percent(self.area)} of their pixels marked"
         parts = "" if self.groups == self.images else f" of {self.groups} parts"
         promised = f"at most {percent(self.promise)} of new good images {what}"
+        near = f", and the threshold is as near as that allows to the largest F1 on {labelled_defects(self.labels)}"
+        chosen = near if self.labels else ""
         if self.alpha is not None and self.least is not None and self.alpha < self.least:
             return (
                 f"{self.images} good images{parts} allow no promise below {percent(self.least)}: {promised}, in place "
-                f"of {percent(self.alpha)}"
+                f"of {percent(self.alpha)}{chosen}"
             )
-        rise = f", and {self.labels} labelled defects have the largest F1" if self.labels else ""
-        return f"{promised}, as {self.images} good images{parts} show{rise}"
+        return f"{promised}, as {self.images} good images{parts} show{chosen}"
+
+
+def labelled_defects(number: int) -> str:
+    """Return a number of labelled defects in words."""
+    return f"{number} labelled defect{'' if number == 1 else 's'}"
 
 
 def percent(part: float) -> str:

@@ -85,7 +85,9 @@ def bounded_point(bound: OperatingPoint | None, best: float | None, labels: int)
     """
     if bound is None or not labels:
         return None
-    return replace(bound, threshold=bound.threshold if best is None else max(bound.threshold, best), labels=labels)
+    if best is None:
+        return bound
+    return replace(bound, threshold=max(bound.threshold, best), labels=labels)
 
 
 def _conformal(calibration: Calibration, alpha: float, area: float) -> Points:

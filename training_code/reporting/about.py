@@ -34,17 +34,23 @@ def about(
             "the same way. Random weights are not ranked.",
         ),
         (
+            "labels",
+            "Models that have seen labelled defects are ranked apart from the others, and stand beside them: a metric "
+            "that goes by no threshold rests on labels where the detector was trained on them, any other one also "
+            "where its threshold was found by them. No labelled defect is a test image.",
+        ),
+        (
             "thresholds",
-            "F1Score: at the threshold in force, found on good images that the detector has not seen, never on "
-            "the test set. F1Max: at the best threshold for the test set, an oracle that no user has, "
+            "F1Score: at the threshold in force, found on images that the detector has not seen, never on the "
+            "test set. F1Max: at the best threshold for the test set, an oracle that no user has, "
             "and so are PB1, PB5 and PB10. F1AllBad: of calling every image defective; an F1Score below it is red.",
         ),
         (
             "promises",
             "image_promise: at most that part of new good images is refused, where they come as those did that the "
-            "threshold rests on. Only the rule conformal promises something; n good images allow no promise below "
-            "1/(n + 1). anomaly rethreshold puts another rule or alpha in force without training. A threshold that "
-            "somebody moves by hand promises nothing.",
+            "threshold rests on. Only the rules conformal and labelled promise something; n good images allow no "
+            "promise below 1/(n + 1). anomaly rethreshold puts another rule or alpha in force without training. A "
+            "threshold that somebody moves by hand promises nothing.",
         ),
         (
             "seeds",

@@ -13,8 +13,12 @@ from openpyxl.drawing.text import CharacterProperties, Paragraph, RegularTextRun
 from openpyxl.utils import get_column_letter, quote_sheetname
 from openpyxl.worksheet.worksheet import Worksheet
 
+from training_code.comparison.label_curves import ALL_DEFECTS
+from training_code.comparison.values import is_missing
 from training_code.reporting.cells import comment
 
+#: What is drawn against the number of labels.
+CHARTED = ("image_AUROC", "pixel_F1Score", "image_MissRate")
 #: Charts of a sheet at most, one for each dataset and protocol.
 MOST = 12
 # Okabe and Ito's colours, which colour-blind readers can tell apart, the darker first.
@@ -113,6 +117,81 @@ def add_front(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> int:
         worksheet.add_chart(chart, f"B{place}")
         place += _ROWS
     return place - len(table) - 1
+
+
+def add_label_curves(worksheet: Worksheet, table: pd.DataFrame) -> int:
+    """Add charts for each dataset: results of all defects against the number of labels, with intervals over seeds.
+
+    Configurations without labels are horizontal lines. What is drawn is written beside the table, each curve in one
+    stretch. Returns the rows that the charts take below the table.
+    """
+    drawn = table[table["defect type"] == ALL_DEFECTS]
+    place, row, start = len(table) + 4, 2, len(table.columns) + 3
+    for offset, title in enumerate(("curve", "labels", *CHARTED, *(f"{name}_95" for name in CHARTED))):
+        worksheet.cell(1, start + offset, f"chart: {title}").comment = comment("What the charts are drawn from.")
+        worksheet.column_dimensions[get_column_letter(start + offset)].width = 14
+    for (dataset, protocol), group in list(drawn.groupby(["dataset", "protocol"], sort=False))[:MOST]:
+        curves = _label_curves(group)
+        places = []
+        for title, points in curves:
+            for number, (_, point) in enumerate(points.iterrows(), row):
+                values = [
+                    title,
+                    point["labels_seen"],
+                    *(point[f"{name}{end}"] for end in ("", "_95") for name in CHARTED),
+                ]
+                for offset, value in enumerate(values):
+                    if not is_missing(value):
+                        worksheet.cell(number, start + offset, value)
+            places.append((title, row, row + len(points) - 1))
+            row += len(points)
+        for number, name in enumerate(name for name in CHARTED if group[name].notna().any()):
+            chart = ScatterChart()
+            chart.style, chart.scatterStyle = 13, "lineMarker"
+            chart.title = _title(f"{name} against labels, {dataset}, {protocol}")
+            column = start + 2 + CHARTED.index(name)
+            for index, (title, first, last) in enumerate(places):
+                chart.series.append(_label_series(worksheet, title, (start + 1, column), (first, last), index))
+            chart.x_axis.title, chart.y_axis.title = "labelled defects seen", name
+            chart.x_axis.number_format, chart.y_axis.number_format = "0", "0.00"
+            chart.x_axis.scaling.min = 0
+            _show_axes(chart)
+            chart.width, chart.height = _BESIDE, _HEIGHT
+            chart.legend.position = "b"
+            worksheet.add_chart(chart, f"{'BHN'[number]}{place}")
+        place += _ROWS
+    return place - len(table) - 1
+
+
+def _label_curves(group: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return curves with their names; one without labels is drawn from no label to the most that there are."""
+    found = []
+    for (model, backbone, configuration), points in group.groupby(["Model", "backbone", "configuration"], sort=False):
+        title = ", ".join(filter(None, (model, backbone, configuration)))
+        if not points["labels_seen"].any():
+            points = pd.concat([points, points.assign(labels_seen=group["labels_seen"].max())])
+            title += ", without labels"
+        found.append((title, points))
+    return found
+
+
+def _label_series(
+    worksheet: Worksheet, title: str, columns: tuple[int, int], rows: tuple[int, int], number: int
+) -> Series:
+    """Return a curve: its numbers of labels and values are in two columns, its intervals beside the values."""
+    labels, values = (Reference(worksheet, min_col=column, min_row=rows[0], max_row=rows[1]) for column in columns)
+    series = Series(values, labels, title=title)
+    colour = COLOURS[number % len(COLOURS)]
+    series.graphicalProperties.line.solidFill = colour
+    if title.endswith("without labels"):
+        series.graphicalProperties.line.dashStyle, series.marker.symbol = "dash", "none"
+        return series
+    series.marker.symbol, series.marker.size = _MARKERS[number % len(_MARKERS)], 7
+    series.marker.graphicalProperties = GraphicalProperties(solidFill=colour)
+    letter = get_column_letter(columns[1] + len(CHARTED))
+    source = NumDataSource(NumRef(f"{quote_sheetname(worksheet.title)}!${letter}${rows[0]}:${letter}${rows[1]}"))
+    series.errBars = ErrorBars(errDir="y", errBarType="both", errValType="cust", plus=source, minus=source)
+    return series
 
 
 def _title(text: str) -> Title:

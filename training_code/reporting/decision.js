@@ -58,10 +58,20 @@ function ranking(candidates, line, words) {
   return [...able, ...rows.filter((row) => row.note !== "")];
 }
 
+// The cheapest model without labels and that with labels, of all that are shown beside those of the group.
+function cheapestOfClasses(candidates, line, words) {
+  const beside = new Set(candidates.filter((one) => one.group === line.group).map((one) => one.beside));
+  const rows = candidates.filter((one) => beside.has(one.beside)).map((one) => rowOf(one, line, words))
+    .filter((row) => row.note === "");
+  const found = [false, true].map((saw) => rows.filter((row) => row.one.saw_labels === saw))
+    .filter((some) => some.length).map((some) => some.reduce((best, row) => (row.cost[0] < best.cost[0] ? row : best)));
+  return found.length === 2 ? found : [];
+}
+
 const money = (value) => value.toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const few = (value) => String(Number(value.toFixed(value < 10 ? 2 : 0)));
 
-function answer(rows, line, words) {
+function answer(rows, line, words, candidates) {
   const ranked = rows.filter((row) => row.rank !== null);
   if (!ranked.length) return [words.none];
   const [best, deployed] = [ranked[0], line.threshold === words.rule];
@@ -70,6 +80,8 @@ function answer(rows, line, words) {
   const alarms = best.alarms.map((rate) => few(1000 * (1 - line.defective_share) * rate));
   const misses = best.misses.map((rate) => few(1000 * line.defective_share * rate));
   const overlap = ranked.slice(1).filter((row) => row.cost[1] <= cost[2]).length;
+  const classes = cheapestOfClasses(candidates, line, words).map((row) => `${row.one.labels}: ${row.one.named}, `
+    + `${money(row.cost[0])} a day (95% interval ${money(row.cost[1])} to ${money(row.cost[2])})`);
   const idle = passing <= refusing ? "passing" : "refusing";
   return [
     `Choose ${one.model}${one.details ? ` (${one.details})` : ""}`
@@ -84,6 +96,7 @@ function answer(rows, line, words) {
         : ` That is no less than ${idle} every part: it is worth nothing here.`),
     ranked.length < 2 ? "" : `Models ranked below it whose intervals overlap with its own: ${overlap} of `
       + `${ranked.length - 1}. On other images they may cost less.`,
+    classes.length ? `${words.classes}${classes.join("; ")}.` : "",
     deployed ? words.deployed : `${words.chosen}${money(best.flattery)} a day more.`,
   ];
 }
@@ -113,7 +126,7 @@ function start(place, content) {
       element.append(text);
       return element;
     }));
-    fill(".answer", answer(rows, line, content.words).filter(Boolean), "p");
+    fill(".answer", answer(rows, line, content.words, content.candidates).filter(Boolean), "p");
     place.querySelector("tbody").replaceChildren(...rows.map((row) => {
       const element = document.createElement("tr");
       element.dataset.run = row.one.run_id;

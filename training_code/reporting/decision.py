@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from openpyxl.utils import get_column_letter, quote_sheetname
 
-from training_code.comparison.decision import DEPLOYED, NO_THRESHOLD, TOO_FEW, WEIGHTS, Candidate
+from training_code.comparison.decision import DEPLOYED, NO_THRESHOLD, TOO_FEW, Candidate
+from training_code.comparison.flattery import WEIGHTS
 from training_code.reporting.cells import Formula
 
 #: Names of the sheets.
@@ -20,12 +21,15 @@ _RATES = tuple(f"{rate}{end}" for rate in ("image_FalseAlarmRate", "image_MissRa
 CURVE_COLUMNS = ("run_id", "threshold", *_RATES, "cost_a_day")
 _IN_FORCE = ("threshold in force", *(f"{name} in force" for name in _RATES))
 _FLATTERY = tuple(f"flattery at {weight:g}" for weight in WEIGHTS)
+#: The cost a day of models without labels and with labels that are shown beside those of the group that counts.
+COSTS_OF_CLASSES = ("cost without labels", "cost with labels")
 MODEL_COLUMNS = (
     *("dataset and protocol", "Model", "backbone", "configuration", "seeds", "good images", "defective images"),
     *_IN_FORCE,
     *("lowest cost", "point", "threshold", *_RATES),
     *("cost_a_day", "cost_a_day_low", "cost_a_day_high", "flattery_a_day"),
-    *("note", "ranked cost", "rank", "place", "promise", "run_id", *_FLATTERY),
+    *("note", "ranked cost", "rank", "place", "promise", "run_id"),
+    *("test images", "labels", "named", *COSTS_OF_CLASSES, *_FLATTERY),
 )
 # The note of a model of another group than the chosen one.
 _OTHERS = "other images"
@@ -37,7 +41,7 @@ REFUSING, PASSING = (f"${USED}${FIRST_QUESTION + len(QUESTIONS) + number}" for n
 
 #: Rows of the answer and of the heads of the table.
 ANSWER = FIRST_QUESTION + len(QUESTIONS) + 2 + 1
-SENTENCES = 5
+SENTENCES = 6
 TABLE = ANSWER + SENTENCES + 2
 #: The columns of the table: their heads, the columns of `MODEL_COLUMNS` that they show, formats and widths.
 SHOWN = (
@@ -120,7 +124,8 @@ def model_rows(book: Book) -> Iterator[list]:
             force = [one.deployed.thresholds[0], *one.deployed.false_alarms[0], *one.deployed.misses[0]]
         numbers = [*_chosen(book, number, at), *_cost(book, at), *_placed(book, number, at)]
         known = [one.group, one.model, one.backbone, one.configuration, one.seeds, one.good, one.defective]
-        yield [*known, *force, *numbers, one.promise or None, one.run_id, *one.flattery]
+        told = [one.promise or None, one.run_id, one.beside, one.labels, one.named]
+        yield [*known, *force, *numbers, *told, *_cost_of_class(book, one, at), *one.flattery]
 
 
 def _chosen(book: Book, number: int, at: dict[str, str]) -> list[Formula]:
@@ -175,6 +180,15 @@ def _placed(book: Book, number: int, at: dict[str, str]) -> list[Formula]:
         f'=IF({at["note"]}="{_OTHERS}","",{place})',
     )
     return [Formula(text) for text in texts]
+
+
+def _cost_of_class(book: Book, one: Candidate, at: dict[str, str]) -> list[Formula | None]:
+    """Return the cost in the column of its class: blank for a model that cannot be chosen, or of other test images."""
+    miss, groups = at[_RATES[3]], book.column("dataset and protocol")
+    here = f"INDEX({book.column('test images')},MATCH({book.cell('group')},{groups},0))"
+    few = f"1-{miss}<{book.cell('least_found')}-0.000000001"
+    cost = Formula(f'=IF({miss}="","",IF({few},"",IF({at["test images"]}={here},{at["cost_a_day"]},"")))')
+    return [None, cost] if one.saw_labels else [cost, None]
 
 
 def _fixed(cell: str, row: int) -> str:

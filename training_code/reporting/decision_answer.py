@@ -2,8 +2,16 @@
 
 from collections.abc import Sequence
 
-from training_code.comparison.decision import DEPLOYED, NO_THRESHOLD, TOO_FEW, Assumptions, Candidate, ranking
-from training_code.reporting.decision import CELLS, LETTERS, PASSING, REFUSING, SHOWN, TABLE, Book
+from training_code.comparison.decision import (
+    DEPLOYED,
+    NO_THRESHOLD,
+    TOO_FEW,
+    Assumptions,
+    Candidate,
+    cheapest_of_classes,
+    ranking,
+)
+from training_code.reporting.decision import CELLS, COSTS_OF_CLASSES, LETTERS, PASSING, REFUSING, SHOWN, TABLE, Book
 
 _NONE = "No model can be chosen: see the notes below, and the yellow cells above."
 _DEPLOYED_FOUND = (
@@ -13,10 +21,11 @@ _CHOSEN_HERE = (
     "The threshold was chosen on the test images that judge it, which flatters it: chosen on four fifths of them and "
     "judged on the others, it costs about "
 )
+_CLASSES = "The cheapest on these test images, "
 
 #: What `decision.js` says as well.
 WORDS = {
-    **{"none": _NONE, "deployed": _DEPLOYED_FOUND, "chosen": _CHOSEN_HERE},
+    **{"none": _NONE, "deployed": _DEPLOYED_FOUND, "chosen": _CHOSEN_HERE, "classes": _CLASSES},
     **{"rule": DEPLOYED, "no_threshold": NO_THRESHOLD, "too_few": TOO_FEW},
 }
 
@@ -55,9 +64,38 @@ def sentence_formulas(book: Book, most: int) -> list[str]:
         f'IF({PASSING}<={REFUSING},"passing","refusing")&" every part: it is worth nothing here.")',
         f'IF({others}=0,"","Models ranked below it whose intervals overlap with its own: "&{overlap}&" of "&{others}&'
         f'". On other images they may cost less.")',
+        _classes_formula(book),
         f'IF({deployed},"{_DEPLOYED_FOUND}","{_CHOSEN_HERE}"&FIXED({of_best("flattery_a_day")},2)&" a day more.")',
     ]
     return [f'=IF({cell["rank"]}=1,{text},"{_NONE if number == 0 else ""}")' for number, text in enumerate(texts)]
+
+
+def _classes_formula(book: Book) -> str:
+    """Return the formula that names the cheapest model of each class by labels; `_classes` says the same."""
+    told, counts = [], []
+    for name in COSTS_OF_CLASSES:
+        costs = book.column(name)
+        place = f"MATCH(MIN({costs}),{costs},0)"
+        label, named, cost, low, high = (
+            f"INDEX({book.column(column)},{place})"
+            for column in ("labels", "named", "cost_a_day", "cost_a_day_low", "cost_a_day_high")
+        )
+        told.append(
+            f'{label}&": "&{named}&", "&FIXED({cost},2)&" a day (95% interval "&FIXED({low},2)&" to "&FIXED({high},2)'
+            '&")"'
+        )
+        counts.append(f"COUNT({costs})=0")
+    return f'IF(OR({",".join(counts)}),"","{_CLASSES}"&{told[0]}&"; "&{told[1]}&".")'
+
+
+def _classes(candidates: Sequence[Candidate], line: Assumptions, group: str | None) -> str:
+    """Return the cheapest model of each class by labels in words; nothing where there is one class alone."""
+    said = [
+        f"{one.labels}: {one.named}, {row['cost_a_day']:,.2f} a day (95% interval {row['cost_a_day_low']:,.2f} to "
+        f"{row['cost_a_day_high']:,.2f})"
+        for one, row in cheapest_of_classes(candidates, line, group)
+    ]
+    return f"{_CLASSES}{'; '.join(said)}." if said else ""
 
 
 def answer(candidates: Sequence[Candidate], line: Assumptions, group: str | None = None) -> list[str]:
@@ -93,6 +131,7 @@ def answer(candidates: Sequence[Candidate], line: Assumptions, group: str | None
         "On other images they may cost less."
         if len(ranked) > 1
         else "",
+        _classes(candidates, line, group),
         _DEPLOYED_FOUND if deployed else f"{_CHOSEN_HERE}{best['flattery_a_day']:,.2f} a day more.",
     ]
 

@@ -49,7 +49,7 @@ class DecisionPage:
 
     def __repr__(self) -> str:
         """Return the answer in sentences."""
-        return "\n".join(answer(self.candidates, self.line, self.group))
+        return "\n".join(filter(None, answer(self.candidates, self.line, self.group)))
 
     def _repr_html_(self) -> str:
         content = self._content()
@@ -104,7 +104,19 @@ def display_decision(
 
 
 def _plain(one: Candidate) -> dict[str, Any]:
-    names = ("group", "model", "details", "run_id", "seeds", "promise", "flattery")
+    names = (
+        "group",
+        "beside",
+        "model",
+        "details",
+        "named",
+        "labels",
+        "saw_labels",
+        "run_id",
+        "seeds",
+        "promise",
+        "flattery",
+    )
     known = {name: getattr(one, name) for name in names}
     return known | {"curve": _points(one.curve), "deployed": _points(one.deployed)}
 

@@ -1,5 +1,6 @@
 """Draws the sheet Decision and those it calculates from: questions, the answer in sentences, models by rank."""
 
+import math
 from collections.abc import Sequence
 from copy import copy
 
@@ -49,6 +50,8 @@ _EDGE = Side(style="thin", color="BF9000")
 _GRAY = Font(name=FONT, color="595959")
 # Characters of the column that tells configurations apart.
 _NARROWEST, _WIDEST = 30, 80
+# Of the cell that says which group counts.
+_CHARACTERS_A_LINE = 18
 _TITLE = "Which model, at which threshold, costs least on your line?"
 _INTRODUCTION = (
     "Write what is known of your line into the yellow cells; everything else follows. Where a cell is blank, the "
@@ -160,7 +163,8 @@ def _draw_questions(worksheet: Worksheet, book: Book, groups: int) -> dict[int, 
             known = f'IF(ISNUMBER(MATCH({here},{listed},0)),{here},"not in the list below")'
             set_value(used, name, Formula(f'=IF({here}="",$B${groups},{known})'))
             validation = DataValidation("list", formula1=f"={listed}")
-            worksheet.row_dimensions[row].height = 45
+            lines = math.ceil(max(map(len, book.groups)) / _CHARACTERS_A_LINE)
+            worksheet.row_dimensions[row].height = 15 * max(lines, 3)
         elif name == "threshold":
             set_value(used, name, Formula(f'=IF({here}="{THRESHOLDS[1]}","{THRESHOLDS[1]}","{DEPLOYED}")'))
             validation = DataValidation("list", formula1=f'"{",".join(THRESHOLDS)}"')

@@ -14,8 +14,9 @@ from matplotlib.ticker import LogFormatter, MaxNLocator
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from training_code.comparison.configurations import runs_of_newest_code
+from training_code.comparison.ranks import label_classes, over_datasets
 from training_code.comparison.statistics import OverDatasets
-from training_code.comparison.table import MAIN_METRICS, PROTOCOL, arguments_of
+from training_code.comparison.table import MAIN_METRICS, RANKED, arguments_of
 from training_code.comparison.values import rank_values, write_value
 from training_code.protocol import ExperimentProtocol
 from training_code.records.scores import Scores
@@ -233,12 +234,27 @@ def draw_hyper_parameters(runs: pd.DataFrame, criterion: str) -> Figure:
     return figure
 
 
-def draw_critical_difference(found: OverDatasets) -> Figure:
-    """Draw average ranks over datasets; what a bar joins cannot be told apart (Demšar 2006, figure 1)."""
-    figure = make_figure(8.0, 1.4 + 0.3 * len(found.ranks))
-    axis = figure.subplots()
-    scikit_posthocs.critical_difference_diagram(found.ranks, found.pairs, ax=axis, label_props={"fontsize": "small"})
-    axis.set_title("average rank over datasets, 1 is the best", fontsize="medium")
+def draw_ranks(models: pd.DataFrame, criterion: str) -> Figure:
+    """Draw average ranks over datasets, of models with labels on their own; what a bar joins cannot be told apart.
+
+    As figure 1 of Demšar 2006. Where there is too little to rank, that is said.
+    """
+    found: dict[str, OverDatasets | str] = {}
+    for labels in label_classes(models):
+        try:
+            found[labels] = over_datasets(models, criterion, labels=labels)
+        except ValueError as error:
+            found[labels] = str(error)
+    heights = [0.5 if isinstance(each, str) else 1.4 + 0.3 * len(each.ranks) for each in found.values()]
+    figure = make_figure(8.0, sum(heights))
+    axes = figure.subplots(len(found), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for axis, (labels, each) in zip(axes, found.items(), strict=True):
+        axis.axis("off")
+        if isinstance(each, str):
+            axis.set_title(f"{labels}: {each}", fontsize="small")
+            continue
+        scikit_posthocs.critical_difference_diagram(each.ranks, each.pairs, ax=axis, label_props={"fontsize": "small"})
+        axis.set_title(f"average rank over datasets, {labels}, 1 is the best", fontsize="medium")
     return figure
 
 
@@ -247,7 +263,8 @@ def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.Dat
         return
     able = runs_of_newest_code(runs[(runs["status"] == "ok") & runs["pretrained"] & runs[criterion].notna()])
     names = [*arguments_of(able), *(name for name in ExperimentProtocol.columns() if name != "image_width")]
-    for (dataset, _, detector), group in able.groupby(["dataset", "dataset_fingerprint", "detector"]):
+    learned = able["labels_for_training"] > 0  # whose mean with the others would tell nothing
+    for (dataset, _, detector, labels), group in able.groupby(["dataset", "dataset_fingerprint", "detector", learned]):
         ranked = {name: rank_values(group[name]) for name in dict.fromkeys([*names, "seed"])}
         counts = {name: len(ranked[name].distinct) for name in dict.fromkeys(names)}
         varied = sorted((name for name in counts if counts[name] > 1), key=lambda name: -counts[name])
@@ -263,13 +280,13 @@ def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.Dat
         for axis, name in ((0, second), (1, first)):
             labels = [write_value(ranked[name].distinct[place]) for place in square.axes[axis]]
             square = square.set_axis(pd.Index(labels, name=name), axis=axis)
-        yield f"{detector} on {dataset}: {criterion}", square.iloc[:20, :20]
+        yield f"{detector} on {dataset}{', with labels' if labels else ''}: {criterion}", square.iloc[:20, :20]
 
 
 def _groups(best: pd.DataFrame, scores: dict[str, Scores], with_runs: bool = False) -> list[tuple[str, list[tuple]]]:
     """Return for each dataset and protocol its title, and the models with scores of both kinds of images."""
     groups = []
-    for _, group in best.groupby([name for name in PROTOCOL if name in best], sort=False, dropna=False):
+    for _, group in best.groupby([name for name in RANKED if name in best], sort=False, dropna=False):
         models = []
         for row in group.itertuples():
             found = scores.get(row.run_id)

@@ -23,8 +23,10 @@ from training_code.comparison.costs import speed_and_size
 from training_code.comparison.decision import Assumptions, Candidate, all_rankings, curves, ranking
 from training_code.comparison.decision_candidates import read_candidates
 from training_code.comparison.effects import effects_of_arguments
+from training_code.comparison.label_curves import COLUMNS as LABEL_COLUMNS
+from training_code.comparison.label_curves import KEY, label_curves
 from training_code.comparison.level import MARKS, mark_level
-from training_code.comparison.table import MAIN_METRICS, PROTOCOL
+from training_code.comparison.table import LABELS, LABELS_SEEN, MAIN_METRICS, PROTOCOL, RANKED
 from training_code.comparison.values import NONE, is_missing, write_value
 from training_code.data.findings import MARKED_KINDS
 from training_code.foundation.errors import unknown
@@ -84,6 +86,8 @@ class Comparison:
         What could not be read, a sentence each.
     candidates
         Of `read_candidates`: among which the sheet Decision chooses.
+    labels
+        Of `label_curves`: results against numbers of labels.
     """
 
     runs: pd.DataFrame
@@ -92,6 +96,7 @@ class Comparison:
     problems: list[str] = field(default_factory=list)
     criterion: str = CRITERION
     candidates: tuple[Candidate, ...] = ()
+    labels: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LABEL_COLUMNS)))
 
 
 def compare(runs: pd.DataFrame, problems: Sequence[str] = (), criterion: str = CRITERION) -> Comparison:
@@ -100,7 +105,8 @@ def compare(runs: pd.DataFrame, problems: Sequence[str] = (), criterion: str = C
     marks = models.reindex(columns=["run_id", *MARKS])  # among all configurations: each best one is chosen from several
     best = best_models(runs, criterion).merge(marks, on="run_id", how="left", validate="one_to_one")
     candidates, left_out = read_candidates(models, runs)
-    return Comparison(runs, models, best, [*problems, *unread, *left_out], criterion, tuple(candidates))
+    labels = label_curves(runs, models, criterion)
+    return Comparison(runs, models, best, [*problems, *unread, *left_out], criterion, tuple(candidates), labels)
 
 
 def choose_runs(runs: pd.DataFrame, datasets: Sequence[str] = (), seeds: Sequence[int] = ()) -> pd.DataFrame:
@@ -131,6 +137,8 @@ def summary(comparison: Comparison) -> pd.DataFrame:
         table[name] = [_with_deviation(*pair) for pair in zip(best[name], deviations, strict=True)]
     for name in ("dataset", "backbone", "configuration", "seeds"):
         table[name] = [write_value(value, missing="") for value in best[name]]
+    if (best["labels_seen"] > 0).any():
+        table["labels"] = [write_value(number) for number in best["labels_seen"]]
     table["level"] = [_level(*pair) for pair in zip(best["level_with_best"], best["p_against_best"], strict=True)]
     table["ms an image"] = ["" if pd.isna(seconds) else f"{1000 * seconds:.0f}" for seconds in best["latency_s"]]
     table["protocol"] = best["protocol"]
@@ -157,6 +165,7 @@ def all_sheets(comparison: Comparison, results: Path) -> list[Sheet]:
     """Return the sheets of the workbook in their order."""
     runs, models, best, criterion = comparison.runs, comparison.models, comparison.best, comparison.criterion
     dropped = [name for name in (*HIDDEN, *PROTOCOL[2:]) if name not in SHOWN_PROMISES]
+    dropped += [] if (runs.get("labels_seen", pd.Series()) > 0).any() else [LABELS, *LABELS_SEEN]
     shown = best.drop(columns=dropped, errors="ignore")
     shown = shown.dropna(axis="columns", how="all")
     shown = shown.reindex(columns=list(dict.fromkeys(["Model", *MAIN_METRICS, *shown.columns])))
@@ -168,6 +177,7 @@ def all_sheets(comparison: Comparison, results: Path) -> list[Sheet]:
         by_backbone(models, criterion),
         by_dataset(models, criterion),
         by_defect_type(runs, best),
+        *_labels(comparison.labels, criterion),
         Sheet(
             "Hyper-parameters",
             effects_of_arguments(runs, criterion),
@@ -201,6 +211,11 @@ def _decision(candidates: tuple[Candidate, ...], *names: str) -> list[Sheet]:
     return [Sheet(name, tables[name], "decision", candidates=candidates) for name in names]
 
 
+def _labels(curves: pd.DataFrame, criterion: str) -> list[Sheet]:
+    """Return the sheet of results against numbers of labels; none where nothing has seen labels."""
+    return [Sheet("Labels", curves, key=KEY, charts=("labels",), criterion=criterion)] if len(curves) else []
+
+
 def by_backbone(models: pd.DataFrame, criterion: str) -> Sheet:
     """Return the best of each detector on each backbone."""
     return _pivot("By backbone", models, ["dataset", "protocol", "Model"], "backbone", criterion)
@@ -216,10 +231,7 @@ def by_defect_type(runs: pd.DataFrame, best: pd.DataFrame) -> Sheet:
     rows: dict[tuple, dict[str, Any]] = {}
     types = [name.removeprefix("images ") for name in runs if str(name).startswith("images ")]
     for _, model in best.iterrows():
-        run = runs.loc[runs["run_id"] == model["run_id"]].iloc[0]
-        chosen = (runs["configuration_key"] == run["configuration_key"]) & (runs["status"] == "ok")
-        chosen &= runs["code_sha256"].fillna("") == ("" if is_missing(run["code_sha256"]) else run["code_sha256"])
-        chosen &= (runs[list(PROTOCOL)].astype(object) == model[list(PROTOCOL)].astype(object)).all(axis=1)
+        chosen = runs["folder"].isin(model["folders"])
         for defect_type in types:
             for metric in (TESTED, "image_MissRate", "pixel_AUROC"):
                 column = f"{metric} {defect_type}"
@@ -249,7 +261,7 @@ def _blocks(models: pd.DataFrame, criterion: str) -> list[Sheet]:
     columns.append(F1_ALL_BAD)
     columns[4:4] = [] if criterion in MAIN_METRICS else [criterion]
     for dataset, group in models.groupby("dataset") if len(models) else ():
-        best = group.groupby([*PROTOCOL, "Model"], sort=False, dropna=False).head(MOST_IN_BLOCK)
+        best = group.groupby([*RANKED, "Model"], sort=False, dropna=False).head(MOST_IN_BLOCK)
         table = best.sort_values(
             ["dataset_fingerprint", "protocol", "Model", criterion],
             ascending=[True, True, True, not METRICS[criterion].larger_is_better],

@@ -100,6 +100,7 @@ def _log(client: MlflowClient, experiment: str, folder: Path, record: Record) ->
         name: "x".join(map(str, value)) if isinstance(value, tuple) else value
         for name, value in dataclasses.asdict(identity.protocol).items()
     }
+    params |= {"labels_for_training": record.labels, "labels_for_thresholds": record.labels_for_thresholds}
     metrics = {**record.metrics, **{f"{name}_s": value for name, value in record.times.items()}}
     metrics |= {f"peak_memory_{name}_bytes": float(value) for name, value in record.memory.items()}
     tags = {

@@ -80,6 +80,7 @@ def _describe(model: Model) -> ModelAnswer:
         pixel_promise=promise.pixel,
         least_promise=point.least,
         good_images=None if record.calibration is None else record.calibration.images,
+        labelled_defects=record.labels_for_thresholds,
         promise=promise.sentence,
         metrics=record.metrics,
     )

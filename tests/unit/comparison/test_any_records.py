@@ -3,6 +3,7 @@
 import ast
 import io
 import math
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import openpyxl
 import pandas as pd
 import pytest
 from helpers.records import RANDOM
-from helpers.results import DEMO, DETECTORS, make_demo, make_run
+from helpers.results import DEMO, DETECTORS, make_demo, make_labelled, make_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
@@ -22,6 +23,7 @@ from training_code.comparison.table import PROTOCOL, runs_table
 from training_code.foundation import paths
 from training_code.records.metrics import METRICS
 from training_code.records.reading import read_records
+from training_code.records.record import Calibrated, OnLabels
 from training_code.reporting.export import FORMATS, export
 from training_code.reporting.figures import draw_hyper_parameters
 from training_code.reporting.sheets import all_sheets, compare, summary
@@ -194,6 +196,16 @@ CASES = {
         results, runs=FEW, times={}, memory={}, checkpoint={}, thresholds={"image": None, "pixel": None}
     ),
     "random weights": lambda results: make_demo(results, **RANDOM),
+    "with labels and without": lambda results: [
+        *make_labelled(results, (5, None), shift=100),
+        *make_labelled(results, (5,), dataset="boards"),
+        *make_demo(results),
+    ],
+    "nothing but labels": lambda results: [
+        shutil.rmtree(results / "runs" / record.run_id)
+        for record in make_labelled(results, (5, 20), seeds=(0,))
+        if record.detector == "Patchcore"
+    ],
     "nothing about the machine": lambda results: make_demo(results, environment={}),
 }
 
@@ -245,7 +257,12 @@ def _run(draw) -> dict:
             "channels_last": draw(st.booleans()),
             "image_size": draw(st.sampled_from(((64, 64), (64, 32)))),
             "validation_split": draw(st.sampled_from((0.0, 0.1))),
+            "labelled": draw(st.sampled_from((0, 0.5, 4))),
+            "labels": draw(st.sampled_from((None, 3))),
+            "threshold": draw(st.sampled_from(("conformal", "labelled"))),
         },
+        "labels": draw(st.sampled_from((0, 6))),
+        "calibration": draw(st.sampled_from((None, Calibrated("hold out", 9, 9, 0.05, None, OnLabels(6))))),
     }
     changes = (
         {},

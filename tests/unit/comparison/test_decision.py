@@ -11,16 +11,15 @@ from training_code.comparison.decision import (
     DEPLOYED,
     NO_THRESHOLD,
     TOO_FEW,
-    WEIGHTS,
     Assumptions,
     Candidate,
     best_point,
     costs_of,
-    flattery,
     groups_of,
     ranking,
 )
 from training_code.comparison.decision_candidates import DIFFERENT, read_candidates
+from training_code.comparison.flattery import WEIGHTS, flattery
 from training_code.comparison.operating_curve import MOST_POINTS, curve_of, deployed_point
 from training_code.comparison.table import runs_table
 from training_code.evaluation.decisions import clopper_pearson

@@ -56,3 +56,14 @@ def test_a_notebook_shows_all_metrics_without_scrolling_sideways(tmp_path):
     tables = [table.count("<th>") for table in shown.split("<table>")[1:]]
     assert tables[0] == 7 and max(tables) <= 10 and sum(tables) >= 12
     assert all(f"<th>{name}</th>" in shown for name in names)
+
+
+def test_a_run_says_how_many_labelled_defects_it_has_seen_and_for_what(tmp_path):
+    record = make_calibrated(tmp_path, good=199, labelled_scores=(150.0, 250.0, 300.0), threshold="labelled")
+    shown = _shown(dataclasses.replace(record, labels=60), tmp_path)
+    assert "trained on 60 labelled defects" in shown
+    assert "<th>labelled defects</th>" in shown and "<td>3</td>" in shown
+    assert "labelled thresholds: at most 5 % of new good images are refused" in shown
+    assert "as near as that allows to the largest F1 on 3 labelled defects" in shown
+    without = _shown(make_calibrated(tmp_path / "without", good=199), tmp_path)
+    assert "labelled" not in without

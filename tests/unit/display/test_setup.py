@@ -66,7 +66,7 @@ def test_a_dataset_with_a_line_break_in_its_name_is_shown_in_one_line(tmp_path):
 
 def test_the_rule_for_thresholds_says_what_it_can_promise_with_these_images(tiny_dataset):
     shown = Experiment(tiny_dataset, alpha=0.01, validation_split=0.25)._repr_html_()
-    assert "threshold conformal, <b>alpha 0.01</b>, area 0.05" in shown
+    assert "threshold auto, <b>alpha 0.01</b>, area 0.05" in shown
     assert "at most 1 % of new good images are refused" in shown and "more than 5 % of their pixels" in shown
     assert "12 good images allow no promise below 7.7 %, 3 good images allow no promise below 25 %" in shown
     assert "<code>anomaly rethreshold</code>" in shown

@@ -7,13 +7,13 @@ import openpyxl
 import pytest
 from helpers.browser import CHROMIUM, open_page
 from helpers.office import SOFFICE, convert
-from helpers.results import make_results, make_run
+from helpers.results import make_labelled, make_results, make_run
 
 from training_code.comparison.decision import CHEAPEST, DEPLOYED, Assumptions, groups_of, ranking
 from training_code.comparison.table import runs_table
 from training_code.foundation.errors import InputError
 from training_code.records.reading import read_records
-from training_code.reporting.decision import CELLS, FIRST_QUESTION, LETTERS, QUESTIONS, SHOWN, TABLE, YOURS
+from training_code.reporting.decision import CELLS, FIRST_QUESTION, LETTERS, QUESTIONS, SENTENCES, SHOWN, TABLE, YOURS
 from training_code.reporting.decision_answer import answer
 from training_code.reporting.decision_page import SCRIPT, display_decision
 from training_code.reporting.sheets import all_sheets, compare
@@ -21,7 +21,7 @@ from training_code.reporting.workbook import write_workbook
 
 _NAMES = ("defective_share", "false_alarm_cost", "miss_cost", "parts_a_day", "least_found", "threshold")
 _CHEAPEST = "best for these costs"
-#: Ten lines, each with the place of its dataset among those of the workbook.
+#: Twelve lines, each with the place of its dataset among those of the workbook.
 LINES = (
     ({}, 0),
     (dict(zip(_NAMES, (0.05, 2, 100, 5000), strict=False)), 0),
@@ -33,6 +33,8 @@ LINES = (
     (dict(zip(_NAMES, (0.002, 3, 4000, 1e6, 0.95, _CHEAPEST), strict=True)), 0),
     (dict(zip(_NAMES, (0.02, 1, 0, 1000, 0.6, _CHEAPEST), strict=True)), 0),
     (dict(zip(_NAMES, (0.5, 0, 0, 100, 0, _CHEAPEST), strict=True)), 1),
+    ({"defective_share": 0.2}, 2),
+    (dict(zip(_NAMES, (0.2, 1, 10, 1000, 0.7, _CHEAPEST), strict=True)), 3),
 )
 
 
@@ -46,11 +48,19 @@ def _compare(results):
     return compare(runs_table(runs), problems)
 
 
+def _said(comparison, line, group=None):
+    return [text for text in answer(comparison.candidates, line, group) if text]
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """A workbook of two datasets, of several seeds and of a run without a threshold; the comparison behind it."""
+    """A workbook of datasets with and without labels, of several seeds, of a run without a threshold; what is behind.
+
+    Of the dataset with labels each seed has other test images.
+    """
     folder = tmp_path_factory.mktemp("decision")
     make_results(folder / "results", datasets=("tiles", "boards"))
+    make_labelled(folder / "results", (5, 20), shift=100, dataset="gears")
     make_run(folder / "results", "draem-0", "Draem", skill=1.5, dataset="boards", arguments={"max_epochs": 5})
     without = {"arguments": {"max_epochs": 6}, "thresholds": {"image": None, "pixel": 0.5}}
     make_run(folder / "results", "dsr-0", "Dsr", skill=2.5, dataset="boards", **without)
@@ -75,7 +85,7 @@ def _shown(path):
     sheet = openpyxl.load_workbook(path, data_only=True)["Decision"]
     heads = [head for head, *_ in SHOWN]
     rows = [dict(zip(heads, [cell.value for cell in row], strict=False)) for row in sheet.iter_rows(min_row=TABLE + 1)]
-    said = [sheet.cell(row, 1).value for row in range(TABLE - 6, TABLE - 1)]
+    said = [sheet.cell(row, 1).value for row in range(TABLE - 1 - SENTENCES, TABLE - 1)]
     return [text for text in said if text], [row for row in rows if row["rank"] not in (None, "")]
 
 
@@ -91,7 +101,7 @@ def test_the_sheet_finds_what_python_finds(made, tmp_path):
     for file, (line, group) in zip(files, lines, strict=True):
         said, rows = _shown(tmp_path / "out" / file.name)
         expected = ranking(comparison.candidates, line, group)
-        assert said == [text for text in answer(comparison.candidates, line, group) if text]
+        assert said == _said(comparison, line, group)
         assert [row["Model"] for row in rows] == expected["Model"].tolist()
         for row, (_, model) in zip(rows, expected.iterrows(), strict=True):
             assert row["rank"] == ("-" if model["rank"] != model["rank"] else model["rank"])
@@ -179,6 +189,32 @@ def test_nothing_but_functions_of_every_spreadsheet_program(made):
     assert len(LETTERS) == len(SHOWN)
 
 
+def test_the_cheapest_models_with_labels_and_without_stand_beside_each_other(made):
+    _, comparison = made
+    group = groups_of(comparison.candidates)[2]
+    assert group == "gears: 64 × 64, conformal thresholds, 10% held out, 50% of the defects labelled"
+    (said,) = [text for text in _said(comparison, Assumptions(), group) if "without labels" in text]
+    able = {
+        one.run_id.rpartition("-")[0].removeprefix("gears-"): one
+        for one in comparison.candidates
+        if one.beside.startswith("gears")
+    }
+    assert set(able) == {"patchcore", "learner-5", "learner-20"}
+    costs = {
+        name: ranking(comparison.candidates, Assumptions(), one.group)["cost_a_day"].iloc[0]
+        for name, one in able.items()
+    }
+    best = min(("learner-5", "learner-20"), key=costs.get)
+    number = 2 * int(best.rpartition("-")[2])
+    assert (
+        f"without labels: Patchcore (ResNet50 - 2 layers, 0.1 sampling, 5 neighbors), {costs['patchcore']:,.2f}" in said
+    )
+    assert (
+        f"with labels ({number} for training, {number} for thresholds): Learner (5 epochs), {costs[best]:,.2f}" in said
+    )
+    assert not any("without labels" in text for text in _said(comparison, Assumptions()))
+
+
 def test_without_scores_there_is_no_sheet(tmp_path):
     make_run(tmp_path, "padim-0", types=("good",))
     names = [sheet.name for sheet in all_sheets(_compare(tmp_path), tmp_path)]
@@ -208,7 +244,7 @@ def test_the_page_finds_what_python_finds(made, tmp_path):
     console.log(JSON.stringify(lines.map((line) => {{
       const rows = ranking(content.candidates, line, content.words);
       const numbers = rows.map((row) => [row.one.run_id, row.rank, row.threshold ?? null, row.cost ?? null, row.note]);
-      return [answer(rows, line, content.words), numbers];
+      return [answer(rows, line, content.words, content.candidates), numbers];
     }})));"""
     (tmp_path / "page.js").write_text(program)
     found = subprocess.run([_node(), tmp_path / "page.js"], capture_output=True, text=True, check=True).stdout
@@ -232,12 +268,12 @@ def test_a_reader_changes_the_numbers_in_the_page(made, tmp_path):
     file.write_text(f"<html><body>{display_decision(comparison.candidates)._repr_html_()}</body></html>")
     line = Assumptions(0.05, 2, 100, 5000, threshold=CHEAPEST)
     with open_page(file.as_uri()) as (page, asked):
-        assert page.locator(".answer p").all_inner_texts() == answer(comparison.candidates, Assumptions())
+        assert page.locator(".answer p").all_inner_texts() == _said(comparison, Assumptions())
         page.select_option("[name=threshold]", CHEAPEST)
         for name, value in (("defective_share", "5"), ("false_alarm_cost", "2"), ("miss_cost", "100")):
             page.fill(f"[name={name}]", value)
         page.fill("[name=parts_a_day]", "5000")
-        assert page.locator(".answer p").all_inner_texts() == answer(comparison.candidates, line)
+        assert page.locator(".answer p").all_inner_texts() == _said(comparison, line)
         costs = [
             float(row.split()[0])
             for row in page.locator("tbody tr").evaluate_all("rows => rows.map(r => r.dataset.cost)")

@@ -6,7 +6,6 @@ import pytest
 from helpers.results import DETECTORS, make_results, make_run
 
 from training_code.comparison.costs import speed_and_size
-from training_code.comparison.ranks import over_datasets
 from training_code.comparison.table import runs_table
 from training_code.records.reading import read_records
 from training_code.reporting import figures
@@ -50,7 +49,8 @@ def test_every_picture_is_drawn(compared):
     assert len(bars.axes) == 6
     _draw(figures.draw_agreement(best, scores))
     _draw(figures.draw_hyper_parameters(table, "image_AUROC"))
-    _draw(figures.draw_critical_difference(over_datasets(compared.models, "image_AUROC")))
+    (ranks,) = _draw(figures.draw_ranks(compared.models, "image_AUROC")).axes
+    assert ranks.get_title() == "average rank over datasets, without labels, 1 is the best"
 
 
 def test_the_roc_curve_is_that_of_the_scores(compared):
