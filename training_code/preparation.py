@@ -125,7 +125,7 @@ def prepare(conditions: Conditions, detector: type | str, arguments: Mapping[str
         arguments=values,
         seed=conditions.seed,
         protocol=protocol.for_configuration(bool(divided.learned and divided.labelled)),
-        compute=compute.deciding_about(backbone is not None, conditions.gpu),
+        compute=compute.deciding_about(backbone is not None and not spec.trains_backbone, conditions.gpu),
         mean=mean,
         std=std,
         dataset_fingerprint=dataset.fingerprint,

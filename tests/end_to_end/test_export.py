@@ -37,6 +37,8 @@ CONFIGURATIONS = {
     "Dsr": {"max_epochs": 3, "width": 0.1, "embedding_dim": 8, "num_embeddings": 4, "codebook_epochs": 20},
     "Draem": {"max_epochs": 1, "width": 0.05},
     "Autoencoder": {"crop_size": 32, "stride": 24, "num_crops": 12, "width": 0.25, "latent_dim": 8, "max_epochs": 1},
+    "Supersimplenet": BACKBONE | {"max_epochs": 2, "width": 0.1, "batch_size": 8, "supervised": True},
+    "Unet": {"backbone": "efficientnet_lite0", "decoder_channels": [16, 8, 8, 8, 8], "max_epochs": 2},
 }
 TOLERANCE = 1e-3
 # Where two codes of DSR are as near, rounding decides between them for single pixels, as in torch itself.
@@ -51,7 +53,7 @@ def test_every_detector_is_tried():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, tiny_dataset):
     results = tmp_path_factory.mktemp("results")
-    experiment = Experiment(tiny_dataset, image_size=64, tensorboard="off", results=results)
+    experiment = Experiment(tiny_dataset, image_size=64, labelled=2, tensorboard="off", results=results)
     return {name: experiment.run(name, **arguments) for name, arguments in CONFIGURATIONS.items()}
 
 
@@ -296,6 +298,11 @@ def test_plain_anomalib_loads_the_checkpoint_and_gives_scores_and_labels_of_the_
             "is this project's own and anomalib has no class for it; .* valid for this run: onnx, openvino",
         ),
         ("Dsr", "width=0.1 cannot be converted: anomalib's Dsr has only 1.0"),
+        (
+            "Unet",
+            "is this project's own and anomalib has no class for it; .* valid for this run: onnx, openvino",
+        ),
+        ("Supersimplenet", "width=0.1 cannot be converted: anomalib's Supersimplenet has only 1.0"),
         ("Draem", "width=0.05 cannot be converted: anomalib's Draem has only 1.0"),
     ],
 )

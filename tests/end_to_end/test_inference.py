@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from helpers.small_runs import CONFIGURATIONS
+from helpers.small_runs import CONFIGURATIONS, LABELLED
 from PIL import Image
 
 from inference_code.loading import load_predictor
@@ -26,7 +26,7 @@ def test_every_detector_is_tried():
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory, tiny_dataset):
     results = tmp_path_factory.mktemp("results")
-    experiment = Experiment(tiny_dataset, image_size=64, tensorboard="off", results=results)
+    experiment = Experiment(tiny_dataset, image_size=64, labelled=LABELLED, tensorboard="off", results=results)
     return {name: experiment.run(detector, **arguments) for name, (detector, arguments) in CONFIGURATIONS.items()}
 
 

@@ -7,6 +7,10 @@ from typing import Any
 BACKBONE = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}
 DSR = {"max_epochs": 3, "width": 0.1, "embedding_dim": 8, "num_embeddings": 4, "codebook_epochs": 20}
 AUTOENCODER = {"crop_size": 32, "num_crops": 12, "width": 0.25, "latent_dim": 8, "max_epochs": 1}
+SUPERSIMPLENET = BACKBONE | {"max_epochs": 2, "width": 0.1, "batch_size": 8}
+UNET = {"backbone": "efficientnet_lite0", "decoder_channels": [16, 8, 8, 8, 8], "max_epochs": 2}
+#: Of the images of each defect type so many are labelled, for detectors that learn from them.
+LABELLED = 2
 CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "Padim": ("Padim", BACKBONE | {"n_features": 10}),
     "Patchcore": ("Patchcore", BACKBONE | {"coreset_sampling_ratio": 0.2, "num_neighbors": 3}),
@@ -16,6 +20,9 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "Draem": ("Draem", {"max_epochs": 1, "width": 0.05}),
     "Autoencoder": ("Autoencoder", AUTOENCODER),
     "Autoencoder in grey": ("Autoencoder", AUTOENCODER | {"variant": "DAEE", "grayscale": True, "residual": "l2"}),
+    "Supersimplenet": ("Supersimplenet", SUPERSIMPLENET),
+    "Supersimplenet with labels": ("Supersimplenet", SUPERSIMPLENET | {"supervised": True}),
+    "Unet": ("Unet", UNET),
 }
 
 
@@ -24,7 +31,7 @@ def run_scores(names: list[str], dataset: Path, results: Path, **options: Any) -
     # Here, since tests are parametrized by the configurations while nothing heavy may be imported.
     from training_code.experiment import Experiment
 
-    experiment = Experiment(dataset, image_size=64, tensorboard="off", results=results, **options)
+    experiment = Experiment(dataset, image_size=64, labelled=LABELLED, tensorboard="off", results=results, **options)
     runs = {name: experiment.run(CONFIGURATIONS[name][0], **CONFIGURATIONS[name][1]) for name in names}
     return {name: recorded_scores(run.folder) for name, run in runs.items()}
 
