@@ -70,7 +70,7 @@ def test_a_crack_that_is_thinner_than_a_position_is_still_a_defect():
     assert torch.equal(found[1], theirs[1]) and found[1].sum() == 16
 
 
-@pytest.mark.parametrize(("backbone", "noise"), [("resnet18", None), ("wide_resnet50_2", None), ("cspdarknet53", 0.1)])
+@pytest.mark.parametrize(("backbone", "noise"), [("resnet18", None), ("wide_resnet50_2", None), ("cspdarknet53", 0.3)])
 def test_noise_is_anomalibs_for_the_networks_it_was_chosen_for(backbone, noise):
     assert configure("Supersimplenet", {"backbone": backbone}).arguments["relative_noise"] == noise
     assert configure("Supersimplenet", {"backbone": backbone, "relative_noise": 0.2}).arguments["relative_noise"] == 0.2

@@ -84,7 +84,7 @@ class AnomalyGenerator(AnomalibAnomalyGenerator):
         super().__init__(noise_mean, noise_std if relative_noise is None else relative_noise, threshold)
         self.is_relative = relative_noise is not None
 
-    def forward(
+    def forward(  # type: ignore[override]  # anomalib returns None too where it is given None, and declares less
         self,
         input_features: torch.Tensor | None,
         adapted_features: torch.Tensor,
@@ -163,7 +163,7 @@ class Supersimplenet(AnomalibSupersimplenet):
         Factor of the number of channels of the hidden layers of both heads; 1 for the paper's.
     relative_noise
         Deviation of the noise as a part of the deviation of each feature, over a batch. By default anomalib's fixed
-        deviation of 0.015 for torchvision's residual networks, for which it was chosen; 0.1 for all others, whose
+        deviation of 0.015 for torchvision's residual networks, for which it was chosen; 0.3 for all others, whose
         features have other scales.
     perlin_threshold, backbone, layers, adapt_cls_features
         As in anomalib.

@@ -7,7 +7,7 @@ from training_code.backbones.backbone import Backbone
 from training_code.detectors.spec import POSITIVE, Argument, BackboneUse, DetectorSpec, Epochs, PlainForm
 
 #: anomalib's noise was chosen for the features of networks whose weights have this name; others get relative noise.
-FIXED_NOISE, RELATIVE_NOISE = "tv_in1k", 0.1
+FIXED_NOISE, RELATIVE_NOISE = "tv_in1k", 0.3
 
 
 def complete_supersimplenet(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:

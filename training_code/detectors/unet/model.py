@@ -129,9 +129,11 @@ class Unet(AnomalibModule):
         """Return AdamW and the cosine of its learning rate."""
         epochs = self.trainer.max_epochs
         assert epochs is not None
-        made = [*self.model.decoder.parameters(), *self.model.head.parameters()]
-        encoder = {"params": list(self.model.encoder.parameters()), "lr": self.lr * _OF_BACKBONE}
-        optimizer = torch.optim.AdamW([{"params": made}, encoder], lr=self.lr)
+        groups: list[dict[str, Any]] = [
+            {"params": [*self.model.decoder.parameters(), *self.model.head.parameters()]},
+            {"params": list(self.model.encoder.parameters()), "lr": self.lr * _OF_BACKBONE},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.lr)
         return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)]
 
     def training_step(self, batch: Batch, *_: Any) -> torch.Tensor:
@@ -143,9 +145,6 @@ class Unet(AnomalibModule):
         loss = self.mask_loss(self.model.logits(images), masks)
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(images))
         return loss
-
-    def validation_step(self, batch: Batch, *_: Any) -> None:
-        """Do nothing: no held-out loss decides when training ends."""
 
     def mask_loss(self, logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         """Return the mean loss of logits against masks, both of shape (batch, 1, height, width)."""
