@@ -83,11 +83,11 @@ def test_masks_are_mirrored_with_their_images():
     assert len(torch.unique(first, dim=0)) == 4, "as they are, left to right, upside down, both"
 
 
-def test_the_backbone_learns_at_a_tenth_of_the_rate_which_falls_to_nothing():
+def test_the_backbone_learns_more_slowly_and_the_rates_fall_to_nothing():
     detector = _built(lr=0.01)
     detector._trainer = SimpleNamespace(max_epochs=10)
     (optimizer,), (schedule,) = detector.configure_optimizers()
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01, 0.001])
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01, 0.003])
     for _ in range(10):
         optimizer.step()
         schedule.step()

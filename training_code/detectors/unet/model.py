@@ -27,7 +27,7 @@ from training_code.detectors.anomalib_seams import feature_extractor
 # Part of the pixels whose mean is the score of an image: those with the highest values.
 _HIGHEST = 0.001
 # Learning rate of the backbone, as a part of that of the decoder.
-_OF_BACKBONE = 0.1
+_OF_BACKBONE = 0.3
 
 
 class Encoder(nn.Module):
@@ -89,7 +89,7 @@ class Unet(AnomalibModule):
     Parameters
     ----------
     backbone
-        The network that is the encoder; it is trained too, with a tenth of the learning rate.
+        The network that is the encoder; it is trained too, with 0.3 of the learning rate.
     layers
         Layers of it whose maps the decoder gets, each coarser than the one before.
     pre_trained
@@ -113,7 +113,7 @@ class Unet(AnomalibModule):
         pre_trained: bool = True,
         decoder_channels: Sequence[int] = (256, 128, 64, 32, 16),
         loss: str = "bce_dice",
-        lr: float = 1e-3,
+        lr: float = 3e-3,
         augment: bool = True,
         pre_processor: PreProcessor | bool = True,
         post_processor: PostProcessor | bool = True,

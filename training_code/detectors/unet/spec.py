@@ -46,7 +46,7 @@ SPEC = DetectorSpec(
             (lambda values: values and min(values) > 0, "numbers above 0, one for each layer"),
         ),
         "loss": Argument(str, "bce_dice", one_of(*LOSSES)),
-        "lr": Argument(float, 0.001, POSITIVE),
+        "lr": Argument(float, 0.003, POSITIVE),
         "augment": Argument(bool, True),
     },
     epochs=Epochs(max_epochs=40, batch_size=8, stops_early=False),
