@@ -140,7 +140,7 @@ def prepare(
         arguments=values,
         seed=conditions.seed,
         protocol=protocol.for_configuration(bool(learns and divided.labelled)),
-        compute=compute.deciding_about(backbone is not None, conditions.gpu),
+        compute=compute.deciding_about(backbone is not None and not spec.trains_backbone, conditions.gpu),
         mean=mean,
         std=std,
         dataset_fingerprint=dataset.fingerprint,

@@ -19,6 +19,7 @@ from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import image_transform
 from training_code.detectors.padim.gaussian import FactorizedGaussian
 from training_code.detectors.registry import DETECTORS, get_detector
+from training_code.detectors.spec import load_object
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError, choices
 from training_code.records.record import Record
@@ -70,7 +71,7 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     and 0 at 0, as `threshold_range` has it. Parts of the backbone behind the last layer, which anomalib computes and
     does not use, are zeros: runs do not keep them.
     """
-    cls = getattr(models, record.detector)
+    cls = _plain_class(record.detector)
     declared = inspect.signature(cls).parameters
     arguments = {
         name: _as_declared(value, declared[name].annotation)
@@ -78,7 +79,9 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
         if name in declared
     }
     if record.weights:
-        arguments |= {"backbone": record.weights.recipe.architecture, "pre_trained": False}
+        arguments["backbone"] = record.weights.recipe.architecture
+    if "pre_trained" in arguments:
+        arguments["pre_trained"] = False
     folders = _folders(record.detector)
     arguments |= dict.fromkeys(folders, data_dir)  # a small folder that is there
     assert detector.pre_processor is not None
@@ -110,7 +113,7 @@ def open_checkpoint(path: Path, detector: str) -> Graph:
 
     Images are computed one by one: what anomalib's Cflow says of one depends on what else is in its batch.
     """
-    cls = getattr(models, detector)
+    cls = _plain_class(detector)
     with quiet():
         more = dict.fromkeys(_folders(detector), data_dir)
         module = cls.load_from_checkpoint(path, map_location="cpu", **more).eval()
@@ -131,6 +134,11 @@ def open_checkpoint(path: Path, detector: str) -> Graph:
         return {name: np.concatenate([each[name] for each in outputs]) for name in outputs[0]}
 
     return run_all
+
+
+def _plain_class(detector: str) -> type[AnomalibModule]:
+    plain = get_detector(detector).plain
+    return load_object(plain.path) if plain and plain.path else getattr(models, detector)
 
 
 def _as_declared(value: Any, hint: Any) -> Any:

@@ -20,15 +20,21 @@ CONFIGURATIONS = {
     "Dsr": {"max_epochs": 4, "upsampling_train_ratio": 0.5, "width": 0.05, "embedding_dim": 4, "num_embeddings": 16,
             "codebook_epochs": 1},
     "Cflow": {"backbone": "efficientnet_lite0", "layers": ["blocks.2"], "coupling_blocks": 2, "max_epochs": 3},
+    "Supersimplenet": {
+        "backbone": "efficientnet_lite0", "layers": ["blocks.2"], "width": 0.1, "max_epochs": 3, "batch_size": 16,
+        "supervised": True,
+    },
+    "Unet": {"backbone": "efficientnet_lite0", "decoder_channels": [16, 8, 8, 8, 8], "max_epochs": 3, "batch_size": 16},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_training_resumes_after_a_kill_with_the_same_result(name, tiny_dataset, tmp_path, monkeypatch, capsys):
     arguments = CONFIGURATIONS[name]
-    whole = Experiment(tiny_dataset, image_size=64, results=tmp_path / "whole").run(name, **arguments)
+    conditions = {"image_size": 64, "labelled": 2}
+    whole = Experiment(tiny_dataset, results=tmp_path / "whole", **conditions).run(name, **arguments)
     assert whole.status == "ok" and whole.record.training["epochs"] == arguments["max_epochs"]
-    experiment = Experiment(tiny_dataset, image_size=64, results=tmp_path / "killed")
+    experiment = Experiment(tiny_dataset, results=tmp_path / "killed", **conditions)
     write = State.on_train_epoch_end
 
     def killed(self, trainer, pl_module):

@@ -7,6 +7,10 @@ from typing import Any
 BACKBONE = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}
 DSR = {"max_epochs": 3, "width": 0.1, "embedding_dim": 8, "num_embeddings": 4, "codebook_epochs": 20}
 AUTOENCODER = {"crop_size": 32, "num_crops": 12, "width": 0.25, "latent_dim": 8, "max_epochs": 1}
+SUPERSIMPLENET = BACKBONE | {"max_epochs": 2, "width": 0.1, "batch_size": 8}
+UNET = {"backbone": "efficientnet_lite0", "decoder_channels": [16, 8, 8, 8, 8], "max_epochs": 2}
+#: Of the images of each defect type so many are labelled, for detectors that learn from them.
+LABELLED = 2
 CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "Padim": ("Padim", BACKBONE | {"n_features": 10}),
     "Patchcore": ("Patchcore", BACKBONE | {"coreset_sampling_ratio": 0.2, "num_neighbors": 3}),
@@ -17,6 +21,9 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "Autoencoder": ("Autoencoder", AUTOENCODER),
     "FeatureSegmenter": ("FeatureSegmenter", BACKBONE | {"hidden": 8, "epochs": 3, "augment": 1, "folds": 2}),
     "Autoencoder in grey": ("Autoencoder", AUTOENCODER | {"variant": "DAEE", "grayscale": True, "residual": "l2"}),
+    "Supersimplenet": ("Supersimplenet", SUPERSIMPLENET),
+    "Supersimplenet with labels": ("Supersimplenet", SUPERSIMPLENET | {"supervised": True}),
+    "Unet": ("Unet", UNET),
     # Of configurations above, by their names here: one with a backbone and one without, which holds images out.
     "Combined": ("Combined", {"combine": ["Patchcore", "Autoencoder"]}),
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from training_code.backbones.backbone import Backbone
 from training_code.foundation.errors import InputError
+from training_code.foundation.program import missing_extra
 from training_code.protocol import Trait
 
 if TYPE_CHECKING:
@@ -90,11 +91,14 @@ class BackboneUse:
         The same for networks whose maps all have one size: relative depths, 1 for the last block.
     required
         Strides that the layers must have; any if empty.
+    trained
+        Whether it is trained with the detector: torch then computes it, whatever is asked for of frozen ones.
     """
 
     strides: tuple[int, ...]
     depths: tuple[float, ...]
     required: tuple[int, ...] = ()
+    trained: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,10 +112,14 @@ class PlainForm:
     folders
         Arguments of anomalib's class that have to name an existing folder, although only training reads it:
         otherwise the class downloads its content.
+    path
+        Where anomalib's class with a constructor that downloads nothing lies, ``module:class``; None where the argument
+        ``pre_trained`` of its own constructor says so, or it has no backbone.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
+    path: str | None = None
 
 
 def _nothing_to_complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:
@@ -204,6 +212,11 @@ class DetectorSpec:
         return {**self.arguments, **(self.epochs.arguments if self.epochs else {})}
 
     @property
+    def trains_backbone(self) -> bool:
+        """Whether its backbone is trained with it."""
+        return self.backbone is not None and self.backbone.trained
+
+    @property
     def traits(self) -> frozenset[Trait]:
         """The traits that options of an experiment may need to have an effect on its runs."""
         has: dict[Trait, bool] = {
@@ -215,8 +228,19 @@ class DetectorSpec:
         return frozenset(trait for trait, there in has.items() if there)
 
     def load(self) -> type["AnomalibModule"]:
-        """Return the class; this imports anomalib and torch."""
-        return load_object(self.path)
+        """Return the class; this imports anomalib and torch.
+
+        Raises
+        ------
+        InputError
+            If packages of an extra are not installed; the message names the extra.
+        """
+        try:
+            return load_object(self.path)
+        except ModuleNotFoundError as error:
+            if sentence := missing_extra(error):
+                raise InputError(sentence) from None
+            raise
 
 
 def load_object(path: str) -> Any:

@@ -17,6 +17,7 @@ EXTRAS = {
     "export": "exported files need",
     "report": "the comparison needs",
     "notebooks": "notebooks need",
+    "labels": "detectors that learn from labels need",
 }
 #: Modules whose packages have other names.
 PACKAGES = {"ipykernel_launcher": "ipykernel", "mlflow": "mlflow-skinny"}

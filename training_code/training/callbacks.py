@@ -3,7 +3,7 @@
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from training_code.foundation.files import derived_seed
 DIVERGED = 10.0
 #: The loss on held-out images has risen if it is this share above its lowest value, which is so many epochs old.
 RISEN, RISEN_EPOCHS = 0.05, 3
+#: An epoch of training on labelled defects goes through at least so many of them, repeated where there are fewer.
+LEAST_DEFECTS = 32
 # Training does not resume from a state of other versions: its numbers would belong to neither.
 _LIBRARIES = ("anomalib", "lightning", "torch")
 # Images whose reconstruction is logged.
@@ -48,9 +50,33 @@ class EpochSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         """Return the indices of the images."""
         generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", self.epoch))
-        rounds = math.ceil(self.items / self.count)
-        orders = torch.cat([torch.randperm(self.count, generator=generator) for _ in range(rounds)])
-        return iter(orders[: self.items].tolist())
+        return iter(drawn(torch.arange(self.count), self.items, generator).tolist())
+
+
+class BalancedSampler(EpochSampler):
+    """Goes through as many good images as labelled defects, by turns, in an order that depends on seed and epoch alone.
+
+    As Rolih et al. train on labelled defects, "SuperSimpleNet", ICPR 2024: an epoch goes through each defect once, and
+    through so many of the good images, drawn anew for each epoch. Of few defects, one comes again in the same epoch,
+    as often as the others: training on a handful would otherwise be over after a handful of steps.
+    """
+
+    def __init__(self, abnormal: Sequence[bool], seed: int) -> None:
+        kinds = torch.tensor(abnormal)
+        self.good, self.defects = (~kinds).nonzero().flatten(), kinds.nonzero().flatten()
+        super().__init__(len(kinds), 2 * max(len(self.defects), LEAST_DEFECTS), seed)
+
+    def __iter__(self) -> Iterator[int]:
+        """Return the indices of the images: good, defective, good."""
+        generator = torch.Generator().manual_seed(derived_seed(self.seed, "order", self.epoch))
+        chosen = [drawn(kind, self.items // 2, generator) for kind in (self.good, self.defects)]
+        return iter(torch.stack(chosen, dim=1).flatten().tolist())
+
+
+def drawn(indices: torch.Tensor, items: int, generator: torch.Generator) -> torch.Tensor:
+    """Return so many of ``indices`` in random order; where there are fewer, each comes equally often, if possible."""
+    rounds = math.ceil(items / len(indices))
+    return torch.cat([indices[torch.randperm(len(indices), generator=generator)] for _ in range(rounds)])[:items]
 
 
 class EpochSeed(Callback):

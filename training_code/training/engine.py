@@ -28,6 +28,7 @@ from training_code.evaluation.predictions import Predictions
 from training_code.foundation.files import atomic_path
 from training_code.foundation.precision import full_precision
 from training_code.training.callbacks import (
+    BalancedSampler,
     Curves,
     EpochProgress,
     EpochSampler,
@@ -177,12 +178,16 @@ class QuietEngine:
     def _train_dataloader(self, detector: AnomalibModule, datamodule: SampleDataModule) -> DataLoader:
         """Return a loader whose order depends on seed and epoch alone: a resumed epoch is the one that was lost."""
         data = datamodule.train_data
-        items_per_epoch = getattr(detector, "items_per_epoch", None)
-        items = len(data) if items_per_epoch is None else items_per_epoch(len(data))
+        if datamodule.learns_from_labels:
+            sampler: EpochSampler = BalancedSampler(data.samples["label_index"].astype(bool).tolist(), self._seed)
+        else:
+            items_per_epoch = getattr(detector, "items_per_epoch", None)
+            items = len(data) if items_per_epoch is None else items_per_epoch(len(data))
+            sampler = EpochSampler(len(data), items, self._seed)
         return DataLoader(
             data,
             batch_size=datamodule.train_batch_size,
-            sampler=EpochSampler(len(data), items, self._seed),
+            sampler=sampler,
             num_workers=datamodule.num_workers,
             collate_fn=data.collate_fn,
             generator=torch.Generator(),  # torch's own generator is not used

@@ -10,14 +10,15 @@ import anomalib.models
 import numpy as np
 import pytest
 
+from training_code.backbones.registry import BACKBONES
 from training_code.detectors import Cflow, Padim, Patchcore
 from training_code.detectors.configuration import configure
 from training_code.detectors.registry import DETECTORS
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 
-ANOMALIBS = ("Padim", "Patchcore", "Cflow", "Dsr", "Draem")
-NAMES = (*ANOMALIBS, "Autoencoder", "FeatureSegmenter", "Combined")
+ANOMALIBS = ("Padim", "Patchcore", "Cflow", "Dsr", "Draem", "Supersimplenet")
+NAMES = (*ANOMALIBS, "Autoencoder", "FeatureSegmenter", "Unet", "Combined")
 # What anomalib's classes do not have; without them ours do as anomalib's.
 OURS = {
     "Patchcore": {"projection": None},
@@ -35,7 +36,10 @@ OURS = {
         "width": 1.0,
     },
     "Draem": {"anomaly_source_path": None, "lr": 1e-4, "width": 1.0},
+    "Supersimplenet": {"pre_trained": True, "lr": 2e-4, "width": 1.0, "relative_noise": None},
 }
+# The registry's name of the network whose weights anomalib names.
+RENAMED = {"Supersimplenet": {"backbone": ("wide_resnet50_2", "wide_resnet50_2.tv_in1k")}}
 # What anomalib's have and ours do without: DRAEM's place for a download.
 LEFT_OUT = {"Draem": {"dtd_dir"}}
 
@@ -55,6 +59,9 @@ def test_arguments_and_defaults_are_anomalibs(name):
     shared = {argument: parameter.default for argument, parameter in own.items() if argument not in added}
     expected = inspect.signature(theirs).parameters
     left_out = LEFT_OUT.get(name, set())
+    for argument, (named, theirs_named) in RENAMED.get(name, {}).items():
+        assert BACKBONES[named].pretrained == theirs_named and shared[argument] == named
+        shared[argument] = theirs_named
     assert shared == {argument: expected[argument].default for argument in expected if argument not in left_out}
     assert list(shared) == [argument for argument in expected if argument not in left_out]
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from training_code.training.callbacks import Curves, EpochSampler, read_state
+from training_code.training.callbacks import BalancedSampler, Curves, EpochSampler, read_state
 
 
 def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone():
@@ -21,6 +21,26 @@ def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone():
 def test_every_image_comes_equally_often_in_an_epoch_of_many_crops():
     sampler = EpochSampler(5, 15, 0)
     assert len(sampler) == 15 and sorted(sampler) == sorted(list(range(5)) * 3)
+
+
+def test_half_of_every_batch_are_labelled_defects_each_of_which_comes_once_in_an_epoch():
+    abnormal = [False] * 100 + [True] * 40
+    sampler = BalancedSampler(abnormal, 0)
+    order = list(sampler)
+    assert len(sampler) == len(order) == 80
+    assert sorted(order[1::2]) == list(range(100, 140))
+    assert len(set(order[0::2])) == 40 and max(order[0::2]) < 100
+    again = BalancedSampler(abnormal, 0)
+    assert list(again) == order
+    again.set_epoch(1)
+    assert list(again) != order and sorted(list(again)[1::2]) == list(range(100, 140))
+
+
+def test_few_labelled_defects_are_repeated_so_that_an_epoch_is_more_than_a_step():
+    order = list(BalancedSampler([False] * 100 + [True] * 4, 0))
+    assert len(order) == 64 and sorted(order[1::2]) == sorted(list(range(100, 104)) * 8)
+    assert len(set(order[0::2])) == 32
+    assert sorted(list(BalancedSampler([False] * 16 + [True] * 32, 0))[0::2]) == sorted(list(range(16)) * 2)
 
 
 def _curves(train, val):

@@ -43,7 +43,7 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
     epochs
         How often each labelled image is shown.
     loss
-        ``"dice"``: cross-entropy with Dice loss; ``"focal"``: focal loss with Dice loss.
+        ``"bce_dice"``: cross-entropy with Dice loss; ``"focal"``: focal loss with Dice loss.
     augment
         Altered views of each labelled image, and of as many good ones: mirrored, moved, scaled, under another light.
         Each is another pass through the backbone.
@@ -64,7 +64,7 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
         pre_trained: bool = True,
         hidden: int = 32,
         epochs: int = 60,
-        loss: str = "dice",
+        loss: str = "bce_dice",
         augment: int = 8,
         cut_paste: float = 0.0,
         lr: float = 0.003,

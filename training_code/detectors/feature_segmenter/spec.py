@@ -14,7 +14,7 @@ from training_code.detectors.spec import (
 )
 
 #: What is minimized: cross-entropy with Dice loss, or focal loss with it.
-LOSSES = ("dice", "focal")
+LOSSES = ("bce_dice", "focal")
 
 
 def _always(arguments: Any) -> bool:
@@ -31,7 +31,7 @@ SPEC = DetectorSpec(
         "pre_trained": Argument(bool, True),
         "hidden": Argument(int, 32, (lambda value: value > 0 and value % 8 == 0, "a multiple of 8")),
         "epochs": Argument(int, 60, AT_LEAST_1),
-        "loss": Argument(str, "dice", one_of(*LOSSES)),
+        "loss": Argument(str, "bce_dice", one_of(*LOSSES)),
         "augment": Argument(int, 8, AT_LEAST_0),
         "cut_paste": Argument(float, 0.0, (lambda value: 0 <= value <= 1, "0 to 1")),
         "lr": Argument(float, 0.003, POSITIVE),

@@ -48,6 +48,7 @@ def _made(name, arguments, size):
         ("Patchcore", {"backbone": "resnet18", "layers": ["layer1"], "num_neighbors": 1}, (64, 64)),
         ("Patchcore", {"backbone": "convnext_tiny"}, (64, 64)),
         ("Patchcore", {"backbone": "vit_small_patch14_dinov2"}, (56, 56)),
+        ("Supersimplenet", {"backbone": "resnet18"}, (64, 64)),
     ],
     ids=lambda value: value.get("backbone", "") if isinstance(value, dict) else str(value),
 )
@@ -82,7 +83,7 @@ def test_anomalib_gives_the_same_scores_and_labels(name, arguments, size, tmp_pa
         (
             "Autoencoder",
             {},
-            "valid for anomalib: Padim, Patchcore, Cflow, Dsr, Draem; valid for this run: onnx, openvino",
+            "valid for anomalib: Padim, Patchcore, Cflow, Dsr, Draem, Supersimplenet; valid for this run: onnx",
         ),
     ],
 )

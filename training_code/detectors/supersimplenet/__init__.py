@@ -1,0 +1,1 @@
+"""SuperSimpleNet: noise on features and labelled defects, segmented and classified."""

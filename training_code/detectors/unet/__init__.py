@@ -1,0 +1,1 @@
+"""U-Net: a segmentation network that is trained on labelled defects."""
