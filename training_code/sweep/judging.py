@@ -64,13 +64,17 @@ class Basis:
         seen = []
         if any(map(self.by_labels, objectives)):
             types = ", ".join(f"{kind} {count}" for kind, count in sorted(self.labelled.items()))
-            seen.append(f"{self.labels} labelled defects ({types}) and {self.good} good images")
+            seen.append(f"{_counted(self.labels, 'labelled defect')} ({types}) and {_counted(self.good, 'good image')}")
         if any(name != LATENCY and not self.by_labels(name) for name in objectives):
-            seen.append(f"{self.altered} good images, as they are and with synthetic anomalies")
+            seen.append(f"{_counted(self.altered, 'good image')}, as they are and with synthetic anomalies")
         if not seen:
             return "trials are judged by how long an image takes; no image is looked at"
         judged = " and ".join(seen)
         return f"trials are judged by {judged}, each unseen by the detector that judges it; never by the test set"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def basis_of(job: Job) -> Basis:

@@ -25,7 +25,12 @@ from training_code.sweep.search_file import Search, default_direction, read_sear
 from training_code.sweep.search_report import report
 from training_code.sweep.space import check_space, make_sampler, suggest, values_of
 from training_code.sweep.stability import Trial
-from training_code.sweep.trial import Trials
+from training_code.sweep.trial import ImpossibleError, Trials
+
+# Marks trials whose values do not fit each other, which count for nothing.
+_IMPOSSIBLE = "impossible"
+# Draws for each trial at most, until values fit each other.
+_DRAWS = 20
 
 
 def run_search(file: Path, results: str | None, trials: int | None) -> int:
@@ -84,29 +89,44 @@ class _Study:
                 self._note_failure(trial.params)
         self.done, self.trials = sum(map(_counts, self.study.trials)), trials
         print(f"study {self.study.study_name}: {self.done} of {trials} trials are stored", flush=True)
-        sampler = self.study.sampler
-        if isinstance(sampler, optuna.samplers.GridSampler) and sampler.is_exhausted(self.study):
-            print("the grid is exhausted")
-        elif self.done < trials:
-            self.study.optimize(self._objective, n_trials=trials - self.done, catch=(InputError, RuntimeError))
+        self._run_missing()
         report(self._best(), self.runs, self.search, self.done, partial(print, flush=True))
         return 0
+
+    def _run_missing(self) -> None:
+        """Run trials until there are enough; values that do not fit each other are none."""
+        sampler = self.study.sampler
+        for _ in range(_DRAWS * (self.trials - self.done)):
+            if self.done >= self.trials:
+                return
+            if isinstance(sampler, optuna.samplers.GridSampler) and sampler.is_exhausted(self.study):
+                print("the grid is exhausted")
+                return
+            self.study.optimize(self._objective, n_trials=1, catch=(InputError, RuntimeError))
+        if self.done < self.trials:
+            print(f"{self.done} of {self.trials} trials: few values of this space fit each other")
 
     def _objective(self, trial: optuna.Trial) -> tuple[float, ...]:
         """Return the objectives of a trial; a failure is noted and raised."""
         values = {name: suggest(trial, name, given) for name, given in self.search.space.items()}
-        self.done += 1
-        shown = f"[{self.done}/{self.trials}] {', '.join(f'{name}={value!r}' for name, value in values.items())}"
+        shown = f"[{self.done + 1}/{self.trials}] {', '.join(f'{name}={value!r}' for name, value in values.items())}"
         if worst := self._failing_argument(trial.params):
+            self.done += 1
             print(f"{shown}: not tried, {worst} failed {self.search.prune_after} times", flush=True)
             raise optuna.TrialPruned
         try:
             outcome = self.runs.run(values)
+        except ImpossibleError as error:
+            trial.set_user_attr(_IMPOSSIBLE, str(error))
+            print(f"{shown}: not possible, {str(error).splitlines()[0]}", flush=True)
+            raise optuna.TrialPruned from error  # unlike a failure, from which the sampler learns nothing
         except (InputError, RuntimeError) as error:
+            self.done += 1
             trial.set_user_attr("error", str(error))
             self._note_failure(trial.params)
             print(f"{shown}: failed, {str(error).splitlines()[0]}", flush=True)
             raise
+        self.done += 1
         trial.set_user_attr("run_id", outcome.record.run_id)
         pairs = zip(self.search.objectives, outcome.values, strict=True)
         reached = ", ".join(f"{name} {value:.4f}" for name, value in pairs)
@@ -117,7 +137,8 @@ class _Study:
         """Return the configurations that ended well, each once, the best first; with several objectives the front."""
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not complete:
-            errors = {trial.user_attrs["error"] for trial in self.study.trials if "error" in trial.user_attrs}
+            attributes = [trial.user_attrs for trial in self.study.trials]
+            errors = {found[name] for found in attributes for name in ("error", _IMPOSSIBLE) if name in found}
             raise InputError("no trial finished: " + "; ".join(sorted(errors)))
         found = complete if len(self.search.objectives) == 1 else self.study.best_trials
         sign = -1 if self.search.directions[0] == "maximize" else 1
@@ -177,4 +198,5 @@ def _protocol(template: Job) -> list[Any]:
 
 def _counts(trial: FrozenTrial) -> bool:
     """Return whether a trial has ended and is one of those requested, not one that was started again."""
-    return trial.state.is_finished() and (trial.state is not TrialState.FAIL or "error" in trial.user_attrs)
+    ran = trial.state is not TrialState.FAIL or "error" in trial.user_attrs
+    return trial.state.is_finished() and ran and _IMPOSSIBLE not in trial.user_attrs

@@ -41,8 +41,8 @@ def report(ended: list[Trial], trials: Trials, search: Search, tried: int, say: 
             say(f"  {argument}: {value}")
     best = ended[:BEST]
     seeds = seeds_of(trials, search.seeds)
-    larger = search.directions[0] == "maximize"
-    images = None if several else of_images(ended, names[0], larger)
+    ways = zip(names, search.directions, strict=True)
+    images = [of_images(ended, name, direction == "maximize") for name, direction in ways]
     found = [of_seeds(trials, trial, seeds) for trial in best]
     which = f"the first {len(best)} of these" if several else f"the best {len(best)} configurations of {tried} trials"
     again = f", each run again with seed {' and '.join(map(str, seeds))}" if seeds else ""
@@ -53,14 +53,20 @@ def report(ended: list[Trial], trials: Trials, search: Search, tried: int, say: 
         say(line)
 
 
-def _stability(best: Sequence[Trial], found: Sequence[OfSeeds], images: OfImages | None, search: Search) -> list[str]:
+def _stability(
+    best: Sequence[Trial], found: Sequence[OfSeeds], images: Sequence[OfImages | None], search: Search
+) -> list[str]:
     """Return the table of the best trials."""
     names = search.objectives
     header = ["rank"]
-    for name in names:
-        header += [name, *(["standard error", "best in"] if images else []), "mean over seeds", "sd", "rank by mean"]
     rows = [[str(place)] for place in range(1, len(best) + 1)]
-    for number, (name, direction) in enumerate(zip(names, search.directions, strict=True)):
+    for number, (name, direction, of_name) in enumerate(zip(names, search.directions, images, strict=True)):
+        header += [
+            name,
+            *(["standard error"] if of_name else []),
+            *(["best in"] if of_name and len(names) == 1 else []),
+        ]
+        header += ["mean over seeds", "sd", "rank by mean"]
         every = [
             [trial.outcome.values[number], *(values[number] for values in each.values)]
             for trial, each in zip(best, found, strict=True)
@@ -70,8 +76,9 @@ def _stability(best: Sequence[Trial], found: Sequence[OfSeeds], images: OfImages
         places = [1 + sum(sign * other > sign * mean for other in means) for mean in means]
         for place, (row, values) in enumerate(zip(rows, every, strict=True)):
             row.append(_number(name, values[0]))
-            if images:
-                row += [f"{images.errors[place]:.4f}", f"{images.chosen[place]:.0%}"]
+            if of_name:
+                row.append(f"{of_name.errors[place]:.4f}")
+                row += [f"{of_name.chosen[place]:.0%}"] if len(names) == 1 else []
             told = len(values) > 1
             row += [_number(name, means[place]), _number(name, statistics.stdev(values))] if told else ["", ""]
             row.append(str(places[place]) if told else "")
@@ -86,7 +93,7 @@ def _stability(best: Sequence[Trial], found: Sequence[OfSeeds], images: OfImages
 def _remarks(
     best: Sequence[Trial],
     found: Sequence[OfSeeds],
-    images: OfImages | None,
+    images: Sequence[OfImages | None],
     trials: Trials,
     search: Search,
     tried: int,
@@ -98,16 +105,16 @@ def _remarks(
         for trial, each in zip(best, found, strict=True)
         for error in each.errors
     ]
-    if images:
+    if any(images):
         said.append(
-            "standard error and best in: what other good images and labelled defects of the same kind would show. The "
-            f"first is the best of {tried} trials by {basis.labels} labelled defects, and its {names[0]} is optimistic "
-            f"by about {images.optimism:.4f} for that."
+            "Standard error, and best in: what other good images and labelled defects of the same kind would show."
+            if len(names) == 1
+            else "Standard error: what other good images and labelled defects of the same kind would show."
         )
-    elif any(map(basis.by_labels, names)):
+    if any(map(basis.by_labels, names)):
         said.append(
-            f"The first is the best of {tried} trials by {basis.labels} labelled defects, and optimistic: differences "
-            "between seeds, where they are told, are the least that may be chance."
+            f"These are the best of {tried} trials by {basis.labels} labelled defects, and so look better than they are"
+            + (f": the first by about {images[0].optimism:.4f}." if len(names) == 1 and images[0] else ".")
         )
     if basis.taken and any(map(basis.by_labels, names)):
         said.append(

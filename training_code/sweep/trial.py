@@ -27,6 +27,10 @@ class Outcome:
     values: tuple[float, ...]
 
 
+class ImpossibleError(InputError):
+    """Values that do not fit each other: nothing was computed."""
+
+
 class Trials:
     """Makes the runs of a search, one after the other.
 
@@ -49,12 +53,17 @@ class Trials:
 
         Raises
         ------
+        ImpossibleError
+            If the values do not fit each other.
         InputError
-            If the values do not fit each other, or the run does not know an objective.
+            If a weight file is missing, or the run does not know an objective.
         RuntimeError
             If it fails.
         """
-        job = planned(self.template, values, self.planner, seed)
+        try:
+            job = planned(self.template, values, self.planner, seed)
+        except InputError as error:
+            raise ImpossibleError(str(error)) from error
         if job.prepared is None:
             raise InputError(job.reason)
         return self._outcome(job, _stored(job) or self._made(job))
