@@ -64,14 +64,14 @@ def of_images(trials: Sequence[Trial], objective: str, larger_is_better: bool) -
     """
     if objective not in METRICS or not objective.startswith("image_"):
         return None
+    thresholds = [trial.outcome.record.thresholds.get("image") for trial in trials]
     try:
         found = [read_unseen(trial.outcome.folder) for trial in trials]
+        if any(not np.array_equal(each.labels, found[0].labels) for each in found):
+            return None
+        values = _resampled(found, thresholds, objective)
     except (OSError, ValueError):
         return None
-    first = found[0].labels
-    if not first.any() or first.all() or any(not np.array_equal(each.labels, first) for each in found):
-        return None
-    values = _resampled(found, [trial.outcome.record.thresholds.get("image") for trial in trials], objective)
     gains = values if larger_is_better else -values
     best = gains[:, 1:].argmax(axis=0)
     equal = gains[:, 1:] == gains[:, 1:].max(axis=0)
