@@ -37,13 +37,13 @@ def region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return for each pixel of ``masks`` (N, H, W) its share in the mean overlap over all defective regions."""
     weights = np.zeros(masks.shape)
     regions = 0
-    for mask, weight in zip(masks, weights, strict=True):
-        labelled, count = ndimage.label(mask, EIGHT_NEIGHBORS)
-        if count:
-            sizes = np.bincount(labelled.reshape(-1))
-            weight[mask] = 1 / sizes[labelled[mask]]
-            regions += count
-    return weights / max(regions, 1)
+    for number in np.flatnonzero(masks.any((1, 2))):
+        labelled, count = ndimage.label(masks[number], EIGHT_NEIGHBORS)
+        sizes = np.bincount(labelled.reshape(-1))
+        weights[number][masks[number]] = 1 / sizes[labelled[masks[number]]]
+        regions += count
+    weights[masks] /= max(regions, 1)
+    return weights
 
 
 def rank_predictions(predictions: Predictions) -> tuple[dict[str, float], Points]:

@@ -84,12 +84,11 @@ def rank(scores: NDArray, labels: NDArray[np.bool_], region_weights: NDArray | N
     abnormal, normal = scores[labels], np.sort(scores[~labels])
     order = np.argsort(abnormal)
     abnormal = abnormal[order]
-    distinct = np.unique(abnormal)
+    distinct = _distinct(abnormal)
     above = np.searchsorted(normal, distinct, side="right")
     below = np.searchsorted(normal, distinct, side="left") - 1
-    ends = np.array([0, len(normal) - 1])
-    beside = np.unique(np.concatenate([above[above < len(normal)], below[below >= 0], ends]))
-    thresholds = np.unique(np.concatenate([distinct, normal[beside]]))[::-1]
+    beside = np.concatenate([above[above < len(normal)], below[below >= 0], [0, len(normal) - 1]])
+    thresholds = _distinct(np.sort(np.concatenate([distinct, normal[beside]])))[::-1]
     true_positives = len(abnormal) - np.searchsorted(abnormal, thresholds, side="left")
     false_positives = len(normal) - np.searchsorted(normal, thresholds, side="left")
     overlap = None
@@ -97,3 +96,8 @@ def rank(scores: NDArray, labels: NDArray[np.bool_], region_weights: NDArray | N
         weights = region_weights.reshape(-1)[labels][order]
         overlap = np.concatenate([[0], np.cumsum(weights[::-1], dtype=np.float64)])[true_positives]
     return Ranking(thresholds, true_positives, false_positives, overlap)
+
+
+def _distinct(ordered: NDArray) -> NDArray:
+    """Return sorted numbers, each once; `numpy.unique` makes a hash table of them, which takes ten times as long."""
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])]
