@@ -11,7 +11,8 @@ from training_code.evaluation.intervals import delong_covariance
 from training_code.evaluation.predictions import Predictions
 from training_code.records.scores import write_calibration, write_labelled
 from training_code.records.unseen import read_unseen
-from training_code.sweep.stability import Trial, of_images
+from training_code.sweep.judging import Basis
+from training_code.sweep.stability import Trial, of_images, seeds_of
 
 GOOD, BAD = 60, 40
 
@@ -67,3 +68,19 @@ def test_of_pixels_and_of_runs_without_scores_nothing_is_said(tmp_path):
 
 def _auroc(trial):
     return read_unseen(trial.outcome.folder).value("image_AUROC", None)
+
+
+@pytest.mark.parametrize(
+    ("objective", "taken", "given", "seeds"),
+    [
+        ("image_F1Score", True, None, (43, 44)),
+        ("image_F1Score", True, (42, 1), (1,)),
+        ("pixel_F1Score", True, (1, 2), ()),  # other seeds label images that are tested on
+        ("pixel_F1Score", False, (1, 2), (1, 2)),  # those in validation/ are the same for all seeds
+        ("varied_pixel_AUROC", True, (1, 2), (1, 2)),
+    ],
+)
+def test_no_seed_is_run_whose_judging_would_look_at_test_images(objective, taken, given, seeds):
+    template = SimpleNamespace(conditions=SimpleNamespace(seed=42))
+    basis = Basis(good=9, labelled={"hole": 4}, masks=True, altered=1, taken=taken)
+    assert seeds_of(SimpleNamespace(template=template, basis=basis, objectives=(objective,)), given) == seeds
