@@ -42,7 +42,7 @@ from training_code.preparation import Conditions, PreparedRun
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.records.operating_points import calibrated, in_force
 from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD, AtRule, CheckpointFile
-from training_code.records.scores import write_calibration, write_scores
+from training_code.records.scores import write_calibration, write_labelled, write_scores
 from training_code.training import calibrating
 from training_code.training.comparing import against_references
 from training_code.training.engine import QuietEngine
@@ -278,6 +278,7 @@ def write(
     thresholds = Points(at.image, at.pixel).thresholds
     write_scores(folder, predicted.test, thresholds.image, root)
     write_calibration(folder, calibration, protocol.area, root)
+    write_labelled(folder, calibration, root)
     write_examples(predicted.test, thresholds, folder / EXAMPLES)
     if curves := trained.training.get("curves"):
         draw_learning_curves(curves, folder / EXAMPLES / LEARNING_CURVES)

@@ -24,6 +24,7 @@ from training_code.evaluation.decisions import (
     region_metrics,
 )
 from training_code.evaluation.intervals import aupr_interval, auroc_interval
+from training_code.evaluation.operating_point import OperatingPoint
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.ranking import rank
 from training_code.evaluation.thresholds import Points, Thresholds, largest_f1
@@ -36,13 +37,13 @@ def region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return for each pixel of ``masks`` (N, H, W) its share in the mean overlap over all defective regions."""
     weights = np.zeros(masks.shape)
     regions = 0
-    for mask, weight in zip(masks, weights, strict=True):
-        labelled, count = ndimage.label(mask, EIGHT_NEIGHBORS)
-        if count:
-            sizes = np.bincount(labelled.reshape(-1))
-            weight[mask] = 1 / sizes[labelled[mask]]
-            regions += count
-    return weights / max(regions, 1)
+    for number in np.flatnonzero(masks.any((1, 2))):
+        labelled, count = ndimage.label(masks[number], EIGHT_NEIGHBORS)
+        sizes = np.bincount(labelled.reshape(-1))
+        weights[number][masks[number]] = 1 / sizes[labelled[masks[number]]]
+        regions += count
+    weights[masks] /= max(regions, 1)
+    return weights
 
 
 def rank_predictions(predictions: Predictions) -> tuple[dict[str, float], Points]:
@@ -51,14 +52,9 @@ def rank_predictions(predictions: Predictions) -> tuple[dict[str, float], Points
     These thresholds are an oracle's. Without both normal and abnormal images nothing is ranked, without masks there are
     no metrics of pixels.
     """
-    scores, labels, maps, masks = predictions.scores, predictions.labels, predictions.maps, predictions.masks
-    metrics: dict[str, float] = {}
-    image_point = pixel_point = None
-    if _has_both(labels):
-        image = rank(scores, labels)
-        image_point = largest_f1(image, len(predictions))
-        metrics |= {"image_AUROC": image.auroc, "image_AUPR": image.aupr, "image_F1Max": float(image.f1.max())}
-        metrics |= {f"image_{name}": value for name, value in presorted(scores, labels).items()}
+    labels, maps, masks = predictions.labels, predictions.maps, predictions.masks
+    metrics, image_point = rank_images(predictions.scores, labels)
+    pixel_point = None
     if masks is not None and _has_both(masks):
         pixel = rank(maps, masks, region_weights(masks))
         pixel_point = largest_f1(pixel, len(predictions))
@@ -71,6 +67,16 @@ def rank_predictions(predictions: Predictions) -> tuple[dict[str, float], Points
         if (area := aupimo(maps, masks, labels)) is not None:
             metrics["pixel_AUPIMO"] = area
     return metrics, Points(image_point, pixel_point)
+
+
+def rank_images(scores: NDArray, labels: NDArray[np.bool_]) -> tuple[dict[str, float], OperatingPoint | None]:
+    """Return the same of images alone, whose scores and labels have the shape (N,)."""
+    if not _has_both(labels):
+        return {}, None
+    image = rank(scores, labels)
+    metrics = {"image_AUROC": image.auroc, "image_AUPR": image.aupr, "image_F1Max": float(image.f1.max())}
+    metrics |= {f"image_{name}": value for name, value in presorted(scores, labels).items()}
+    return metrics, largest_f1(image, len(scores))
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Ranking scores: one sort gives AUROC, AUPR, F1 and AUPRO together.
 
-Definitions are those of anomalib's metrics of the same names, which the tests compare with.
+Definitions are those of anomalib's metrics of the same names, which the tests compare with. Abnormal pixels are few:
+the curves are kept only where they bend, at their scores and next to them, and no order of all pixels is needed.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,11 @@ AUPRO_FPR_LIMIT = 0.3
 
 @dataclass(frozen=True)
 class Ranking:
-    """Counts of a sorted set of scores, one entry for each distinct score, highest first."""
+    """Counts of a sorted set of scores, highest first: one entry for each score at which a curve bends.
+
+    These are the distinct scores of abnormal images or pixels, the next normal ones above and below each, and the
+    highest and lowest of all. Between them only normal ones are added, and all curves are straight.
+    """
 
     thresholds: NDArray[np.floating]
     true_positives: NDArray[np.int64]
@@ -76,11 +81,23 @@ def rank(scores: NDArray, labels: NDArray[np.bool_], region_weights: NDArray | N
     scores, labels = scores.reshape(-1), labels.reshape(-1)
     if labels.all() or not labels.any():
         raise ValueError("both normal and abnormal labels are needed")
-    order = np.argsort(-scores)  # the order of tied scores plays no part
-    ordered = scores[order]
-    last_of_ties = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1)
-    true_positives = np.cumsum(labels[order], dtype=np.int64)[last_of_ties]
+    abnormal, normal = scores[labels], np.sort(scores[~labels])
+    order = np.argsort(abnormal)
+    abnormal = abnormal[order]
+    distinct = _distinct(abnormal)
+    above = np.searchsorted(normal, distinct, side="right")
+    below = np.searchsorted(normal, distinct, side="left") - 1
+    beside = np.concatenate([above[above < len(normal)], below[below >= 0], [0, len(normal) - 1]])
+    thresholds = _distinct(np.sort(np.concatenate([distinct, normal[beside]])))[::-1]
+    true_positives = len(abnormal) - np.searchsorted(abnormal, thresholds, side="left")
+    false_positives = len(normal) - np.searchsorted(normal, thresholds, side="left")
     overlap = None
     if region_weights is not None:
-        overlap = np.cumsum(region_weights.reshape(-1)[order], dtype=np.float64)[last_of_ties]
-    return Ranking(ordered[last_of_ties], true_positives, last_of_ties + 1 - true_positives, overlap)
+        weights = region_weights.reshape(-1)[labels][order]
+        overlap = np.concatenate([[0], np.cumsum(weights[::-1], dtype=np.float64)])[true_positives]
+    return Ranking(thresholds, true_positives, false_positives, overlap)
+
+
+def _distinct(ordered: NDArray) -> NDArray:
+    """Return sorted numbers, each once; `numpy.unique` makes a hash table of them, which takes ten times as long."""
+    return ordered[np.append(True, ordered[1:] != ordered[:-1])]

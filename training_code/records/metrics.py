@@ -79,8 +79,7 @@ LATENCY = "latency"
 #: well as by `METRICS`, which there are of held-out images with Perlin noise alone.
 VARIED = {"varied_image_AUROC": Metric(_RANKED), "varied_pixel_AUROC": Metric(_MASKED)}
 OBJECTIVES = METRICS | VARIED | {LATENCY: Metric(frozenset(), larger_is_better=False)}
-DEFAULT_OBJECTIVE = "varied_image_AUROC"
-#: What is said beside the result of a search by held-out images.
+#: What is said beside the result of a search by held-out images with synthetic anomalies.
 CAUTION = (
     "Held-out images with synthetic anomalies are no test set: on four datasets the rank correlation of "
     "varied_image_AUROC with the true image AUROC was 0.67 to 0.88, and its choice was up to 0.06 below the best. Test "

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.metrics import decide_images
-from training_code.evaluation.operating_point import ORACLE, OperatingPoint
+from training_code.evaluation.operating_point import OF_LABELS, ORACLE, OperatingPoint
 from training_code.evaluation.thresholds import (
     NO_POINTS,
     Marking,
@@ -22,6 +22,7 @@ from training_code.protocol import ExperimentProtocol
 from training_code.records.metrics import METRICS
 from training_code.records.record import AtRule, Calibrated, OnLabels, Record
 from training_code.records.scores import CalibrationScores, read_calibration, read_scores
+from training_code.records.unseen import read_unseen
 
 T = TypeVar("T")
 
@@ -77,8 +78,9 @@ def rethresholded(record: Record, folder: Path, protocol: ExperimentProtocol) ->
     """Return the record of a run with the thresholds of another rule in force; nothing is trained or predicted.
 
     With another ``alpha`` the thresholds are found anew from the scores of the good images, and what follows for images
-    from their scores. What follows for pixels needs the maps, which are not kept: it is left out then, and
-    so is always what followed from thresholds for the held-out images that a search looks at.
+    from their scores. What follows for pixels needs the maps, which are not kept: it is left out then. Of the images
+    that a search looks at, labelled defects and the good images beside them have their scores kept, too; what followed
+    from other thresholds for pixels and for synthetic anomalies is left out.
 
     Parameters
     ----------
@@ -112,13 +114,32 @@ def rethresholded(record: Record, folder: Path, protocol: ExperimentProtocol) ->
     )
     identity = dataclasses.replace(record.identity, protocol=protocol)
     found = in_force(at, metrics, intervals, (by_type, by_area))
-    return dataclasses.replace(record, identity=identity, validation=_of_no_threshold(record.validation), **found)
+    return dataclasses.replace(record, identity=identity, validation=_judged_anew(record, folder, at), **found)
+
+
+def _judged_anew(record: Record, folder: Path, at: AtRule) -> dict[str, float]:
+    """Return the metrics on images that the detector has not seen, at other thresholds, as far as they are known."""
+    found = _of_no_threshold(record.validation)
+    for kind in ("image", "pixel"):
+        before, after = getattr(record.at, kind), getattr(at, kind)
+        if before is not None and after is not None and before.threshold == after.threshold:
+            names = f"{kind}_", f"{OF_LABELS}{kind}_"
+            found |= {name: value for name, value in record.validation.items() if name.startswith(names)}
+    if at.image is not None and record.calibration is not None and record.calibration.labelled is not None:
+        try:
+            metrics = read_unseen(folder).metrics(at.image.threshold)
+        except FileNotFoundError:  # a run from before these scores were kept
+            return found
+        except (OSError, ValueError) as error:
+            raise InputError(f"the scores of labelled defects cannot be read: {error}") from error
+        found |= {f"{OF_LABELS}{name}": value for name, value in metrics.items()}
+    return found
 
 
 def _of_no_threshold(values: Mapping[str, T]) -> dict[str, T]:
-    """Return what goes by no threshold, by name."""
+    """Return what goes by no threshold, by name, also of labelled defects."""
     decided = {name for name, metric in METRICS.items() if "threshold" in metric.needs}
-    return {name: value for name, value in values.items() if name not in decided}
+    return {name: value for name, value in values.items() if name.removeprefix(OF_LABELS) not in decided}
 
 
 def _found_anew(record: Record, folder: Path, protocol: ExperimentProtocol) -> AtRule:

@@ -1,4 +1,7 @@
-"""The scores of a run's test images and of the good images that its thresholds rest on: written by it, read later."""
+"""The scores of a run's test images and of those that it has not seen: written by it, read later.
+
+The latter are the good images that its thresholds rest on, and labelled defects.
+"""
 
 import csv
 import io
@@ -12,7 +15,7 @@ from numpy.typing import NDArray
 from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.predictions import Predictions
 from training_code.foundation.files import write_text
-from training_code.records.record import CALIBRATION, SCORES
+from training_code.records.record import CALIBRATION, LABELLED_SCORES, SCORES
 
 _COLUMNS = ("path", "defect_type", "label", "score", "prediction", "area")
 
@@ -171,4 +174,58 @@ def read_calibration(folder: Path) -> CalibrationScores:
             raise ValueError(f"{path} is damaged: {error}") from error
     if tuple(header) != _OF_CALIBRATION or not np.isfinite(values).all():
         raise ValueError(f"{path} is damaged: not a table of {', '.join(_OF_CALIBRATION)}")
+    return found
+
+
+_OF_LABELLED = ("path", "defect_type", "score", "area")
+
+
+@dataclass(frozen=True)
+class LabelledScores:
+    """Scores of N labelled defects that the detector has not seen, by path relative to the dataset."""
+
+    paths: tuple[str, ...]
+    defect_types: tuple[str, ...]
+    scores: NDArray[np.float64]  # (N,)
+
+
+def write_labelled(folder: Path, calibration: Calibration, root: Path) -> None:
+    """Write the scores of the labelled defects of ``calibration``, if any, to the folder of a run, atomically.
+
+    Parameters
+    ----------
+    root
+        Of the dataset: paths are written relative to it.
+    """
+    found = calibration.labelled
+    if found is None:
+        return
+    areas = [""] * len(found) if found.areas is None else [repr(float(area)) for area in found.areas]
+    rows = (
+        [path.relative_to(root).as_posix(), kind, repr(float(score)), area]
+        for path, kind, score, area in zip(found.paths, found.defect_types, found.scores, areas, strict=True)
+    )
+    _write_table(folder / LABELLED_SCORES, _OF_LABELLED, rows)
+
+
+def read_labelled(folder: Path) -> LabelledScores:
+    """Return the scores that `write_labelled` wrote.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged; the message says so.
+    OSError
+        If it is not there.
+    """
+    path = folder / LABELLED_SCORES
+    with open(path, newline="", encoding="utf-8") as file:
+        try:
+            header, *rows = csv.reader(file)
+            names, kinds, scores, _ = zip(*rows, strict=True)
+            found = LabelledScores(names, kinds, np.array(scores, np.float64))
+        except (csv.Error, ValueError, OverflowError) as error:
+            raise ValueError(f"{path} is damaged: {error}") from error
+    if tuple(header) != _OF_LABELLED or not np.isfinite(found.scores).all():
+        raise ValueError(f"{path} is damaged: not a table of {', '.join(_OF_LABELLED)}")
     return found

@@ -20,6 +20,7 @@ from training_code.records.record import (
     CHECKPOINT,
     EXAMPLES,
     KERNEL_LOG,
+    LABELLED_SCORES,
     NOTEBOOK,
     RECORD,
     SCORES,
@@ -29,7 +30,9 @@ from training_code.records.record import (
 from training_code.records.scores import write_predictions
 
 # What a run writes into its folder; all other files there are the user's and stay.
-_OF_A_RUN = {RECORD, CHECKPOINT, SCORES, CALIBRATION, EXAMPLES, TENSORBOARD, NOTEBOOK, KERNEL_LOG}
+_OF_A_RUN = {
+    *(RECORD, CHECKPOINT, SCORES, CALIBRATION, LABELLED_SCORES, EXAMPLES, TENSORBOARD, NOTEBOOK, KERNEL_LOG),
+}
 # Seconds after which a temporary file counts as left behind: writing one takes a moment.
 _ABANDONED = 3600.0
 

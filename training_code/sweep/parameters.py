@@ -6,7 +6,7 @@ parameter of that name or takes all of them in one dict.
 
 import ast
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -64,15 +64,22 @@ def fold(
     return folded
 
 
-def divide(notebook: TrainingNotebook, varied: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def divide(
+    notebook: TrainingNotebook, varied: Mapping[str, Any], afterwards: Collection[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Divide what is varied into values for `fold` and arguments of the configurations.
+
+    Parameters
+    ----------
+    afterwards
+        Conditions that make no other run, and may be varied all the same.
 
     Raises
     ------
     InputError
         If a name is neither, or makes no other run.
     """
-    _refuse_afterwards(varied)
+    _refuse_afterwards(name for name in varied if name not in afterwards)
     fields = [name for name in settable(notebook) if name in FIELDS]
     arguments = list(dict.fromkeys(name for detector in _detectors(notebook) for name in detector.all_arguments))
     if all(cell.detector in DETECTORS for cell in notebook.cells):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from training_code.data.dataset import Dataset
+from training_code.data.dataset import Dataset, read_dataset
 from training_code.detectors.registry import DETECTORS
 from training_code.foundation import paths
 from training_code.foundation.errors import (
@@ -98,7 +98,7 @@ class Planner:
 
     def __init__(self, rerun_stale: bool = False, gpu: bool | None = None) -> None:
         self.rerun_stale, self.gpu = rerun_stale, gpu
-        self._datasets: dict[str, Dataset] = {}  # by name, since conditions of several seeds share one
+        self._datasets: dict[str, Dataset] = {}  # by name and as read, since conditions of several seeds share one
         self._conditions: dict[str, Conditions] = {}
         self._stores: dict[Path, RunStore] = {}
         self._records: dict[Path, dict[str, Record]] = {}
@@ -237,14 +237,19 @@ class Planner:
             results = paths.from_home(arguments.pop("results", paths.RESULTS))
             key = repr(sorted(arguments.items()))
             if key not in self._conditions:
-                name = str(arguments.get("dataset"))
-                known = {"dataset": self._datasets[name]} if name in self._datasets else {}
-                conditions = read_conditions(**arguments | known)
+                conditions = read_conditions(**arguments | self._read(arguments.get("dataset")))
                 self._conditions[key] = conditions if self.gpu is None else replace(conditions, gpu=self.gpu)
-                self._datasets[name] = conditions.dataset
         except TypeError as error:
             raise InputError(f"{notebook.path.name}: Experiment: {error}") from error
         return self._conditions[key], self._stores.setdefault(results, RunStore(results))
+
+    def _read(self, dataset: Any) -> dict[str, Dataset]:
+        """Return the argument ``dataset`` as it is read, before conditions take labelled images out of its test set."""
+        if not isinstance(dataset, str):
+            return {}
+        if dataset not in self._datasets:
+            self._datasets[dataset] = read_dataset(dataset)
+        return {"dataset": self._datasets[dataset]}
 
 
 def with_half_the_batch(planner: Planner, job: Job) -> Job | None:

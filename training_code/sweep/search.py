@@ -1,115 +1,40 @@
 """The search for the best configuration of a detector with Optuna; the command is `training_code.search`.
 
-Every trial is a run like any other, with its executed notebook; what is compared is measured on images held out of
-training, never on the test set.
+Every trial is a run like any other, with its executed notebook; what is compared is measured on images that its
+detector has not seen, labelled defects where there are any, never on the test set.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalStorage
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
-from training_code.foundation.errors import InputError, unknown
+from training_code.foundation.errors import InputError
 from training_code.foundation.files import digest
-from training_code.records.metrics import CAUTION, DEFAULT_OBJECTIVE, LATENCY, OBJECTIVES
-from training_code.records.record import Record
-from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import Sweep, read_sweep
-from training_code.sweep.job import Job, JobState
-from training_code.sweep.parameters import divide, fold
+from training_code.sweep.job import Job
+from training_code.sweep.judging import DEFAULT_WITH_LABELS, DEFAULT_WITHOUT, Basis, basis_of, check_objectives
 from training_code.sweep.plan import Planner
-from training_code.sweep.pools import InProcess
 from training_code.sweep.progress import sweep_name
-from training_code.sweep.reporter import MessageReporter
-from training_code.sweep.schedule import Rules, Scheduler
-from training_code.sweep.thresholds import check_thresholds
+from training_code.sweep.search_file import Search, default_direction, read_search
+from training_code.sweep.search_report import report
+from training_code.sweep.space import check_space, make_sampler, suggest, values_of
+from training_code.sweep.stability import Trial
+from training_code.sweep.trial import ImpossibleError, Trials
 
-SEARCH_KEYS = ("space", "objective", "direction", "sampler", "trials", "seed", "prune_after")
-RANGE_KEYS = ("low", "high", "step", "log")
-SAMPLERS = ("tpe", "random", "grid")
-DIRECTIONS = ("maximize", "minimize")
-
-
-@dataclass(frozen=True)
-class Search:
-    """What the key ``search`` of a sweep file says.
-
-    Attributes
-    ----------
-    space
-        Arguments of the configuration and fields of protocol and compute: a list of values, or ``low``, ``high`` and,
-        if wanted, ``step`` or ``log``.
-    objective
-        A metric on the held-out images, or ``latency``.
-    prune_after
-        How many trials may fail with a value of a list before it is not tried again.
-    """
-
-    space: dict[str, Any]
-    objective: str
-    direction: Literal["maximize", "minimize"]
-    sampler: str
-    trials: int
-    seed: int
-    prune_after: int
-
-
-def read_search(path: Path, content: Mapping[str, Any] | None) -> Search:
-    """Check the key ``search`` of a sweep file; a mistake is an `InputError` with the valid choices."""
-    if content is None:
-        raise InputError(f"{path} has no key search; valid keys in it: {', '.join(SEARCH_KEYS)}")
-    for key in content:
-        if key not in SEARCH_KEYS:
-            raise unknown(f"key in search of {path}", key, SEARCH_KEYS)
-    space = content.get("space")
-    if not isinstance(space, dict) or not space:
-        raise InputError(f"{path}: search: space must name at least one argument with its values")
-    for name, values in space.items():
-        _check_values(path, name, values)
-    objective = content.get("objective", DEFAULT_OBJECTIVE)
-    if objective not in OBJECTIVES:
-        raise unknown(f"objective in {path}", objective, OBJECTIVES)
-    direction = content.get("direction", "maximize" if OBJECTIVES[objective].larger_is_better else "minimize")
-    if direction not in DIRECTIONS:
-        raise unknown(f"direction in {path}", direction, DIRECTIONS)
-    sampler = content.get("sampler", "tpe")
-    if sampler not in SAMPLERS:
-        raise unknown(f"sampler in {path}", sampler, SAMPLERS)
-    if sampler == "grid" and (ranges := [name for name, values in space.items() if isinstance(values, dict)]):
-        raise InputError(f"{path}: search: sampler grid takes lists of values only; {ranges[0]} is a range")
-    numbers = {}
-    for name, default, low in (("trials", 20, 1), ("seed", 42, 0), ("prune_after", 3, 1)):
-        value = numbers[name] = content.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < low:
-            raise InputError(f"{path}: search: {name}={value!r} must be a whole number, at least {low}")
-    return Search(space, objective, direction, sampler, **numbers)
-
-
-def _check_values(path: Path, name: str, values: Any) -> None:
-    if isinstance(values, list) and values:
-        return
-    if not isinstance(values, dict):
-        raise InputError(
-            f"{path}: search: {name} must be a list of values or a range with low and high, found {values!r}"
-        )
-    for key in values:
-        if key not in RANGE_KEYS:
-            raise unknown(f"key of {name} in search of {path}", key, RANGE_KEYS)
-    low: Any = values.get("low")
-    high: Any = values.get("high")
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (low, high))
-    if not numbers or low >= high:
-        raise InputError(f"{path}: search: {name} needs low below high, found {low!r} and {high!r}")
-    if values.get("log") and (low <= 0 or values.get("step")):
-        raise InputError(f"{path}: search: {name} with log needs low above 0, and no step")
+# Marks trials whose values do not fit each other, which count for nothing.
+_IMPOSSIBLE = "impossible"
+# Draws for each trial at most, until values fit each other.
+_DRAWS = 20
 
 
 def run_search(file: Path, results: str | None, trials: int | None) -> int:
-    """Run the trials that are missing of a search, and print the best one; return the exit status.
+    """Run the trials that are missing of a search, and say what was found; return the exit status.
 
     Parameters
     ----------
@@ -122,33 +47,39 @@ def run_search(file: Path, results: str | None, trials: int | None) -> int:
     """
     sweep = read_sweep(file)
     search = read_search(file, sweep.search)
-    template = _template(sweep, Planner(), results)
-    divide(template.notebook, search.space)  # an unknown name is an error before the first trial
+    planner = Planner()
+    template = _template(sweep, planner, results)
+    basis = basis_of(template)
+    search = _with_objectives(search, basis)
+    check_objectives(search.objectives, basis)
+    check_space(search, template, basis, planner)  # a mistake is an error before the first trial
+    print(basis.sentence(search.objectives), flush=True)
     folder = template.store.results / "studies"
     folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # failed trials are reported below
     # Another space, objective or protocol is another study.
-    about = digest([search.space, search.objective, template.cell.detector, _protocol(template)])[:10]
+    objective = search.objectives[0] if len(search.objectives) == 1 else [*search.objectives]
+    about = digest([search.space, objective, template.cell.detector, _protocol(template)])[:10]
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(folder / f"{sweep_name(file)}-{about}.log"))),
         study_name=f"{sweep_name(file)}-{about}",
-        direction=search.direction,
-        sampler=_sampler(search),
+        directions=search.directions,
+        sampler=make_sampler(search),
         load_if_exists=True,
     )
-    return _Trials(study, search, sweep, template).run(search.trials if trials is None else trials)
+    runs = Trials(sweep, template, planner, search.objectives, basis)
+    return _Study(study, search, runs).run(search.trials if trials is None else trials)
 
 
-class _Trials:
+class _Study:
     """The trials of a study."""
 
-    def __init__(self, study: optuna.Study, search: Search, sweep: Sweep, template: Job) -> None:
-        self.study, self.search, self.sweep, self.template = study, search, sweep, template
-        self.planner = Planner()
+    def __init__(self, study: optuna.Study, search: Search, runs: Trials) -> None:
+        self.study, self.search, self.runs = study, search, runs
         self.failures: dict[tuple[str, str], int] = {}
 
     def run(self, trials: int) -> int:
-        """Run what is missing of ``trials`` and print the best; return the exit status."""
+        """Run what is missing of ``trials`` and say what is best; return the exit status."""
         # A trial that was running when the search was killed is started again, and resumes its run.
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self.study.tell(trial.number, state=TrialState.FAIL)
@@ -157,81 +88,68 @@ class _Trials:
             if "error" in trial.user_attrs:
                 self._note_failure(trial.params)
         self.done, self.trials = sum(map(_counts, self.study.trials)), trials
-        print(f"study {self.study.study_name}: {self.done} of {trials} trials are stored")
-        sampler = self.study.sampler
-        if isinstance(sampler, optuna.samplers.GridSampler) and sampler.is_exhausted(self.study):
-            print("the grid is exhausted")
-        elif self.done < trials:
-            self.study.optimize(self._objective, n_trials=trials - self.done, catch=(InputError, RuntimeError))
-        return self._print_best()
+        print(f"study {self.study.study_name}: {self.done} of {trials} trials are stored", flush=True)
+        self._run_missing()
+        report(self._best(), self.runs, self.search, self.done, partial(print, flush=True))
+        return 0
 
-    def _objective(self, trial: optuna.Trial) -> float:
-        """Return the objective of a trial; a failure is noted and raised."""
-        values = {name: _suggest(trial, name, given) for name, given in self.search.space.items()}
-        self.done += 1
-        shown = f"[{self.done}/{self.trials}] {', '.join(f'{name}={value!r}' for name, value in values.items())}"
+    def _run_missing(self) -> None:
+        """Run trials until there are enough; values that do not fit each other are none."""
+        sampler = self.study.sampler
+        for _ in range(_DRAWS * (self.trials - self.done)):
+            if self.done >= self.trials:
+                return
+            if isinstance(sampler, optuna.samplers.GridSampler) and sampler.is_exhausted(self.study):
+                print("the grid is exhausted")
+                return
+            self.study.optimize(self._objective, n_trials=1, catch=(InputError, RuntimeError))
+        if self.done < self.trials:
+            print(f"{self.done} of {self.trials} trials: few values of this space fit each other")
+
+    def _objective(self, trial: optuna.Trial) -> tuple[float, ...]:
+        """Return the objectives of a trial; a failure is noted and raised."""
+        values = {name: suggest(trial, name, given) for name, given in self.search.space.items()}
+        shown = f"[{self.done + 1}/{self.trials}] {', '.join(f'{name}={value!r}' for name, value in values.items())}"
         if worst := self._failing_argument(trial.params):
+            self.done += 1
             print(f"{shown}: not tried, {worst} failed {self.search.prune_after} times", flush=True)
             raise optuna.TrialPruned
         try:
-            record = self._run(values)
-            found = {**record.validation, LATENCY: record.times[LATENCY]}
-            if self.search.objective not in found:
-                raise InputError(
-                    f"{record.run_id} has no {self.search.objective} on held-out images, made by an earlier version or "
-                    f"given other thresholds (remove it, and it is trained again); valid: {', '.join(found)}"
-                )
+            outcome = self.runs.run(values)
+        except ImpossibleError as error:
+            trial.set_user_attr(_IMPOSSIBLE, str(error))
+            print(f"{shown}: not possible, {str(error).splitlines()[0]}", flush=True)
+            raise optuna.TrialPruned from error  # unlike a failure, from which the sampler learns nothing
         except (InputError, RuntimeError) as error:
+            self.done += 1
             trial.set_user_attr("error", str(error))
             self._note_failure(trial.params)
             print(f"{shown}: failed, {str(error).splitlines()[0]}", flush=True)
             raise
-        objective = found[self.search.objective]
-        trial.set_user_attr("run_id", record.run_id)
-        print(f"{shown}: {self.search.objective} {objective:.4f} ({record.run_id})", flush=True)
-        return objective
+        self.done += 1
+        trial.set_user_attr("run_id", outcome.record.run_id)
+        pairs = zip(self.search.objectives, outcome.values, strict=True)
+        reached = ", ".join(f"{name} {value:.4f}" for name, value in pairs)
+        print(f"{shown}: {reached} ({outcome.record.run_id})", flush=True)
+        return outcome.values
 
-    def _run(self, values: dict[str, Any]) -> Record:
-        """Return the record of the run with these arguments, made now if there is none."""
-        template = self.template
-        options, values = divide(template.notebook, values)
-        parameters = fold(template.notebook, options, template.parameters)
-        arguments = template.varied or template.notebook.evaluate(
-            template.cell.arguments, {**template.notebook.parameters, **parameters}
-        )
-        job = self.planner.job(template.notebook, template.cell, parameters, arguments | values)
-        if job.prepared is None:
-            raise InputError(job.reason)
-        if job.state is JobState.TO_RUN:
-            rules = Rules(self.sweep.timeout, self.sweep.resources.memory, self.sweep.retries)
-            pool = InProcess(self.sweep.resources)
-            scheduler = Scheduler([job], pool, rules, self.planner, Estimates(), MessageReporter())
-            ended = scheduler.run()
-            if scheduler.interrupted:  # by Ctrl-C, after which the run has ended: no other trial begins
-                raise KeyboardInterrupt
-            if JobState.OK not in ended:
-                failed = job.store.record(job.run_id)
-                raise RuntimeError(failed.error if failed and failed.error else "it did not finish")
-        record = job.store.record(job.run_id)
-        if record is not None and record.retried_as:
-            record = job.store.record(record.retried_as)
-        if record is None or record.status != "ok":
-            raise RuntimeError(f"{job.run_id} has no result")
-        check_thresholds(record, job.protocol, self.search.objective)
-        return record
-
-    def _print_best(self) -> int:
+    def _best(self) -> list[Trial]:
+        """Return the configurations that ended well, each once, the best first; with several objectives the front."""
         complete = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if not complete:
-            errors = {trial.user_attrs["error"] for trial in self.study.trials if "error" in trial.user_attrs}
+            attributes = [trial.user_attrs for trial in self.study.trials]
+            errors = {found[name] for found in attributes for name in ("error", _IMPOSSIBLE) if name in found}
             raise InputError("no trial finished: " + "; ".join(sorted(errors)))
-        best, name = self.study.best_trial, self.search.objective
-        print(f"best of {len(complete)}: {name} {best.value:.4f} on held-out images, {best.user_attrs['run_id']}")
-        for argument, value in best.params.items():
-            print(f"  {argument}: {value}")
-        if name != LATENCY:
-            print(CAUTION)
-        return 0
+        found = complete if len(self.search.objectives) == 1 else self.study.best_trials
+        sign = -1 if self.search.directions[0] == "maximize" else 1
+        best: dict[str, Trial] = {}
+        for trial in sorted(found, key=lambda trial: (sign * trial.values[0], trial.number)):
+            values = values_of(self.search, trial.params)
+            if repr(values) not in best and (outcome := self.runs.stored(values)):
+                best[repr(values)] = Trial(trial.number, values, outcome)
+        if not best:
+            raise InputError("the runs of all trials were removed; remove the study, too, to begin again")
+        return list(best.values())
 
     def _note_failure(self, parameters: Mapping[str, Any]) -> None:
         for name, value in parameters.items():
@@ -264,36 +182,21 @@ def _template(sweep: Sweep, planner: Planner, results: str | None) -> Job:
     return jobs[0]
 
 
+def _with_objectives(search: Search, basis: Basis) -> Search:
+    """Return a search with the objective that is the default for these images, where the file names none."""
+    if search.objectives:
+        return search
+    objective = DEFAULT_WITH_LABELS if basis.labels else DEFAULT_WITHOUT
+    return replace(search, objectives=(objective,), directions=search.directions or (default_direction(objective),))
+
+
 def _protocol(template: Job) -> list[Any]:
     """Return the common settings of trials as plain data."""
     conditions = template.conditions
     return [conditions.dataset.fingerprint, conditions.protocol.image_size, conditions.seed, str(template.parameters)]
 
 
-def _sampler(search: Search) -> optuna.samplers.BaseSampler:
-    if search.sampler == "grid":
-        space = {name: _keys(values) for name, values in search.space.items()}
-        return optuna.samplers.GridSampler(space, seed=search.seed)
-    kind = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}[search.sampler]
-    return kind(seed=search.seed)
-
-
-def _suggest(trial: optuna.Trial, name: str, values: Any) -> Any:
-    """Return the value that a trial tries."""
-    if isinstance(values, list):  # lists and dicts are values too, which Optuna would not take
-        keys = _keys(values)
-        return values[keys.index(trial.suggest_categorical(name, keys))]
-    low, high, step, log = values["low"], values["high"], values.get("step"), bool(values.get("log"))
-    if isinstance(low, int) and isinstance(high, int) and isinstance(step or 1, int):
-        return trial.suggest_int(name, low, high, step=step or 1, log=log)
-    return trial.suggest_float(name, low, high, step=step, log=log)
-
-
-def _keys(values: list[Any]) -> list[Any]:
-    plain = str, int, float, bool
-    return [value if value is None or isinstance(value, plain) else repr(value) for value in values]
-
-
-def _counts(trial: optuna.trial.FrozenTrial) -> bool:
+def _counts(trial: FrozenTrial) -> bool:
     """Return whether a trial has ended and is one of those requested, not one that was started again."""
-    return trial.state.is_finished() and (trial.state is not TrialState.FAIL or "error" in trial.user_attrs)
+    ran = trial.state is not TrialState.FAIL or "error" in trial.user_attrs
+    return trial.state.is_finished() and ran and _IMPOSSIBLE not in trial.user_attrs

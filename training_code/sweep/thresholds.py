@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from training_code.foundation.errors import InputError
-from training_code.protocol import ExperimentProtocol
 from training_code.records.leases import LostLeaseError
-from training_code.records.metrics import OBJECTIVES
 from training_code.records.promises import wants_other_thresholds
 from training_code.records.record import Record
 from training_code.sweep.job import Job
@@ -51,15 +49,6 @@ def _change(job: Job, run_id: str) -> Job:
             return replace(job, reason=follow(store, store.find(run_id), record, job.protocol)[1])
         except LostLeaseError as error:  # it costs no other job
             return replace(job, reason=f"keeps its thresholds: {error}")
-
-
-def check_thresholds(record: Record, protocol: ExperimentProtocol, objective: str) -> None:
-    """Raise an `InputError` if a search goes by thresholds, and a stored run has others than the search asks for."""
-    if "threshold" in OBJECTIVES[objective].needs and wants_other_thresholds(record, protocol):
-        raise InputError(
-            f"{record.run_id} has {record.rule} thresholds of alpha {record.identity.protocol.alpha:g}, and its "
-            f"{objective} on held-out images is known for no other ones; remove it, and it is trained again"
-        )
 
 
 def _joined(job: Job, sentence: str) -> str:

@@ -8,13 +8,20 @@ import pytest
 from tests.helpers.records import make_identity, make_record
 from training_code.evaluation.calibration import Calibration, area_scores
 from training_code.evaluation.metrics import decide, rank_by_area, rank_by_defect_type, rank_predictions
+from training_code.evaluation.objectives import validation_metrics
 from training_code.evaluation.predictions import Predictions
-from training_code.evaluation.thresholds import find_points
+from training_code.evaluation.thresholds import Points, find_points
 from training_code.foundation.errors import InputError
 from training_code.protocol import ExperimentProtocol
 from training_code.records.operating_points import calibrated, in_force, rethresholded
-from training_code.records.record import CALIBRATION, AtRule
-from training_code.records.scores import read_calibration, write_calibration, write_scores
+from training_code.records.record import CALIBRATION, LABELLED_SCORES, AtRule
+from training_code.records.scores import (
+    read_calibration,
+    read_labelled,
+    write_calibration,
+    write_labelled,
+    write_scores,
+)
 
 TYPES = ("good",) * 30 + ("hole",) * 10 + ("scratch",) * 5
 
@@ -123,3 +130,54 @@ def test_a_damaged_file_of_scores_is_named(tmp_path, text):
     (tmp_path / CALIBRATION).write_text(text)
     with pytest.raises(ValueError, match=f"{CALIBRATION} is damaged"):
         read_calibration(tmp_path)
+
+
+@pytest.fixture
+def labelled_run(run):
+    """The same run with 12 labelled defects, and what it was judged by."""
+    folder, record, _, calibration = run
+    labelled = _predictions(("hole",) * 8 + ("scratch",) * 4, folder, 3)
+    calibration = dataclasses.replace(calibration, labelled=labelled)
+    on_labels, best = rank_predictions(calibration.with_labels)
+    at = record.at
+    thresholds = Points(at.image, at.pixel).thresholds
+    record = dataclasses.replace(
+        record,
+        calibration=calibrated(calibration, record.calibration.area, best.thresholds),
+        validation={**validation_metrics(calibration, on_labels, thresholds), "image_F1Score": 0.5},
+    )
+    write_labelled(folder, calibration, folder)
+    return folder, record, calibration, on_labels
+
+
+def test_another_alpha_is_judged_by_labelled_defects_as_if_the_run_had_had_it(labelled_run):
+    folder, record, calibration, on_labels = labelled_run
+    protocol = dataclasses.replace(record.identity.protocol, alpha=0.2)
+    found = rethresholded(record, folder, protocol)
+    thresholds = find_points(calibration, Points(), 0.2, protocol.area)["conformal"].thresholds
+    expected = validation_metrics(calibration, on_labels, thresholds)
+    of_images = {name: value for name, value in expected.items() if name.startswith("labelled_image_")}
+    assert {name: found.validation[name] for name in of_images} == of_images
+    assert found.validation["labelled_image_MissRate"] < record.validation["labelled_image_MissRate"]
+    assert "labelled_pixel_F1Score" not in found.validation, "it needs the maps, which are not kept"
+    assert found.validation["labelled_pixel_AUROC"] == on_labels["pixel_AUROC"]
+    assert "image_F1Score" not in found.validation, "that of synthetic anomalies is known for no other threshold"
+    again = rethresholded(found, folder, record.identity.protocol).validation
+    assert all(again[name] == record.validation[name] for name in of_images), "what the run found comes back"
+
+
+def test_without_the_scores_of_labelled_defects_nothing_of_other_thresholds_stays(labelled_run):
+    folder, record, _, _ = labelled_run
+    (folder / LABELLED_SCORES).unlink()
+    found = rethresholded(record, folder, dataclasses.replace(record.identity.protocol, alpha=0.2)).validation
+    assert "labelled_image_F1Score" not in found and "labelled_image_AUROC" in found
+
+
+@pytest.mark.parametrize("text", ["", "path,defect_type\n", "path,defect_type,score,area\na,hole,nan,0\n"])
+def test_damaged_scores_of_labelled_defects_are_named(labelled_run, text):
+    folder, record, _, _ = labelled_run
+    (folder / LABELLED_SCORES).write_text(text)
+    with pytest.raises(ValueError, match=f"{LABELLED_SCORES} is damaged"):
+        read_labelled(folder)
+    with pytest.raises(InputError, match=f"{LABELLED_SCORES} is damaged"):
+        rethresholded(record, folder, dataclasses.replace(record.identity.protocol, alpha=0.2))

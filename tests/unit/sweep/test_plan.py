@@ -16,6 +16,7 @@ from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.records.environment import describe_hardware
 from training_code.records.record import CheckpointFile
+from training_code.sweep import plan as planning
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import read_sweep
 from training_code.sweep.order import cheapest_first
@@ -60,8 +61,9 @@ def test_lists_of_parameters_and_variations_multiply(plan):
 
 
 def test_a_dataset_is_read_once_however_many_seeds_there_are(plan, monkeypatch):
-    read, names = preparation.read_dataset, []
-    monkeypatch.setattr(preparation, "read_dataset", lambda name: names.append(name) or read(name))
+    read, names = planning.read_dataset, []
+    for module in (planning, preparation):
+        monkeypatch.setattr(module, "read_dataset", lambda name: names.append(name) or read(name))
     jobs = plan({"select": {"n_features": 20}, "parameters": {"seed": [0, 1, 2]}})
     assert len(jobs) == 3 and len(names) == 1
     assert len({id(job.conditions.dataset) for job in jobs}) == 1

@@ -10,11 +10,11 @@ from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
 from training_code.records.reading import read_record, write_record
 from training_code.search import main
-from training_code.sweep import search
+from training_code.sweep import trial
 from training_code.sweep.file import read_sweep
 from training_code.sweep.job import JobState
 from training_code.sweep.plan import Planner, make_plan
-from training_code.sweep.search import read_search
+from training_code.sweep.search_file import read_search
 
 SPACE = {"n_features": [5, 10]}
 
@@ -34,6 +34,11 @@ SPACE = {"n_features": [5, 10]}
         ({"space": SPACE, "sampler": "cma"}, "unknown sampler .* valid: tpe, random, grid"),
         ({"space": {"n": {"low": 1, "high": 2}}, "sampler": "grid"}, "grid takes lists of values only; n is a range"),
         ({"space": SPACE, "trials": 0}, "trials=0 must be a whole number, at least 1"),
+        ({"space": SPACE, "objective": ["image_AUROC", "recall"]}, "unknown objective .* 'recall'"),
+        ({"space": SPACE, "objective": ["latency", "latency"]}, "objective names latency twice"),
+        ({"space": SPACE, "objective": ["latency", "image_AUROC"], "direction": "minimize"}, "1 directions for 2 obj"),
+        ({"space": SPACE, "seeds": 2}, "seeds=2 must be a list of different whole numbers, at least 0"),
+        ({"space": SPACE, "seeds": [1, 1]}, r"seeds=\[1, 1\] must be a list of different"),
     ],
 )
 def test_mistakes_in_a_search_are_named_with_what_is_valid(content, words):
@@ -41,15 +46,11 @@ def test_mistakes_in_a_search_are_named_with_what_is_valid(content, words):
         read_search(Path("s.yaml"), content)
 
 
-def test_a_search_goes_by_varied_anomalies_unless_told_and_perlin_noise_stays_to_choose():
-    assert read_search(Path("s.yaml"), {"space": SPACE}).objective == "varied_image_AUROC"
-    for name in ("image_AUROC", "pixel_AUROC", "varied_pixel_AUROC"):
-        assert read_search(Path("s.yaml"), {"space": SPACE, "objective": name}).objective == name
-
-
-def test_latency_is_minimized_and_metrics_are_maximized_by_default():
-    assert read_search(Path("s.yaml"), {"space": SPACE, "objective": "latency"}).direction == "minimize"
-    assert read_search(Path("s.yaml"), {"space": SPACE}).direction == "maximize"
+def test_errors_and_latency_are_minimized_and_other_metrics_maximized_by_default():
+    objectives = ["image_AUROC", "image_MissRate", "varied_pixel_AUROC", "latency"]
+    found = read_search(Path("s.yaml"), {"space": SPACE, "objective": objectives})
+    assert found.objectives == tuple(objectives)
+    assert found.directions == ("maximize", "minimize", "maximize", "minimize")
 
 
 @pytest.mark.slow  # the import of torch, which makes the embedded weights
@@ -67,7 +68,7 @@ def test_ctrl_c_ends_a_search_after_the_running_trial(tmp_path, tiny_dataset, mo
         def run(self):
             return Counter({JobState.OK: 1})
 
-    monkeypatch.setattr(search, "Scheduler", Interrupted)
+    monkeypatch.setattr(trial, "Scheduler", Interrupted)
     entry = {"notebook": str(paths.ROOT / "tests" / "notebooks" / "tiny" / "good.ipynb"), "select": {"n_features": 20}}
     content = {"notebooks": [entry], "parameters": {"dataset": str(tiny_dataset)}, "search": {"space": SPACE}}
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(content))
@@ -82,7 +83,7 @@ def test_a_search_by_decisions_takes_none_of_a_run_with_other_thresholds(
 ):
     entry = {"notebook": "10_train_padim", "select": {"backbone": "efficientnet_lite0", "n_features": 100}}
     content = {"notebooks": [entry], "parameters": {"dataset": str(tiny_dataset)}}
-    content["search"] = {"space": {"n_features": [100]}, "objective": objective, "trials": 1, "sampler": "grid"}
+    content["search"] = {"space": {"n_features": [100]}, "objective": objective, "sampler": "grid", "seeds": []}
     path, results = tmp_path / "s.yaml", str(tmp_path / "results")
     path.write_text(yaml.safe_dump(content))
     (job,) = make_plan(read_sweep(path), Planner(), results)
