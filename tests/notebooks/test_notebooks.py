@@ -22,6 +22,7 @@ TRAINING = project_files("notebooks/1?_train_*.ipynb")
 # What trains in epochs gets smaller images; networks that are trained from the start have parameters by which they are
 # made small.
 SMALL = {
+    "16_train_with_labels": {"width": 0.1, "max_epochs": 1, "epochs": 1},
     "12_train_cflow": {},
     "13_train_dsr": {"width": 0.05, "embedding_dim": 4, "num_embeddings": 16, "codebook_epochs": 1, "max_epochs": 2},
     "14_train_draem": {"width": 0.05, "max_epochs": 1},

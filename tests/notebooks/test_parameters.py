@@ -53,7 +53,7 @@ TRAINING = {
     "backbone_runtime": ("torch", IDENTITY),
     "feature_store": ("off", SHARED),
     "validation_split": (0.3, IDENTITY),
-    "labelled": (0.3, IDENTITY),
+    "labelled": (0.5, IDENTITY),
     "labels": (1, IDENTITY),
     "threshold": ("quantile", ASKED),
     "alpha": (0.1, ASKED),
@@ -78,6 +78,7 @@ TRAINING = {
     "batch_size": (4, IDENTITY),
     "lr": (5e-4, IDENTITY),
     "max_epochs": (3, IDENTITY),
+    "epochs": (3, IDENTITY),
 }
 
 DICTS = ("protocol", "compute")
@@ -91,7 +92,7 @@ WITHOUT_EFFECT = {
     "13_train_dsr": {"train_batch_size", "feature_store"},
     "14_train_draem": {"train_batch_size", "feature_store", *_OF_BACKBONES},
     "15_train_autoencoders": {"train_batch_size", "feature_store", *_OF_BACKBONES},
-    "16_train_with_labels": {"tensorboard"},
+    "16_train_with_labels": set(),
 }
 
 IMAGES, FILES, RUN, BATCHES, OVERLAYS = "images", "files", "run", "batches", "overlays"
@@ -199,6 +200,8 @@ def test_a_parameter_changes_the_run_or_what_is_shown(name, parameter, given, mo
 
 
 TRAINING_NOTEBOOKS = sorted(NOTEBOOKS.keys() - OTHERS.keys())
+#: What stands in ``protocol`` where a notebook is for other conditions than the defaults.
+PROTOCOLS = {"16_train_with_labels": {"labelled": 0.3}}
 
 
 @pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)
@@ -211,7 +214,7 @@ def test_a_sweep_file_reaches_every_condition_that_changes_something(name):
 def test_what_a_researcher_sets_comes_first_and_the_rest_is_empty(name):
     parameters = _parameters(name)
     assert list(parameters)[:6] == ["dataset", "image_size", "seed", "results", "protocol", "compute"]
-    assert parameters["protocol"] == parameters["compute"] == {}
+    assert parameters["protocol"] == PROTOCOLS.get(name, {}) and parameters["compute"] == {}
     arguments = {name for cell in read_notebook(NOTEBOOKS[name]).cells for name in cell.arguments}
     assert set(list(parameters)[6:]) <= arguments, "the others are arguments that configurations share"
 
@@ -229,7 +232,11 @@ def test_the_index_shows_the_parameters_that_all_have(name):
     cells = nbformat.read(NOTEBOOKS[name], as_version=4).cells
     (source,) = (cell.source for cell in cells if PARAMETERS_TAG in cell.metadata.get("tags", []))
     index = NOTEBOOKS[name].with_name("README.md").read_text(encoding="utf-8")
-    assert "\n".join(["```python", *source.splitlines()[:6], "```"]) in index
+    lines = source.splitlines()[:6]
+    own = lines[4] if name in PROTOCOLS else ""
+    shown = next(line for line in index.splitlines() if line.startswith("protocol: dict")) if own else lines[4]
+    assert "\n".join(["```python", *lines[:4], shown, lines[5], "```"]) in index
+    assert own.split("  #")[0] in index
 
 
 @pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
-DETECTORS = {"Padim", "Patchcore", "Cflow", "Dsr", "Draem", "Autoencoder", "Combined"}
-RUNS = 20
+DETECTORS = {"Padim", "Patchcore", "Cflow", "Dsr", "Draem", "Autoencoder"}
+DETECTORS |= {"FeatureSegmenter", "Supersimplenet", "Unet", "Combined"}
+RUNS = 23
 SHEETS = ["Decision", "Best models", "Comparison pcb", "Comparison textures", "All runs", "By backbone", "By dataset"]
 SHEETS += ["By defect type", "Hyper-parameters", "Speed and size", "Examples", "Decision models", "Curves"]
 SHEETS += ["Failed", "About"]
