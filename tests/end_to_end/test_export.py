@@ -134,12 +134,9 @@ def test_every_way_gives_the_same_scores_and_labels(runs, files, own, exported_o
     scores, _, labels = own[name][0]
     with open(run.folder / "scores.csv", newline="") as table:
         evaluated = {row["path"]: row for row in csv.DictReader(table)}
-    rows = [evaluated.get(str(file.relative_to(source.parent))) for file in files]
-    tested = [place for place, row in enumerate(rows) if row]  # all but those that are labelled
-    assert len(tested) == 10
-    np.testing.assert_allclose([float(rows[place]["score"]) for place in tested], scores[tested], rtol=1e-5)
-    assert [rows[place]["prediction"] == "1" for place in tested] == [labels[place] for place in tested]
+    rows = [evaluated[str(file.relative_to(source.parent))] for file in files]
     ways = {
+        "evaluation": ([float(row["score"]) for row in rows], [row["prediction"] == "1" for row in rows]),
         "command line": _by_command(run.folder, source, files, tmp_path / "torch"),
         "notebook": _by_notebook(run.folder, source, files),
         "HTTP": _by_http(load_predictor(run.folder), files),

@@ -23,8 +23,9 @@ from helpers.data import make_mvtec
 from helpers.repository import project_files
 from helpers.results import make_run
 
-from inference_code import torch_predictor
+from training_code import restoring
 from training_code.detectors.build import feature_extractor
+from training_code.detectors.registry import get_detector
 from training_code.experiment import Experiment
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
@@ -278,7 +279,7 @@ def _look_at_training(name: str, changed: dict, what: str, given: Given, monkeyp
     parameters = notebook.parameters | fold(notebook, common | changed)
     experiment = Experiment(**notebook.evaluate(notebook.experiment, parameters))
     found: dict[int, object] = {}
-    for index, (detector, arguments) in enumerate(_configurations(notebook, parameters, alike=what != IDENTITY)):
+    for index, (detector, arguments) in enumerate(_configurations(notebook, parameters, what)):
         try:
             run_id = experiment.prepare(detector, arguments).run_id
         except InputError:  # says enough itself; of the others one has to change
@@ -300,12 +301,17 @@ def _look_at_training(name: str, changed: dict, what: str, given: Given, monkeyp
     return found
 
 
-def _configurations(notebook: TrainingNotebook, parameters: dict, alike: bool) -> list[tuple[str, dict]]:
-    """Return the configurations whose weights are always there; of those that compute ``alike`` the first."""
+def _configurations(notebook: TrainingNotebook, parameters: dict, what: str) -> list[tuple[str, dict]]:
+    """Return the configurations whose weights are always there; of those that compute alike the first.
+
+    Where identities are looked at these are all of them, and where logs are, those that train in epochs come first.
+    """
     found = [(cell.detector, notebook.evaluate(cell.arguments, parameters)) for cell in notebook.cells]
     found = [(detector, arguments) for detector, arguments in found if arguments.get("backbone") in EMBEDDED]
+    if what == LOGS:
+        found.sort(key=lambda each: get_detector(each[0]).epochs is None)
     first = {arguments.get("backbone"): (detector, arguments) for detector, arguments in reversed(found)}
-    return list(first.values()) if alike else found
+    return found if what == IDENTITY else list(first.values())
 
 
 def _start(experiment: Experiment, detector: str, arguments: dict, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
@@ -355,8 +361,8 @@ SEEN = {
 
 def _look_at_other(name: str, changed: dict, what: str, given: Given, monkeypatch: pytest.MonkeyPatch) -> dict:
     """Run the cells of a notebook up to the one that shows the effect; return what is seen there, by its name."""
-    monkeypatch.setattr(torch_predictor, "build_detector", lambda *_: Brightness())
-    monkeypatch.setattr(torch_predictor, "_network", lambda *_: None)
+    monkeypatch.setattr(restoring, "build_detector", lambda *_: Brightness())
+    monkeypatch.setattr(restoring, "_network", lambda *_: None)
     names: dict[str, Any] = {}
     mark, look = SEEN[what]
     for cell in nbformat.read(NOTEBOOKS[name], as_version=4).cells:

@@ -28,6 +28,10 @@ OWNERS = {
     "training_code.detectors.unet.model": "labels",
     "training_code.search": "search",
     "training_code.sweep.search": "search",
+    "training_code.sweep.search_report": "search",
+    "training_code.sweep.space": "search",
+    "training_code.sweep.stability": "search",
+    "training_code.sweep.trial": "search",
     "training_code.sweep": "sweep",
 }
 #: Packages that come with others of which they are a part.

@@ -13,6 +13,7 @@ from training_code.detectors.registry import DETECTORS
 from training_code.display.dataset import samples_html
 from training_code.evaluation.decisions import tells_low_rates
 from training_code.evaluation.operating_point import percent
+from training_code.foundation.errors import choices
 from training_code.protocol import AUTO, PROMISING, ComputeOptions, ExperimentProtocol
 from training_code.records.environment import describe_environment
 from training_code.records.metrics import METRICS, Need
@@ -111,7 +112,7 @@ def _split(setup: Setup) -> str:
     test = dataset.select("test")
     abnormal = sum(sample.abnormal for sample in test)
     trained = f"{len(dataset.select('train'))} good images to train on and for thresholds"
-    leaving = " and ".join(name for name, spec in DETECTORS.items() if spec.leaves_out)
+    leaving = choices(name for name, spec in DETECTORS.items() if spec.leaves_out)
     thresholds = (
         f"{leaving} train on all of them, and leave out one after the other for thresholds; other detectors hold out "
         + (

@@ -241,8 +241,7 @@ class Record:
     memory: dict[str, int] = field(default_factory=dict)  # peak, bytes
     features: Features = field(default_factory=Features)
     training: Training = field(default_factory=Training)
-    # of the images held out of training, as they are and with synthetic anomalies; with ``labelled_`` before the name
-    # of good images and labelled defects that the detector has not seen: what a search may look at
+    # of held-out images as they are and with synthetic anomalies, and as ``labelled_…`` of unseen labelled defects
     validation: dict[str, FiniteFloat] = field(default_factory=dict)
     checkpoint: CheckpointFile | None = None
     members: tuple["Record", ...] = ()  # of a combined run: the records of the runs that it is made of

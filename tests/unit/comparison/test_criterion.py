@@ -142,4 +142,4 @@ def test_an_f1_below_that_of_calling_everything_defective_is_marked_in_tables_wo
 )
 def test_a_search_goes_where_its_objective_is_better(tmp_path, objective, direction):
     content = {"space": {"n_features": [10, 20]}, "objective": objective}
-    assert read_search(tmp_path / "sweep.yaml", content).direction == direction
+    assert read_search(tmp_path / "sweep.yaml", content).directions == (direction,)

@@ -194,7 +194,7 @@ def test_a_plan_and_the_state_of_a_sweep_are_shown_without_deep_learning_librari
         command = [sys.executable, "-c", program, *arguments, "--results", str(tmp_path)]
         result = subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True)
         assert (result.returncode, result.stderr) == (0, ""), arguments
-        assert "20 jobs: 18 to run, 2 waiting" in result.stdout or "demo: 0 of 0 jobs" in result.stdout
+        assert "23 jobs: 22 to run, 1 waiting" in result.stdout or "demo: 0 of 0 jobs" in result.stdout
 
 
 @pytest.mark.parametrize("name", ["magnetic_tile", "deeppcb"])
