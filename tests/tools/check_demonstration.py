@@ -11,7 +11,7 @@ DETECTORS = {"Padim", "Patchcore", "Cflow", "Dsr", "Draem", "Autoencoder"}
 DETECTORS |= {"FeatureSegmenter", "Supersimplenet", "Unet", "Combined"}
 RUNS = 23
 SHEETS = ["Decision", "Best models", "Comparison pcb", "Comparison textures", "All runs", "By backbone", "By dataset"]
-SHEETS += ["By defect type", "Hyper-parameters", "Speed and size", "Examples", "Decision models", "Curves"]
+SHEETS += ["By defect type", "Labels", "Hyper-parameters", "Speed and size", "Examples", "Decision models", "Curves"]
 SHEETS += ["Failed", "About"]
 SHEETS += ["training_code"]  # very hidden: the record of what was written
 
