@@ -45,9 +45,13 @@ class LeavesOut(AnomalibModule):
 
     def training_step(self, batch: ImageBatch, *args: Any, **kwargs: Any) -> Any:
         """Collect the features of a batch, as anomalib does, and note its images."""
+        self.note(batch)
+        return super().training_step(batch, *args, **kwargs)
+
+    def note(self, batch: ImageBatch) -> None:
+        """Note the images of a batch of training, if their features are asked to be kept."""
         if self._keeps:
             self.trained_on += batch.image_path or []
-        return super().training_step(batch, *args, **kwargs)
 
     def keep(self, features: Sequence[torch.Tensor]) -> None:
         """Keep the features of the training images, if that was asked for."""

@@ -32,6 +32,9 @@ def test_images_of_one_part_are_in_one_fold_and_those_of_each_type_in_all():
     for seed in range(20):  # with one labelled defect of each of two types, every head has one to learn from
         pair = divide([*range(7)], ["crack", "good", "good", "good", "good", "good", "hole"], 2, _generator(seed))
         assert pair[0] != pair[6]
+        # The first part shows defects of two types, the other one of the second type alone.
+        shared = divide([0, 0, 1, 2, 3], ["crack", "hole", "hole", "good", "good"], 2, _generator(seed))
+        assert shared[0] == shared[1] != shared[2]
 
 
 def test_a_head_is_shown_neither_the_images_of_its_fold_nor_views_of_them():

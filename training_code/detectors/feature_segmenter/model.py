@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -82,20 +82,17 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
         self.augment, self.cut_paste = augment, cut_paste
         self._parts: list[Views] = []
         self._paths: list[str] = []
-        self._count = 0
 
     def training_step(self, batch: ImageBatch, *_: Any) -> torch.Tensor:
         """Collect the features of a batch of images and of altered views of them; the loss plays no part."""
         assert batch.image is not None and batch.gt_label is not None
         if batch.gt_mask is None:
             raise InputError("FeatureSegmenter learns from images with masks, and these have none")
-        if self._keeps:
-            self.trained_on += batch.image_path or []
-        self._paths += batch.image_path or []
+        self.note(batch)
         labelled = batch.gt_label.bool().cpu()
         masks = batch.gt_mask.reshape(len(labelled), 1, *batch.image.shape[-2:]).float()
-        numbers = torch.arange(len(labelled)) + self._count
-        self._count += len(labelled)
+        numbers = torch.arange(len(labelled)) + len(self._paths)
+        self._paths += batch.image_path or []
         self._collect(batch.image, masks, (numbers, labelled), original=True)
         share, generator = self._source.share, self._generator
         with _nothing_stored(self.model.feature_extractor):
@@ -125,7 +122,7 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
         chosen = (~labelled & (torch.rand(len(labelled), generator=self._generator) < self.cut_paste)).nonzero()[:, 0]
         if not len(chosen):
             return images, masks
-        defective, marks = (each.to(images) for each in self._source.defective(image_transform(self)))
+        defective, marks = (each.to(images) for each in self._source.defective)
         images, masks = images.clone(), masks.clone()
         images[chosen], masks[chosen] = cut_paste(images[chosen], defective, marks, self._generator)
         return images, masks
@@ -134,7 +131,7 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
     def _source(self) -> "_Source":
         loader = self.trainer.train_dataloader
         assert isinstance(loader, DataLoader) and isinstance(loader.dataset, SampleDataset)
-        return _Source(loader.dataset)
+        return _Source(loader.dataset, image_transform(self))
 
     @cached_property
     def _generator(self) -> torch.Generator:
@@ -155,7 +152,7 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
         self._shapes = [maps.shape[1:] for maps in originals]
         self.keep([torch.cat([maps.flatten(1) for maps in originals], 1)])
         self._labelled = views.labelled[views.original]
-        self._paths, self._count = [], 0
+        self._paths = []
         del self._source, self._generator
 
     @torch.no_grad()
@@ -212,8 +209,8 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
 class _Source:
     """The images that a segmenter is trained on."""
 
-    def __init__(self, data: SampleDataset) -> None:
-        self._data = data
+    def __init__(self, data: SampleDataset, transform: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self._data, self._transform = data, transform
         self._labelled = data.samples["label_index"].to_numpy().nonzero()[0].tolist()
 
     @property
@@ -227,13 +224,13 @@ class _Source:
         kinds = self._data.defect_types
         return [self._data.groups[place[path]] for path in paths], [kinds[place[path]] for path in paths]
 
-    @cache  # noqa: B019  it lives as long as the images are collected
-    def defective(self, transform: Callable[[torch.Tensor], torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the labelled images as the backbone gets them, and their masks."""
+    @cached_property
+    def defective(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The labelled images as the backbone gets them, and their masks."""
         items = self._data.__getitems__(self._labelled)
         images = torch.stack([item.image for item in items if item.image is not None])
         masks = torch.stack([item.gt_mask.reshape(1, *images.shape[-2:]) for item in items if item.gt_mask is not None])
-        return transform(images), masks
+        return self._transform(images), masks
 
 
 @contextmanager

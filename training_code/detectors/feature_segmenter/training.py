@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
+from torchvision.ops import sigmoid_focal_loss
 from tqdm import tqdm
 
 from training_code.data.layout import NORMAL
@@ -12,9 +13,8 @@ from training_code.detectors.feature_segmenter.head import FeatureSegmenterModel
 
 _BATCH = 16
 _WEIGHT_DECAY = 0.01
-# Between hard and easy pixels, see Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017; the factor brings it
-# to the size of a cross-entropy.
-_FOCUS, _OF_FOCAL = 2, 10
+# Brings the focal loss (Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017) to the size of a cross-entropy.
+_OF_FOCAL = 10
 # Epochs between two looks at the images of a head's fold.
 _LOOK = 10
 
@@ -63,6 +63,8 @@ def joined(parts: Sequence[Views]) -> Views:
 def divide(groups: Sequence[int], kinds: Sequence[str], folds: int, generator: torch.Generator) -> torch.Tensor:
     """Return the fold of each image: images of one group are in one, and those of each kind in all as far as possible.
 
+    Two groups with labelled defects are never all in one fold: each head has some to learn from.
+
     Parameters
     ----------
     groups, kinds
@@ -73,17 +75,17 @@ def divide(groups: Sequence[int], kinds: Sequence[str], folds: int, generator: t
     found: dict[int, int] = {}
     offset = 0
     for kind in sorted(set(kinds), key=lambda name: (name == NORMAL, name)):
-        own = list(dict.fromkeys(group for group, other in zip(groups, kinds, strict=True) if other == kind))
+        of_kind = (group for group, other in zip(groups, kinds, strict=True) if other == kind)
+        own = [group for group in dict.fromkeys(of_kind) if group not in found]  # a group may show several kinds
         order = torch.randperm(len(own), generator=generator).tolist()
-        for place, index in enumerate(order):
-            found.setdefault(own[index], (place + offset) % folds)
+        found |= {own[index]: (place + offset) % folds for place, index in enumerate(order)}
         offset += len(own)
     return torch.tensor([found[group] for group in groups])
 
 
 def train_heads(
     model: FeatureSegmenterModel, views: Views, folds: torch.Tensor, epochs: int, lr: float, loss: str
-) -> list[float]:
+) -> None:
     """Train each head without the images of its fold; of each the state that is best on its fold is kept.
 
     Every epoch shows each labelled image of the other folds once, in one of its views, and as many good ones.
@@ -96,21 +98,14 @@ def train_heads(
         Of each image.
     epochs, lr, loss
         As of `training_code.detectors.feature_segmenter.model.FeatureSegmenter`.
-
-    Returns
-    -------
-    list of float
-        Dice loss of each head on its fold.
     """
     generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())))
     progress = tqdm(total=len(model.heads) * epochs, desc="heads", unit="epoch", leave=False)
-    found = []
     with progress:
         for fold, head in enumerate(model.heads):
             own = folds[views.images] == fold
             assert isinstance(head, Head)
-            found.append(_train(head, model, _Part(views, own, generator), (epochs, lr, loss), progress))
-    return found
+            _train(head, model, _Part(views, own, generator), (epochs, lr, loss), progress)
 
 
 class _Part:
@@ -118,9 +113,8 @@ class _Part:
 
     def __init__(self, views: Views, own: torch.Tensor, generator: torch.Generator) -> None:
         self.views, self.generator = views, generator
-        learned = ~own if (~own & views.labelled).any() else torch.ones_like(own)
-        self.good = (learned & ~views.labelled).nonzero().flatten()
-        labelled = (learned & views.labelled).nonzero().flatten()
+        self.good = (~own & ~views.labelled).nonzero().flatten()
+        labelled = (~own & views.labelled).nonzero().flatten()
         images = views.images[labelled]
         self.by_image = [labelled[images == image] for image in images.unique()]
         self.held_out = (own & views.original).nonzero().flatten()
@@ -148,7 +142,7 @@ class _Part:
 
 def _train(
     head: Head, model: FeatureSegmenterModel, part: _Part, settings: tuple[int, float, str], progress: tqdm
-) -> float:
+) -> None:
     epochs, lr, loss = settings
     device = model.mean.device
     optimizer = torch.optim.AdamW(head.parameters(), lr, weight_decay=_WEIGHT_DECAY)
@@ -172,7 +166,6 @@ def _train(
     if kept is not None:
         head.load_state_dict(kept)
     head.eval()
-    return best
 
 
 @torch.no_grad()
@@ -192,8 +185,6 @@ def _loss(logits: torch.Tensor, targets: torch.Tensor, kind: str) -> torch.Tenso
     """Return cross-entropy or focal loss, and the Dice loss of Milletari et al., "V-Net", 3DV 2016, over the batch."""
     found = logits.sigmoid()
     dice = 1 - (2 * (found * targets).sum() + 1) / (found.sum() + targets.sum() + 1)
-    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     if kind == "focal":
-        right = found * targets + (1 - found) * (1 - targets)
-        return _OF_FOCAL * (entropy * (1 - right) ** _FOCUS).mean() + dice
-    return entropy.mean() + dice
+        return _OF_FOCAL * sigmoid_focal_loss(logits, targets, alpha=-1, gamma=2, reduction="mean") + dice
+    return F.binary_cross_entropy_with_logits(logits, targets) + dice
