@@ -5,9 +5,10 @@ The latter are the good images that its thresholds rest on, and labelled defects
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.predictions import Predictions
 from training_code.foundation.files import write_text
 from training_code.records.record import CALIBRATION, LABELLED_SCORES, SCORES
+
+T = TypeVar("T")
+F = TypeVar("F", bound=np.floating)
 
 _COLUMNS = ("path", "defect_type", "label", "score", "prediction", "area")
 
@@ -119,6 +123,27 @@ def _write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[obje
     write_text(path, text.getvalue())
 
 
+def _read_table(path: Path, header: tuple[str, ...], of_columns: Callable[..., T]) -> T:
+    """Return what ``of_columns`` makes of the columns of a table; a `ValueError` says that the file is damaged."""
+    with open(path, newline="", encoding="utf-8") as file:
+        try:
+            first, *rows = csv.reader(file)
+            if tuple(first) != header or not rows:
+                raise ValueError(f"not a table of {', '.join(header)}")
+            if any(len(row) != len(header) for row in rows):
+                raise ValueError(f"a line has not the {len(header)} columns of the others")
+            return of_columns(*zip(*rows, strict=True))
+        except (csv.Error, ValueError, OverflowError) as error:  # the first one is no ValueError
+            raise ValueError(f"{path} is damaged: {error}") from error
+
+
+def _finite(column: Sequence[str], dtype: type[F]) -> NDArray[F]:
+    numbers = np.array(column, dtype)
+    if not np.isfinite(numbers).all():
+        raise ValueError("not all numbers are finite")
+    return numbers
+
+
 _OF_CALIBRATION = ("path", "group", "score", "area_score", "highest")
 
 
@@ -163,18 +188,16 @@ def read_calibration(folder: Path) -> CalibrationScores:
     OSError
         If it is not there.
     """
-    path = folder / CALIBRATION
-    with open(path, newline="", encoding="utf-8") as file:
-        try:
-            header, *rows = csv.reader(file)
-            _, groups, scores, of_area, highest = zip(*rows, strict=True)
-            values = np.array(scores, np.float64), np.array(of_area, np.float32), np.array(highest, np.float32)
-            found = CalibrationScores(tuple(map(int, groups)), *values)
-        except (csv.Error, ValueError, OverflowError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
-    if tuple(header) != _OF_CALIBRATION or not np.isfinite(values).all():
-        raise ValueError(f"{path} is damaged: not a table of {', '.join(_OF_CALIBRATION)}")
-    return found
+    return _read_table(
+        folder / CALIBRATION,
+        _OF_CALIBRATION,
+        lambda _, groups, scores, of_area, highest: CalibrationScores(
+            tuple(map(int, groups)),
+            _finite(scores, np.float64),
+            _finite(of_area, np.float32),
+            _finite(highest, np.float32),
+        ),
+    )
 
 
 _OF_LABELLED = ("path", "defect_type", "score", "area")
@@ -218,14 +241,8 @@ def read_labelled(folder: Path) -> LabelledScores:
     OSError
         If it is not there.
     """
-    path = folder / LABELLED_SCORES
-    with open(path, newline="", encoding="utf-8") as file:
-        try:
-            header, *rows = csv.reader(file)
-            names, kinds, scores, _ = zip(*rows, strict=True)
-            found = LabelledScores(names, kinds, np.array(scores, np.float64))
-        except (csv.Error, ValueError, OverflowError) as error:
-            raise ValueError(f"{path} is damaged: {error}") from error
-    if tuple(header) != _OF_LABELLED or not np.isfinite(found.scores).all():
-        raise ValueError(f"{path} is damaged: not a table of {', '.join(_OF_LABELLED)}")
-    return found
+    return _read_table(
+        folder / LABELLED_SCORES,
+        _OF_LABELLED,
+        lambda names, kinds, scores, _: LabelledScores(names, kinds, _finite(scores, np.float64)),
+    )
