@@ -16,6 +16,8 @@ dependencies:
   - pip
   - pip:
 """
+# Data that not everyone may use: who may, installs it.
+NOT_FOR_ALL = "elpv"
 
 
 def environment(project: dict, constraints: str) -> str:
@@ -29,7 +31,8 @@ def environment(project: dict, constraints: str) -> str:
         The content of constraints.txt.
     """
     pinned = {_normalized(line): line for line in constraints.splitlines() if "==" in line and line[0] != "#"}
-    named = [*project["dependencies"], *(name for extra in project["optional-dependencies"].values() for name in extra)]
+    extras = {name: packages for name, packages in project["optional-dependencies"].items() if name != NOT_FOR_ALL}
+    named = [*project["dependencies"], *(name for packages in extras.values() for name in packages)]
     lines = []
     for requirement in named:
         if (package := _normalized(requirement)) == project["name"]:  # one extra that names another

@@ -27,7 +27,7 @@ from training_code.detectors.dsr.spec import PUBLISHED, check_dsr, find_codebook
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import content_hash, digest, write_json
-from training_code.records.record import Identity
+from training_code.records.identity import Identity
 
 #: Images in a batch of phase 1.
 BATCH_SIZE = 8

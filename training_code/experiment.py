@@ -22,6 +22,7 @@ from training_code.display.setup import Setup, setup_html, setup_line
 from training_code.foundation import paths
 from training_code.foundation.clock import now
 from training_code.foundation.errors import MissingWeightsError
+from training_code.foundation.memory import allowing, memory_limit
 from training_code.pipeline import Places
 from training_code.preparation import DEFAULT_SEED, PreparedRun, prepare, read_conditions
 from training_code.protocol import ComputeOptions, ExperimentProtocol
@@ -228,7 +229,8 @@ class Experiment:
                 places = Places(
                     staging, self.store.unfinished(prepared.run_id), partial(self.store.note_stage, prepared.run_id)
                 )
-                found = load_object(prepared.spec.stages)(prepared, self.conditions, places)
+                with allowing(memory_limit(self.compute.memory_limit)):
+                    found = load_object(prepared.spec.stages)(prepared, self.conditions, places)
                 record = make_record(self.conditions, prepared, started, status="ok", **found)
                 return Run(self.store.publish(staging, record), record)
             except LostLeaseError:

@@ -22,7 +22,7 @@ from training_code.foundation.errors import InputError
 from training_code.foundation.hardware import has_gpu
 from training_code.members import Member, find_members
 from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options
-from training_code.records.record import Identity
+from training_code.records.identity import Identity
 from training_code.records.store import RunStore
 
 #: Parts with labelled defects that a detector needs which learns from them.

@@ -4,9 +4,9 @@ A new condition or option is one field here; records, tables and effects go over
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from training_code.foundation.checking import (
     at_least,
@@ -16,9 +16,11 @@ from training_code.foundation.checking import (
     number_or_none,
     one_of,
     part_or_number,
+    positive_or_none,
     square,
 )
 from training_code.foundation.errors import InputError, choices, unknown
+from training_code.options import Checked, option
 
 NORMALIZATIONS = ("backbone", "imagenet")
 #: How the backbone computes: float32, or mixed precision in which convolutions and products have 16 bits.
@@ -39,43 +41,10 @@ RULES_BY_ALPHA = ("conformal", "quantile", "labelled")
 PROMISING = ("conformal", "labelled")
 #: Stands for the rule that suits a configuration, see `ExperimentProtocol.threshold`.
 AUTO = "auto"
-#: What a detector may need to have for an option to have an effect; `DetectorSpec.traits` says which it has.
-Trait = Literal["backbone", "kept features", "common batches", "epochs"]
-
-
-def _option(default: Any, check: Callable[[str, Any], Any], needs: Trait | None = None, **told: Any) -> Any:
-    """Return a field: its default, what checks a value and returns it as it is kept, and its metadata.
-
-    ``needs``: what a detector must have for it to have an effect, None if it has one for all. ``columns``: the columns
-    of tables that hold it, or its members. ``ranked_together``: whether runs of different values are ranked together.
-    ``afterwards``: whether it can be changed when a run has ended, so that it does not make another run. ``later``:
-    whether there were runs before there was this option; at its default it is left out of their identity.
-    """
-    return field(default=default, metadata={"check": check, "needs": needs, **told})
 
 
 @dataclass(frozen=True)
-class _Checked:
-    """Options whose values are checked when they are made."""
-
-    def __post_init__(self) -> None:
-        for option in dataclasses.fields(self):
-            checked = option.metadata["check"](option.name, getattr(self, option.name))
-            object.__setattr__(self, option.name, checked)
-
-    @classmethod
-    def names(cls) -> tuple[str, ...]:
-        """Return the names of all options."""
-        return tuple(option.name for option in dataclasses.fields(cls))
-
-    @classmethod
-    def names_for(cls, traits: Collection[Trait]) -> tuple[str, ...]:
-        """Return the names of the options that have an effect on runs of a detector with ``traits``."""
-        return tuple(option.name for option in dataclasses.fields(cls) if option.metadata["needs"] in (None, *traits))
-
-
-@dataclass(frozen=True)
-class ExperimentProtocol(_Checked):
+class ExperimentProtocol(Checked):
     """The conditions under which numbers can be compared.
 
     Attributes
@@ -118,14 +87,14 @@ class ExperimentProtocol(_Checked):
     (128, 128)
     """
 
-    image_size: tuple[int, int] = _option((256, 256), square, columns=("image_height", "image_width"))
-    normalization: str = _option("backbone", one_of(NORMALIZATIONS), needs="backbone", ranked_together=True)
-    validation_split: float = _option(0.1, half_at_most)
-    labelled: float | int = _option(0, part_or_number, later=True)
-    labels: int | None = _option(None, number_or_none, columns=("labels_of_each_type",), later=True)
-    threshold: str = _option(AUTO, one_of((AUTO, *THRESHOLD_RULES)), columns=("threshold_rule",), afterwards=True)
-    alpha: float = _option(0.05, below_1, afterwards=True)
-    area: float = _option(0.05, below_1, afterwards=True)
+    image_size: tuple[int, int] = option((256, 256), square, columns=("image_height", "image_width"))
+    normalization: str = option("backbone", one_of(NORMALIZATIONS), needs="backbone", ranked_together=True)
+    validation_split: float = option(0.1, half_at_most)
+    labelled: float | int = option(0, part_or_number, later=True)
+    labels: int | None = option(None, number_or_none, columns=("labels_of_each_type",), later=True)
+    threshold: str = option(AUTO, one_of((AUTO, *THRESHOLD_RULES)), columns=("threshold_rule",), afterwards=True)
+    alpha: float = option(0.05, below_1, afterwards=True)
+    area: float = option(0.05, below_1, afterwards=True)
 
     @classmethod
     def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:
@@ -175,7 +144,7 @@ class ExperimentProtocol(_Checked):
 
 
 @dataclass(frozen=True)
-class ComputeOptions(_Checked):
+class ComputeOptions(Checked):
     """How numbers are computed: options with little or no influence on them.
 
     Attributes
@@ -193,6 +162,8 @@ class ComputeOptions(_Checked):
     train_batch_size, eval_batch_size, num_workers
         As in anomalib; none has an influence on the numbers, but for ``train_batch_size`` of detectors that train in
         epochs and have no ``batch_size`` of their own.
+    memory_limit
+        Memory of the host in GiB that a run may take; None for 60 % of what the machine or its control group has.
     tensorboard
         ``"on"``: training in epochs is logged for TensorBoard, into the folder of the run; ``"off"``.
 
@@ -209,14 +180,15 @@ class ComputeOptions(_Checked):
     {'backbone_precision': 'float32', 'backbone_runtime': 'openvino'}
     """
 
-    backbone_precision: str = _option("float32", one_of(PRECISIONS), needs="backbone")
-    channels_last: bool = _option(False, flag, needs="backbone")
-    backbone_runtime: str = _option("auto", one_of(RUNTIMES), needs="backbone")
-    feature_store: str = _option("auto", one_of(MODES), needs="kept features")
-    train_batch_size: int = _option(32, at_least(1), needs="common batches")
-    eval_batch_size: int = _option(32, at_least(1))
-    num_workers: int = _option(0, at_least(0))
-    tensorboard: str = _option("on", one_of(TENSORBOARD_MODES), needs="epochs")
+    backbone_precision: str = option("float32", one_of(PRECISIONS), needs="backbone")
+    channels_last: bool = option(False, flag, needs="backbone")
+    backbone_runtime: str = option("auto", one_of(RUNTIMES), needs="backbone")
+    feature_store: str = option("auto", one_of(MODES), needs="kept features")
+    train_batch_size: int = option(32, at_least(1), needs="common batches")
+    eval_batch_size: int = option(32, at_least(1))
+    num_workers: int = option(0, at_least(0))
+    memory_limit: float | None = option(None, positive_or_none)
+    tensorboard: str = option("on", one_of(TENSORBOARD_MODES), needs="epochs")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -11,9 +11,10 @@ from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.metrics import decide, rank_predictions
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import NO_POINTS, find_points
+from training_code.records.identity import Identity
 from training_code.records.operating_points import calibrated, in_force
 from training_code.records.reading import write_record
-from training_code.records.record import AtRule, CheckpointFile, Identity, Record
+from training_code.records.record import AtRule, CheckpointFile, Record
 from training_code.records.scores import write_calibration, write_scores
 from training_code.records.store import RunStore
 

@@ -5,7 +5,8 @@ from typing import Any
 
 from training_code.backbones.backbone import Recipe
 from training_code.protocol import ComputeOptions, ExperimentProtocol
-from training_code.records.record import DatasetUsed, Identity, Record, WeightsUsed
+from training_code.records.identity import Identity
+from training_code.records.record import DatasetUsed, Record, WeightsUsed
 
 IDENTITY = Identity(
     detector="Padim",

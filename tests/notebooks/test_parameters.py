@@ -29,6 +29,7 @@ from training_code.detectors.registry import get_detector
 from training_code.experiment import Experiment
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
+from training_code.foundation.memory import allowed
 from training_code.pipeline import prepare_data
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 from training_code.records.record import RECORD, CheckpointFile
@@ -41,6 +42,7 @@ EMBEDDED = (None, "efficientnet_lite0")
 
 IDENTITY, FOLDER, WORKERS, LOGS, SHARED = "identity", "folder", "workers", "logs", "shared features"
 TRAINED, TESTED, MEMORY_FORMAT = "images trained on at once", "images tested at once", "memory format"
+BUDGET = "memory that a run may take"
 ASKED = "thresholds that are asked for of a run, which stays the same one"
 #: Of the training notebooks and of their protocol and compute, by name: a value that is not the default, and what it
 #: changes.
@@ -62,6 +64,7 @@ TRAINING = {
     "train_batch_size": (4, TRAINED),
     "eval_batch_size": (4, TESTED),
     "num_workers": (1, WORKERS),
+    "memory_limit": (1.5, BUDGET),
     "tensorboard": ("off", LOGS),
     "results": ("{elsewhere}", FOLDER),
     "width": (0.5, IDENTITY),
@@ -269,7 +272,7 @@ class _Engine:
         self.logger = logger
 
     def fit(self, detector: Any, loader: Any, validation: Any = None, **_: Any) -> None:
-        raise _HandedOverError(SimpleNamespace(logger=self.logger, detector=detector, loader=loader))
+        raise _HandedOverError(SimpleNamespace(logger=self.logger, detector=detector, loader=loader, allowed=allowed()))
 
 
 def _look_at_training(name: str, changed: dict, what: str, given: Given, monkeypatch: pytest.MonkeyPatch) -> dict:
@@ -339,6 +342,7 @@ HANDED = {
     TRAINED: lambda handed: handed.loader.batch_size,
     MEMORY_FORMAT: lambda handed: (extractor := feature_extractor(handed.detector)) and extractor.channels_last,
     LOGS: lambda handed: bool(handed.logger),
+    BUDGET: lambda handed: handed.allowed,
     SHARED: _features_kept,
 }
 

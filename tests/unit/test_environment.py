@@ -18,7 +18,10 @@ def _normalized(name):
 
 PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-NEEDED = {_normalized(name) for name in sum(EXTRAS.values(), PROJECT["dependencies"])} - {PROJECT["name"]}
+#: An extra of data that not everyone may use: nothing installs it unasked.
+NOT_FOR_ALL = "elpv"
+FOR_ALL = [names for extra, names in EXTRAS.items() if extra != NOT_FOR_ALL]
+NEEDED = {_normalized(name) for name in sum(FOR_ALL, PROJECT["dependencies"])} - {PROJECT["name"]}
 CONSTRAINTS = (paths.ROOT / "constraints.txt").read_text()
 PINNED = {
     _normalized(line): line.split("==")[1] for line in CONSTRAINTS.splitlines() if line and not line.startswith("#")
@@ -27,8 +30,13 @@ CONDA = yaml.safe_load((paths.ROOT / "environment.yml").read_text())["dependenci
 
 
 def test_everything_that_is_needed_is_pinned_without_addresses():
-    assert set(PINNED) >= NEEDED
+    assert set(PINNED) >= NEEDED | {_normalized(name) for name in EXTRAS[NOT_FOR_ALL]}
     assert "://" not in CONSTRAINTS and " @ " not in CONSTRAINTS
+
+
+def test_data_that_not_everyone_may_use_is_installed_only_for_who_asks_for_it():
+    lines = CONDA[-1]["pip"] + sum(FOR_ALL, PROJECT["dependencies"])
+    assert not [line for line in lines if "elpv" in line]
 
 
 def test_the_file_for_conda_is_the_one_that_make_writes():

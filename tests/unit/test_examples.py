@@ -44,6 +44,7 @@ ENTRY_POINTS = [
     "training_code.evaluation.metrics:decide",
     "training_code.evaluation.operating_point:OperatingPoint",
     "training_code.evaluation.ranking:rank",
+    "training_code.foundation.memory:readable",
     "training_code.evaluation.references:difference",
     "training_code.protocol:ComputeOptions",
     "training_code.protocol:ExperimentProtocol",

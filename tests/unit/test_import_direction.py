@@ -8,6 +8,7 @@ from training_code.foundation import paths
 
 ORDER = (
     ("foundation",),
+    ("options",),
     ("protocol",),
     ("data",),
     ("backbones",),

@@ -53,13 +53,13 @@ def test_options_cannot_be_changed():
 
 
 def test_a_new_option_is_one_field(monkeypatch):
-    added = ("tiling", int, protocol._option(0, protocol.at_least(0), needs="backbone"))
+    added = ("gamma", int, protocol.option(0, protocol.at_least(0), needs="backbone"))
     larger = dataclasses.make_dataclass("ComputeOptions", [added], bases=(ComputeOptions,), frozen=True)
     monkeypatch.setattr(protocol, "ComputeOptions", larger)
-    assert read_options({"tiling": 2}, {}, {})[1].tiling == 2
-    assert larger(tiling=2).deciding_about(backbone=True, gpu=False)["tiling"] == 2
-    with pytest.raises(InputError, match="tiling=-1 is out of range"):
-        read_options({}, {}, {"tiling": -1})
+    assert read_options({"gamma": 2}, {}, {})[1].gamma == 2
+    assert larger(gamma=2).deciding_about(backbone=True, gpu=False)["gamma"] == 2
+    with pytest.raises(InputError, match="gamma=-1 is out of range"):
+        read_options({}, {}, {"gamma": -1})
 
 
 # Runs before anything else is imported: whatever goes over the fields goes over this one, too.
@@ -67,7 +67,7 @@ ANOTHER_FIELD = """
 import dataclasses, sys
 from pathlib import Path
 from training_code import protocol
-field = ("tiling", int, protocol._option(1, protocol.at_least(1)))
+field = ("gamma", int, protocol.option(1, protocol.at_least(1)))
 protocol.ExperimentProtocol = dataclasses.make_dataclass(
     "ExperimentProtocol", [field], bases=(protocol.ExperimentProtocol,), frozen=True
 )
@@ -78,20 +78,20 @@ from training_code.records.reading import read_records
 from training_code.reporting.sheets import all_sheets, compare
 results = Path(sys.argv[1])
 ids = {
-    make_run(results, f"r{tiles}", identity={"tiling": tiles}, metrics={"image_AUROC": tiles / 4}).identity.run_id
+    make_run(results, f"r{tiles}", identity={"gamma": tiles}, metrics={"image_AUROC": tiles / 4}).identity.run_id
     for tiles in (1, 2)
 }
 runs, problems = read_records(results)
 assert len(ids) == 2 and not problems, "it is part of the identity, and is read again"
 table = runs_table(runs)
-assert table["tiling"].tolist() == [1, 2]
+assert table["gamma"].tolist() == [1, 2]
 found = compare(table, problems, "image_AUROC")
 sheets = {sheet.name: sheet.table for sheet in all_sheets(found, results)}
-assert "tiling" in sheets["All runs"]
+assert "gamma" in sheets["All runs"]
 protocols = sheets["Best models"]["protocol"].tolist()
-assert len(protocols) == 2 and "tiling 2" in " ".join(protocols), "never ranked together"
+assert len(protocols) == 2 and "gamma 2" in " ".join(protocols), "never ranked together"
 effect = effects_of_arguments(table, "image_AUROC").set_index("value").loc[2]
-assert (effect["argument"], effect["difference"]) == ("tiling", 0.25)
+assert (effect["argument"], effect["difference"]) == ("gamma", 0.25)
 """
 
 

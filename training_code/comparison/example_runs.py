@@ -8,7 +8,8 @@ import pandas as pd
 
 from training_code.comparison.table import runs_table
 from training_code.protocol import ExperimentProtocol
-from training_code.records.record import DatasetUsed, Identity, Record
+from training_code.records.identity import Identity
+from training_code.records.record import DatasetUsed, Record
 
 
 def example_table(runs: Sequence[tuple[int, float, Mapping[str, Any]]]) -> pd.DataFrame:

@@ -55,7 +55,8 @@ def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from training_code.records.record import DatasetUsed, Identity
+    >>> from training_code.records.identity import Identity
+    >>> from training_code.records.record import DatasetUsed
     >>> identity = Identity("Draem", {"max_epochs": 7}, 42, ExperimentProtocol(), {}, None, None, "data", None, {})
     >>> dataset = DatasetUsed("boards", "data/boards", "data", {"train/good": 4})
     >>> began, ended = "2026-01-01T00:00:00+00:00", "2026-01-01T00:01:00+00:00"

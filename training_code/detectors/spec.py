@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from training_code.backbones.backbone import Backbone
 from training_code.foundation.errors import InputError
 from training_code.foundation.program import missing_extra
-from training_code.protocol import Trait
+from training_code.options import Trait
 
 if TYPE_CHECKING:
     from anomalib.models.components import AnomalibModule
@@ -29,6 +29,10 @@ def one_of(*values: object) -> Check:
     return (lambda value: value in values, f"one of {', '.join(map(str, values))}")
 
 
+# Of an argument that its detector has had from the beginning.
+_EVER: Any = object()
+
+
 @dataclass(frozen=True)
 class Argument:
     """An argument of a detector.
@@ -41,11 +45,19 @@ class Argument:
         As the JSON of a record holds it.
     check
         Which values are valid beside their type.
+    before
+        What runs had before there was this argument, so that with this value it is no part of their identity.
     """
 
     type: Any
     default: Any
     check: Check | None = None
+    before: Any = _EVER
+
+    @property
+    def came_later(self) -> bool:
+        """Whether there were runs before there was this argument."""
+        return self.before is not _EVER
 
 
 @dataclass(frozen=True)
@@ -210,6 +222,11 @@ class DetectorSpec:
     def all_arguments(self) -> dict[str, Argument]:
         """The arguments of the constructor and those of training."""
         return {**self.arguments, **(self.epochs.arguments if self.epochs else {})}
+
+    @property
+    def later(self) -> dict[str, Any]:
+        """The arguments that came when there were runs already, with the values that these have."""
+        return {name: argument.before for name, argument in self.all_arguments.items() if argument.came_later}
 
     @property
     def trains_backbone(self) -> bool:

@@ -73,6 +73,15 @@ def number_or_none(name: str, value: Any) -> int | None:
     return None if value is None else whole(name, value, 1)
 
 
+def positive_or_none(name: str, value: Any) -> float | None:
+    """Return None, or a number above 0."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise InputError(f"{name}={value!r} is out of range; valid: a number above 0, or None")
+    return float(value)
+
+
 def half_at_most(name: str, value: Any) -> float:
     """Return a number from 0 to 0.5."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 0.5:

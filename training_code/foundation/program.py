@@ -18,6 +18,8 @@ EXTRAS = {
     "report": "the comparison needs",
     "notebooks": "notebooks need",
     "labels": "detectors that learn from labels need",
+    "scale": "an index of the memory bank needs",
+    "elpv": "the photographs of solar cells need",
 }
 #: Modules whose packages have other names.
 PACKAGES = {"ipykernel_launcher": "ipykernel", "mlflow": "mlflow-skinny"}

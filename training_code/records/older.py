@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from training_code.protocol import ComputeOptions
+from training_code.records.identity import SCHEMA_VERSION
 from training_code.records.metrics import METRICS
-from training_code.records.record import SCHEMA_VERSION
 
 #: The schemas that can still be read.
 OLDER = (4, 5)

@@ -11,8 +11,9 @@ import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 
 from training_code.foundation.files import stamp, write_json
+from training_code.records.identity import SCHEMA_VERSION
 from training_code.records.older import OLDER, upgraded
-from training_code.records.record import RECORD, SCHEMA_VERSION, Record
+from training_code.records.record import RECORD, Record
 
 #: End of the name of a folder that is being replaced: ``.<run_id>.replaced``.
 REPLACED = "replaced"

@@ -1,6 +1,5 @@
-"""The run record: what is kept of a run, and its identity."""
+"""The run record: what is kept of a run."""
 
-import dataclasses
 import datetime
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -11,12 +10,10 @@ from typing_extensions import TypedDict
 from training_code.backbones.backbone import Recipe
 from training_code.data.layout import NORMAL
 from training_code.evaluation.operating_point import OperatingPoint
-from training_code.foundation.files import digest
-from training_code.protocol import ComputeOptions, ExperimentProtocol
+from training_code.protocol import ComputeOptions
+from training_code.records.identity import SCHEMA_VERSION, Identity
 from training_code.records.metrics import f1_all_bad
 
-#: Raised when the form of records changes; `training_code.records.older` reads the former ones.
-SCHEMA_VERSION = 6
 RECORD = "run.json"
 CHECKPOINT = "model.ckpt"
 SCORES = "scores.csv"
@@ -36,63 +33,6 @@ def _moment(text: str) -> str:
 
 
 Moment = Annotated[str, AfterValidator(_moment)]  # ISO 8601 with time zone
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Everything that decides about a run's numbers, and nothing else; equal names are the same run.
-
-    What of the protocol can be changed afterwards is kept here, too, and is no part of the name.
-
-    Attributes
-    ----------
-    detector
-        Name of the detector.
-    arguments
-        All arguments that it runs with.
-    seed
-        Of everything that is drawn at random.
-    protocol
-        Under which conditions its numbers can be compared.
-    compute
-        How it is computed, as far as that decides about this detector's numbers; see
-        `training_code.protocol.ComputeOptions.deciding_about`.
-    mean, std
-        Mean and standard deviation of the normalization, for each channel; None without a backbone.
-    dataset_fingerprint
-        Hash of all images and masks.
-    weights_sha256
-        Of the backbone's weight file; None for random weights, and without a backbone.
-    files_sha256
-        Of files that arguments name, by argument, of the images that the protocol takes as ``labelled`` ones, and of
-        the checkpoints of runs that are combined, by run.
-    """
-
-    detector: str
-    arguments: dict[str, Any]
-    seed: int
-    protocol: ExperimentProtocol
-    compute: dict[str, Any]
-    mean: tuple[float, ...] | None
-    std: tuple[float, ...] | None
-    dataset_fingerprint: str
-    weights_sha256: str | None
-    files_sha256: dict[str, str]
-
-    @property
-    def statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
-        """Mean and deviation together, as a detector takes them."""
-        return None if self.mean is None or self.std is None else (self.mean, self.std)
-
-    @property
-    def run_id(self) -> str:
-        """Readable and stable name of the run: ``<detector>-<backbone>-<hash>``.
-
-        A detector without a backbone has its variant there, or nothing.
-        """
-        middle = str(self.arguments.get("backbone") or self.arguments.get("variant", "")).lower()
-        content = dataclasses.asdict(self) | {"schema_version": SCHEMA_VERSION, "protocol": self.protocol.identifying}
-        return "-".join(filter(None, [self.detector.lower(), middle, digest(content)[:10]]))
 
 
 @dataclass(frozen=True)

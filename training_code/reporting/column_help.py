@@ -112,7 +112,7 @@ _HELP = {
     r"alpha": "Part of new good images that may be refused, or marked in more than area.",
     r"area": "Part of the pixels of a good image that may be marked.",
     r"(train|eval)_batch_size": "Images in a batch.",
-    r"backbone_precision|channels_last|backbone_runtime|feature_store|num_workers|tensorboard": "How the run was "
+    r"backbone_(precision|runtime)|channels_last|feature_store|num_workers|memory_limit|tensorboard": "How the run was "
     "computed: an option with little or no influence on the numbers.",
     r"dataset_folder": "Folder that the dataset was read from.",
     r"versions": "Versions of the packages that compute.",

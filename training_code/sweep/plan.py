@@ -22,8 +22,9 @@ from training_code.preparation import Conditions, PreparedRun, prepare, read_con
 from training_code.protocol import ExperimentProtocol
 from training_code.records.code import code_hash
 from training_code.records.environment import package_versions
+from training_code.records.identity import Identity
 from training_code.records.reading import read_records
-from training_code.records.record import Identity, Record
+from training_code.records.record import Record
 from training_code.records.store import RunStore
 from training_code.sweep.file import Entry, Sweep, products
 from training_code.sweep.job import Job, JobState

@@ -4,8 +4,11 @@ import json
 import pytest
 from helpers.records import IDENTITY, make_identity, make_record
 
+from training_code.detectors.registry import DETECTORS
+from training_code.detectors.spec import Argument
+from training_code.records.identity import SCHEMA_VERSION
 from training_code.records.reading import read_record, read_records, write_record
-from training_code.records.record import RECORD, SCHEMA_VERSION
+from training_code.records.record import RECORD
 
 
 def test_run_id_is_readable_and_stable():
@@ -128,3 +131,13 @@ def test_of_several_folders_with_one_run_of_one_code_the_newest_that_ended_well_
     runs, problems = read_records(tmp_path)
     assert {record.run_id for _, record in runs} == {"new", "other"}
     assert sorted(text.split(" is the same run as ")[0].split("/")[-1] for text in problems) == ["failed", "old"]
+
+
+def test_an_argument_that_came_later_makes_no_other_run_of_those_that_there_were(monkeypatch):
+    spec = DETECTORS[IDENTITY.detector]
+    later = Argument(str, "auto", before="exact")
+    monkeypatch.setitem(DETECTORS, spec.name, dataclasses.replace(spec, arguments={**spec.arguments, "way": later}))
+    old = dataclasses.replace(IDENTITY)
+    assert old.run_id == IDENTITY.run_id and old.arguments == IDENTITY.arguments | {"way": "exact"}
+    assert dataclasses.replace(IDENTITY, arguments=IDENTITY.arguments | {"way": "exact"}).run_id == IDENTITY.run_id
+    assert dataclasses.replace(IDENTITY, arguments=IDENTITY.arguments | {"way": "fast"}).run_id != IDENTITY.run_id

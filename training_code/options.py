@@ -1,0 +1,40 @@
+"""Options as fields of a dataclass: each with its default, what checks a value, and what else is told of it."""
+
+import dataclasses
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+#: What a detector may need to have for an option to have an effect; `DetectorSpec.traits` says which it has.
+Trait = Literal["backbone", "kept features", "common batches", "epochs"]
+
+
+def option(default: Any, check: Callable[[str, Any], Any], needs: Trait | None = None, **told: Any) -> Any:
+    """Return a field: its default, what checks a value and returns it as it is kept, and its metadata.
+
+    ``needs``: what a detector must have for it to have an effect, None if it has one for all. ``columns``: the columns
+    of tables that hold it, or its members. ``ranked_together``: whether runs of different values are ranked together.
+    ``afterwards``: whether it can be changed when a run has ended, so that it does not make another run. ``later``:
+    whether there were runs before there was this option; at its default it is left out of their identity.
+    """
+    return field(default=default, metadata={"check": check, "needs": needs, **told})
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Options whose values are checked when they are made."""
+
+    def __post_init__(self) -> None:
+        for option in dataclasses.fields(self):
+            checked = option.metadata["check"](option.name, getattr(self, option.name))
+            object.__setattr__(self, option.name, checked)
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of all options."""
+        return tuple(option.name for option in dataclasses.fields(cls))
+
+    @classmethod
+    def names_for(cls, traits: Collection[Trait]) -> tuple[str, ...]:
+        """Return the names of the options that have an effect on runs of a detector with ``traits``."""
+        return tuple(option.name for option in dataclasses.fields(cls) if option.metadata["needs"] in (None, *traits))
