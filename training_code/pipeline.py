@@ -115,9 +115,10 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     places.note("preparing")
     reset_peak_memory()
     cache = TensorCache()
-    conditions = dataclasses.replace(conditions, protocol=prepared.identity.protocol)
+    compute = prepared.within(conditions.compute)
+    conditions = dataclasses.replace(conditions, protocol=prepared.identity.protocol, compute=compute)
     learns = prepared.learns_from_labels
-    data = prepare_data(conditions, prepared.batch_size, cache, not prepared.spec.leaves_out, learns)
+    data = prepare_data(conditions, prepared.batch_size, cache, not prepared.leaves_out, learns)
     detector = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, cache))
     trained = fit(detector, prepared, conditions, data, places)
     places.note("calibrating")
@@ -180,7 +181,7 @@ def fit(
     training: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     before_training = prepared.spec.before_training
-    if prepared.spec.leaves_out and not data.holds_out:
+    if prepared.leaves_out and not data.holds_out:
         cast(LeavesOut, detector).keep_features()
     if before_training is not None:
         places.note("codebook")
@@ -191,7 +192,8 @@ def fit(
         engine.fit(detector, data)
     seconds["fit"] += engine.resumed_seconds
     labels = int(data.train_data.samples["label_index"].sum())
-    return Trained(detector, engine, training | engine.training, seconds, labels)
+    described: dict[str, Any] = getattr(detector, "describe_training", dict)()
+    return Trained(detector, engine, training | engine.training | described, seconds, labels)
 
 
 def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:

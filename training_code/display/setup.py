@@ -112,7 +112,7 @@ def _split(setup: Setup) -> str:
     test = dataset.select("test")
     abnormal = sum(sample.abnormal for sample in test)
     trained = f"{len(dataset.select('train'))} good images to train on and for thresholds"
-    leaving = choices(name for name, spec in DETECTORS.items() if spec.leaves_out)
+    leaving = choices(name for name, spec in DETECTORS.items() if spec.leaves_out(spec.defaults))
     thresholds = (
         f"{leaving} train on all of them, and leave out one after the other for thresholds; other detectors hold out "
         + (

@@ -9,6 +9,11 @@ from pathlib import Path
 #: Part of the memory that a run takes unless it is told otherwise; the rest is for the system and its file cache.
 DEFAULT_PART = 0.6
 GIB = 2**30
+#: Part of what is allowed that the features of all images may take before they go to a file, and also what is made of
+#: them before it is packed.
+KEPT_PART = 1 / 4
+#: Positions of feature maps that lie together in such a file, and are read at once.
+POSITIONS_AT_ONCE = 64
 
 _MEMINFO = Path("/proc/meminfo")
 _OWN_GROUPS = Path("/proc/self/cgroup")

@@ -18,7 +18,7 @@ from training_code.data.reference_data import reference_loader, references_of
 from training_code.data.sample_data import SampleDataset
 from training_code.data.varied import VariedDataset, varied_dataloader
 from training_code.detectors.build import image_transform
-from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftError
+from training_code.detectors.leaving_out import Features, Found, LeavesOut, TooLittleLeftError
 from training_code.evaluation.calibration import NOTHING, Calibration, beside, held_out
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.references import compare
@@ -81,10 +81,13 @@ def leave_one_out(
     detector.to(device).eval()
     try:
         with full_precision():
-            further = [_further(detector, kinds, batches, device) for kinds, batches in _altered(data, varied)]
+            features = detector.collection()
+            kinds = _altered(data, varied)
+            further = [_further(detector, kind, batches, device, features) for kind, batches in kinds]
             originals = torch.tensor([number[path] for each in further for path in each.paths], dtype=torch.int64)
-            features = [batch for each in further for batch in each.features]
-            features += _of_references(detector, reference_loader(data, compared), device) if compared else []
+            transform = image_transform(detector)
+            for batch in reference_loader(data, compared) if compared else ():
+                features.append(detector.embed(transform(batch.image.to(device))))
             of_others = torch.cat([groups[originals], groups if compared else groups[:0]])
             # The training images are put from the order in which they came into that of the dataset.
             places = torch.cat([order, torch.arange(len(order), len(order) + len(of_others))])
@@ -139,7 +142,7 @@ def recall_training(detector: LeavesOut, data: SampleDataModule, device: torch.d
     detector.keep_features()
     detector.to(device).eval()
     transform, train = image_transform(detector), data.train_data
-    features = []
+    features = detector.collection()
     with full_precision():
         for batch in DataLoader(train, data.eval_batch_size, collate_fn=train.collate_fn):
             assert batch.image is not None
@@ -169,19 +172,13 @@ def _compared(calibration: Calibration, references: NDArray[np.float32], number:
     return replace(calibration, good=good, judged=judged, varied=varied, labelled=against(calibration.labelled))
 
 
-def _of_references(detector: LeavesOut, batches: Iterable[ImageBatch], device: torch.device) -> list[torch.Tensor]:
-    transform = image_transform(detector)
-    return [detector.embed(transform(batch.image.to(device))) for batch in batches if batch.image is not None]
-
-
 @dataclass(frozen=True)
 class _Further:
-    """Images with synthetic anomalies: their kinds, paths, masks of shape (N, H, W), and features in batches."""
+    """Images with synthetic anomalies: their kinds, paths, and masks of shape (N, H, W)."""
 
     kinds: tuple[str, ...]
     paths: list[str]
     masks: NDArray[np.bool_]
-    features: list[torch.Tensor]
 
     def predictions(self, scores: NDArray[np.float64], maps: NDArray[np.float32]) -> Predictions:
         """Return what was found for them."""
@@ -204,17 +201,22 @@ def _altered(data: SampleDataModule, with_varied: bool) -> list[tuple[Sequence[s
 
 
 def _further(
-    detector: LeavesOut, kinds: Sequence[str], batches: Iterable[ImageBatch], device: torch.device
+    detector: LeavesOut,
+    kinds: Sequence[str],
+    batches: Iterable[ImageBatch],
+    device: torch.device,
+    features: Features,
 ) -> _Further:
+    """Return images with synthetic anomalies, and add their features to ``features``."""
     transform = image_transform(detector)
     paths: list[str] = []
-    masks, features = [], []
+    masks = []
     for batch in batches:
         assert batch.image is not None and batch.gt_mask is not None
         paths += batch.image_path or []
         masks.append(batch.gt_mask.numpy().reshape(-1, *batch.gt_mask.shape[-2:]) > 0)
         features.append(detector.embed(transform(batch.image.to(device))))
-    return _Further(tuple(kinds), paths, np.concatenate(masks), features)
+    return _Further(tuple(kinds), paths, np.concatenate(masks))
 
 
 def _judged(good: Predictions, originals: Sequence[int], altered: Predictions) -> Predictions:

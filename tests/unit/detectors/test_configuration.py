@@ -21,7 +21,7 @@ ANOMALIBS = ("Padim", "Patchcore", "Cflow", "Dsr", "Draem", "Supersimplenet")
 NAMES = (*ANOMALIBS, "Autoencoder", "FeatureSegmenter", "Unet", "Combined")
 # What anomalib's classes do not have; without them ours do as anomalib's.
 OURS = {
-    "Patchcore": {"projection": None},
+    "Patchcore": {"projection": None, "coreset": "auto", "coreset_size": None},
     "Cflow": {"fiber_sampling_ratio": 1.0},
     "Dsr": {
         "backbone": None,
@@ -129,6 +129,8 @@ def test_defaults_are_filled_in():
         "pre_trained": True,
         "precision": "float32",
         "projection": None,
+        "coreset": "auto",
+        "coreset_size": None,
     }
     cflow = configure(Cflow, {}).arguments
     assert cflow["max_epochs"] == 30 and cflow["patience"] is None

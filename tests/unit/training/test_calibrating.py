@@ -23,6 +23,9 @@ class Detector:
         for values in torch.cat([torch.arange(len(groups)), of_others]).float().split(5):
             yield values[:, None], values[:, None, None, None].expand(-1, 1, *SIZE)
 
+    def collection(self):
+        return []
+
     def embed(self, images):
         return images
 

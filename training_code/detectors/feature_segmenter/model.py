@@ -162,7 +162,7 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
         self._shapes = [maps.shape[1:] for maps in found]
         return torch.cat([maps.half().flatten(1).cpu() for maps in found], 1)
 
-    def recall(self, features: Sequence[torch.Tensor], labelled: torch.Tensor) -> None:
+    def recall(self, features: Any, labelled: torch.Tensor) -> None:
         """Keep the features of the training images, and which of them show labelled defects."""
         super().recall(features, labelled)
         self._labelled = labelled

@@ -1,10 +1,12 @@
 """PatchCore with a coreset that is selected in blocks and searched in blocks, both shared between configurations."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
+from typing import Any
 
 import torch
 from anomalib import PrecisionType
+from anomalib.data import ImageBatch
 from anomalib.metrics import Evaluator
 from anomalib.models import Patchcore as AnomalibPatchcore
 from anomalib.models.components import SparseRandomProjection
@@ -15,14 +17,13 @@ from torch import nn
 
 from training_code.detectors.anomalib_seams import derived, feature_extractor, rebound
 from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftError
+from training_code.detectors.patchcore.composed import PatchParts
 from training_code.detectors.patchcore.coreset import shared_k_center_greedy
 from training_code.detectors.patchcore.leave_out import without_each_group
 from training_code.detectors.patchcore.neighbors import nearest_neighbors
+from training_code.detectors.patchcore.spec import DISTORTION, selected
 from training_code.detectors.smoothing import BandedGaussianBlur2d
 from training_code.foundation.cache import TensorCache, cache_key, content_key
-
-# Distortion of distances that anomalib allows its projection.
-_DISTORTION = 0.9
 
 
 class PatchcoreModel(AnomalibPatchcoreModel):
@@ -100,6 +101,12 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
     projection
         Whether the coreset is selected among randomly projected features, as in anomalib; None for where that has fewer
         dimensions than the features. Otherwise the selection goes by the features themselves.
+    coreset
+        ``"exact"``: selected among all patches, which are in memory; ``"composed"``: first within parts of them, see
+        `training_code.detectors.patchcore.composed`. ``"auto"`` becomes one of both by the number of patches and the
+        memory that is allowed, before a run begins; here it is the exact one.
+    coreset_size
+        Number of selected patches; None for what ``coreset_sampling_ratio`` says.
     others
         As in anomalib.
     """
@@ -119,6 +126,8 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
         projection: bool | None = None,
+        coreset: str = "auto",
+        coreset_size: int | None = None,
     ) -> None:
         rebound(super().__init__, PatchcoreModel=PatchcoreModel)(
             backbone,
@@ -133,22 +142,51 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
             visualizer,
         )
         self.projection = projection
+        self.composes = coreset == "composed"
+        self.coreset_size = coreset_size
+        self._parts: PatchParts | None = None
+        self._described: dict[str, Any] = {}
 
     def share(self, cache: TensorCache | None) -> None:
         """Look coresets and neighbors up in a cache and keep them there; None for images that do not recur."""
         self.model.cache = cache
 
+    def training_step(  # type: ignore[override]  # batches of images alone
+        self, batch: ImageBatch, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Collect the patches of a batch; for a composed coreset, select from them as soon as a part is complete."""
+        if not self.composes:
+            return super().training_step(batch, *args, **kwargs)
+        assert batch.image is not None
+        if self._parts is None:
+            loader = self.trainer.train_dataloader
+            assert loader is not None and isinstance(loader.dataset, Sized)
+            self._parts = PatchParts(len(loader.dataset), self._selected, self._projection, self.model.cache)
+        self._parts.append(self.model(batch.image), math.prod(self.model.map_size))
+        self.model.embedding_store.clear()
+        return torch.tensor(0.0, requires_grad=True, device=self.device)
+
     def fit(self) -> None:
-        """Select the coreset of the collected embeddings and keep it as memory bank."""
+        """Select the coreset of the collected patches and keep it as memory bank."""
+        if self._parts is not None:
+            composed = self._parts.compose()
+            self._parts = None
+            self.model.memory_bank = composed.rows
+            self._described = composed.describe()
+            return
         embeddings = _concatenate(self.model.embedding_store)
         self.keep([embeddings])
-        count = int(len(embeddings) * self.coreset_sampling_ratio)
-        features = self._projected(embeddings.float())
+        features = self._projection(len(embeddings), embeddings.shape[1], embeddings.device)(embeddings.float())
         # Drawn on the processor, so that a seed selects the same coreset on a GPU.
         start = int(torch.randint(len(embeddings), (1,)))
-        order = shared_k_center_greedy(features, count, start, self.model.cache)
-        self.model.memory_bank = embeddings[order.to(embeddings.device)]
-        self._image_of_row = order // math.prod(self.model.map_size)
+        found = shared_k_center_greedy(features, self._selected(len(embeddings)), start, self.model.cache)
+        self.model.memory_bank = embeddings[found.order.to(embeddings.device)]
+        self._image_of_row = found.order // math.prod(self.model.map_size)
+        self._described = {"coreset": "exact", "patches": len(embeddings), "radius": found.radius}
+
+    def describe_training(self) -> dict[str, Any]:
+        """Return how the coreset was selected, as plain data; ``radius``: no patch is farther from it, as projected."""
+        return self._described
 
     def recall(self, features: Sequence[torch.Tensor], labelled: torch.Tensor) -> None:
         """Keep the patches of the training images, and find again which image each row of the memory bank is of."""
@@ -187,12 +225,18 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
             model.memory_bank, model.left_out = bank, None
         return _given_away([each for each in found if each is not None])
 
-    def _projected(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Return the features that the coreset is selected by."""
-        projection = SparseRandomProjection(eps=_DISTORTION)
-        dimensions = projection._johnson_lindenstrauss_min_dim(len(embeddings), projection.eps)
-        wanted = dimensions < embeddings.shape[1] if self.projection is None else self.projection
-        return projection.fit(embeddings).transform(embeddings) if wanted else embeddings
+    def _selected(self, patches: int) -> int:
+        """Return how many of the patches the coreset has."""
+        return selected(self.coreset_sampling_ratio, self.coreset_size, patches)
+
+    def _projection(self, count: int, dimensions: int, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return what gives the features that the coreset of ``count`` patches is selected by."""
+        projection = SparseRandomProjection(eps=DISTORTION)
+        fewer = projection._johnson_lindenstrauss_min_dim(count, projection.eps) < dimensions
+        if not (fewer if self.projection is None else self.projection):
+            return lambda patches: patches
+        # It is fitted to the shape alone, and drawn at random.
+        return projection.fit(torch.empty(1, device=device).expand(count, dimensions)).transform
 
 
 def _given_away(found: list[Found]) -> Iterator[Found]:
