@@ -224,6 +224,8 @@ class Experiment:
     def _train(self, prepared: PreparedRun) -> Run:
         """Run all stages in a folder beside the final one and publish it; the lock of the run must be held."""
         started = now()
+        if prepared.need is not None and prepared.need.large:
+            print(f"{prepared.run_id}: {prepared.need}")
         with self.store.staging(prepared.run_id) as staging:
             try:
                 places = Places(

@@ -6,6 +6,12 @@ from typing import Any
 
 from training_code.backbones.backbone import Backbone
 from training_code.backbones.layers import map_sizes
+from training_code.foundation.clock import duration
+from training_code.foundation.hardware import multiplication_rate
+from training_code.foundation.memory import GIB, readable
+
+#: Part of the rate of large products of matrices that the selection of a coreset reaches, see docs/scale.md.
+SELECTION_PART = 0.5
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,22 @@ class Need:
     each: int = 0
     way: str = ""
     instead: str = "a smaller image_size, or fewer images"
+
+    @property
+    def large(self) -> bool:
+        """Whether there are so many features that it should be said what becomes of them."""
+        return self.features >= GIB
+
+    def __str__(self) -> str:
+        """Return it in words: the features, how the fit goes about them, and its time beside the backbone."""
+        parts = [f"{readable(self.features)} of features", f"{self.way}, {readable(self.memory)} at once"]
+        if self.disk:
+            parts.append(f"a file of {readable(self.disk)} meanwhile")
+        if self.operations:
+            # A multiplication and an addition each, at the part of the rate that a selection reaches.
+            seconds = 2 * self.operations / (SELECTION_PART * multiplication_rate())
+            parts.append(f"about {duration(seconds)} beside the backbone")
+        return ", ".join(parts)
 
 
 def no_settling(arguments: dict[str, Any], extent: Extent) -> dict[str, Any]:

@@ -3,19 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from training_code.detectors.extent import Need
+from training_code.foundation.clock import duration
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import free_space
-from training_code.foundation.hardware import multiplication_rate
-from training_code.foundation.memory import readable
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.job import Job, JobState
 from training_code.sweep.plan import Planner
-from training_code.sweep.progress import duration
 from training_code.sweep.reporter import Reporter
 
-# Bytes of features from which on the plan says what becomes of them.
-_LARGE = 2**30
 # Free bytes that are left beyond the checkpoints of the jobs.
 _SPARE = 2**28
 
@@ -43,8 +38,8 @@ def print_plan(jobs: Sequence[Job], estimates: Estimates) -> None:
         if job.reason:
             print(f"{job.name}: {job.state}, {job.reason}")
     for job in jobs:
-        if job.state is JobState.TO_RUN and job.prepared and (need := job.prepared.need) and need.features >= _LARGE:
-            print(f"{job.name}: {sentence(need)}")
+        if job.state is JobState.TO_RUN and job.prepared and (need := job.prepared.need) and need.large:
+            print(f"{job.name}: {need}")
     counts = Counter(job.state for job in jobs)
     print(f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in counts.items())}")
     left = [job for job in jobs if job.state is JobState.TO_RUN]
@@ -57,18 +52,6 @@ def print_plan(jobs: Sequence[Job], estimates: Estimates) -> None:
             else f"about {duration(total)} in sequence, estimated from runs like {known} of the {len(left)} jobs"
         )
         print(f"free on the disk of the results: {free_space(left[0].store.results) / 2**30:.1f} GiB")
-
-
-def sentence(need: Need) -> str:
-    """Return what a fit needs in words: its features, how it goes about them, and its time beside the backbone."""
-    parts = [f"{readable(need.features)} of features", f"{need.way}, {readable(need.memory)} at once"]
-    if need.disk:
-        parts.append(f"a file of {readable(need.disk)} meanwhile")
-    if need.operations:
-        # A multiplication and an addition each; selecting reaches about half of what a product of matrices does.
-        seconds = 2 * need.operations / (multiplication_rate() / 2)
-        parts.append(f"about {duration(seconds)} beside the backbone")
-    return ", ".join(parts)
 
 
 def check_disk(jobs: Sequence[Job], estimates: Estimates) -> None:
