@@ -51,6 +51,8 @@ def _single_factor(gaussian: FactorizedGaussian) -> tuple[torch.Tensor, bool]:
     One in float64 is there since the difference of that identity needs the digits; not every runtime computes in
     float64, so that it becomes the one of the inverse covariance, whose distances are no differences.
     """
+    if gaussian.packed:
+        return gaussian.factors(slice(None)), False
     if gaussian.factor.dtype == torch.float32:
         return gaussian.factor, bool(gaussian.low_rank)
     identity = torch.eye(gaussian.factor.shape[2], dtype=torch.float64)

@@ -161,7 +161,8 @@ class FactorizedGaussian(MultiVariateGaussian):
         if stored is not None:
             if stored.ndim == 2 and stored.dtype != torch.float16:
                 state_dict[f"{prefix}factor"] = stored = _whole(stored, len(state_dict[f"{prefix}mean"]))
-            self.factor = self.factor.new_empty(stored.shape, dtype=stored.dtype)
+            # As it was read: one that is packed is too large to be in memory twice.
+            self.factor = stored.to(self.factor.device)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def dense(self) -> tuple[torch.Tensor, torch.Tensor]:
