@@ -219,7 +219,7 @@ def measure(options: argparse.Namespace) -> None:
         found |= {metric: run.metrics[metric] for metric in ("image_AUROC", "pixel_AUROC") if metric in run.metrics}
         found["disk"] = {"checkpoint": record.checkpoint.bytes}
         stored = json.loads((run.folder / "run.json").read_text())
-        found |= {"training": stored.get("training"), "features": stored.get("features"), "counts": stored["dataset"]}
+        found |= {"training": stored["training"], "features": stored["features"], "counts": stored["dataset"]["counts"]}
     (options.child / RESULT).write_text(json.dumps(found))
 
 
