@@ -1,6 +1,8 @@
 """A coreset that is composed of parts: what it selects, how far patches are from it, and what it costs."""
 
 import math
+import pickle
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -63,22 +65,33 @@ def test_no_patch_is_farther_from_it_than_is_recorded_and_it_is_hardly_worse_tha
 def test_selections_of_parts_are_shared_and_may_come_from_elsewhere(tmp_path, monkeypatch):
     patches, cache = _patches(), TensorCache(tmp_path)
     expected = _composed(patches, cache=cache).rows
-    begun = []
 
-    class Later:
-        def __init__(self, features, count):
-            self.work = features, count
+    class Elsewhere:
+        """Has the result of every third part at once; others are not there before they are asked for."""
 
-        def result(self):
-            return k_center_greedy(*self.work)
+        def __init__(self):
+            self.elsewhere, self.begun, self.held, self.closed = 0, [], [], False
 
-    def select(features, count):
-        begun.append(len(features))
-        return Later(features, count)
+        def begin(self, function, arguments, held):
+            self.begun.append((function, pickle.loads(pickle.dumps(arguments))))
+            self.held.append(held)
+            number = len(self.begun) - 1
+            return SimpleNamespace(done=lambda: number % 3 == 1, result=lambda: self.do(number))
 
-    assert torch.equal(_composed(patches, select=select).rows, expected)
-    assert begun == [196] * 8
-    monkeypatch.setattr("training_code.detectors.patchcore.coreset.k_center_greedy", None)
+        def do(self, number):
+            self.elsewhere += 1
+            function, arguments = self.begun[number]
+            return function(*arguments)
+
+        def close(self):
+            self.closed = True
+
+    elsewhere = Elsewhere()
+    found = _composed(patches, executor=elsewhere)
+    assert torch.equal(found.rows, expected) and found.describe()["parts_elsewhere"] == 8 and elsewhere.closed
+    assert elsewhere.held == [2 * 4 * 196 * DIMENSIONS] * 8, "bytes of the patches, here and on their way"
+    for module in ("coreset", "composed"):
+        monkeypatch.setattr(f"training_code.detectors.patchcore.{module}.k_center_greedy", None)
     assert torch.equal(_composed(patches, cache=cache).rows, expected), "nothing is selected any more"
 
 
@@ -99,7 +112,7 @@ def test_only_a_part_and_the_candidates_are_in_memory(monkeypatch):
 
     def watched(self, part):
         begin(self, part)
-        alive.append(sum(len(each) for each in (*self._waiting, *self._candidates)))
+        alive.append(sum(len(each) for each in (*self._waiting, *(rows for rows, _ in self._chosen.values()))))
 
     monkeypatch.setattr(composed.PatchParts, "_begin", watched)
     _composed(_patches(), ratio=0.01, batch=1)

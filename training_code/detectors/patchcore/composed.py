@@ -12,37 +12,25 @@ Neither the patches nor their projections are ever in memory at once: one part i
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
 import torch
 
-from training_code.detectors.patchcore.coreset import Selection, shared_k_center_greedy
+from training_code.detectors.patchcore.coreset import (
+    Selection,
+    k_center_greedy,
+    keep_selection,
+    known_selection,
+    selection_key,
+    shared_k_center_greedy,
+)
 from training_code.detectors.patchcore.spec import SURPLUS, images_of_a_part
 from training_code.foundation.cache import TensorCache
-
-# Parts that others select from at the same time; all of them are in memory.
-_IN_FLIGHT = 2
-
-
-class Pending(Protocol):
-    """A selection that is under way."""
-
-    def result(self) -> Selection:
-        """Return it; this waits until it is there."""
-
-
-#: Begins to select so many points of features, as `shared_k_center_greedy` does with start 0.
-Select = Callable[[torch.Tensor, int], Pending]
-
-
-@dataclass(frozen=True)
-class _Done:
-    selection: Selection
-
-    def result(self) -> Selection:
-        return self.selection
+from training_code.foundation.parts import Done, Executor, InThisProcess, Pending
 
 
 @dataclass(frozen=True)
@@ -57,6 +45,8 @@ class Composed:
         How many patches and parts there were.
     candidates
         How many points were selected within them.
+    elsewhere
+        From how many parts another process selected.
     within, among
         The largest distance of a patch to the nearest candidate of its part, and of a candidate to the coreset, between
         the features that the selection goes by.
@@ -66,6 +56,7 @@ class Composed:
     patches: int
     parts: int
     candidates: int
+    elsewhere: int
     within: float
     among: float
 
@@ -73,7 +64,38 @@ class Composed:
         """Return how it was selected as plain data; no patch is farther from it than ``radius``."""
         radii = {"radius": self.within + self.among, "within_parts": self.within, "among_candidates": self.among}
         counts = {"patches": self.patches, "parts": self.parts, "candidates": self.candidates}
-        return {"coreset": "composed", **counts, **radii}
+        return {"coreset": "composed", **counts, "parts_elsewhere": self.elsewhere, **radii}
+
+
+def select_part(
+    rows: np.ndarray, count: int, known: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return order and radii of `k_center_greedy` on rows of float32, as arrays that processes can send each other.
+
+    Parameters
+    ----------
+    rows
+        Shape (n, dimensions).
+    count
+        How many of them are selected, the first one first.
+    known
+        Order and radii of a shorter selection, if there is one.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
+        features = torch.from_numpy(rows)
+    return _arrays(k_center_greedy(features, count, 0, None if known is None else _selection(*known)))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part that points are selected from: its patches, the features that this goes by, the key to keep it under."""
+
+    number: int
+    patches: torch.Tensor
+    features: torch.Tensor
+    pending: Pending[Any]
+    key: str | None
 
 
 class PatchParts:
@@ -90,8 +112,8 @@ class PatchParts:
         selection goes by.
     cache
         Where selections are shared; None for none.
-    select
-        Begins a selection elsewhere; None for here and at once.
+    executor
+        Selects from the parts, those that are not on a GPU; None for this process.
     """
 
     def __init__(
@@ -100,17 +122,17 @@ class PatchParts:
         selected: Callable[[int], int],
         projection: Callable[[int, int, torch.device], Callable[[torch.Tensor], torch.Tensor]],
         cache: TensorCache | None = None,
-        select: Select | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self.images = images
         self._selected, self._projection = selected, projection
         self._cache = cache
-        self._select, self._elsewhere = select or self._here, select is not None
+        self._executor = executor or InThisProcess()
         self._waiting: list[torch.Tensor] = []
         self._rows = 0  # of those that wait
-        self._candidates: list[torch.Tensor] = []
-        self._features: list[torch.Tensor] = []
-        self._pending: list[tuple[torch.Tensor, torch.Tensor, Pending]] = []
+        self._parts = 0
+        self._pending: list[_Part] = []
+        self._chosen: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # of each part: patches and their features
         self._within = 0.0
         self._each = self._size = self._came = 0
 
@@ -130,14 +152,19 @@ class PatchParts:
         """Return the coreset of the patches that came."""
         if self._rows:
             self._begin(self._take(self._rows))
-        parts = len(self._pending) + len(self._candidates)
-        self._collect(0)
-        candidates, features = torch.cat(self._candidates), torch.cat(self._features)
-        self._candidates, self._features = [], []
+        try:
+            while self._pending:
+                self._collect(self._pending.pop(0))
+        finally:
+            self._executor.close()
+        in_order = [self._chosen.pop(number) for number in range(self._parts)]
+        candidates, features = (torch.cat(each) for each in zip(*in_order, strict=True))
+        del in_order
         count = min(self._selected(self.images * self._each), len(features))
         found = shared_k_center_greedy(features, count, 0, self._cache)
         rows = candidates[found.order.to(candidates.device)]
-        return Composed(rows, self._came, parts, len(features), self._within, found.radius)
+        elsewhere = self._executor.elsewhere
+        return Composed(rows, self._came, self._parts, len(features), elsewhere, self._within, found.radius)
 
     def _take(self, rows: int) -> torch.Tensor:
         """Return the first rows of those that wait, which then wait no longer."""
@@ -153,22 +180,44 @@ class PatchParts:
         self._rows -= rows
         return whole
 
-    def _begin(self, part: torch.Tensor) -> None:
-        features = self._project(part.float())
-        patches = self.images * self._each
-        count = min(len(part), math.ceil(SURPLUS * self._selected(patches) * len(part) / patches))
-        self._pending.append((part, features, self._select(features, count)))
-        self._collect(_IN_FLIGHT if self._elsewhere else 0)
+    def _begin(self, patches: torch.Tensor) -> None:
+        features = self._project(patches.float())
+        number = self.images * self._each
+        count = min(len(patches), math.ceil(SURPLUS * self._selected(number) * len(patches) / number))
+        self._pending.append(self._select(patches, features, count))
+        self._parts += 1
+        for part in [each for each in self._pending if each.pending.done()]:
+            self._collect(part)
+        self._pending = [each for each in self._pending if each.number not in self._chosen]
 
-    def _collect(self, left: int) -> None:
-        """Wait for the first selections until so many are under way."""
-        while len(self._pending) > left:
-            part, features, pending = self._pending.pop(0)
-            found = pending.result()
-            chosen = found.order.to(part.device)
-            self._candidates.append(part[chosen])
-            self._features.append(features[chosen])
-            self._within = max(self._within, found.radius)
+    def _select(self, patches: torch.Tensor, features: torch.Tensor, count: int) -> _Part:
+        if features.device.type != "cpu":  # a GPU has selected before the part would have been sent
+            found = shared_k_center_greedy(features, count, 0, self._cache)
+            return _Part(self._parts, patches, features, Done(_arrays(found)), None)
+        key = None if self._cache is None else selection_key(features, 0)
+        shorter = None if key is None or self._cache is None else known_selection(self._cache, key)
+        if shorter is not None and len(shorter) >= count:
+            return _Part(self._parts, patches, features, Done(_arrays(shorter.first(count))), None)
+        # The features are here and, on their way, a second time; they may be the patches themselves.
+        apart = features.data_ptr() != patches.data_ptr()
+        held = patches.nbytes + (1 + apart) * features.nbytes
+        arguments = (features.numpy(), count, None if shorter is None else _arrays(shorter))
+        return _Part(self._parts, patches, features, self._executor.begin(select_part, arguments, held), key)
 
-    def _here(self, features: torch.Tensor, count: int) -> Pending:
-        return _Done(shared_k_center_greedy(features, count, 0, self._cache))
+    def _collect(self, part: _Part) -> None:
+        """Take in what is selected from a part, and let go of the rest of it."""
+        found = _selection(*part.pending.result())
+        if self._cache is not None and part.key is not None:
+            keep_selection(self._cache, part.key, found)
+        chosen = found.order.to(part.patches.device)
+        self._chosen[part.number] = part.patches[chosen], part.features[chosen]
+        self._within = max(self._within, found.radius)
+
+
+def _arrays(selection: Selection) -> tuple[np.ndarray, np.ndarray]:
+    return selection.order.numpy(), selection.radii.numpy()
+
+
+def _selection(order: np.ndarray, radii: np.ndarray) -> Selection:
+    """Return a selection that owns its numbers: what another process sends cannot be written to."""
+    return Selection(torch.from_numpy(order.copy()), torch.from_numpy(radii.copy()))

@@ -243,10 +243,25 @@ def shared_k_center_greedy(features: torch.Tensor, n_select: int, start: int, ca
     """
     if cache is None:
         return k_center_greedy(features, n_select, start)
-    key = cache_key("coreset", content_key(features), start)
-    stored = cache.get(key) or {}
-    known = Selection(stored["order"], stored["radii"]) if {"order", "radii"} <= stored.keys() else None
+    key = selection_key(features, start)
+    known = known_selection(cache, key)
     if known is None or len(known) < n_select:
         known = k_center_greedy(features, n_select, start, known)
-        cache.put(key, {"order": known.order, "radii": known.radii})
+        keep_selection(cache, key, known)
     return known.first(n_select)
+
+
+def selection_key(features: torch.Tensor, start: int) -> str:
+    """Return under what selections of features that begin with ``start`` are kept."""
+    return cache_key("coreset", content_key(features), start)
+
+
+def known_selection(cache: TensorCache, key: str) -> Selection | None:
+    """Return the largest selection that was kept, None if there is none."""
+    stored = cache.get(key) or {}
+    return Selection(stored["order"], stored["radii"]) if {"order", "radii"} <= stored.keys() else None
+
+
+def keep_selection(cache: TensorCache, key: str, selection: Selection) -> None:
+    """Keep a selection for `known_selection`."""
+    cache.put(key, {"order": selection.order, "radii": selection.radii})

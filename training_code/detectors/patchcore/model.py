@@ -24,6 +24,7 @@ from training_code.detectors.patchcore.neighbors import nearest_neighbors
 from training_code.detectors.patchcore.spec import DISTORTION, selected
 from training_code.detectors.smoothing import BandedGaussianBlur2d
 from training_code.foundation.cache import TensorCache, cache_key, content_key
+from training_code.foundation.parts import find_executor
 
 
 class PatchcoreModel(AnomalibPatchcoreModel):
@@ -161,7 +162,8 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         if self._parts is None:
             loader = self.trainer.train_dataloader
             assert loader is not None and isinstance(loader.dataset, Sized)
-            self._parts = PatchParts(len(loader.dataset), self._selected, self._projection, self.model.cache)
+            images, cache = len(loader.dataset), self.model.cache
+            self._parts = PatchParts(images, self._selected, self._projection, cache, find_executor())
         self._parts.append(self.model(batch.image), math.prod(self.model.map_size))
         self.model.embedding_store.clear()
         return torch.tensor(0.0, requires_grad=True, device=self.device)
