@@ -163,7 +163,8 @@ class ComputeOptions(Checked):
         As in anomalib; none has an influence on the numbers, but for ``train_batch_size`` of detectors that train in
         epochs and have no ``batch_size`` of their own.
     memory_limit
-        Memory of the host in GiB that a run may take; None for 60 % of what the machine or its control group has.
+        Memory of the host in GiB that features, and all that is made of them, may take; None for 60 % of what the
+        machine or its control group has. The libraries and the network take about 1 GiB beside that.
     tensorboard
         ``"on"``: training in epochs is logged for TensorBoard, into the folder of the run; ``"off"``.
 

@@ -27,6 +27,16 @@ from training_code.foundation.cache import TensorCache, cache_key, content_key
 from training_code.foundation.parts import find_executor
 
 
+class _ChannelsLastPool(nn.AvgPool2d):
+    """anomalib's pooling with the channels side by side in memory, in which all that follows is several times faster.
+
+    Resizing goes over channels then, and patches become rows without another copy; the numbers are the same.
+    """
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return super().forward(maps.contiguous(memory_format=torch.channels_last))
+
+
 class PatchcoreModel(AnomalibPatchcoreModel):
     """anomalib's `PatchcoreModel` with its nearest neighbors, found in blocks.
 
@@ -49,6 +59,7 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         smoothed = derived(AnomalyMapGenerator, GaussianBlur2d=BandedGaussianBlur2d)
         make = rebound(super().__init__, TimmFeatureExtractor=feature_extractor, AnomalyMapGenerator=smoothed)
         make(layers, backbone, pre_trained, num_neighbors)
+        self.feature_pooler = _ChannelsLastPool(3, 1, 1)
 
     def nearest_neighbors(self, embedding: torch.Tensor, n_neighbors: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and rows of the nearest points, of shape (n,) for one neighbor, else (n, n_neighbors)."""

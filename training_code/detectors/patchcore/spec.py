@@ -15,7 +15,7 @@ EXACT = 2e13
 #: Bytes of the patches of a part of a composed coreset, and the least number of parts.
 PART_BYTES, LEAST_PARTS = 2**30, 8
 #: Times its share of the coreset that is selected within a part.
-SURPLUS = 2
+SURPLUS = 1.5
 # Distortion of distances that anomalib allows its projection: there are 4 ln(n) / (e^2 / 2 - e^3 / 3) dimensions.
 DISTORTION = 0.9
 
@@ -79,7 +79,7 @@ class _Sizes:
         # The maps, pooled, at one size, side by side, and in rows.
         self.each = 4 * 4 * each * self.dimensions
         self.part = each * images_of_a_part(extent.images, each, self.dimensions)
-        self.candidates = min(self.patches, SURPLUS * self.selected)
+        self.candidates = min(self.patches, math.ceil(SURPLUS * self.selected))
         self.features = 4 * self.patches * self.dimensions
 
     @property
