@@ -191,7 +191,8 @@ def fit(
         engine.fit(detector, data)
     seconds["fit"] += engine.resumed_seconds
     labels = int(data.train_data.samples["label_index"].sum())
-    return Trained(detector, engine, training | engine.training, seconds, labels)
+    training |= engine.training | getattr(detector, "measured", {})
+    return Trained(detector, engine, training, seconds, labels)
 
 
 def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from anomalib import PrecisionType
@@ -18,6 +19,8 @@ from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftE
 from training_code.detectors.patchcore.coreset import shared_k_center_greedy
 from training_code.detectors.patchcore.leave_out import without_each_group
 from training_code.detectors.patchcore.neighbors import nearest_neighbors
+from training_code.detectors.patchcore.reduction import Reduction
+from training_code.detectors.patchcore.search import BankSearch
 from training_code.detectors.smoothing import BandedGaussianBlur2d
 from training_code.foundation.cache import TensorCache, cache_key, content_key
 
@@ -37,6 +40,10 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         Rows of the memory bank that are no neighbors at present, bool; None for none.
     map_size
         Height and width of the feature maps that were seen last.
+    reduction
+        What reduces the dimensions of patches.
+    search
+        What finds the nearest row by an index, where there is one.
     """
 
     cache: TensorCache | None = None
@@ -47,17 +54,23 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         smoothed = derived(AnomalyMapGenerator, GaussianBlur2d=BandedGaussianBlur2d)
         make = rebound(super().__init__, TimmFeatureExtractor=feature_extractor, AnomalyMapGenerator=smoothed)
         make(layers, backbone, pre_trained, num_neighbors)
+        self.reduction, self.search = Reduction(None), BankSearch("exact")
 
     def nearest_neighbors(self, embedding: torch.Tensor, n_neighbors: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and rows of the nearest points, of shape (n,) for one neighbor, else (n, n_neighbors)."""
         if self.left_out is not None:
             distances, indices = nearest_neighbors(embedding, self.memory_bank, n_neighbors, self.left_out)
             return (distances[:, 0], indices[:, 0]) if n_neighbors == 1 else (distances, indices)
-        cache = self.cache if n_neighbors == 1 else None
-        key = "" if cache is None else cache_key("neighbors", content_key(self.memory_bank), content_key(embedding))
+        cache, index = (self.cache, self.search.index(self.memory_bank)) if n_neighbors == 1 else (None, None)
+        how = [] if index is None else [int(self.search.effort), math.prod(self.map_size)]
+        content = [] if cache is None else [content_key(self.memory_bank), content_key(embedding)]
+        key = cache_key("neighbors", *content, *how)
         found = None if cache is None else cache.get(key)
         if found is None:
-            distances, indices = nearest_neighbors(embedding, self.memory_bank, n_neighbors)
+            if index is None:
+                distances, indices = nearest_neighbors(embedding, self.memory_bank, n_neighbors)
+            else:
+                distances, indices = index.search(embedding, *how)
             if cache is not None:
                 cache.put(key, {"distances": distances, "indices": indices.int()})
         else:
@@ -65,10 +78,13 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         return (distances[:, 0], indices[:, 0]) if n_neighbors == 1 else (distances, indices)
 
     def generate_embedding(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the features of all layers at the size of the first one, as anomalib does, and note that size."""
+        """Return the features of all layers at the size of the first one, as anomalib does, and note that size.
+
+        Their dimensions are reduced as soon as it is known how.
+        """
         embedding = super().generate_embedding(features)
         self.map_size = (embedding.shape[2], embedding.shape[3])
-        return embedding
+        return self.reduction.of_maps(embedding)
 
     def find(
         self,
@@ -100,8 +116,17 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
     projection
         Whether the coreset is selected among randomly projected features, as in anomalib; None for where that has fewer
         dimensions than the features. Otherwise the selection goes by the features themselves.
+    neighbors
+        How the nearest row of the memory bank is found: ``exact``, ``index`` or ``auto``; see `BankSearch`.
+    reduce
+        To how many dimensions patches are reduced before the coreset is selected; None for all that there are.
     others
         As in anomalib.
+
+    Attributes
+    ----------
+    measured
+        What the record keeps of the fit.
     """
 
     model: PatchcoreModel
@@ -119,6 +144,8 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
         projection: bool | None = None,
+        neighbors: str = "exact",
+        reduce: int | None = None,
     ) -> None:
         rebound(super().__init__, PatchcoreModel=PatchcoreModel)(
             backbone,
@@ -133,6 +160,8 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
             visualizer,
         )
         self.projection = projection
+        self.model.reduction, self.model.search = Reduction(reduce), BankSearch(neighbors)
+        self.measured: dict[str, Any] = {}
 
     def share(self, cache: TensorCache | None) -> None:
         """Look coresets and neighbors up in a cache and keep them there; None for images that do not recur."""
@@ -140,7 +169,8 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
 
     def fit(self) -> None:
         """Select the coreset of the collected embeddings and keep it as memory bank."""
-        embeddings = _concatenate(self.model.embedding_store)
+        whole = _concatenate(self.model.embedding_store)
+        embeddings = self.model.reduction.fit(whole)
         self.keep([embeddings])
         count = int(len(embeddings) * self.coreset_sampling_ratio)
         features = self._projected(embeddings.float())
@@ -148,7 +178,10 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         start = int(torch.randint(len(embeddings), (1,)))
         order = shared_k_center_greedy(features, count, start, self.model.cache)
         self.model.memory_bank = embeddings[order.to(embeddings.device)]
-        self._image_of_row = order // math.prod(self.model.map_size)
+        each = math.prod(self.model.map_size)
+        self._image_of_row = order // each
+        self.measured = self.model.reduction.measure(whole, order, each)
+        self.measured |= self.model.search.decide(self.model.memory_bank, embeddings, order, each)
 
     def recall(self, features: Sequence[torch.Tensor], labelled: torch.Tensor) -> None:
         """Keep the patches of the training images, and find again which image each row of the memory bank is of."""
@@ -174,6 +207,7 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         (training,), bank = self.kept, model.memory_bank
         further = [patches_of_one for batch in others for patches_of_one in batch.split(patches)]
         found: list[Found | None] = [None] * (len(groups) + len(further))
+        model.search.exactly = True  # an index of each memory bank would take longer than it saves
         try:
             for without in without_each_group(training, bank, self._image_of_row, groups):
                 model.memory_bank, model.left_out = without.memory_bank, without.unused
@@ -184,7 +218,7 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
                 for number in (of_others == group).nonzero().flatten().tolist():
                     found[len(groups) + number] = model.find(further[number], self.image_size)
         finally:
-            model.memory_bank, model.left_out = bank, None
+            model.memory_bank, model.left_out, model.search.exactly = bank, None, False
         return _given_away([each for each in found if each is not None])
 
     def _projected(self, embeddings: torch.Tensor) -> torch.Tensor:
