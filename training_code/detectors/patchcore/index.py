@@ -15,17 +15,18 @@ from training_code.detectors.patchcore.neighbors import QUERIES, measured, neare
 
 #: Patches of an image that are searched exactly at once.
 FARTHEST = 8
-#: Of k-means, which finds the centers.
-ITERATIONS = 10
+#: Edges of a row, ``M`` of the paper, and candidates for them, ``efConstruction``.
+LINKS, CONSTRUCTION = 16, 40
 
 Nearest = tuple[torch.Tensor, torch.Tensor]  # distances of the patches' dtype and rows, int64, of shape (n, 1) each
 
 
 class IndexedBank:
-    """A memory bank with inverted lists: its rows by the nearest of some centers.
+    """A memory bank with a graph of its rows, along whose edges a search walks towards a patch.
 
-    Jégou, Douze and Schmid, "Product quantization for nearest neighbor search", IEEE Transactions on Pattern Analysis
-    and Machine Intelligence 33, 2011, section IV, with the rows as they are in place of codes.
+    Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable small
+    world graphs", IEEE Transactions on Pattern Analysis and Machine Intelligence 42, 2020, algorithms 1 to 5. On real
+    features it takes a half to a fourth of the time of inverted lists at the same recall: docs/experiments.md.
 
     Parameters
     ----------
@@ -35,20 +36,17 @@ class IndexedBank:
     Attributes
     ----------
     efforts
-        How many lists may be searched, from few to many.
+        How many candidates a search may keep, ``ef`` of the paper, from few to many.
     """
 
-    efforts = (4, 8, 16, 32, 64)
+    efforts = (8, 16, 32, 64, 128)
 
     def __init__(self, bank: torch.Tensor) -> None:
         self.bank = bank
-        rows = bank.float().contiguous().numpy()
-        lists = round(math.sqrt(len(rows)))
-        self._index = faiss.IndexIVFFlat(faiss.IndexFlatL2(rows.shape[1]), rows.shape[1], lists)
-        self._index.cp.seed, self._index.cp.niter, self._index.cp.min_points_per_centroid = 0, ITERATIONS, 1
-        with _threads(1):
-            self._index.train(rows)
-            self._index.add(rows)
+        self._index = faiss.IndexHNSWFlat(bank.shape[1], LINKS)
+        self._index.hnsw.efConstruction = CONSTRUCTION
+        with _threads(1):  # more of them would link rows in an order that is another one each time
+            self._index.add(bank.float().contiguous().numpy())  # at once: what grows is copied on the way
 
     def find(self, queries: torch.Tensor, effort: int) -> Nearest:
         """Return the nearest row of each query that the index finds, and its distance, measured exactly.
@@ -61,10 +59,10 @@ class IndexedBank:
             One of `efforts`.
         """
         with _threads(torch.get_num_threads()):
-            self._index.nprobe = effort
+            self._index.hnsw.efSearch = effort
             _, found = self._index.search(queries.float().contiguous().numpy(), 1)
         rows = torch.from_numpy(found)
-        if (missing := (rows < 0).any(1)).any():  # all lists that were searched are empty
+        if (missing := (rows < 0).any(1)).any():  # patches with values that are not finite
             rows[missing] = nearest_neighbors(queries[missing], self.bank, 1)[1]
         distances = torch.empty(len(queries), 1, dtype=queries.dtype)
         for query, row, distance in zip(*(each.split(QUERIES) for each in (queries, rows, distances)), strict=True):

@@ -53,7 +53,7 @@ class Reduction(DynamicBufferMixin, nn.Module):
         """Return maps of shape (images, channels, height, width) with fewer channels, as they are before the fit."""
         if self.directions is None or not len(self.directions):
             return maps
-        return reduced(maps.movedim(1, -1), self.directions).movedim(-1, 1)
+        return reduced(maps.permute(0, 2, 3, 1), self.directions).permute(0, 3, 1, 2)
 
     def measure(self, patches: torch.Tensor, order: torch.Tensor, each: int) -> dict[str, Any]:
         """Return `what_is_kept` as ``reduction``, nothing where nothing is reduced.

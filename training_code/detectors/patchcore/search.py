@@ -31,8 +31,9 @@ LEAST_RECALL, AIM = 0.99, 0.995
 MOST_TIME = 0.8
 #: Held-out patches for each of these two.
 HELD_OUT = 2048
-# Of an index, in bytes: as many as the memory bank in float32, and what is kept beside each row.
-_COPIES, _BESIDE_ROW = 1, 512
+# Bytes of an index for each row beside its values in float32: two edges of four bytes for each of `index.LINKS`, more
+# for few rows, a lock while it is built.
+_BESIDE_ROW = 256
 
 T = TypeVar("T")
 
@@ -219,7 +220,8 @@ def _impossible(bank: torch.Tensor) -> str | None:
         return "a GPU searches exactly"
     if find_spec("faiss") is None:
         return "faiss is not installed"
-    needed = 4 * bank.numel() * _COPIES + _BESIDE_ROW * len(bank) + bank.nbytes
+    copies = 1 if bank.dtype == torch.float32 else 2
+    needed = bank.nbytes + 4 * bank.numel() * copies + _BESIDE_ROW * len(bank)
     if needed > allowed():
         return f"a memory bank with its index takes {readable(needed)}, and {readable(allowed())} are allowed"
     return None

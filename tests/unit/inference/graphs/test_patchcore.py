@@ -14,10 +14,10 @@ def test_the_graph_searches_exactly_and_in_the_dimensions_of_the_memory_bank(red
         """Features that are given in place of images."""
 
         def forward(self, images):
-            return {"layer2": images, "layer3": images[:, :8, ::2, ::2]}
+            return {"layer2": images[:, :, ::4, ::4], "layer3": images[:, :8, ::8, ::8]}
 
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(5, 12, 8, 8, generator=generator)
+    images = torch.randn(5, 12, 32, 32, generator=generator)
     detector = Patchcore("resnet18", pre_trained=False, num_neighbors=3, neighbors="auto", reduce=reduce)
     model = detector.model
     model.feature_extractor = Given()
