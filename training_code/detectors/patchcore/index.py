@@ -16,7 +16,7 @@ from training_code.detectors.patchcore.neighbors import QUERIES, measured, neare
 #: Patches of an image that are searched exactly at once.
 FARTHEST = 8
 #: Edges of a row, ``M`` of the paper, and candidates for them, ``efConstruction``.
-LINKS, CONSTRUCTION = 16, 40
+LINKS, CONSTRUCTION = 32, 40
 
 Nearest = tuple[torch.Tensor, torch.Tensor]  # distances of the patches' dtype and rows, int64, of shape (n, 1) each
 

@@ -92,14 +92,6 @@ def principal_directions(parts: Iterable[torch.Tensor], dimensions: int) -> torc
     -------
     torch.Tensor
         Orthonormal columns, the widest direction first, float32, of shape (channels, dimensions).
-
-    Examples
-    --------
-    Points along a line keep their distances in the one direction that they vary in.
-
-    >>> line = torch.tensor([[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
-    >>> (line @ principal_directions([line], 1)).diff(dim=0).flatten().tolist()
-    [5.0, 5.0]
     """
     count, origin, total, products = 0, None, None, None
     for part in parts:

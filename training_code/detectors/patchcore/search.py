@@ -33,7 +33,7 @@ MOST_TIME = 0.8
 HELD_OUT = 2048
 # Bytes of an index for each row beside its values in float32: two edges of four bytes for each of `index.LINKS`, more
 # for few rows, a lock while it is built.
-_BESIDE_ROW = 256
+_BESIDE_ROW = 512
 
 T = TypeVar("T")
 
