@@ -216,7 +216,7 @@ def _impossible(bank: torch.Tensor) -> str | None:
     """Return why there can be no index, None where there can."""
     if len(bank) < LEAST_ROWS:
         return f"the memory bank has {len(bank):,} rows, and an index may be faster from {LEAST_ROWS:,} on"
-    if bank.is_cuda:
+    if bank.device.type != "cpu":
         return "a GPU searches exactly"
     if find_spec("faiss") is None:
         return "faiss is not installed"
