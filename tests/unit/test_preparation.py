@@ -78,3 +78,13 @@ def test_batches_are_as_large_as_the_memory_allows(tiny_dataset):
     each = 4 * 4 * 1024 * 152
     assert _patchcore(tiny_dataset).within(compute).eval_batch_size == int(0.05 * 2**30 / 8 / each) == 2
     assert _patchcore(tiny_dataset).within(ComputeOptions()) == ComputeOptions()
+
+
+def test_patches_are_reduced_only_where_all_of_them_are_there(tiny_dataset):
+    assert _patchcore(tiny_dataset, memory_limit=0.01, reduce=64).identity.arguments["coreset"] == "exact"
+    with pytest.raises(InputError, match="reduce needs all patches at once, and coreset='composed' does not have them"):
+        _patchcore(tiny_dataset, reduce=64, coreset="composed")
+    with pytest.raises(
+        InputError, match="valid: coreset='composed', which needs reduce=None, or a larger memory_limit"
+    ):
+        _patchcore(tiny_dataset, memory_limit=0.005, reduce=64)

@@ -125,6 +125,8 @@ class PlainForm:
     folders
         Arguments of anomalib's class that have to name an existing folder, although only training reads it:
         otherwise the class downloads its content.
+    without
+        Tensors that anomalib's class lacks and does not need, since they say how something is computed and not what.
     path
         Where anomalib's class with a constructor that downloads nothing lies, ``module:class``; None where the argument
         ``pre_trained`` of its own constructor says so, or it has no backbone.
@@ -132,6 +134,7 @@ class PlainForm:
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     path: str | None = None
 
 

@@ -112,8 +112,15 @@ def test_only_a_part_and_the_candidates_are_in_memory(monkeypatch):
 
     def watched(self, part):
         begin(self, part)
-        alive.append(sum(len(each) for each in (*self._waiting, *(rows for rows, _ in self._chosen.values()))))
+        alive.append(sum(len(each) for each in (*self._waiting, *(rows for rows, *_ in self._chosen.values()))))
 
     monkeypatch.setattr(composed.PatchParts, "_begin", watched)
     _composed(_patches(), ratio=0.01, batch=1)
     assert max(alive) <= 8 * 4 and len(alive) == 8
+
+
+def test_it_is_known_which_patches_were_selected_and_those_of_the_first_images_are_kept():
+    patches = _patches()
+    found = _composed(patches)
+    assert torch.equal(found.rows, patches[found.order])
+    assert len(found.first) == 4 * PATCHES and torch.equal(found.first, patches[: 4 * PATCHES]), "the whole first part"

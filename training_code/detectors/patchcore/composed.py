@@ -28,6 +28,7 @@ from training_code.detectors.patchcore.coreset import (
     selection_key,
     shared_k_center_greedy,
 )
+from training_code.detectors.patchcore.search import HELD_OUT
 from training_code.detectors.patchcore.spec import SURPLUS, images_of_a_part
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.parts import Done, Executor, InThisProcess, Pending
@@ -41,6 +42,10 @@ class Composed:
     ----------
     rows
         Shape (n, dimensions), in the order of selection.
+    order
+        Which of the patches they are, in the order in which these came, shape (n,).
+    first
+        The patches of the first images, by which a search among the rows can be measured.
     patches, parts
         How many patches and parts there were.
     candidates
@@ -53,6 +58,8 @@ class Composed:
     """
 
     rows: torch.Tensor
+    order: torch.Tensor
+    first: torch.Tensor
     patches: int
     parts: int
     candidates: int
@@ -85,6 +92,10 @@ def select_part(
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # nothing writes to it
         features = torch.from_numpy(rows)
     return _arrays(k_center_greedy(features, count, 0, None if known is None else _selection(*known)))
+
+
+#: Patches of the first images that are kept: of half of these a search is measured.
+MEASURED = 4 * HELD_OUT
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,8 @@ class PatchParts:
         self._rows = 0  # of those that wait
         self._parts = 0
         self._pending: list[_Part] = []
-        self._chosen: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # of each part: patches and their features
+        # Of each part: patches, their features, and which of all patches they are.
+        self._chosen: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
         self._within = 0.0
         self._each = self._size = self._came = 0
 
@@ -158,13 +170,13 @@ class PatchParts:
         finally:
             self._executor.close()
         in_order = [self._chosen.pop(number) for number in range(self._parts)]
-        candidates, features = (torch.cat(each) for each in zip(*in_order, strict=True))
+        candidates, features, places = (torch.cat(each) for each in zip(*in_order, strict=True))
         del in_order
         count = min(self._selected(self.images * self._each), len(features))
         found = shared_k_center_greedy(features, count, 0, self._cache)
-        rows = candidates[found.order.to(candidates.device)]
-        elsewhere = self._executor.elsewhere
-        return Composed(rows, self._came, self._parts, len(features), elsewhere, self._within, found.radius)
+        rows, order = candidates[found.order.to(candidates.device)], places[found.order]
+        counts = self._came, self._parts, len(features), self._executor.elsewhere
+        return Composed(rows, order, self._first, *counts, self._within, found.radius)
 
     def _take(self, rows: int) -> torch.Tensor:
         """Return the first rows of those that wait, which then wait no longer."""
@@ -181,6 +193,8 @@ class PatchParts:
         return whole
 
     def _begin(self, patches: torch.Tensor) -> None:
+        if not self._parts:
+            self._first = patches[: self._each * math.ceil(MEASURED / self._each)].clone()
         features = self._project(patches.float())
         number = self.images * self._each
         count = min(len(patches), math.ceil(SURPLUS * self._selected(number) * len(patches) / number))
@@ -210,7 +224,8 @@ class PatchParts:
         if self._cache is not None and part.key is not None:
             keep_selection(self._cache, part.key, found)
         chosen = found.order.to(part.patches.device)
-        self._chosen[part.number] = part.patches[chosen], part.features[chosen]
+        places = part.number * self._size + found.order
+        self._chosen[part.number] = part.patches[chosen], part.features[chosen], places
         self._within = max(self._within, found.radius)
 
 

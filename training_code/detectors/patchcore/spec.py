@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
+from training_code.backbones.backbone import Backbone
 from training_code.detectors.extent import Extent, Need
 from training_code.detectors.spec import AT_LEAST_1, RATIO, Argument, BackboneUse, DetectorSpec, PlainForm, one_of
 from training_code.foundation.errors import InputError
+from training_code.foundation.program import missing_extra
 
 #: Part of the memory that is allowed which patches may take where the coreset is exact.
 IN_MEMORY = 1 / 2
@@ -39,8 +42,10 @@ def settle(arguments: dict[str, Any], extent: Extent) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the coreset has no patch, or more than there are.
+        If the coreset has no patch, or more than there are, or is composed of patches that are to be reduced.
     """
+    if arguments["reduce"] and arguments["coreset"] == "composed":
+        raise InputError("reduce needs all patches at once, and coreset='composed' does not have them; valid: exact")
     sizes = _Sizes(arguments, extent)
     ratio, size = arguments["coreset_sampling_ratio"], arguments["coreset_size"]
     if size is not None and size > sizes.patches:
@@ -51,6 +56,8 @@ def settle(arguments: dict[str, Any], extent: Extent) -> dict[str, Any]:
         )
     if arguments["coreset"] != "auto":
         return arguments
+    if arguments["reduce"]:
+        return arguments | {"coreset": "exact"}
     fits = sizes.exact_bytes <= IN_MEMORY * extent.memory
     return arguments | {"coreset": "exact" if fits and sizes.exact_operations <= EXACT else "composed"}
 
@@ -60,7 +67,7 @@ def need(arguments: Mapping[str, Any], extent: Extent) -> Need:
     sizes = _Sizes(arguments, extent)
     if arguments["coreset"] == "exact":
         size = sizes.exact_bytes
-        instead = "coreset='composed'"
+        instead = "coreset='composed', which needs reduce=None" if arguments["reduce"] else "coreset='composed'"
         return Need(sizes.features, size, 0, sizes.exact_operations, sizes.each, "exact coreset", instead)
     size = sizes.composed_bytes
     return Need(sizes.features, size, 0, sizes.composed_operations, sizes.each, "composed coreset")
@@ -111,6 +118,32 @@ def selected(ratio: float, size: int | None, patches: int) -> int:
     return int(patches * ratio) if size is None else size
 
 
+def complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:
+    """Return the arguments as they are.
+
+    Raises
+    ------
+    InputError
+        If ``reduce`` does not reduce the channels of the layers.
+    """
+    assert backbone is not None  # it has a default, and None is no valid value
+    layers, reduce = arguments["layers"], arguments["reduce"]
+    channels = backbone.channels(layers)
+    if reduce is not None and reduce >= channels:
+        raise InputError(
+            f"reduce={reduce} is out of range: {', '.join(layers)} of {backbone.name} have {channels} channels, valid: "
+            f"1 to {channels - 1}, or None for all of them"
+        )
+    return arguments
+
+
+def check(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -> None:
+    """Refuse an index without the package that makes it, with the extra that has it in an `InputError`."""
+    if arguments["neighbors"] == "index" and find_spec("faiss") is None:
+        sentence = missing_extra(ModuleNotFoundError(name="faiss")) or "an index of the memory bank needs faiss"
+        raise InputError(f"{sentence}; or take neighbors='auto' or 'exact'")
+
+
 SPEC = DetectorSpec(
     name="Patchcore",
     path="training_code.detectors.patchcore.model:Patchcore",
@@ -125,11 +158,15 @@ SPEC = DetectorSpec(
         "projection": Argument(bool | None, None),
         "coreset": Argument(str, "auto", one_of("exact", "composed", "auto"), before="exact"),
         "coreset_size": Argument(int | None, None, AT_LEAST_1, before=None),
+        "neighbors": Argument(str, "exact", one_of("exact", "index", "auto"), before="exact"),
+        "reduce": Argument(int | None, None, AT_LEAST_1, before=None),
     },
     leaves_out=lambda arguments: arguments["coreset"] != "composed",
     backbone=BackboneUse(strides=(8, 16), depths=(1,)),
-    told_by=("layers", "coreset_sampling_ratio", "num_neighbors"),
-    plain=PlainForm(),
+    told_by=("layers", "coreset_sampling_ratio", "num_neighbors", "reduce"),
+    plain=PlainForm(fixed={"reduce": None}, without=("model.search.effort",)),
+    complete=complete,
+    check=check,
     settle=settle,
     need=need,
 )
