@@ -229,7 +229,7 @@ class Experiment:
                 places = Places(
                     staging, self.store.unfinished(prepared.run_id), partial(self.store.note_stage, prepared.run_id)
                 )
-                with allowing(memory_limit(self.compute.memory_limit)):
+                with allowing(memory_limit(self.compute.memory_limit), staging):
                     found = load_object(prepared.spec.stages)(prepared, self.conditions, places)
                 record = make_record(self.conditions, prepared, started, status="ok", **found)
                 return Run(self.store.publish(staging, record), record)
