@@ -121,7 +121,7 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     detector = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, cache))
     trained = fit(detector, prepared, conditions, data, places)
     places.note("calibrating")
-    calibration = calibrate(trained, data)
+    calibration = calibrate(trained, data, conditions.varied_anomalies)
     places.note("testing")
     predicted = predict(trained, data)
     places.note("evaluating")
@@ -194,8 +194,10 @@ def fit(
     return Trained(detector, engine, training | engine.training, seconds, labels)
 
 
-def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:
+def calibrate(trained: Trained, data: SampleDataModule, varied: bool = True) -> Calibration:
     """Return what the detector says of good images, and of labelled defects, that it has not seen.
+
+    With ``varied`` a detector that leaves images out judges varied anomalies, too, as others do in any case.
 
     Raises
     ------
@@ -204,7 +206,7 @@ def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:
     """
     detector, engine = trained.detector, trained.engine
     with timed(trained.seconds, "calibrate"):
-        found = calibrating.calibrate(detector, engine, data)
+        found = calibrating.calibrate(detector, engine, data, varied)
     _check_finite(detector, found.good, found.judged, found.varied, found.labelled)
     return found
 

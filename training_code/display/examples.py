@@ -14,7 +14,7 @@ from training_code.evaluation.binned import quantile
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.files import atomic_path
-from training_code.foundation.stacks import Stack
+from training_code.foundation.stacks import in_files
 
 PER_KIND = 4
 OVERVIEW = "overview.png"
@@ -51,7 +51,7 @@ def write_examples(predictions: Predictions, thresholds: Thresholds, folder: Pat
     scale, from the median to the maximum over all images.
     """
     maps = predictions.maps
-    low = quantile(maps, 0.5) if isinstance(maps, Stack) else float(np.median(maps))
+    low = quantile(maps, 0.5) if in_files(maps) else float(np.median(maps))
     high = max(float(each.max()) for each in maps)
     rows = []
     for kind, indices in choose_examples(predictions, thresholds).items():

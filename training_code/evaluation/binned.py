@@ -3,19 +3,19 @@
 Numbers of float32 are ordered as their bits are, so that bins of equal leading bits keep the order and never part equal
 numbers. A first pass counts by the upper 16 bits; a second one divides each of these bins further, the more the more
 pixels it holds, down to single numbers. The curves are then known exactly where two bins meet. What lies within a bin
-is not: the area under a curve that rises by a in one direction and by b in the other is wrong by a · b / 2 at most.
+is not, unless it is one number: the area under a curve that rises by a in one direction and by b in the other is wrong
+by a · b / 2 at most.
 Quantiles are exact: they need the lower bits of one or two bins alone.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from training_code.evaluation.ranking import AUPRO_FPR_LIMIT, Ranking, rank
-from training_code.evaluation.regions import region_shares, region_weights
-from training_code.foundation.stacks import Images, Stack, chunks
+from training_code.evaluation.ranking import AUPRO_FPR_LIMIT, Ranking
+from training_code.foundation.stacks import Images, chunks, in_files
 
 #: A bin holds at most some one in so many of the normal pixels and of the abnormal ones, unless they have one value.
 BINS = 2**17
@@ -26,7 +26,7 @@ _SIGN = np.uint32(2**31)
 
 def _keys(values: NDArray[np.float32]) -> NDArray[np.uint32]:
     """Return integers in the order of the values, equal ones for equal values."""
-    bits = (values.reshape(-1) + np.float32(0)).view(np.uint32)  # -0 becomes 0
+    bits = (np.asarray(values, np.float32).reshape(-1) + np.float32(0)).view(np.uint32)  # -0 becomes 0
     bits ^= np.negative(bits >> np.uint32(31)) | _SIGN
     return bits
 
@@ -55,17 +55,22 @@ class Bins:
         upper = np.repeat(np.arange(_UPPER), sizes)
         place = np.arange(len(upper)) - self._first[upper]
         self.lowest = _values(((upper << _HALF) + (place << self._shift[upper])).astype(np.uint32))  # number of each
-        self.single = self._shift[upper] == 0  # whether it has one number alone
+        self.single = np.ones(len(upper), bool)  # whether it has got one number alone
+        self._first_got = np.zeros(len(upper), np.uint32)  # key of it; 0, which is no number, before there is one
 
     def __len__(self) -> int:
         """Return the number of bins."""
         return len(self.lowest)
 
-    def places(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
-        """Return which bin each number is in; its upper bits must be among those that were counted."""
+    def put(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return which bin each number falls into; its upper bits must be among those that were counted."""
         keys = _keys(values)
         upper = keys >> np.uint32(_HALF)
-        return self._first[upper] + ((keys & np.uint32(_UPPER - 1)) >> self._shift[upper])
+        places = self._first[upper] + ((keys & np.uint32(_UPPER - 1)) >> self._shift[upper])
+        new = self._first_got[places] == 0
+        self._first_got[places[new]] = keys[new]
+        self.single[places[self._first_got[places] != keys]] = False
+        return places
 
 
 def bins_of(maps: Images, masks: Images) -> Bins:
@@ -115,32 +120,32 @@ def _rectangles(rises: NDArray, widths: NDArray, where: NDArray[np.bool_]) -> fl
     return float(np.sum((rises * widths)[where]))
 
 
-def rank_pixels(maps: Images, masks: Images, with_regions: bool = True) -> Ranking:
-    """Return the ranking of all pixels, of which ``masks`` mark the abnormal ones; by bins where they are in a file.
+#: What returns of masks, shape (N, height, width), `training_code.evaluation.regions.region_shares`.
+Shares = Callable[[NDArray[np.bool_]], tuple[NDArray[np.float64], int]]
+
+
+def rank_binned(maps: Images, masks: Images, region_shares: Shares | None = None) -> BinnedRanking:
+    """Return the ranking of all pixels, of which ``masks`` mark the abnormal ones.
 
     Parameters
     ----------
     maps, masks
         Shape (N, height, width); marked pixels and others must occur.
-    with_regions
-        Whether the overlap with regions is counted, too.
+    region_shares
+        That of `training_code.evaluation.regions`, where the overlap with regions is counted, too.
     """
-    if not isinstance(maps, Stack) and not isinstance(masks, Stack):
-        return rank(maps, masks, region_weights(masks) if with_regions else None)
     bins = bins_of(maps, masks)
     counts, weights, regions = np.zeros(2 * len(bins), np.int64), np.zeros(len(bins)), 0
     for values, marked in chunks(maps, masks):
-        places = bins.places(values)
-        marked = marked.reshape(values.shape)
+        places = bins.put(values)
         counts += np.bincount(places + len(bins) * marked.reshape(-1), minlength=len(counts))
-        if with_regions and marked.any():
-            shares = [region_shares(each) for each in marked if each.any()]
-            found = places[marked.reshape(-1)]
-            weights += np.bincount(found, np.concatenate([share for share, _ in shares]), len(bins))
-            regions += sum(count for _, count in shares)
+        if region_shares is not None and marked.any():
+            shares, count = region_shares(marked)
+            weights += np.bincount(places[marked.reshape(-1)], shares[marked], len(bins))
+            regions += count
     normal, abnormal = counts.reshape(2, -1)
     there = np.flatnonzero(normal + abnormal)[::-1]
-    overlap = np.cumsum(weights[there]) / max(regions, 1) if with_regions else None
+    overlap = None if region_shares is None else np.cumsum(weights[there]) / max(regions, 1)
     ranking = BinnedRanking(
         bins.lowest[there], np.cumsum(abnormal[there]), np.cumsum(normal[there]), overlap, single=bins.single[there]
     )
@@ -183,7 +188,7 @@ class BinnedPixels:
         return sum((self._counts(values) for (values,) in chunks(maps)), np.zeros(len(self._bins), np.int64))
 
     def _counts(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
-        return np.bincount(self._bins.places(values), minlength=len(self._bins))
+        return np.bincount(self._bins.put(values), minlength=len(self._bins))
 
 
 def quantile(maps: Images, part: float, masks: Images | None = None) -> float:
@@ -196,7 +201,7 @@ def quantile(maps: Images, part: float, masks: Images | None = None) -> float:
     part
         From 0 to 1.
     """
-    if not isinstance(maps, Stack) and not isinstance(masks, Stack):
+    if not in_files(maps, masks):
         return float(np.quantile(maps if masks is None else maps[masks], part))
     counts = np.zeros(_UPPER, np.int64)
     for keys in _marked_keys(maps, masks):
@@ -225,7 +230,7 @@ def _marked_keys(maps: Images, masks: Images | None) -> Iterator[NDArray[np.uint
 
 def mean_and_deviation(values: Images) -> tuple[float, float]:
     """Return mean and standard deviation of all numbers, in float64."""
-    if not isinstance(values, Stack):
+    if not in_files(values):
         return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
     size = float(np.prod(values.shape))
     mean = sum(float(some.sum(dtype=np.float64)) for (some,) in chunks(values)) / size

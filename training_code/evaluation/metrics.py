@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from training_code.data.boxes import TypedRegions
 from training_code.data.layout import NORMAL
-from training_code.evaluation.binned import BinnedPixels, rank_pixels
+from training_code.evaluation.binned import BinnedPixels, rank_binned
 from training_code.evaluation.decisions import (
     Decisions,
     area_classes,
@@ -25,9 +25,10 @@ from training_code.evaluation.decisions import (
 from training_code.evaluation.intervals import aupr_interval, auroc_interval
 from training_code.evaluation.operating_point import OperatingPoint
 from training_code.evaluation.predictions import Predictions
-from training_code.evaluation.ranking import rank
+from training_code.evaluation.ranking import Ranking, rank
+from training_code.evaluation.regions import region_shares, region_weights
 from training_code.evaluation.thresholds import Points, Thresholds, largest_f1
-from training_code.foundation.stacks import Images, Stack, chunks, stacked
+from training_code.foundation.stacks import Images, chunks, in_files, stacked
 
 BOOTSTRAP_SAMPLES = 1000
 CONFIDENCE = 0.95
@@ -44,7 +45,7 @@ def rank_predictions(predictions: Predictions) -> tuple[dict[str, float], Points
     metrics, image_point = rank_images(predictions.scores, labels)
     pixel_point = None
     if masks is not None and _has_both(masks):
-        pixel = rank_pixels(maps, masks)
+        pixel = _rank_pixels(maps, masks)
         pixel_point = largest_f1(pixel, len(predictions))
         metrics |= {
             "pixel_AUROC": pixel.auroc,
@@ -56,6 +57,13 @@ def rank_predictions(predictions: Predictions) -> tuple[dict[str, float], Points
         if (area := aupimo(maps, masks, labels)) is not None:
             metrics["pixel_AUPIMO"] = area
     return metrics, Points(image_point, pixel_point)
+
+
+def _rank_pixels(maps: Images, masks: Images) -> Ranking:
+    """Return the ranking of all pixels, with the overlap with defective regions; by bins where they do not fit."""
+    if in_files(maps, masks):
+        return rank_binned(maps, masks, region_shares)
+    return rank(np.asarray(maps), np.asarray(masks), region_weights(np.asarray(masks)))
 
 
 def rank_images(scores: NDArray, labels: NDArray[np.bool_]) -> tuple[dict[str, float], OperatingPoint | None]:
@@ -191,8 +199,7 @@ def _good_pixels(predictions: Predictions) -> _SortedPixels | BinnedPixels | Non
     maps, masks, good = predictions.maps, predictions.masks, ~predictions.labels
     if masks is None:
         return None
-    in_files = isinstance(maps, Stack) or isinstance(masks, Stack)
-    return BinnedPixels(maps, good, masks) if in_files else _SortedPixels(maps[good])
+    return BinnedPixels(maps, good, masks) if in_files(maps, masks) else _SortedPixels(np.asarray(maps[good]))
 
 
 def _rank_type(

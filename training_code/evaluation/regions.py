@@ -8,25 +8,26 @@ from scipy import ndimage
 EIGHT_NEIGHBORS = np.ones((3, 3))
 
 
-def region_shares(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
-    """Return for each marked pixel of a mask 1 / the size of its region, in the order of the pixels, and the regions.
+def region_shares(masks: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
+    """Return for each pixel of ``masks`` (N, H, W) 1 / the size of its region, 0 outside, and the number of regions.
 
     Examples
     --------
-    >>> region_shares(np.array([[True, True, False, True]]))
-    (array([0.5, 0.5, 1. ]), 2)
+    >>> region_shares(np.array([[[True, True, False, True]]]))
+    (array([[[0.5, 0.5, 0. , 1. ]]]), 2)
     """
-    labelled, count = ndimage.label(mask, EIGHT_NEIGHBORS)
-    sizes = np.bincount(labelled.reshape(-1))
-    return 1 / sizes[labelled[mask]], count
+    shares = np.zeros(masks.shape)
+    regions = 0
+    for number in np.flatnonzero(masks.any((1, 2))):
+        labelled, count = ndimage.label(masks[number], EIGHT_NEIGHBORS)
+        sizes = np.bincount(labelled.reshape(-1))
+        shares[number][masks[number]] = 1 / sizes[labelled[masks[number]]]
+        regions += count
+    return shares, regions
 
 
 def region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return for each pixel of ``masks`` (N, H, W) its share in the mean overlap over all defective regions."""
-    weights = np.zeros(masks.shape)
-    regions = 0
-    for number in np.flatnonzero(masks.any((1, 2))):
-        weights[number][masks[number]], count = region_shares(masks[number])
-        regions += count
+    weights, regions = region_shares(masks)
     weights[masks] /= max(regions, 1)
     return weights

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training_code.evaluation.binned import mean_and_deviation, quantile, rank_pixels
+from training_code.evaluation.binned import mean_and_deviation, quantile, rank_binned
 from training_code.evaluation.calibration import Calibration, conformal
 from training_code.evaluation.operating_point import ORACLE, OperatingPoint
 from training_code.evaluation.ranking import Ranking, rank
+from training_code.foundation.stacks import in_files
 
 #: Standard deviations above the mean.
 DEVIATIONS = 3
@@ -179,7 +180,9 @@ def _synthetic(calibration: Calibration, alpha: float, area: float) -> Points:
     image = largest_f1(rank(judged.scores, judged.labels), images) if judged.labels.any() else None
     if not judged.masks.any():
         return Points(image)
-    return Points(image, largest_f1(rank_pixels(judged.maps, judged.masks, with_regions=False), images))
+    if in_files(judged.maps, judged.masks):
+        return Points(image, largest_f1(rank_binned(judged.maps, judged.masks), images))
+    return Points(image, largest_f1(rank(np.asarray(judged.maps), np.asarray(judged.masks)), images))
 
 
 #: The rule that goes by labelled defects, and keeps the promise of ``conformal``, see `bounded_point`.

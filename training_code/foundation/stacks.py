@@ -154,6 +154,11 @@ class Stack:
 Images = NDArray[Any] | Stack
 
 
+def in_files(*stacks: Images | None) -> bool:
+    """Return whether any of some stacks is not in memory as a whole."""
+    return any(isinstance(each, Stack) for each in stacks)
+
+
 class Filling:
     """A stack of ``count`` images that come one after the other or in any order."""
 

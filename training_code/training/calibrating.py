@@ -28,15 +28,21 @@ from training_code.training.comparing import against_references, moved_images
 from training_code.training.engine import QuietEngine
 
 
-def calibrate(detector: AnomalibModule, engine: QuietEngine, data: SampleDataModule) -> Calibration:
-    """Return what a trained detector says of good images, and of labelled defects, that it has not seen."""
+def calibrate(
+    detector: AnomalibModule, engine: QuietEngine, data: SampleDataModule, varied: bool = True
+) -> Calibration:
+    """Return what a trained detector says of good images, and of labelled defects, that it has not seen.
+
+    ``varied`` is that of `leave_one_out`. For other detectors varied anomalies take little beside training in epochs,
+    which would be repeated for a search that finds a run without them.
+    """
     if not data.holds_out:
-        found = leave_one_out(cast(LeavesOut, detector), data, engine.device)
+        found = leave_one_out(cast(LeavesOut, detector), data, engine.device, varied)
     elif data.val_data:
         judged = against_references(engine, detector, data, engine.predict(detector, data.val_dataloader()))
         found = held_out(judged, data.val_data.groups, moved_images(data, data.val_data.paths))
-        varied = engine.predict(detector, varied_dataloader(data))
-        found = replace(found, varied=against_references(engine, detector, data, varied))
+        altered = engine.predict(detector, varied_dataloader(data))
+        found = replace(found, varied=against_references(engine, detector, data, altered))
     else:
         found = NOTHING
 
