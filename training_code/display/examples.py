@@ -51,7 +51,7 @@ def write_examples(predictions: Predictions, thresholds: Thresholds, folder: Pat
     scale, from the median to the maximum over all images.
     """
     maps = predictions.maps
-    low = quantile(maps, 0.5) if in_files(maps) else float(np.median(maps))
+    low = quantile(maps, 0.5) if in_files(maps) else float(np.median(np.asarray(maps)))
     high = max(float(each.max()) for each in maps)
     rows = []
     for kind, indices in choose_examples(predictions, thresholds).items():

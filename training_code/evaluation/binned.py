@@ -202,7 +202,7 @@ def quantile(maps: Images, part: float, masks: Images | None = None) -> float:
         From 0 to 1.
     """
     if not in_files(maps, masks):
-        return float(np.quantile(maps if masks is None else maps[masks], part))
+        return float(np.quantile(np.asarray(maps) if masks is None else np.asarray(maps)[np.asarray(masks)], part))
     counts = np.zeros(_UPPER, np.int64)
     for keys in _marked_keys(maps, masks):
         counts += np.bincount(keys >> np.uint32(_HALF), minlength=_UPPER)
@@ -231,7 +231,8 @@ def _marked_keys(maps: Images, masks: Images | None) -> Iterator[NDArray[np.uint
 def mean_and_deviation(values: Images) -> tuple[float, float]:
     """Return mean and standard deviation of all numbers, in float64."""
     if not in_files(values):
-        return float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
+        array = np.asarray(values)
+        return float(array.mean(dtype=np.float64)), float(array.std(dtype=np.float64))
     size = float(np.prod(values.shape))
     mean = sum(float(some.sum(dtype=np.float64)) for (some,) in chunks(values)) / size
     squares = sum(float(np.square(some.astype(np.float64) - mean).sum()) for (some,) in chunks(values))

@@ -234,7 +234,7 @@ def test_a_run_whose_maps_lie_in_files_has_the_numbers_of_one_whose_maps_do_not(
 @pytest.mark.slow
 def test_maps_three_times_larger_than_the_memory_there_may_be_are_evaluated(tmp_path):
     """A normal value of mean 2 is above one of mean 0 with a probability of Φ(√2)."""
-    code = _UNDER_A_LIMIT.format(limit=192 * 2**20)
+    code = _UNDER_A_LIMIT.format(limit=224 * 2**20)
     one_thread = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # each has memory of its own
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=one_thread)
