@@ -41,7 +41,7 @@ class _File:
 
     def write(self, row: int, images: NDArray) -> None:
         """Write images from a row on; at least one."""
-        content = memoryview(np.ascontiguousarray(images, self.dtype)).cast("B")
+        content = np.ascontiguousarray(images, self.dtype).data.cast("B")
         place = row * self._each
         try:
             while content:
@@ -54,7 +54,7 @@ class _File:
         """Read the images in some rows, at least one; those that follow each other at once."""
         begins = np.flatnonzero(np.diff(rows, prepend=rows[0] - 2) != 1)
         for begin, end in zip(begins, [*begins[1:], len(rows)], strict=True):
-            content, place = memoryview(into[begin:end]).cast("B"), int(rows[begin]) * self._each
+            content, place = into[begin:end].data.cast("B"), int(rows[begin]) * self._each
             while content:
                 count = os.preadv(self._file.fileno(), [content], place)
                 if not count:
@@ -125,7 +125,7 @@ class Stack:
             return np.asarray(self[[int(chosen)]])[0]
         return Stack(self._sources, self._places[:, chosen])
 
-    def __array__(self, dtype: DTypeLike = None, copy: bool | None = None) -> NDArray:
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> NDArray:
         """Read all images; numpy calls this."""
         found = np.empty(self.shape, self.dtype)
         of, rows = self._places
