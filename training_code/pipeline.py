@@ -122,7 +122,7 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     detector = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, cache))
     trained = fit(detector, prepared, conditions, data, places)
     places.note("calibrating")
-    calibration = calibrate(trained, data)
+    calibration = calibrate(trained, data, conditions.varied_anomalies)
     places.note("testing")
     predicted = predict(trained, data)
     places.note("evaluating")
@@ -191,13 +191,14 @@ def fit(
     with timed(seconds, "fit"):
         engine.fit(detector, data)
     seconds["fit"] += engine.resumed_seconds
-    labels = int(data.train_data.samples["label_index"].sum())
-    described: dict[str, Any] = getattr(detector, "describe_training", dict)()
-    return Trained(detector, engine, training | engine.training | described, seconds, labels)
+    training |= engine.training | getattr(detector, "describe_training", dict)()
+    return Trained(detector, engine, training, seconds, int(data.train_data.samples["label_index"].sum()))
 
 
-def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:
+def calibrate(trained: Trained, data: SampleDataModule, varied: bool = True) -> Calibration:
     """Return what the detector says of good images, and of labelled defects, that it has not seen.
+
+    With ``varied`` a detector that leaves images out judges varied anomalies, too, as others do in any case.
 
     Raises
     ------
@@ -206,7 +207,7 @@ def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:
     """
     detector, engine = trained.detector, trained.engine
     with timed(trained.seconds, "calibrate"):
-        found = calibrating.calibrate(detector, engine, data)
+        found = calibrating.calibrate(detector, engine, data, varied)
     _check_finite(detector, found.good, found.judged, found.varied, found.labelled)
     return found
 

@@ -44,6 +44,7 @@ class Conditions:
     compute: ComputeOptions
     seed: int
     gpu: bool = field(default_factory=has_gpu)  # whether the runs are computed on one
+    varied_anomalies: bool = False  # whether they are judged by detectors that leave images out, see `Experiment.run`
 
 
 @dataclass(frozen=True)

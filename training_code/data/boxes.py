@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from training_code.data.pairing import composed
 from training_code.data.tables import read_rows
 from training_code.foundation.errors import InputError, choices
+from training_code.foundation.stacks import Images, stacked
 
 TABLE = "defects.csv"
 COLUMNS = ("path", "defect_type", "x", "y", "width", "height")
@@ -42,11 +43,12 @@ class TypedRegions:
     names
         The types.
     codes
-        Shape (N, height, width): 0 for pixels without a type, otherwise the place of the type among ``names``, from 1.
+        Shape (N, height, width), uint8: 0 for pixels without a type, otherwise the place of the type among ``names``,
+        from 1.
     """
 
     names: tuple[str, ...]
-    codes: NDArray[np.uint8]
+    codes: Images
 
 
 def read_boxes(root: Path, images: Iterable[Path]) -> dict[Path, tuple[Box, ...]]:
@@ -87,7 +89,7 @@ def write_boxes(root: Path, boxes: Iterable[tuple[Path, Box]]) -> None:
 
 
 def typed_regions(
-    boxes: Sequence[Sequence[Box]], sizes: Sequence[tuple[int, int]], masks: NDArray[np.bool_]
+    boxes: Sequence[Sequence[Box]], sizes: Sequence[tuple[int, int]], masks: Images
 ) -> TypedRegions | None:
     """Return the types of what masks mark; None where no image has boxes.
 
@@ -98,7 +100,7 @@ def typed_regions(
     sizes
         Height and width in pixels of the images as they are.
     masks
-        Shape (N, height, width) at another size.
+        Shape (N, height, width), bool, at another size.
 
     Examples
     --------
@@ -110,12 +112,19 @@ def typed_regions(
     names = tuple(sorted({box.defect_type for own in boxes for box in own}))
     if not names:
         return None
-    codes = np.zeros(masks.shape, np.uint8)
-    for code, own, (height, width) in zip(codes, boxes, sizes, strict=True):
-        down, right = code.shape[0] / height, code.shape[1] / width
-        for box in own:
-            rows = slice(math.floor(box.y * down), math.ceil((box.y + box.height) * down))
-            columns = slice(math.floor(box.x * right), math.ceil((box.x + box.width) * right))
-            code[rows, columns] = 1 + names.index(box.defect_type)
-    codes[~masks] = 0
-    return TypedRegions(names, codes)
+    codes = (_codes(names, *each) for each in zip(boxes, sizes, masks, strict=True))
+    return TypedRegions(names, stacked(len(masks), codes))
+
+
+def _codes(
+    names: Sequence[str], boxes: Sequence[Box], size: tuple[int, int], mask: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Return the types of what the mask of an image marks, see `TypedRegions.codes`."""
+    found = np.zeros(mask.shape, np.uint8)
+    down, right = mask.shape[0] / size[0], mask.shape[1] / size[1]
+    for box in boxes:
+        rows = slice(math.floor(box.y * down), math.ceil((box.y + box.height) * down))
+        columns = slice(math.floor(box.x * right), math.ceil((box.x + box.width) * right))
+        found[rows, columns] = 1 + names.index(box.defect_type)
+    found[~mask] = 0
+    return found

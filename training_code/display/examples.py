@@ -10,9 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 from training_code.data.images import shown_image
+from training_code.evaluation.binned import quantile
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.files import atomic_path
+from training_code.foundation.stacks import in_files
 
 PER_KIND = 4
 OVERVIEW = "overview.png"
@@ -48,7 +50,9 @@ def write_examples(predictions: Predictions, thresholds: Thresholds, folder: Pat
     An example is the image with the outline of its true mask, and its anomaly map beside it; all maps share one color
     scale, from the median to the maximum over all images.
     """
-    low, high = float(np.median(predictions.maps)), float(predictions.maps.max())
+    maps = predictions.maps
+    low = quantile(maps, 0.5) if in_files(maps) else float(np.median(np.asarray(maps)))
+    high = max(float(each.max()) for each in maps)
     rows = []
     for kind, indices in choose_examples(predictions, thresholds).items():
         row = [_draw_example(predictions, index, kind, low, high) for index in indices]

@@ -10,16 +10,24 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from numpy.typing import NDArray
 
 from training_code.evaluation.predictions import Predictions
+from training_code.foundation.stacks import Filling
 
 
 class PredictionCollector(Callback):
     """Keeps scores, maps and truth of each predicted batch and lets the images go.
 
-    anomalib's engine would return whole batches, images included: gigabytes for a large test set.
+    anomalib's engine would return whole batches, images included: gigabytes for a large test set. Maps and masks that
+    do not fit into memory go to files, see `training_code.foundation.stacks`.
     """
 
     def __init__(self) -> None:
+        self.expect(0)
+
+    def expect(self, images: int) -> None:
+        """Begin anew, with so many images to come."""
         self._parts: list[dict[str, Any]] = []
+        self._maps, self._masks = Filling(images), Filling(images)
+        self._with_masks = True
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
@@ -30,23 +38,26 @@ class PredictionCollector(Callback):
                 "paths": [Path(path) for path in outputs.image_path],
                 "scores": outputs.pred_score.detach().double().cpu().numpy().reshape(-1),
                 "labels": outputs.gt_label.cpu().numpy().reshape(-1).astype(bool),
-                "maps": _flat_maps(outputs.anomaly_map.detach().float()),
-                "masks": None if outputs.gt_mask is None else _flat_maps(outputs.gt_mask) > 0,
             }
         )
+        self._maps.put(_flat_maps(outputs.anomaly_map.detach().float()))
+        self._with_masks &= outputs.gt_mask is not None
+        if self._with_masks:
+            self._masks.put(_flat_maps(outputs.gt_mask) > 0)
 
     def take(self, defect_types: Sequence[str]) -> Predictions:
-        """Return what was collected and start anew; ``defect_types`` are in the order of the images."""
-        parts, self._parts = self._parts, []
-        with_masks = all(part["masks"] is not None for part in parts)
-        return Predictions(
+        """Return what was collected; ``defect_types`` are in the order of the images."""
+        parts = self._parts
+        found = Predictions(
             paths=tuple(path for part in parts for path in part["paths"]),
             defect_types=tuple(defect_types),
             scores=np.concatenate([part["scores"] for part in parts]),
             labels=np.concatenate([part["labels"] for part in parts]),
-            maps=np.concatenate([part["maps"] for part in parts]),
-            masks=np.concatenate([part["masks"] for part in parts]) if with_masks else None,
+            maps=self._maps.done(),
+            masks=self._masks.done() if self._with_masks else None,
         )
+        self.expect(0)  # lets go of the maps
+        return found
 
 
 def _flat_maps(maps: torch.Tensor) -> NDArray:

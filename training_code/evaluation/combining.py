@@ -40,6 +40,7 @@ from numpy.typing import NDArray
 from training_code.detectors.combined.scales import Scale, Scales
 from training_code.evaluation.calibration import ROUNDING, Calibration, area_scores
 from training_code.evaluation.predictions import Predictions
+from training_code.foundation.stacks import Filling
 
 #: By so many deviations of the good images, at most, a detector tells abnormal ones from them: one whose few good
 #: images have nearly equal scores would otherwise outweigh all others.
@@ -189,17 +190,18 @@ def _together(every: Sequence[Predictions], scaling: _Scaling) -> Predictions | 
         return None
     first, kept = every[0], [numbers[0][name] for name in common]
     scores = np.empty(len(common))
-    maps = np.empty((len(common), *first.maps.shape[1:]), np.float32)
+    maps = Filling(len(common))
     for index, name in enumerate(common):
         own = list(zip(every, (number[name] for number in numbers), scaling.of(name[0]), strict=True))
         scores[index] = scaling.one([each.scores[at] * on.score.weight + on.score.shift for each, at, on in own])
-        maps[index] = scaling.one([each.maps[at] * on.map.weight + on.map.shift for each, at, on in own])
+        one = scaling.one([each.maps[at] * on.map.weight + on.map.shift for each, at, on in own])
+        maps.put(one[None].astype(np.float32))
     return Predictions(
         tuple(first.paths[place] for place in kept),
         tuple(first.defect_types[place] for place in kept),
         scores,
         first.labels[kept],
-        maps,
+        maps.done(),
         None if first.masks is None else first.masks[kept],
     )
 

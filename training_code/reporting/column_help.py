@@ -44,6 +44,7 @@ _HELP = {
     r"least_promise": "The smallest promise that so many good images, or parts, allow: a smaller alpha is not kept.",
     r"calibration_(images|parts)": "Good images unseen by the detector that thresholds rest on, and parts they show.",
     r"rethresholded": "When another rule was put in force; pictures and notebook show the thresholds before.",
+    r"pixel_(\w+)_error.*": "By how much it differs from the exact value at most: the maps did not fit into memory.",
     r"image_AUROC.*": "Area under the ROC curve of image scores: good against bad images, whatever the threshold.",
     r"pixel_AUROC.*": "Area under the ROC curve of pixel scores.",
     r"(image|pixel)_AUPR": "Area under the precision-recall curve, also called average precision.",
