@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from training_code.data.facts import Facts
 from training_code.data.findings import FileFinding
-from training_code.data.inspection import Facts
-from training_code.data.layout import NORMAL, TEST, VALIDATION, Sample
 from training_code.data.pairing import folded, without_word
 from training_code.data.references import is_own_reference
+from training_code.data.sample import NORMAL, TEST, VALIDATION, Sample
 
 #: A mask that marks more than this part of its image may be the wrong way round.
 MOST_MARKED = 0.8

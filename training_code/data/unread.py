@@ -78,7 +78,7 @@ def reading_hint(root: Path) -> str:
 
 def group_unread(root: Path, left: Sequence[Path], used: Iterable[Path]) -> list[FileFinding]:
     """Return a finding for each folder that holds images which are not read, with their number."""
-    busy = {folder for path in used for folder in path.parents}
+    busy = {folder for parent in {path.parent for path in used} for folder in (parent, *parent.parents)}
     groups: dict[Path, list[Path]] = defaultdict(list)
     for path in left:
         above = [root / part for part in reversed(path.relative_to(root).parents[:-1])]
@@ -91,8 +91,8 @@ def group_unread(root: Path, left: Sequence[Path], used: Iterable[Path]) -> list
 
 def no_images(folders: Iterable[Path]) -> list[FileFinding]:
     """Return the files in folders of images that are not images."""
-    files = [path for folder in folders for path in sorted(find_files(folder))]
-    found = [path for path in files if not is_image(path) and not image_format(path)]
+    others = [sorted(path for path in find_files(folder) if not is_image(path)) for folder in folders]
+    found = [path for paths in others for path in paths if not image_format(path)]
     what = f"is no image by its name or content; read are {choices(sorted(SUFFIXES))}"
     return [FileFinding(path, "no image", what, "skipped") for path in found]
 
@@ -131,9 +131,8 @@ def _counted(folder: Path, paths: Sequence[Path]) -> str:
 def _annotations(root: Path, labeled: bool) -> list[FileFinding]:
     """Find files of labeling programs, one finding for each folder that has them and each kind of file."""
     by_folder: dict[tuple[Path, str], list[Path]] = defaultdict(list)
-    for path in sorted(find_files(root)):
-        if path.suffix.lower() in _READERS:
-            by_folder[path.parent, path.suffix.lower()].append(path)
+    for path in sorted(path for path in find_files(root) if path.suffix.lower() in _READERS):
+        by_folder[path.parent, path.suffix.lower()].append(path)
     findings = []
     for (_, suffix), paths in by_folder.items():
         if program := next(filter(None, map(_READERS[suffix], paths[:_TRIED])), None):
