@@ -7,7 +7,7 @@ Files with other endings are not read, since they may be copies (``.bak``) or un
 
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -21,8 +21,7 @@ _IGNORED = frozenset({"thumbs.db", "desktop.ini"})
 
 class _Folder(NamedTuple):
     place: tuple[int, int]  # device and inode
-    folders: list[str]
-    files: list[Path]
+    entries: list[tuple[str, Path | None]]  # by name; None for a folder
 
 
 # What is known of folders in a block of `listing_once`.
@@ -41,12 +40,7 @@ def listing_once() -> Iterator[None]:
 
 def find_images(folder: Path) -> list[Path]:
     """Return all images below ``folder``, sorted; linked folders are followed, hidden files and folders left out."""
-    return sorted_paths(path for path in find_files(folder) if is_image(path))
-
-
-def sorted_paths(files: Iterable[Path]) -> list[Path]:
-    """Return paths in the order that `sorted` gives them, in a fifth of its time."""
-    return sorted(files, key=lambda path: path.parts)
+    return [path for path in find_files(folder) if is_image(path)]
 
 
 def is_image(path: Path) -> bool:
@@ -56,22 +50,25 @@ def is_image(path: Path) -> bool:
 
 def find_unread_images(folder: Path) -> dict[Path, str]:
     """Return the files below ``folder`` that are images by their content and not read, sorted, each with its format."""
-    others = sorted(path for path in find_files(folder) if not is_image(path))
+    others = [path for path in find_files(folder) if not is_image(path)]
     return {path: name for path in others if (name := image_format(path))}
 
 
 def find_files(folder: Path) -> Iterator[Path]:
-    """Yield all files below ``folder`` that are not hidden and not made by a file manager."""
-    seen: set[tuple[int, int]] = set()
-    waiting = [os.fspath(folder)]
-    while waiting:
-        root = waiting.pop()
-        content = _content(root)
-        if content is None or content.place in seen:  # a link to a folder above
-            continue
-        seen.add(content.place)
-        yield from content.files
-        waiting += [os.path.join(root, name) for name in reversed(content.folders)]
+    """Yield all files below ``folder`` that are not hidden and not made by a file manager, sorted."""
+    yield from _walk(os.fspath(folder), set())
+
+
+def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    content = _content(folder)
+    if content is None or content.place in seen:  # a link to a folder above
+        return
+    seen.add(content.place)
+    for name, file in content.entries:
+        if file is None:
+            yield from _walk(os.path.join(folder, name), seen)
+        else:
+            yield file
 
 
 def _content(folder: str) -> _Folder | None:
@@ -86,7 +83,7 @@ def _content(folder: str) -> _Folder | None:
 
 
 def _list(folder: str) -> _Folder | None:
-    folders, files = [], []
+    found: list[tuple[str, Path | None]] = []
     try:
         status = os.stat(folder)
         with os.scandir(folder) as entries:
@@ -94,12 +91,12 @@ def _list(folder: str) -> _Folder | None:
                 if entry.name.startswith("."):
                     continue
                 if _is_folder(entry):
-                    folders.append(entry.name)
+                    found.append((entry.name, None))
                 elif entry.name.lower() not in _IGNORED:
-                    files.append(Path(entry.path))
+                    found.append((entry.name, Path(entry.path)))
     except OSError:
         return None
-    return _Folder((status.st_dev, status.st_ino), sorted(folders), files)
+    return _Folder((status.st_dev, status.st_ino), sorted(found, key=lambda each: each[0]))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
