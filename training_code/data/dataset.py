@@ -28,6 +28,7 @@ from training_code.data.layout import find_samples
 from training_code.data.sample import LABELLED, SPLITS, TRAIN, VALIDATION, Sample
 from training_code.data.split import choose_groups
 from training_code.foundation import paths
+from training_code.foundation.collection import rarely_collecting
 from training_code.foundation.errors import InputError, choices
 
 # Part of the defect-free images that is held out for testing where a dataset has none of its own.
@@ -215,6 +216,7 @@ def few_images(count: int) -> str:
     return f"there {images}: enough for PatchCore and few-shot work; thresholds from so few are unreliable"
 
 
+@rarely_collecting()
 def examine(dataset: str | Path) -> Dataset:
     """Read a dataset folder and every file of it; problems of single files become findings, not errors.
 

@@ -48,7 +48,7 @@ def read_list(path: Path) -> Listed:
     groups: dict[Path, str] = {}
     for line, cells in _read_rows(path):
         where = f"{path}, line {line}: {cells['path']!r}"
-        files = {}
+        files: dict[str, str] = {}
         for column in ("path", "mask"):
             if name := cells[column]:
                 file = _find(folder, name)

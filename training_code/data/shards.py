@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import content_state, sha256
@@ -127,7 +128,7 @@ def _place(path: Path, shard: Path, name: str) -> tuple[int, int]:
     return place
 
 
-def _index(path: Path) -> dict[str, dict[str, list[int]] | dict[str, str]]:
+def _index(path: Path) -> dict[str, dict[str, Any]]:
     members: dict[str, list[int]] = {}
     labels: dict[str, str] = {}
     try:
@@ -137,7 +138,7 @@ def _index(path: Path) -> dict[str, dict[str, list[int]] | dict[str, str]]:
                 members[name] = [member.offset_data, member.size]
                 if name.lower().endswith((".json", ".cls")):
                     labels[name] = _label(path, shard, member)
-                shard.members = []  # otherwise it keeps them all
+                shard.members = []  # type: ignore[attr-defined]  # otherwise it keeps them all
             end = shard.offset
         with open(path, "rb") as file:
             file.seek(end)
