@@ -61,7 +61,7 @@ class FactsIndex:
             for name, key, facts, thumbnail in database.execute("SELECT path, key, facts, thumbnail FROM files"):
                 path, wanted_key = wanted.get(name, (None, None))
                 if path is not None and key == wanted_key:
-                    found[path] = Facts(*json.loads(facts), thumbnail=thumbnail)
+                    found[path] = Facts(*(*json.loads(facts), thumbnail))
         return found
 
     def forget_others(self, files: Collection[Path]) -> None:
