@@ -11,7 +11,7 @@ from training_code.backbones.weights import find_weights, random_weights
 from training_code.data.dataset import Dataset, read_dataset
 from training_code.data.division import Division, divide
 from training_code.data.labelled import labelled_sha256, take_labelled
-from training_code.data.layout import LABELLED, TRAIN, VALIDATION
+from training_code.data.sample import LABELLED, TRAIN, VALIDATION
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.extent import Extent, Need
 from training_code.detectors.registry import get_detector

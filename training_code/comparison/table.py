@@ -11,7 +11,7 @@ from training_code.comparison.naming import backbone_name, configuration_name
 from training_code.comparison.paper import reduced_settings
 from training_code.comparison.values import is_missing
 from training_code.data.findings import MARKED_KINDS
-from training_code.data.layout import LABELLED, NORMAL, VALIDATION
+from training_code.data.sample import LABELLED, NORMAL, VALIDATION
 from training_code.detectors.registry import get_detector
 from training_code.foundation import paths
 from training_code.foundation.files import digest

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 from torchvision.tv_tensors import Mask
 
-from training_code.data.inspection import Facts
+from training_code.data.facts import Facts
 from training_code.data.layout import Sample
 from training_code.data.resizing import load_image, load_mask
-from training_code.foundation.cache import TensorCache, cache_key
+from training_code.data.shards import exists, file_sha256
+from training_code.foundation.cache import CostToMake, TensorCache, cache_key
 from training_code.foundation.errors import InputError
-from training_code.foundation.files import sha256
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,9 @@ class SampleDataset(AnomalibDataset):
             }
         )
         frame.attrs["task"] = TaskType.SEGMENTATION if with_masks else TaskType.CLASSIFICATION
-        self.samples = frame
-        self._samples = frame  # in the order given: the setter of anomalib, which checks it, sorts by path
+        if missing := next((sample.path for sample in samples if not exists(sample.path)), None):
+            raise InputError(f"there is no image {missing} any more; read the dataset again")
+        self._samples = frame  # anomalib's setter would sort by path, and finds no file in a shard
 
     def __getitem__(self, index: int) -> ImageItem:
         """Return the item that anomalib's dataset returns, read by this project's rules and in bounded memory."""
@@ -126,10 +127,10 @@ class SampleDataset(AnomalibDataset):
         key = cache_key(what, facts.sha256, self.image_size, self.reading.bits, *more)
         tensors = cache.get(key)
         if tensors is None:
-            if sha256(path) != facts.sha256:
+            if file_sha256(path) != facts.sha256:
                 raise InputError(f"{path} has changed since the dataset was read; read it again")
             tensors = make()
-            cache.put(key, tensors)
+            cache.put(key, tensors, CostToMake.DECODED)
         return tensors
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from training_code.data.dataset import Dataset
 from training_code.data.findings import MARKED_KINDS, Finding
-from training_code.data.layout import UNUSED
+from training_code.data.sample import UNUSED
 from training_code.data.split import split_validation
 from training_code.detectors.registry import DETECTORS
 from training_code.display.dataset import samples_html
