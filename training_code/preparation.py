@@ -177,8 +177,8 @@ def _check_fits(configuration: Configuration, conditions: Conditions, divided: D
     images, held_out = len(divided.train), len(divided.held_out)
     arguments, backbone = configuration.arguments, configuration.backbone
     if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
-        sizes = map_sizes(backbone, protocol.image_size)
-        patches = images * max(math.prod(sizes[layer]) for layer in configuration.layers)
+        sizes = map_sizes(backbone, protocol.network_size)
+        patches = images * protocol.tiles * max(math.prod(sizes[layer]) for layer in configuration.layers)
         if patches * ratio < 1:
             raise InputError(f"coreset_sampling_ratio={ratio} selects nothing of {patches} patches of {images} images")
     if arguments.get("patience") and not protocol.validation_split:
@@ -193,7 +193,12 @@ def _check_fits(configuration: Configuration, conditions: Conditions, divided: D
             f"normalization='imagenet' is not for {spec.name}, which takes images with values from 0 to 1; valid: "
             "backbone, which leaves them as they are where there is no backbone"
         )
-    spec.check(arguments, protocol.image_size, images)
+    try:
+        spec.check(arguments, protocol.network_size, images)
+    except InputError as error:
+        if protocol.tiling is None:
+            raise
+        raise InputError(f"to {spec.name} a tile is an image: {error}") from error
 
 
 def _check_labels(spec: DetectorSpec, arguments: Mapping[str, Any], conditions: Conditions, divided: Division) -> None:
