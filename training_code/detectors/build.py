@@ -1,6 +1,7 @@
 """Building a detector from a configuration, with features of a network whose weights come from a file."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from anomalib.models.components import AnomalibModule
@@ -11,7 +12,7 @@ from torchvision.transforms.v2 import Compose, Identity, Normalize, Resize, Tran
 from training_code.detectors.anomalib_seams import extracting_with
 from training_code.detectors.configuration import TRAINING, Configuration
 from training_code.detectors.registry import get_detector
-from training_code.detectors.tiling import Tiles, tiled
+from training_code.detectors.tiling import Tiled, Tiles, tiled
 from training_code.features.extractor import FeatureExtractor
 from training_code.features.store import FeatureStore
 from training_code.foundation.cache import TensorCache
@@ -79,7 +80,7 @@ def build_detector(
             visualizer=False,
         )
     if tiles is not None and spec.combines is None:
-        detector.tiles = tiles
+        cast(Tiled, detector).tiles = tiles
     if network is not None and (set_normalization := getattr(detector, "set_normalization", None)):
         assert statistics is not None
         set_normalization(*statistics)

@@ -131,7 +131,7 @@ class Tiled(AnomalibModule):
         """Return scores and maps of images with values from 0 to 1."""
         return predict(self.model, self.tiles, batch, self.pre_processor)
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Batch:
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Add scores and maps to a batch of images that were transformed, as anomalib does."""
         return batch.update(**predict(self.model, self.tiles, batch.image)._asdict())
 
@@ -165,6 +165,7 @@ class TiledLeavesOut(Tiled, LeavesOut):
     def _as_images(self, batch: ImageBatch, images: torch.Tensor) -> Iterator[ImageBatch]:
         """Yield the tiles of a batch as batches of images, each with its part of the mask."""
         paths = [path for path in batch.image_path or [] for _ in range(len(self.tiles))]
+        masks: Iterable[torch.Tensor | None]
         masks = itertools.repeat(None) if batch.gt_mask is None else self.tiles.in_order(batch.gt_mask)
         for part, mask in zip(self.tiles.in_order(images), masks, strict=False):  # the former may have no end
             own, paths = paths[: len(part)], paths[len(part) :]
