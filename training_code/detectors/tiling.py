@@ -133,10 +133,11 @@ class Tiled(AnomalibModule):
 
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Any:
         """Add scores and maps to a batch of images that were transformed, as anomalib does."""
+        assert batch.image is not None
         return batch.update(**predict(self.model, self.tiles, batch.image)._asdict())
 
 
-class TiledLeavesOut(Tiled, LeavesOut):
+class TiledLeavesOut(Tiled, LeavesOut):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
     """The same for a detector that leaves images out: an image is left out with all its tiles."""
 
     @property
@@ -176,7 +177,7 @@ class TiledLeavesOut(Tiled, LeavesOut):
         """Return the features of images: of all tiles in their order, or by tile and position in it."""
         parts = []
         for part in self.tiles.in_order(images):
-            parts.append(super().embed(part))
+            parts.append(super().embed(part))  # type: ignore[safe-super]  # that of the detector
         features = torch.cat(parts)
         if self.by_position:  # as if the tiles of an image were one high image
             features = features.unflatten(0, (len(images), len(self.tiles))).transpose(1, 2).flatten(2, 3)
@@ -192,7 +193,8 @@ class TiledLeavesOut(Tiled, LeavesOut):
         """Return scores and maps of images as they would be if the group of an image had not been trained on."""
         if not self.by_position:
             groups, of_others = (each.repeat_interleave(len(self.tiles)) for each in (groups, of_others))
-        return self.tiles.join(super().left_out(groups, others, of_others))
+        found = super().left_out(groups, others, of_others)  # type: ignore[safe-super]  # that of the detector
+        return self.tiles.join(found)
 
 
 def tiles_for(image_size: tuple[int, int], tiling: Tiling | None) -> tuple[int, int] | Tiles:

@@ -69,6 +69,7 @@ class PartModel(nn.Module):
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return scores of shape (batch,) and maps of shape (batch, 1, height, width), on their scales."""
         found = predict(self.inner, self.tiles, images, lambda each: (each - self.mean) / self.std)
+        assert found.pred_score is not None and found.anomaly_map is not None
         maps = found.anomaly_map.reshape(-1, 1, *images.shape[-2:])
         return (
             found.pred_score.reshape(-1) * self.weight[0] + self.shift[0],
