@@ -89,6 +89,7 @@ class TorchPredictor(Predictor):
             detector, batch = self.detector, as_batch(images).to(self.detector.device)
             # The transform of training; the module's own forward would resize as exported models do.
             output = predict(detector.model, tiles_of(detector), batch, image_transform(detector))
+            assert output.pred_score is not None and output.anomaly_map is not None
             scores = output.pred_score.flatten().double().cpu().numpy()
             maps = output.anomaly_map.reshape(len(images), *output.anomaly_map.shape[-2:]).float().cpu().numpy()
         return make_predictions(images, scores, maps, time.perf_counter() - start, self.thresholds)
