@@ -22,6 +22,8 @@ SCHEMA_VERSION = 1
 
 #: Name of the input: float32 from 0 to 1, RGB, of shape (images, 3, height, width); uint8 is divided by 255 before.
 INPUT = "images"
+#: Name of the second input of files that have one: the number of the tile that the images are, int64 of shape (1,).
+TILE = "tile"
 #: Names of the outputs: raw, of shape (images,) and (images, 1, height, width) of the run's image size.
 OUTPUTS = ("score", "anomaly_map")
 #: Names of the further outputs where the run has a threshold: bool, and float32 from 0 to 1, of shape (images,).
@@ -29,6 +31,8 @@ JUDGED = ("label", "normalised_score")
 
 #: A graph, opened: images of shape (batch, 3, height, width), float32 from 0 to 1, to outputs by their names.
 Graph = Callable[[NDArray[np.float32]], dict[str, NDArray]]
+#: The same of one file with all of its inputs by their names.
+RawGraph = Callable[[dict[str, NDArray]], dict[str, NDArray]]
 
 
 def description_path(path: Path) -> Path:

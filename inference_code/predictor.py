@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_code.batches import Batches
-from inference_code.images import Prepared, Source, prepare
+from inference_code.images import LARGE, Prepared, Source, prepare
 from inference_code.postprocessing import make_mask, normalise, threshold_range
 from inference_code.ranges import BATCH_SIZES
 from training_code.evaluation.references import difference
@@ -98,6 +98,11 @@ class Predictor(Protocol):
         ...
 
     @property
+    def large(self) -> bool:
+        """Whether images as the detector gets them are so large that only one at a time is in memory."""
+        return self.image_size[0] * self.image_size[1] > LARGE
+
+    @property
     def needs_references(self) -> bool:
         """Whether each image is compared with its golden sample, as it was where the run was evaluated."""
         return self.record.dataset.references > 0
@@ -157,15 +162,25 @@ class Predictor(Protocol):
         """
         self.check_references(references is not None)
         pairs = _pairs(images, references)
-        batches = Batches(pairs, lambda item: self.prepare(*item[1:]), check_batch_size(batch_size))
+        size, large = check_batch_size(batch_size), self.large
+        batches = Batches(pairs, lambda item: self.prepare(*item[1:]), 1 if large else size, ahead=not large)
         for batch in batches:
-            predicted = iter(self.judge([made for _, made, _ in batch if isinstance(made, Prepared)]))
-            for (index, image, _), made, _ in batch:
-                path = Path(image) if isinstance(image, str | Path) else None
-                if isinstance(made, InputError):
-                    yield Failure(index, path, str(made))
-                else:
-                    yield dataclasses.replace(next(predicted), index=index, path=path)
+            found = [*self._answers(batch)]
+            batch.clear()  # the images are let go of before the next ones are prepared
+            while found:
+                yield found.pop(0)
+
+    def _answers(
+        self, batch: Sequence[tuple[tuple[int, Source, Source | None], Prepared | InputError, float]]
+    ) -> Iterator[Prediction | Failure]:
+        """Yield what is said of the images of a batch, in their order."""
+        predicted = iter(self.judge([made for _, made, _ in batch if isinstance(made, Prepared)]))
+        for (index, image, _), made, _ in batch:
+            path = Path(image) if isinstance(image, str | Path) else None
+            if isinstance(made, InputError):
+                yield Failure(index, path, str(made))
+            else:
+                yield dataclasses.replace(next(predicted), index=index, path=path)
 
 
 def _pairs(

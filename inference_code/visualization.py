@@ -39,6 +39,7 @@ def overlay(
         What is coloured in place of that, with a line around it; of the size of the image.
     """
     photo = np.array(shown_image(image) if isinstance(image, Path) else image)
+    del image  # large ones are in memory once if nobody else holds on to them
     values = resize_map(anomaly_map, photo.shape[:2])
     low = float(values.min()) if threshold is None else threshold
     spread = max(float(values.max()) - low, 1e-12)

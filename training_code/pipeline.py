@@ -21,6 +21,7 @@ from training_code.detectors.configuration import Configuration
 from training_code.detectors.leaving_out import LeavesOut
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import load_object
+from training_code.detectors.tiling import tiles_for
 from training_code.display.curves import LEARNING_CURVES, draw_learning_curves
 from training_code.display.examples import write_examples
 from training_code.evaluation.calibration import Calibration
@@ -117,8 +118,7 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     cache = TensorCache()
     compute = prepared.within(conditions.compute)
     conditions = dataclasses.replace(conditions, protocol=prepared.identity.protocol, compute=compute)
-    learns = prepared.learns_from_labels
-    data = prepare_data(conditions, prepared.batch_size, cache, not prepared.leaves_out, learns)
+    data = prepare_data(conditions, prepared.batch_size, cache, not prepared.leaves_out, prepared.learns_from_labels)
     detector = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, cache))
     trained = fit(detector, prepared, conditions, data, places)
     places.note("calibrating")
@@ -143,11 +143,11 @@ def prepare_data(
 
     Training has batches of ``batch_size`` images, None for the experiment's ``train_batch_size``. With ``holds_out``
     the images for thresholds are kept from training. Labelled defects are among the training images with
-    ``learns_from_labels``.
+    ``learns_from_labels``. Where images are cut into tiles, batches hold as many tiles.
     """
     protocol, compute = conditions.protocol, conditions.compute
-    if batch_size is not None:
-        compute = dataclasses.replace(compute, train_batch_size=batch_size)
+    train, test = (max(1, size // protocol.tiles) for size in (compute.train_batch_size, compute.eval_batch_size))
+    compute = dataclasses.replace(compute, train_batch_size=batch_size or train, eval_batch_size=test)
     data = SampleDataModule(
         conditions.dataset, protocol.image_size, protocol.validation_split, conditions.seed, compute, cache
     )
@@ -167,8 +167,8 @@ def build(prepared: PreparedRun, conditions: Conditions, store: FeatureStore | N
     network = load_backbone(prepared.weights) if prepared.weights else None
     seed_everything(conditions.seed, workers=True, verbose=False)  # as if building the network had drawn nothing
     statistics = prepared.identity.statistics
-    size, compute = conditions.protocol.image_size, conditions.compute
-    return build_detector(prepared.configuration, network, size, statistics, compute, store)
+    size = tiles_for(conditions.protocol.image_size, conditions.protocol.tiling)
+    return build_detector(prepared.configuration, network, size, statistics, conditions.compute, store)
 
 
 def fit(

@@ -209,7 +209,12 @@ def _check_fits(configuration: Configuration, conditions: Conditions, divided: D
             f"normalization='imagenet' is not for {spec.name}, which takes images with values from 0 to 1; valid: "
             "backbone, which leaves them as they are where there is no backbone"
         )
-    spec.check(arguments, protocol.image_size, images)
+    try:
+        spec.check(arguments, protocol.network_size, images)
+    except InputError as error:
+        if protocol.tiling is None:
+            raise
+        raise InputError(f"to {spec.name} a tile is an image: {error}") from error
     need = spec.need(arguments, _extent(configuration, conditions))
     if need is not None:
         _check_memory(need, configuration, conditions)
@@ -218,8 +223,9 @@ def _check_fits(configuration: Configuration, conditions: Conditions, divided: D
 
 def _extent(configuration: Configuration, conditions: Conditions) -> Extent:
     """Return how much a detector is fitted to."""
-    limit, images = memory_limit(conditions.compute.memory_limit), len(conditions.dataset.select(TRAIN))
-    return Extent(images, conditions.protocol.image_size, limit, configuration.backbone)
+    protocol, images = conditions.protocol, len(conditions.dataset.select(TRAIN))
+    limit = memory_limit(conditions.compute.memory_limit)
+    return Extent(images, protocol.network_size, limit, configuration.backbone, protocol.tiles)
 
 
 def _check_memory(need: Need, configuration: Configuration, conditions: Conditions) -> None:

@@ -21,6 +21,7 @@ from training_code.foundation.checking import (
 )
 from training_code.foundation.errors import InputError, choices, unknown
 from training_code.options import Checked, option
+from training_code.tiling import Tiling, tiling_or_none
 
 NORMALIZATIONS = ("backbone", "imagenet")
 #: How the backbone computes: float32, or mixed precision in which convolutions and products have 16 bits.
@@ -51,6 +52,10 @@ class ExperimentProtocol(Checked):
     ----------
     image_size
         Height and width in pixels that images are resized to; one number for squares.
+    tiling
+        None, or tiles that the resized image is cut into, ``{"tile": 512, "overlap": 64}``: the side of a tile in
+        pixels, or height and width, and how many pixels a tile shares with the next one. Each tile is an image of its
+        own to the detector. Maps are blended where tiles overlap; the score of an image is the highest of its tiles.
     normalization
         ``"backbone"``: mean and deviation that the backbone was trained with. ``"imagenet"``: ImageNet's for every
         backbone, as in anomalib's defaults.
@@ -95,6 +100,12 @@ class ExperimentProtocol(Checked):
     threshold: str = option(AUTO, one_of((AUTO, *THRESHOLD_RULES)), columns=("threshold_rule",), afterwards=True)
     alpha: float = option(0.05, below_1, afterwards=True)
     area: float = option(0.05, below_1, afterwards=True)
+    tiling: Tiling | None = option(None, tiling_or_none, columns=("tile", "tile_overlap"), later=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tiling is not None:
+            self.tiling.check(self.image_size)
 
     @classmethod
     def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:
@@ -125,8 +136,18 @@ class ExperimentProtocol(Checked):
             value = getattr(self, entry.name)
             silent = entry.metadata.get("later") and value == entry.default
             if not silent and not entry.metadata.get("afterwards"):
-                found[entry.name] = value
+                found[entry.name] = dataclasses.asdict(value) if isinstance(value, Tiling) else value
         return found
+
+    @property
+    def network_size(self) -> tuple[int, int]:
+        """Height and width in pixels of what a network gets at once: of a tile, or of the whole image."""
+        return self.image_size if self.tiling is None else self.tiling.tile
+
+    @property
+    def tiles(self) -> int:
+        """The number of tiles of an image."""
+        return 1 if self.tiling is None else len(self.tiling.places(self.image_size))
 
     def for_configuration(self, learns_from_labels: bool) -> "ExperimentProtocol":
         """Return the protocol with the rule for thresholds that ``"auto"`` stands for."""
@@ -139,7 +160,10 @@ class ExperimentProtocol(Checked):
         for entry in dataclasses.fields(self):
             value = getattr(self, entry.name)
             columns = entry.metadata.get("columns", (entry.name,))
-            found |= dict(zip(columns, value if isinstance(value, tuple) else (value,), strict=True))
+            if isinstance(value, Tiling):
+                value = value.row()
+            cells = value if isinstance(value, tuple) else (value,) * len(columns)  # None has no members
+            found |= dict(zip(columns, cells, strict=True))
         return found
 
 

@@ -49,6 +49,11 @@ def check_convertible(record: Record) -> None:
                 f"{argument}={arguments[argument]!r} cannot be converted: anomalib's {name} has only {value!r}; valid "
                 "for this run: onnx, openvino"
             )
+    if record.identity.protocol.tiles > 1:
+        raise InputError(
+            f"{record.run_id} gets images in tiles whose maps are blended, which anomalib's {name} does not do; valid "
+            "for this run: onnx, openvino"
+        )
     if not record.weights:
         return
     if record.weights.recipe.options:

@@ -18,7 +18,7 @@ from inference_code.export.comparing import Difference, compare, expected
 from inference_code.export.exportable import ExportableDetector
 from inference_code.export.formats import TOLERANCE, check_request
 from inference_code.graph_files import EXPORTS, INPUT, SCHEMA_VERSION, Graph, description_path
-from inference_code.graph_predictor import open_graph
+from inference_code.graph_predictor import open_graph, tiles_of_run
 from inference_code.runs import find_run
 from inference_code.runtimes import MODEL_FILES
 from inference_code.torch_predictor import TorchPredictor
@@ -28,6 +28,7 @@ from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256, write_json
 from training_code.records.promises import promise
+from training_code.records.record import Record
 from training_code.training.engine import quiet
 
 _CHECKPOINT = "model.ckpt"
@@ -74,6 +75,11 @@ def export_run(
     record = predictor.record
     if format == "anomalib":
         check_convertible(record)
+    if record.members and tiles_of_run(record):
+        raise InputError(
+            f"{record.run_id} combines detectors that each put their tiles together, which no file of one tile can; "
+            "valid: torch, which computes the run itself"
+        )
     wanted = expected(predictor, folder)
     target = Path(output) if output is not None else folder / EXPORTS
     target.mkdir(parents=True, exist_ok=True)
@@ -81,7 +87,7 @@ def export_run(
     try:
         file = staging / MODEL_FILES.get(format, _CHECKPOINT)
         _write(predictor, format, file)
-        difference = compare(_open(file, format, record.detector), wanted)
+        difference = compare(_open(file, format, record), wanted)
         _refuse_different(predictor, format, difference, tolerance)
         written = sorted(staging.iterdir())
         description = _describe(predictor) | {
@@ -110,6 +116,8 @@ def _describe(predictor: TorchPredictor) -> dict[str, Any]:
         "thresholds": dataclasses.asdict(predictor.thresholds),
         "promise": promise(record),  # for people; programs find the operating points in the record
         "image_size": predictor.image_size,
+        # The file computes one tile, of this size: cut, blend the maps, and take the highest score.
+        "tiling": record.identity.protocol.tiling and dataclasses.asdict(record.identity.protocol.tiling),
         "bits": record.dataset.bits,
         # The file itself computes one image: whoever uses it compares the map with that of the image's reference.
         "needs_reference": predictor.needs_references,
@@ -136,7 +144,8 @@ def _write(predictor: TorchPredictor, format: str, path: Path) -> None:
     if format == "anomalib":
         write_checkpoint(to_anomalib(predictor.detector, predictor.record, thresholds), path)
         return
-    name, size = predictor.record.detector, predictor.image_size
+    name, tiles = predictor.record.detector, tiles_of_run(predictor.record)
+    size = predictor.image_size if tiles is None else tiles.size
     model = ExportableDetector(name, predictor.detector, size, thresholds)
     count = sum(tensor.nbytes for tensor in model.state_dict().values())
     if count > _LARGEST:
@@ -158,13 +167,14 @@ def _write(predictor: TorchPredictor, format: str, path: Path) -> None:
 def _write_onnx(model: ExportableDetector, path: Path) -> None:
     # Of no size that the graph should hold on to.
     example = torch.rand(2, 3, model.image_size[0] + 7, model.image_size[1] + 19)
+    first = torch.zeros(1, dtype=torch.int64)  # for graphs that take the number of a tile
     with quiet(), torch.no_grad():
         torch.onnx.export(
             model,
-            (example,),
+            (example, first)[: len(model.inputs)],
             path,
             dynamo=False,  # the newer way gave the same scores and took 6 to 38 times as long
-            input_names=[INPUT],
+            input_names=list(model.inputs),
             output_names=list(model.outputs),
             dynamic_axes={INPUT: {0: "batch", 2: "height", 3: "width"}}
             | {name: {0: "batch"} for name in model.outputs},
@@ -172,5 +182,9 @@ def _write_onnx(model: ExportableDetector, path: Path) -> None:
         )
 
 
-def _open(path: Path, format: str, detector: str) -> Graph:
-    return open_checkpoint(path, detector) if format == "anomalib" else open_graph(path, format)
+def _open(path: Path, format: str, record: Record) -> Graph:
+    return (
+        open_checkpoint(path, record.detector)
+        if format == "anomalib"
+        else open_graph(path, format, tiles_of_run(record))
+    )

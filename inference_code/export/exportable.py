@@ -11,7 +11,7 @@ from anomalib.models.components import AnomalibModule
 from torch import nn
 from torchvision.transforms.v2 import Normalize
 
-from inference_code.graph_files import JUDGED, OUTPUTS
+from inference_code.graph_files import INPUT, JUDGED, OUTPUTS, TILE
 from inference_code.graphs.registry import make_graph
 from inference_code.postprocessing import threshold_range
 from training_code.detectors.build import image_transform
@@ -28,7 +28,7 @@ class ExportableDetector(nn.Module):
     detector
         The fitted detector, in eval mode. Its parts are taken over and changed: it predicts no more itself.
     image_size
-        Height and width in pixels that images are resized to.
+        Height and width in pixels that images are resized to; of detectors that get tiles, those of a tile.
     thresholds
         Raw scores from which on an image and a pixel are abnormal.
     """
@@ -51,13 +51,18 @@ class ExportableDetector(nn.Module):
         self.float().eval().requires_grad_(False)
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of what `forward` takes."""
+        return (INPUT, TILE) if getattr(self.model, "of_tiles", False) else (INPUT,)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """The names of what `forward` returns."""
         return (*OUTPUTS, *(JUDGED[:1] if self.threshold is not None else ()), *(JUDGED[1:] if self.scale else ()))
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return what `outputs` names, for images of shape (batch, 3, any height, any width)."""
-        found = self.model((resize(images, self.image_size) - self.mean) / self.std)
+    def forward(self, images: torch.Tensor, *tile: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what `outputs` names, for images of shape (batch, 3, any height, any width); see `inputs`."""
+        found = self.model((resize(images, self.image_size) - self.mean) / self.std, *tile)
         score = found.pred_score.reshape(-1)
         outputs = [score, found.anomaly_map.reshape(-1, 1, *self.image_size)]
         if self.threshold is not None:

@@ -55,6 +55,7 @@ TRAINING = {
     "channels_last": (True, MEMORY_FORMAT),
     "backbone_runtime": ("torch", IDENTITY),
     "feature_store": ("off", SHARED),
+    "tiling": ({"tile": 128, "overlap": 32}, IDENTITY),
     "validation_split": (0.3, IDENTITY),
     "labelled": (0.5, IDENTITY),
     "labels": (1, IDENTITY),

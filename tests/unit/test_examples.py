@@ -51,6 +51,7 @@ ENTRY_POINTS = [
     "training_code.protocol:ComputeOptions",
     "training_code.protocol:ExperimentProtocol",
     "training_code.records.promises:promise",
+    "training_code.tiling:Tiling",
 ]
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)

@@ -24,13 +24,14 @@ def load_image(path: Path, image_size: tuple[int, int], bits: int = 16) -> torch
 def resize_pixels(pixels: NDArray[np.uint8] | NDArray[np.float32], image_size: tuple[int, int]) -> torch.Tensor:
     """Return pixels of shape (height, width, 1 or 3), as `read_image` gives them, as `load_image` returns an image.
 
-    Channels are resized one after the other, so that of a large image never all three are in memory as float32.
+    Channels are resized one after the other, each into its place in the result: of a large image never all three are in
+    memory as float32 before and after.
     """
-    channels = [
-        resize(to_dtype(channel, torch.float32, scale=True), list(image_size), antialias=True)
-        for channel in torch.from_numpy(pixels).movedim(2, 0).split(1)
-    ]
-    return torch.cat(channels * (3 // len(channels)))
+    resized = torch.empty(3, *image_size)
+    channels = torch.from_numpy(pixels).movedim(2, 0).split(1)
+    for places, channel in zip(resized.split(3 // len(channels)), channels, strict=True):
+        places[:] = resize(to_dtype(channel, torch.float32, scale=True), list(image_size), antialias=True)
+    return resized
 
 
 def load_mask(path: Path, image_size: tuple[int, int], threshold: int | None = None) -> torch.Tensor:

@@ -113,9 +113,7 @@ class SampleDataset(AnomalibDataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[ImageItem]:
         """Return the items of a batch, read at the same time: decoding and resizing let other threads run."""
-        if get_worker_info() is not None:  # worker processes already run side by side
-            return [self[index] for index in indices]
-        return list(_threads().map(self.__getitem__, indices))
+        return read_together(self.__getitem__, indices)
 
     def kept(
         self, what: str, path: Path, make: Callable[[], dict[str, torch.Tensor]], *more: object
@@ -134,6 +132,11 @@ class SampleDataset(AnomalibDataset):
         return tensors
 
     @property
+    def abnormal(self) -> list[bool]:
+        """Whether each image shows a labelled defect."""
+        return self.samples["label_index"].astype(bool).tolist()
+
+    @property
     def defect_types(self) -> list[str]:
         """Defect type of each image, in the order in which the images are given."""
         return list(self.samples["label"])
@@ -142,6 +145,13 @@ class SampleDataset(AnomalibDataset):
     def paths(self) -> list[str]:
         """Path of each image, in the order in which they are given."""
         return list(self.samples["image_path"])
+
+
+def read_together(read: Callable[[int], ImageItem], indices: Sequence[int]) -> list[ImageItem]:
+    """Return the items of some indices, read at the same time."""
+    if get_worker_info() is not None:  # worker processes already run side by side
+        return [read(index) for index in indices]
+    return list(_threads().map(read, indices))
 
 
 @cache

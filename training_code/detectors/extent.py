@@ -23,30 +23,33 @@ class Extent:
     images
         How many images it is trained on.
     image_size
-        Height and width in pixels.
+        Height and width in pixels of what a network gets at once: of an image, or of a tile.
     memory
         Bytes of host memory that the run may take.
     backbone
         None for a detector with networks of its own.
+    tiles
+        How many tiles an image is cut into.
     """
 
     images: int
     image_size: tuple[int, int]
     memory: int
     backbone: Backbone | None = None
+    tiles: int = 1
 
     def positions(self, layers: Sequence[str]) -> int:
-        """Return the number of positions of the largest map of ``layers``, at which an image has features."""
+        """Return the number of positions at which an image has features: of the largest map of ``layers``, by tiles."""
         assert self.backbone is not None
         sizes = map_sizes(self.backbone, self.image_size)
-        return max(height * width for height, width in (sizes[name] for name in layers))
+        return self.tiles * max(height * width for height, width in (sizes[name] for name in layers))
 
     def values(self, layers: Sequence[str]) -> int:
         """Return how many numbers the maps of ``layers`` have for an image."""
         assert self.backbone is not None
         sizes = map_sizes(self.backbone, self.image_size)
         channels = {layer.name: layer.channels for layer in self.backbone.layers}
-        return sum(channels[name] * sizes[name][0] * sizes[name][1] for name in layers)
+        return self.tiles * sum(channels[name] * sizes[name][0] * sizes[name][1] for name in layers)
 
     def channels(self, layers: Sequence[str]) -> int:
         """Return the number of features at each position."""

@@ -36,10 +36,13 @@ class LeavesOut(AnomalibModule):
         Path of each training image, in the order in which they came.
     kept
         Their features, where `keep_features` was called before training; `forget_features` lets go.
+    by_position
+        Whether a feature is compared with those of its own position alone, so that each tile of an image has its own.
     """
 
     trained_on: list[str]
     kept: Any
+    by_position = False
     _keeps = False
 
     def keep_features(self) -> None:
@@ -87,6 +90,14 @@ class LeavesOut(AnomalibModule):
         assert isinstance(self.pre_processor, PreProcessor) and isinstance(self.pre_processor.transform, Compose)
         height, width = next(each.size for each in self.pre_processor.transform.transforms if isinstance(each, Resize))
         return height, width
+
+    def collect(self, features: torch.Tensor) -> None:
+        """Take the features of training images, as `embed` returns them; where features are compared by position."""
+        raise NotImplementedError
+
+    def by_tile(self, maps: torch.Tensor) -> torch.Tensor:
+        """Return maps of features as those of single tiles, in their order: as they are where images are no tiles."""
+        return maps
 
     @abstractmethod
     def embed(self, images: torch.Tensor) -> torch.Tensor:

@@ -5,14 +5,12 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
-import torch
-
 from inference_code.batches import Batches
-from inference_code.images import Prepared
+from inference_code.images import Prepared, blank_image
 from inference_code.predictor import Prediction, Predictor
 from inference_code.service.limits import LARGE
 from inference_code.service.services.lanes import Lanes
@@ -72,7 +70,7 @@ class Batcher:
 
     def start(self) -> None:
         """Predict a blank image, so that the first client does not wait for what is made once, and begin."""
-        blank = Prepared(torch.zeros(3, *self.predictor.image_size), self.predictor.image_size, None)
+        blank = blank_image(self.predictor.image_size)
         with self._turn:
             self.predictor.infer([blank])
         self._thread = threading.Thread(target=self._run, name="predict", daemon=True)
@@ -106,7 +104,7 @@ class Batcher:
             The content of the file that it is compared with.
         """
         job = _Job(image, reference)
-        if pixels <= LARGE:
+        if pixels <= LARGE or self.predictor.large:  # where every image is large, each is prepared when its turn comes
             self._jobs.put(job)
         else:
             reading = self._lanes.submit(pixels, self._read, job)
@@ -119,10 +117,15 @@ class Batcher:
         self._jobs.put(job)
 
     def _run(self) -> None:
-        batches = Batches(iter(self._jobs.get, None), self._prepare, self._batch_size, fill=False)
-        for batch in batches:
-            wanted = [(job, made) for job, made, _ in batch if job.future.set_running_or_notify_cancel()]
-            self._answer([(job, made) for job, made in wanted if made is not None])
+        large = self.predictor.large
+        size = 1 if large else self._batch_size
+        for batch in Batches(iter(self._jobs.get, None), self._prepare, size, fill=False, ahead=not large):
+            self._answer_wanted(batch)
+            batch.clear()  # the images are let go of before the next ones are prepared
+
+    def _answer_wanted(self, batch: Sequence[tuple[_Job, Prepared | Exception | None, float]]) -> None:
+        wanted = [(job, made) for job, made, _ in batch if job.future.set_running_or_notify_cancel()]
+        self._answer([(job, made) for job, made in wanted if made is not None])
 
     def _prepare(self, job: _Job) -> Prepared | Exception | None:
         """Return the image without its pixels, or why it cannot be read; None if nobody waits for it any longer.

@@ -112,6 +112,12 @@ class FactorizedGaussian(MultiVariateGaussian):
             work = partial(fit_part, features.read(block), block.start)
             side_by_side(work, chunks(block.stop - block.start, each), features.device)
 
+    def part(self, positions: slice) -> "FactorizedGaussian":
+        """Return the Gaussians of some positions, which share their memory with these."""
+        part = FactorizedGaussian()
+        part.mean, part.factor, part.low_rank = self.mean[:, positions], self.factor[positions], self.low_rank
+        return part
+
     def distances(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return the Mahalanobis distance of each feature.
 
@@ -182,6 +188,10 @@ class FactorizedAnomalyMapGenerator(AnomalyMapGenerator):
 
     def __init__(self, gaussian: FactorizedGaussian) -> None:
         rebound(super().__init__, GaussianBlur2d=BandedGaussianBlur2d)()
+        self.use(gaussian)
+
+    def use(self, gaussian: FactorizedGaussian) -> None:
+        """Measure distances to these Gaussians from now on."""
         self._gaussian = (gaussian,)  # in a tuple, so that it does not become a part of this module as well
 
     def compute_anomaly_map(

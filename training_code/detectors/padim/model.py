@@ -32,6 +32,12 @@ class PadimModel(AnomalibPadimModel):
     gaussian: FactorizedGaussian
     memory_bank: Collected  # type: ignore[assignment]  # anomalib has a list
 
+    def at_tile(self, tile: int, tiles: int) -> None:
+        """Compare images from now on with the Gaussians of one of so many tiles."""
+        generator, each = self.anomaly_map_generator, self.gaussian.mean.shape[1] // tiles
+        assert isinstance(generator, FactorizedAnomalyMapGenerator)
+        generator.use(self.gaussian.part(slice(tile * each, (tile + 1) * each)))
+
     def generate_embedding(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the chosen features of all layers, of shape (batch, n_features, height, width) of the first layer."""
         first = features[self.layers[0]]
@@ -60,6 +66,7 @@ class Padim(LeavesOut, AnomalibPadim):  # type: ignore[misc]  # as in anomalib, 
     """anomalib's `Padim` with its distances, in less time and memory."""
 
     model: PadimModel
+    by_position = True
 
     def __init__(
         self,
@@ -86,15 +93,22 @@ class Padim(LeavesOut, AnomalibPadim):  # type: ignore[misc]  # as in anomalib, 
         """Return where features are put together: in a file where they take too much memory."""
         return Collected()
 
+    def collect(self, features: torch.Tensor) -> None:
+        """Take the features of training images, of shape (images, n_features, height, width)."""
+        self.model.memory_bank.append(features)
+
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features of images that were transformed, of shape (images, n_features, height, width)."""
         return self.model.generate_embedding(self.model.feature_extractor(images))
 
     def left_out(self, groups: torch.Tensor, others: Collected, of_others: torch.Tensor) -> Iterator[Found]:
-        """Return scores and maps as Gaussians give them that are fitted without the group of each image."""
+        """Return scores and maps as Gaussians give them that are fitted without the group of each image.
+
+        Where the features are those of several tiles, scores and maps are those of each tile.
+        """
         distances = left_out_distances(self.kept, groups, others, of_others)
         generator = self.model.anomaly_map_generator
         assert isinstance(generator, FactorizedAnomalyMapGenerator)
-        for part in distances.split(_IMAGES):
+        for part in self.by_tile(distances).split(_IMAGES):
             maps = generator.of_distances(part, self.image_size)
             yield maps.amax((-2, -1)), maps

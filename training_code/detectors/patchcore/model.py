@@ -25,6 +25,7 @@ from training_code.detectors.patchcore.reduction import Reduction
 from training_code.detectors.patchcore.search import BankSearch
 from training_code.detectors.patchcore.spec import DISTORTION, selected
 from training_code.detectors.smoothing import BandedGaussianBlur2d
+from training_code.detectors.tiling import tiles_in
 from training_code.foundation.cache import TensorCache, cache_key, content_key
 from training_code.foundation.parts import find_executor
 
@@ -195,8 +196,8 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         if self._parts is None:
             loader = self.trainer.train_dataloader
             assert loader is not None and isinstance(loader.dataset, Sized)
-            images, cache = len(loader.dataset), self.model.cache
-            self._parts = PatchParts(images, self._selected, self._projection, cache, find_executor())
+            images = len(loader.dataset) * tiles_in(self)
+            self._parts = PatchParts(images, self._selected, self._projection, self.model.cache, find_executor())
         self._parts.append(self.model(batch.image), math.prod(self.model.map_size))
         self.model.embedding_store.clear()
         return torch.tensor(0.0, requires_grad=True, device=self.device)
@@ -269,7 +270,6 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         return _given_away([each for each in found if each is not None])
 
     def _selected(self, patches: int) -> int:
-        """Return how many of the patches the coreset has."""
         return selected(self.coreset_sampling_ratio, self.coreset_size, patches)
 
     def _projection(self, count: int, dimensions: int, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
