@@ -20,7 +20,9 @@ EXPORTS = "exports"
 #: Of `description_path`; changes when an old description can no longer be read.
 SCHEMA_VERSION = 1
 
-#: Name of the input: float32 from 0 to 1, RGB, of shape (images, 3, height, width); uint8 is divided by 255 before.
+#: Name of the input: float32 from 0 to 1, RGB, of shape (images, 3, height, width); uint8 is divided by 255 before. Of
+#: any size where the run stretches photographs to what networks see; otherwise it is that, and the description says how
+#: to come by it.
 INPUT = "images"
 #: Names of the outputs: raw, of shape (images,) and (images, 1, height, width) of the run's image size.
 OUTPUTS = ("score", "anomaly_map")
@@ -56,7 +58,9 @@ def read_description(path: Path) -> dict[str, Any]:
         raise InputError(f"{beside} has schema version {found}; valid: {SCHEMA_VERSION}; export the run again")
     try:
         record = record_in(content)
-        whole = _is_whole(content, path)
+        whole = _is_whole(content, path) and (
+            record.geometry.plain or record.geometry.size == (*content["image_size"],)
+        )
     except (KeyError, TypeError, ValueError, AttributeError):
         whole = False
     if not whole:

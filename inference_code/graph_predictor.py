@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from inference_code.graph_files import INPUT, OUTPUTS, Graph, check_unchanged, owner_of, read_description, record_in
 from inference_code.images import Prepared
 from inference_code.predictor import Prediction, Predictor, make_predictions
+from training_code.data.geometry import Geometry
 from training_code.evaluation.thresholds import Thresholds
 from training_code.features.runtime import import_openvino
 from training_code.foundation.errors import InputError, choices
@@ -20,8 +21,8 @@ from training_code.foundation.errors import InputError, choices
 class GraphPredictor(Predictor):
     """An exported detector, ready for new images, on the processor.
 
-    Images are read and resized as for torch, in other threads; the graph, which would resize as well, gets them at
-    the run's image size, so that images of all sizes fit into one batch.
+    Images are read and resized as for torch, in other threads; the graph, which may resize as well, gets them as
+    networks see them, so that images of all sizes fit into one batch.
 
     Parameters
     ----------
@@ -45,7 +46,8 @@ class GraphPredictor(Predictor):
         self.runtime = description["format"]
         self.record = record_in(description)
         self.thresholds = Thresholds(description["thresholds"]["image"], description["thresholds"]["pixel"])
-        self.image_size: tuple[int, int] = tuple(description["image_size"])
+        own = self.record.geometry
+        self.geometry = Geometry(tuple(description["image_size"])) if own.plain else own
 
     @classmethod
     def load(cls, path: Path, runtime: str, trust_changed: bool = False) -> "GraphPredictor":
@@ -76,9 +78,8 @@ class GraphPredictor(Predictor):
         except Exception as error:  # the runtimes raise what they like on damaged files
             raise InputError(f"{path} cannot be opened: {_reason(error)}") from error
         predictor = cls(graph, description, folder)
-        size = predictor.image_size
         try:  # the file may come from strangers, or be made by something else
-            predictor.infer([Prepared(torch.zeros(3, *size), size, None)])
+            predictor.infer([predictor.blank])
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         return predictor
@@ -95,7 +96,7 @@ class GraphPredictor(Predictor):
         if missing := [name for name in OUTPUTS if name not in found]:
             raise InputError(f"the detector gives {choices(found) or 'nothing'}; missing: {choices(missing)}")
         scores, maps = (found[name] for name in OUTPUTS)
-        return make_predictions(images, scores, maps, time.perf_counter() - start, self.thresholds)
+        return make_predictions(images, scores, maps, time.perf_counter() - start, self.thresholds, self.geometry)
 
 
 def _reason(error: Exception) -> str:

@@ -40,7 +40,7 @@ class TorchPredictor(Predictor):
         self.record = record
         self.folder = folder
         self.thresholds = Thresholds(record.thresholds.get("image"), record.thresholds.get("pixel"))
-        self.image_size: tuple[int, int] = record.identity.protocol.image_size
+        self.geometry = record.geometry
 
     @classmethod
     def load(
@@ -90,7 +90,7 @@ class TorchPredictor(Predictor):
             output = self.detector.model(image_transform(self.detector)(batch))
             scores = output.pred_score.flatten().double().cpu().numpy()
             maps = output.anomaly_map.reshape(len(images), *output.anomaly_map.shape[-2:]).float().cpu().numpy()
-        return make_predictions(images, scores, maps, time.perf_counter() - start, self.thresholds)
+        return make_predictions(images, scores, maps, time.perf_counter() - start, self.thresholds, self.geometry)
 
 
 def _device(device: str) -> torch.device:

@@ -12,8 +12,10 @@ from training_code.backbones.layers import map_sizes
 from training_code.backbones.weights import find_weights, random_weights
 from training_code.data.dataset import Dataset, read_dataset
 from training_code.data.division import Division, divide
+from training_code.data.geometry import Geometry
 from training_code.data.labelled import labelled_sha256, take_labelled
 from training_code.data.layout import LABELLED, VALIDATION
+from training_code.data.looked_at import defects_outside
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import DetectorSpec
@@ -40,6 +42,11 @@ class Conditions:
     compute: ComputeOptions
     seed: int
     gpu: bool = field(default_factory=has_gpu)  # whether the runs are computed on one
+
+    @property
+    def geometry(self) -> Geometry:
+        """What of the images networks see."""
+        return Geometry.of(self.protocol, self.dataset.region)
 
 
 @dataclass(frozen=True)
@@ -97,7 +104,16 @@ def read_conditions(
     asked = checked[0]
     if read.fingerprint_as_read is None and (asked.labelled or asked.labels is not None):
         read = take_labelled(read, asked.labelled, asked.labels, seed)
-    return Conditions(read, *checked, seed)
+    return Conditions(_told(read, Geometry.of(asked, read.region)), *checked, seed)
+
+
+def _told(dataset: Dataset, geometry: Geometry) -> Dataset:
+    """Return a dataset that also tells of defects which the protocol cuts away altogether."""
+    if geometry.stretches:  # then its own region alone decides, and it tells that already
+        return dataset
+    found = defects_outside(dataset.samples, dataset.facts, geometry, dataset.mask_threshold)
+    others = [finding for finding in dataset.findings if finding.kind != "defect outside"]
+    return replace(dataset, findings=(*others, *found))
 
 
 def prepare(
@@ -177,7 +193,7 @@ def _check_fits(configuration: Configuration, conditions: Conditions, divided: D
     images, held_out = len(divided.train), len(divided.held_out)
     arguments, backbone = configuration.arguments, configuration.backbone
     if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
-        sizes = map_sizes(backbone, protocol.image_size)
+        sizes = map_sizes(backbone, protocol.network_size)
         patches = images * max(math.prod(sizes[layer]) for layer in configuration.layers)
         if patches * ratio < 1:
             raise InputError(f"coreset_sampling_ratio={ratio} selects nothing of {patches} patches of {images} images")
@@ -193,7 +209,7 @@ def _check_fits(configuration: Configuration, conditions: Conditions, divided: D
             f"normalization='imagenet' is not for {spec.name}, which takes images with values from 0 to 1; valid: "
             "backbone, which leaves them as they are where there is no backbone"
         )
-    spec.check(arguments, protocol.image_size, images)
+    spec.check(arguments, protocol.network_size, images)
 
 
 def _check_labels(spec: DetectorSpec, arguments: Mapping[str, Any], conditions: Conditions, divided: Division) -> None:

@@ -18,11 +18,14 @@ from training_code.foundation.checking import (
     part_or_number,
     positive_or_none,
     square,
+    square_or_none,
 )
 from training_code.foundation.errors import InputError, choices, unknown
 from training_code.options import Checked, option
 
 NORMALIZATIONS = ("backbone", "imagenet")
+#: How photographs are brought to ``image_size``, see `training_code.data.geometry`.
+RESIZES = (STRETCH, LETTERBOX, CROP) = ("stretch", "letterbox", "crop")
 #: How the backbone computes: float32, or mixed precision in which convolutions and products have 16 bits.
 PRECISIONS = ("float32", "bfloat16", "float16")
 #: On a processor OpenVINO where it can and on a GPU torch; or one of them everywhere.
@@ -51,6 +54,9 @@ class ExperimentProtocol(Checked):
     ----------
     image_size
         Height and width in pixels that images are resized to; one number for squares.
+    resize, center_crop
+        How: ``"stretch"``, ``"letterbox"`` (scaled to fit, the rest is left out of everything) or ``"crop"`` (scaled to
+        cover). Then height and width of the middle that is cut out, or one number; None for all of it.
     normalization
         ``"backbone"``: mean and deviation that the backbone was trained with. ``"imagenet"``: ImageNet's for every
         backbone, as in anomalib's defaults.
@@ -88,6 +94,8 @@ class ExperimentProtocol(Checked):
     """
 
     image_size: tuple[int, int] = option((256, 256), square, columns=("image_height", "image_width"))
+    resize: str = option(STRETCH, one_of(RESIZES), later=True)
+    center_crop: tuple[int, int] | None = option(None, square_or_none, later=True)
     normalization: str = option("backbone", one_of(NORMALIZATIONS), needs="backbone", ranked_together=True)
     validation_split: float = option(0.1, half_at_most)
     labelled: float | int = option(0, part_or_number, later=True)
@@ -95,6 +103,20 @@ class ExperimentProtocol(Checked):
     threshold: str = option(AUTO, one_of((AUTO, *THRESHOLD_RULES)), columns=("threshold_rule",), afterwards=True)
     alpha: float = option(0.05, below_1, afterwards=True)
     area: float = option(0.05, below_1, afterwards=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.center_crop == self.image_size:  # which cuts nothing off, and makes no other run
+            object.__setattr__(self, "center_crop", None)
+        cut, size = self.center_crop, self.image_size
+        if cut is not None and any(kept > side for kept, side in zip(cut, size, strict=True)):
+            own, whole = (f"{height} × {width}" for height, width in (cut, size))
+            raise InputError(f"center_crop={own} is larger than image_size={whole}; valid: 32 × 32 to {whole}, or None")
+
+    @property
+    def network_size(self) -> tuple[int, int]:
+        """Height and width of the images that networks see."""
+        return self.center_crop or self.image_size
 
     @classmethod
     def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:
@@ -139,6 +161,8 @@ class ExperimentProtocol(Checked):
         for entry in dataclasses.fields(self):
             value = getattr(self, entry.name)
             columns = entry.metadata.get("columns", (entry.name,))
+            if isinstance(value, tuple) and len(columns) == 1:
+                value = " × ".join(map(str, value))
             found |= dict(zip(columns, value if isinstance(value, tuple) else (value,), strict=True))
         return found
 

@@ -61,7 +61,7 @@ def _build(record: Record, source: Path, precision: str | None = None) -> Anomal
     detector = build_detector(
         configuration,
         _network(record, configuration, source),
-        identity.protocol.image_size,
+        identity.protocol.network_size,
         identity.statistics,
         dataclasses.replace(options, backbone_precision=precision or options.backbone_precision),
     )

@@ -5,7 +5,6 @@ of the image marks in such a box is of that type. Images that it does not name a
 """
 
 import csv
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.data.geometry import Geometry, as_geometry
 from training_code.data.pairing import composed
 from training_code.data.tables import read_rows
 from training_code.foundation.errors import InputError, choices
@@ -87,7 +87,10 @@ def write_boxes(root: Path, boxes: Iterable[tuple[Path, Box]]) -> None:
 
 
 def typed_regions(
-    boxes: Sequence[Sequence[Box]], sizes: Sequence[tuple[int, int]], masks: NDArray[np.bool_]
+    boxes: Sequence[Sequence[Box]],
+    sizes: Sequence[tuple[int, int]],
+    masks: NDArray[np.bool_],
+    geometry: Geometry | None = None,
 ) -> TypedRegions | None:
     """Return the types of what masks mark; None where no image has boxes.
 
@@ -99,6 +102,8 @@ def typed_regions(
         Height and width in pixels of the images as they are.
     masks
         Shape (N, height, width) at another size.
+    geometry
+        Where the images lie in the masks; None for images that are stretched to them.
 
     Examples
     --------
@@ -111,11 +116,9 @@ def typed_regions(
     if not names:
         return None
     codes = np.zeros(masks.shape, np.uint8)
-    for code, own, (height, width) in zip(codes, boxes, sizes, strict=True):
-        down, right = code.shape[0] / height, code.shape[1] / width
+    places = geometry or as_geometry((masks.shape[1], masks.shape[2]))
+    for code, own, size in zip(codes, boxes, sizes, strict=True):
         for box in own:
-            rows = slice(math.floor(box.y * down), math.ceil((box.y + box.height) * down))
-            columns = slice(math.floor(box.x * right), math.ceil((box.x + box.width) * right))
-            code[rows, columns] = 1 + names.index(box.defect_type)
+            code[places.place(size).box(box.x, box.y, box.width, box.height)] = 1 + names.index(box.defect_type)
     codes[~masks] = 0
     return TypedRegions(names, codes)

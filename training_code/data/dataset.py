@@ -23,6 +23,8 @@ from training_code.data.fingerprint import fingerprint
 from training_code.data.groups import find_groups
 from training_code.data.inspection import Facts, inspect_files
 from training_code.data.layout import LABELLED, SPLITS, TRAIN, VALIDATION, Sample, find_samples
+from training_code.data.looked_at import outside_region
+from training_code.data.region_of_interest import RegionOfInterest, read_region
 from training_code.data.split import choose_groups
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
@@ -50,6 +52,7 @@ class Dataset:
     held_out: int = 0  # defect-free images that were taken from the training images for testing
     mask_threshold: int | None = None  # from which value on a pixel of a mask counts, where the folder says so
     alike: tuple[tuple[Path, Path], ...] = ()  # pairs that look alike, those of one group too
+    region: RegionOfInterest | None = None  # what of all images is looked at, where the folder says so
     fingerprint_as_read: str | None = None  # where a part of the test set was taken out, see `take_labelled`
 
     def select(self, split: str) -> tuple[Sample, ...]:
@@ -141,7 +144,7 @@ class Dataset:
         """What `training_code.data.fingerprint.fingerprint` says of the dataset as it was read."""
         if self.fingerprint_as_read is not None:
             return self.fingerprint_as_read
-        return fingerprint(self.samples, self.facts, self.groups, self.mask_threshold)
+        return fingerprint(self.samples, self.facts, self.groups, self.mask_threshold, self.region)
 
     def relative(self, path: Path) -> str:
         """Return a file's name as people read it: from the folder of the dataset where it lies below it."""
@@ -222,6 +225,7 @@ def examine(dataset: str | Path) -> Dataset:
     root = locate(dataset)
     found = find_samples(root)
     samples, findings = found.samples, list(found.findings)
+    region, wrong = read_region(root)
     files = [path for sample in samples for path in (sample.path, sample.mask, sample.reference) if path]
     facts = inspect_files(files + found.good_masks, root, found.mask_threshold)
     groups = find_groups(root, [sample.path for sample in samples], facts)
@@ -239,6 +243,7 @@ def examine(dataset: str | Path) -> Dataset:
         held_out=held_out,
         mask_threshold=found.mask_threshold,
         alike=groups.alike,
+        region=region,
     )
     findings += [
         *image_findings(samples, facts, examined.bits),
@@ -249,6 +254,8 @@ def examine(dataset: str | Path) -> Dataset:
         *duplicates(samples, facts),
         *siblings(samples, facts, groups.by_image),
         *labelled_siblings(samples, groups.by_image),
+        *wrong,
+        *outside_region(samples, facts, region, found.mask_threshold),
     ]
     return replace(examined, findings=tuple(findings))
 

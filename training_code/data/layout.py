@@ -17,7 +17,8 @@ Each may have labelled images beside them that are never tested on::
 A mask has the name of its image, or that name with ``_mask`` at its end, and is paired by name, never by position. In a
 folder of any layout, ``dataset.yaml`` may have ``mask_threshold``, from which value on a pixel of a mask counts, and
 ``ignored_dirs``, a list of folders whose images are not meant to be read. Golden samples in ``reference/`` are paired
-as `training_code.data.references` says, and ``defects.csv`` tells types apart, see `training_code.data.boxes`.
+as `training_code.data.references` says, and ``defects.csv`` tells types apart, see `training_code.data.boxes`. What of
+the images is looked at says ``region.png`` or ``region.json``, see `training_code.data.region_of_interest`.
 """
 
 from collections import defaultdict
@@ -37,6 +38,7 @@ from training_code.data.description import (
 from training_code.data.findings import FileFinding
 from training_code.data.pairing import find_folder, pair_masks
 from training_code.data.references import find_references
+from training_code.data.region_of_interest import PICTURE
 from training_code.data.unread import find_unread, no_images, problematic_names, reading_hint
 from training_code.data.walk import find_images, find_unreadable
 from training_code.foundation.errors import InputError, choices
@@ -113,6 +115,7 @@ def find_samples(root: Path) -> Found:
     read = [path for sample in samples for path in (sample.path, sample.mask) if path] + [*references.files]
     findings += [*odd, *references.findings, *_closed_folders(root)]
     findings += problematic_names(root, read)
+    read += [root / PICTURE]
     ignored = [root / name for name in content.get(IGNORED, [])]
     labeled = any(sample.mask for sample in samples)
     findings += find_unread(root, [*read, *good_masks], findings, labeled, None, ignored)

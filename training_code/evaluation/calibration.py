@@ -26,6 +26,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.data.geometry import inside
 from training_code.evaluation.predictions import Predictions, together
 
 #: By this part of them scores may differ that the same detector computes in other batches; the tests hold it.
@@ -202,7 +203,7 @@ def just_above(score: float) -> float:
 
 
 def area_scores(maps: NDArray[np.float32], area: float) -> NDArray[np.float32]:
-    """Return the highest threshold of each map at which more than the part ``area`` of its pixels is marked.
+    """Return the highest threshold of each map at which more than the part ``area`` of it is marked.
 
     Just above it the part is at most ``area``: what is marked falls while the threshold rises, so that a promise for
     these numbers is one for the marked part (Angelopoulos et al., "Conformal Risk Control", ICLR 2024, with the loss
@@ -213,7 +214,7 @@ def area_scores(maps: NDArray[np.float32], area: float) -> NDArray[np.float32]:
     maps
         Shape (n, height, width).
     area
-        From 0 to 1, 1 excluded.
+        From 0 to 1, 1 excluded; of the pixels that are looked at.
 
     Examples
     --------
@@ -223,5 +224,6 @@ def area_scores(maps: NDArray[np.float32], area: float) -> NDArray[np.float32]:
     array([5.], dtype=float32)
     """
     flat = maps.reshape(len(maps), -1)
-    place = flat.shape[1] - 1 - math.floor(area * flat.shape[1] + 1e-9)
-    return np.array([np.partition(each, place)[place] for each in flat], maps.dtype)
+    # What is not looked at is lowest of all, so that places are counted from the highest value.
+    places = [flat.shape[1] - 1 - math.floor(area * inside(each).size + 1e-9) for each in flat]
+    return np.array([np.partition(each, place)[place] for each, place in zip(flat, places, strict=True)], maps.dtype)

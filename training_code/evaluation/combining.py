@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.data.geometry import OUTSIDE
 from training_code.detectors.combined.scales import Scale, Scales
 from training_code.evaluation.calibration import ROUNDING, Calibration, area_scores
 from training_code.evaluation.predictions import Predictions
@@ -83,6 +84,19 @@ def combine(calibrations: Sequence[Calibration], how: str, by: Sequence[str]) ->
         moved=max(calibration.moved for calibration in calibrations),
     )
     return scaling.full, dataclasses.replace(together, **found)
+
+
+def scored_by_maps(calibration: Calibration) -> Calibration:
+    """Return a calibration in which the score of each image is the highest value of its map."""
+    parts = {entry.name: getattr(calibration, entry.name) for entry in dataclasses.fields(Calibration)}
+    return dataclasses.replace(
+        calibration,
+        **{
+            name: dataclasses.replace(part, scores=part.maps.max((1, 2)).astype(np.float64))
+            for name, part in parts.items()
+            if isinstance(part, Predictions)
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -193,7 +207,9 @@ def _together(every: Sequence[Predictions], scaling: _Scaling) -> Predictions | 
     for index, name in enumerate(common):
         own = list(zip(every, (number[name] for number in numbers), scaling.of(name[0]), strict=True))
         scores[index] = scaling.one([each.scores[at] * on.score.weight + on.score.shift for each, at, on in own])
-        maps[index] = scaling.one([each.maps[at] * on.map.weight + on.map.shift for each, at, on in own])
+        with np.errstate(over="ignore"):  # of what is not looked at, which is put back
+            maps[index] = scaling.one([each.maps[at] * on.map.weight + on.map.shift for each, at, on in own])
+        maps[index][first.maps[numbers[0][name]] <= OUTSIDE] = OUTSIDE
     return Predictions(
         tuple(first.paths[place] for place in kept),
         tuple(first.defect_types[place] for place in kept),

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
+from training_code.data.geometry import inside
+
 # In anomalib, pixels that touch at a corner belong to one region.
 EIGHT_NEIGHBORS = np.ones((3, 3))
 #: Shares of false alarms at which the share of defects found is told, by the names of anomalib's ``PBn``.
@@ -112,10 +114,10 @@ def presorted(scores: NDArray, labels: NDArray[np.bool_]) -> dict[str, float]:
 
 
 def marked_good_share(maps: NDArray, labels: NDArray[np.bool_], threshold: float) -> float:
-    """Return the mean share of the area that is marked on good images."""
+    """Return the mean share of the area that is marked on good images, of what is looked at."""
     good = np.flatnonzero(~labels)
     marked = sum(int(np.count_nonzero(maps[number] >= threshold)) for number in good)
-    return marked / (len(good) * maps[0].size)
+    return marked / sum(inside(maps[number]).size for number in good)
 
 
 def region_metrics(maps: NDArray, masks: NDArray[np.bool_], threshold: float) -> dict[str, float]:
@@ -163,7 +165,7 @@ def aupimo(maps: NDArray, masks: NDArray[np.bool_], labels: NDArray[np.bool_]) -
     """
     defective = [number for number in np.flatnonzero(labels) if masks[number].any()]
     size = maps[0].size
-    pixels = size * int(np.count_nonzero(~labels))
+    pixels = sum(inside(maps[number]).size for number in np.flatnonzero(~labels))
     last = int(PIMO_LIMITS[1] * pixels)
     if not tells_low_rates(pixels) or not defective:
         return None

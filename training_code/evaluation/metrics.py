@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from training_code.data.boxes import TypedRegions
+from training_code.data.geometry import OUTSIDE, inside
 from training_code.data.layout import NORMAL
 from training_code.evaluation.decisions import (
     EIGHT_NEIGHBORS,
@@ -55,7 +56,7 @@ def rank_predictions(predictions: Predictions) -> tuple[dict[str, float], Points
     labels, maps, masks = predictions.labels, predictions.maps, predictions.masks
     metrics, image_point = rank_images(predictions.scores, labels)
     pixel_point = None
-    if masks is not None and _has_both(masks):
+    if masks is not None and _has_both(masks[maps > OUTSIDE]):
         pixel = rank(maps, masks, region_weights(masks))
         pixel_point = largest_f1(pixel, len(predictions))
         metrics |= {
@@ -165,7 +166,9 @@ def rank_by_defect_type(predictions: Predictions, regions: TypedRegions | None =
     """
     result: dict[str, dict[str, float]] = {}
     normal = predictions.scores[~predictions.labels]
-    good_pixels = None if predictions.masks is None else np.sort(predictions.maps[~predictions.labels], axis=None)
+    good_pixels = (
+        None if predictions.masks is None else np.sort(inside(predictions.maps[~predictions.labels]), axis=None)
+    )
     for defect_type in predictions.abnormal_types:
         own = predictions.of_type(defect_type)
         result[defect_type] = _rank_type(own.scores, own.maps, own.masks, own.masks, normal, good_pixels)
@@ -195,7 +198,7 @@ def _rank_type(
         both = np.concatenate([normal, scores])
         row["image_AUROC"] = rank(both, np.arange(len(both)) >= len(normal)).auroc
     if own is not None and masks is not None and good_pixels is not None and own.any():
-        others = np.sort(maps[~masks])
+        others = np.sort(inside(maps[~masks]))
         if len(good_pixels) + len(others):
             row["pixel_AUROC"] = _auroc(maps[own], [good_pixels, others])
     return row

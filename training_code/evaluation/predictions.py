@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.data.geometry import inside
 from training_code.data.layout import NORMAL
 
 
@@ -17,7 +18,7 @@ class Predictions:
     defect_types: tuple[str, ...]
     scores: NDArray[np.float64]  # (N,), higher is more anomalous
     labels: NDArray[np.bool_]  # (N,), True for abnormal
-    maps: NDArray[np.float32]  # (N, H, W), higher is more anomalous
+    maps: NDArray[np.float32]  # (N, H, W), higher is more anomalous; `OUTSIDE` where it is not looked at
     masks: NDArray[np.bool_] | None = None  # (N, H, W), None where the dataset has no masks
 
     def __len__(self) -> int:
@@ -43,8 +44,11 @@ class Predictions:
 
     @property
     def areas(self) -> NDArray[np.float64] | None:
-        """The part of the pixels of each image that its mask marks, of shape (N,); None without masks."""
-        return None if self.masks is None else self.masks.mean(axis=(1, 2))
+        """The part of what is looked at of each image that its mask marks, of shape (N,); None without masks."""
+        if self.masks is None:
+            return None
+        looked_at = [inside(each).size for each in self.maps]
+        return self.masks.sum(axis=(1, 2)) / np.array(looked_at, np.float64)
 
     @property
     def abnormal_types(self) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.data.geometry import inside
 from training_code.evaluation.calibration import Calibration, conformal
 from training_code.evaluation.operating_point import ORACLE, OperatingPoint
 from training_code.evaluation.ranking import Ranking, rank
@@ -151,7 +152,7 @@ def _quantile(calibration: Calibration, alpha: float, area: float) -> Points:
     if calibration.good is None:
         return Points()
     image = quantile_point(calibration.good.scores, calibration.groups, alpha)
-    pixel = float(np.quantile(calibration.good.maps, 1 - area))
+    pixel = float(np.quantile(inside(calibration.good.maps), 1 - area))
     return Points(image, OperatingPoint(pixel, image.images, image.groups, area=area))
 
 
@@ -167,7 +168,7 @@ def _mean_sd(calibration: Calibration, alpha: float, area: float) -> Points:
     images, groups = len(calibration.good), len(set(calibration.groups))
     image, pixel = (
         OperatingPoint(float(values.mean(dtype=np.float64) + DEVIATIONS * values.std(dtype=np.float64)), images, groups)
-        for values in (calibration.good.scores, calibration.good.maps)
+        for values in (calibration.good.scores, inside(calibration.good.maps))
     )
     return Points(image, pixel)
 

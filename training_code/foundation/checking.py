@@ -16,6 +16,11 @@ def square(name: str, value: Any) -> tuple[int, int]:
     return whole(name, sides[0], 32, 8192), whole(name, sides[1], 32, 8192)
 
 
+def square_or_none(name: str, value: Any) -> tuple[int, int] | None:
+    """Return None, or height and width; one number stands for a square."""
+    return None if value is None else square(name, value)
+
+
 def whole(name: str, value: object, low: int, high: float = math.inf) -> int:
     """Return a whole number, also one of numpy's, if it is in range."""
     try:

@@ -99,6 +99,8 @@ _HELP = {
     r"difference_sd": "Sample standard deviation of that difference over pairs.",
     r"fastest|least memory|smallest": "TRUE where no model of the same protocol is better at no higher cost.",
     r"image_(height|width)": "Pixels that images are resized to.",
+    r"resize": "How images are brought to that: stretched, scaled to fit with the rest left out, or cropped to cover.",
+    r"center_crop": "Pixels of the middle that networks see of the resized image; blank: all of it.",
     r"validation_split": "Part of the training images that detectors hold out which do not leave each one out.",
     r"threshold_rule": "The rule by which thresholds were found; conformal and labelled ones promise something.",
     r"labelled": "Part of the test images of each type of defect that was taken as labelled ones, or their number.",

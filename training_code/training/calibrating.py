@@ -89,6 +89,9 @@ def leave_one_out(
             # The training images are put from the order in which they came into that of the dataset.
             places = torch.cat([order, torch.arange(len(order), len(order) + len(of_others))])
             scores, maps = _gathered(detector.left_out(groups[order], features, of_others), places.tolist())
+            compared_with = [each.path for each in compared]
+            originals_of = [Path(path) for each in further for path in each.paths]
+            train.leave_out([*paths, *originals_of, *compared_with], scores, maps)
     except TooLittleLeftError:  # there is no image that the detector has not seen
         return NOTHING
     finally:

@@ -157,7 +157,9 @@ class QuietEngine:
         with quiet(), full_precision():
             self._engine.predict(detector, dataloaders=loader, return_predictions=False)
         assert isinstance(loader.dataset, SampleDataset)
-        return self._collector.take(loader.dataset.defect_types)
+        found = self._collector.take(loader.dataset.defect_types)
+        loader.dataset.leave_out(found.paths, found.scores, found.maps)
+        return found
 
     @property
     def device(self) -> torch.device:

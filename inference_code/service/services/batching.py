@@ -9,8 +9,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
-import torch
-
 from inference_code.batches import Batches
 from inference_code.images import Prepared
 from inference_code.predictor import Prediction, Predictor
@@ -72,9 +70,8 @@ class Batcher:
 
     def start(self) -> None:
         """Predict a blank image, so that the first client does not wait for what is made once, and begin."""
-        blank = Prepared(torch.zeros(3, *self.predictor.image_size), self.predictor.image_size, None)
         with self._turn:
-            self.predictor.infer([blank])
+            self.predictor.infer([self.predictor.blank])
         self._thread = threading.Thread(target=self._run, name="predict", daemon=True)
         self._thread.start()
 
