@@ -88,14 +88,13 @@ def combine(calibrations: Sequence[Calibration], how: str, by: Sequence[str]) ->
 
 def scored_by_maps(calibration: Calibration) -> Calibration:
     """Return a calibration in which the score of each image is the highest value of its map."""
-    parts = {entry.name: getattr(calibration, entry.name) for entry in dataclasses.fields(Calibration)}
+
+    def scored(part: Predictions | None) -> Predictions | None:
+        return part and dataclasses.replace(part, scores=part.maps.max((1, 2)).astype(np.float64))
+
+    good, judged, varied = (scored(part) for part in (calibration.good, calibration.judged, calibration.varied))
     return dataclasses.replace(
-        calibration,
-        **{
-            name: dataclasses.replace(part, scores=part.maps.max((1, 2)).astype(np.float64))
-            for name, part in parts.items()
-            if isinstance(part, Predictions)
-        },
+        calibration, good=good, judged=judged, varied=varied, labelled=scored(calibration.labelled)
     )
 
 
