@@ -1,7 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
-# Two test files at a time, those that take long first, on a core each.
-PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder
+# Two test files at a time, those that take long first, on a core each. A worker that died would otherwise be replaced by
+# one that runs the same test and dies as well, again and again.
+PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 RUN := $(VENV)/bin/python
 NOTEBOOKS_HAVE_NO_OUTPUTS = $(VENV)/bin/nbstripout --keep-id --verify notebooks/*.ipynb tests/notebooks/*/*.ipynb
 

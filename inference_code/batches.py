@@ -36,6 +36,9 @@ class Batches(Generic[Item, Made]):
     drop_after
         Seconds from which on an item is too old: it is dropped, and where the queue is full the oldest one makes room.
         None drops nothing: then the items wait.
+    ahead
+        Whether items are prepared before their turn comes. Otherwise one is prepared when it is taken: large images
+        that wait would fill the memory.
     """
 
     def __init__(
@@ -45,6 +48,8 @@ class Batches(Generic[Item, Made]):
         batch_size: int,
         fill: bool = True,
         drop_after: float | None = None,
+        *,
+        ahead: bool = True,
     ) -> None:
         self.dropped = 0
         self._items = items
@@ -52,7 +57,8 @@ class Batches(Generic[Item, Made]):
         self._batch_size = batch_size
         self._fill = fill
         self._drop_after = drop_after
-        self._queue: queue.Queue[tuple[Item, Future[Made], float] | None] = queue.Queue(2 * batch_size)
+        self._ahead = ahead
+        self._queue: queue.Queue[tuple[Item, Future[Made] | None, float] | None] = queue.Queue(2 * batch_size)
         self._stop = threading.Event()
         self._error: BaseException | None = None
 
@@ -63,7 +69,9 @@ class Batches(Generic[Item, Made]):
         walker.start()
         try:
             while batch := self._take():
-                yield [(item, self._result(future), came) for item, future, came in batch]
+                yield [
+                    (item, self._result(future or pool.submit(self._make, item)), came) for item, future, came in batch
+                ]
             if self._error is not None:
                 raise self._error
         finally:
@@ -76,13 +84,13 @@ class Batches(Generic[Item, Made]):
             for item in self._items:
                 if self._stop.is_set():
                     return
-                self._put((item, pool.submit(self._make, item), time.monotonic()))
+                self._put((item, pool.submit(self._make, item) if self._ahead else None, time.monotonic()))
         except BaseException as error:  # raised again where the batches are taken
             self._error = error
         finally:
             self._put(None)
 
-    def _put(self, entry: tuple[Item, Future[Made], float] | None) -> None:
+    def _put(self, entry: tuple[Item, Future[Made] | None, float] | None) -> None:
         drops = self._drop_after is not None and entry is not None  # the end waits
         while not self._stop.is_set():
             try:
@@ -97,12 +105,16 @@ class Batches(Generic[Item, Made]):
         except queue.Empty:  # it was taken in the meantime
             return
         assert entry is not None  # the end is the last entry, and nothing is dropped for it
-        entry[1].cancel()
+        self._drop(entry[1])
+
+    def _drop(self, future: Future[Made] | None) -> None:
+        if future is not None:
+            future.cancel()
         self.dropped += 1
 
-    def _take(self) -> list[tuple[Item, Future[Made], float]]:
+    def _take(self) -> list[tuple[Item, Future[Made] | None, float]]:
         """Return the entries of the next batch; none when there is nothing more."""
-        batch: list[tuple[Item, Future[Made], float]] = []
+        batch: list[tuple[Item, Future[Made] | None, float]] = []
         while len(batch) < self._batch_size:
             try:
                 entry = self._queue.get(block=self._fill or not batch)
@@ -112,8 +124,7 @@ class Batches(Generic[Item, Made]):
                 self._queue.put(None)  # for the next call
                 break
             if self._drop_after is not None and time.monotonic() - entry[2] > self._drop_after:
-                entry[1].cancel()
-                self.dropped += 1
+                self._drop(entry[1])
                 continue
             batch.append(entry)
         return batch

@@ -21,9 +21,11 @@ EXPORTS = "exports"
 SCHEMA_VERSION = 1
 
 #: Name of the input: float32 from 0 to 1, RGB, of shape (images, 3, height, width); uint8 is divided by 255 before. Of
-#: any size where the run stretches photographs to what networks see; otherwise it is that, and the description says how
-#: to come by it.
+#: any size where the run stretches photographs to what networks see; otherwise it is that, or a tile of it, and the
+#: description says how to come by it.
 INPUT = "images"
+#: Name of the second input of files that have one: the number of the tile that the images are, int64 of shape (1,).
+TILE = "tile"
 #: Names of the outputs: raw, of shape (images,) and (images, 1, height, width) of the run's image size.
 OUTPUTS = ("score", "anomaly_map")
 #: Names of the further outputs where the run has a threshold: bool, and float32 from 0 to 1, of shape (images,).
@@ -31,6 +33,8 @@ JUDGED = ("label", "normalised_score")
 
 #: A graph, opened: images of shape (batch, 3, height, width), float32 from 0 to 1, to outputs by their names.
 Graph = Callable[[NDArray[np.float32]], dict[str, NDArray]]
+#: The same of one file with all of its inputs by their names.
+RawGraph = Callable[[dict[str, NDArray]], dict[str, NDArray]]
 
 
 def description_path(path: Path) -> Path:
@@ -58,9 +62,8 @@ def read_description(path: Path) -> dict[str, Any]:
         raise InputError(f"{beside} has schema version {found}; valid: {SCHEMA_VERSION}; export the run again")
     try:
         record = record_in(content)
-        whole = _is_whole(content, path) and (
-            record.geometry.plain or record.geometry.size == (*content["image_size"],)
-        )
+        resizes = record.geometry.plain and record.identity.protocol.tiles == 1  # then it takes any other size, too
+        whole = _is_whole(content, path) and (resizes or record.geometry.size == (*content["image_size"],))
     except (KeyError, TypeError, ValueError, AttributeError):
         whole = False
     if not whole:

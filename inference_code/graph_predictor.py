@@ -9,13 +9,25 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inference_code.graph_files import INPUT, OUTPUTS, Graph, check_unchanged, owner_of, read_description, record_in
-from inference_code.images import Prepared
+from inference_code.graph_files import (
+    INPUT,
+    OUTPUTS,
+    TILE,
+    Graph,
+    RawGraph,
+    check_unchanged,
+    owner_of,
+    read_description,
+    record_in,
+)
+from inference_code.images import Prepared, as_batch
 from inference_code.predictor import Prediction, Predictor, make_predictions
 from training_code.data.geometry import Geometry
+from training_code.detectors.tiling import Tiles, tiles_for
 from training_code.evaluation.thresholds import Thresholds
 from training_code.features.runtime import import_openvino
 from training_code.foundation.errors import InputError, choices
+from training_code.records.record import Record
 
 
 class GraphPredictor(Predictor):
@@ -74,7 +86,7 @@ class GraphPredictor(Predictor):
         if not trust_changed:
             check_unchanged(path, description, folder)
         try:
-            graph = open_graph(path, runtime)
+            graph = open_graph(path, runtime, tiles_of_run(record_in(description)))
         except Exception as error:  # the runtimes raise what they like on damaged files
             raise InputError(f"{path} cannot be opened: {_reason(error)}") from error
         predictor = cls(graph, description, folder)
@@ -90,7 +102,7 @@ class GraphPredictor(Predictor):
             return []
         start = time.perf_counter()
         try:
-            found = self.graph(torch.stack([image.tensor for image in images]).numpy())
+            found = self.graph(np.ascontiguousarray(as_batch(images).numpy()))
         except Exception as error:  # the runtimes raise what they like about graphs of other inputs
             raise InputError(f"the detector cannot compute images: {_reason(error)}") from error
         if missing := [name for name in OUTPUTS if name not in found]:
@@ -103,8 +115,36 @@ def _reason(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
-def open_graph(path: Path, runtime: str) -> Graph:
-    """Open an exported file with ``"onnx"`` or ``"openvino"``, in float32 and with torch's number of threads."""
+def tiles_of_run(record: Record) -> Tiles | None:
+    """Return the tiles that the detector of a run gets images in, None where it gets them as a whole."""
+    found = tiles_for(record.geometry.size, record.identity.protocol.tiling)
+    return found if isinstance(found, Tiles) else None
+
+
+def open_graph(path: Path, runtime: str, tiles: Tiles | None = None) -> Graph:
+    """Open an exported file with ``"onnx"`` or ``"openvino"``, in float32 and with torch's number of threads.
+
+    The file of a detector that gets images in ``tiles`` computes one tile; they are cut and put together here.
+    """
+    run, inputs = _open(path, runtime)
+    return (lambda images: run({INPUT: images})) if tiles is None else _in_tiles(run, tiles, TILE in inputs)
+
+
+def _in_tiles(run: RawGraph, tiles: Tiles, numbered: bool) -> Graph:
+    def find(part: torch.Tensor, tile: int) -> tuple[torch.Tensor, torch.Tensor]:
+        found = run({INPUT: part.numpy(), **({TILE: np.array([tile])} if numbered else {})})
+        score, anomaly_map = (torch.from_numpy(found[name]) for name in OUTPUTS)
+        return score, anomaly_map
+
+    def whole(images: NDArray[np.float32]) -> dict[str, NDArray]:
+        scores, maps = tiles.find(torch.from_numpy(images), find, numbered)
+        return dict(zip(OUTPUTS, (scores.flatten().numpy(), maps.numpy()), strict=True))
+
+    return whole
+
+
+def _open(path: Path, runtime: str) -> tuple[RawGraph, list[str]]:
+    """Return the graph in a file, and the names of its inputs."""
     if runtime == "onnx":
         # Only now: it comes with the extra export, and OpenVINO, which is always there, opens its files without it.
         import onnxruntime
@@ -113,15 +153,15 @@ def open_graph(path: Path, runtime: str) -> Graph:
         options.intra_op_num_threads = torch.get_num_threads()
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
-        return lambda images: dict(zip(names, session.run(names, {INPUT: images}), strict=True))
+        given = [each.name for each in session.get_inputs()]
+        return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True)), given
     openvino = import_openvino()
     compiled = openvino.Core().compile_model(
         str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     )
 
-    def run(images: NDArray[np.float32]) -> dict[str, NDArray]:
+    def run(inputs: dict[str, NDArray]) -> dict[str, NDArray]:
         # A graph may have outputs without names, and one output several.
-        found = compiled({INPUT: images}).items()
-        return {name: value for output, value in found for name in output.get_names()}
+        return {name: value for output, value in compiled(inputs).items() for name in output.get_names()}
 
-    return run
+    return run, [name for each in compiled.inputs for name in each.get_names()]

@@ -1,5 +1,6 @@
 """Images from wherever they come, brought into the form that a detector was trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,9 @@ from training_code.foundation.errors import InputError
 
 #: What can be predicted: a file, the content of one, an image of Pillow, or pixels.
 Source = str | Path | bytes | Image.Image | NDArray[np.uint8] | NDArray[np.uint16]
-# Images of more pixels are read again when they are drawn: several of them at once would fill the memory.
-_KEPT_PIXELS = 2**22
+#: Images of more pixels are large: several of them at once would fill the memory. They are read again when they are
+#: drawn, and those that a detector gets are prepared, predicted and written one at a time.
+LARGE = 2**22
 _MOST_BITS = 16
 _REFUSED_MODES = frozenset({"F", "LAB", "HSV"})
 
@@ -46,11 +48,17 @@ def prepare(
     """
     pixels = read_pixels(image, bits)
     size = pixels.shape[:2]
-    again = isinstance(image, str | Path | bytes) and size[0] * size[1] > _KEPT_PIXELS
+    again = isinstance(image, str | Path | bytes) and size[0] * size[1] > LARGE
     shown = None if again else shown_pixels(pixels)
     tensor = resize_pixels(pixels, geometry)
     del pixels
     return Prepared(tensor, size, shown, *_read_reference(reference, geometry, bits))
+
+
+def as_batch(images: Sequence[Prepared]) -> torch.Tensor:
+    """Return images of one size as a batch, of shape (images, 3, height, width); a single one is not copied."""
+    tensors = [image.tensor for image in images]
+    return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
 
 
 def _read_reference(

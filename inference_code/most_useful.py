@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference_code.output import harmless
-from training_code.data.inspection import THUMBNAIL, Facts, inspect_file
+from training_code.data.facts import Facts
+from training_code.data.inspection import THUMBNAIL, inspect_file
 from training_code.data.likeness import alike_pairs
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import atomic_path
@@ -142,7 +143,7 @@ def _apart(candidates: Sequence[Candidate], own: Sequence[Facts], before: Sequen
 
 
 def _thumbnail(facts: Facts) -> NDArray[np.uint8]:
-    return np.frombuffer(bytes.fromhex(facts.thumbnail), np.uint8).reshape(THUMBNAIL, THUMBNAIL)
+    return np.frombuffer(facts.thumbnail, np.uint8).reshape(THUMBNAIL, THUMBNAIL)
 
 
 def read_picked(tables: Iterable[Path]) -> list[Path]:

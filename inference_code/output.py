@@ -8,7 +8,7 @@ import queue
 import re
 import threading
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from inference_code.images import Prepared, read_pixels, shown_pixels
+from inference_code.images import LARGE, Prepared, read_pixels, shown_pixels
 from inference_code.postprocessing import Region, find_abnormal, run_lengths
 from inference_code.predictor import Prediction
 from inference_code.promises import Promised
@@ -121,7 +121,7 @@ class Output:
             raise self._error
 
     def put(self, result: Result) -> None:
-        """Take a result; waits where too many are not yet written.
+        """Take a result; waits where too many are not yet written, and with a large map until its pictures are.
 
         Raises
         ------
@@ -131,25 +131,33 @@ class Output:
         if self._error is not None:
             raise self._error
         self._number += 1
-        self._queue.put((result, self._pool.submit(self._describe, result, self._number)))
+        described = self._pool.submit(self._describe, result, self._number)
+        self._queue.put((result, described))
+        if isinstance(result.found, Prediction) and result.found.anomaly_map.size > LARGE:
+            wait([described])
 
     def latencies_at(self, *percents: float) -> list[float]:
         """Return the percentiles of the seconds from the arrival of a frame to its line; 0 where none was written."""
         return np.percentile(self._latencies or [0], percents).tolist()
 
     def _write_all(self) -> None:
-        while (entry := self._queue.get()) is not None:
-            if self._error is not None:
-                continue  # so that nobody waits for room in the queue
+        while self._write_next():
+            pass
+
+    def _write_next(self) -> bool:
+        """Write the next line; in a function of its own, so that nothing of it is held on to while the next is made."""
+        entry = self._queue.get()
+        if entry is not None and self._error is None:  # after an error nobody must wait for room in the queue
             try:
-                self._write(entry[0], entry[1].result())
+                self._write(entry[0].came, entry[1].result())
             except BaseException as error:  # raised again by `put` or at the end
                 self._error = error
+        return entry is not None
 
-    def _write(self, result: Result, row: dict[str, Any]) -> None:
+    def _write(self, came: float, row: dict[str, Any]) -> None:
         self._lines.write(json.dumps(row, allow_nan=False) + "\n")
         self._lines.flush()
-        self._latencies.append(time.monotonic() - result.came)
+        self._latencies.append(time.monotonic() - came)
         if "error" in row:
             self.failed += 1
             return
@@ -189,18 +197,20 @@ class Output:
             "pixel_promise": self.promised and self.promised.pixel,
             "promise": self.promised and self.promised.sentence,
         }
+        del regions  # they share an array that is larger than the image
         if result.reference is not None:
             row["reference"] = str(result.reference)
         if not self.drawing.pictures:
             return row
         name = f"{number:05d}_{_safe_stem(result.frame)}.png"
-        pixels = result.pixels
-        if pixels is None:
-            pixels = shown_pixels(read_pixels(result.frame.image, self.bits))
-        picture = overlay(pixels, values, threshold, None if threshold is None else mask)
+        picture = overlay(self._pixels(result), values, threshold, None if threshold is None else mask)
         _save(picture, self.folder / OVERLAYS / name)
         _save(Image.fromarray(mask), self.folder / MASKS / name)
         return row | {"picture": f"{OVERLAYS}/{name}", "mask": f"{MASKS}/{name}"}
+
+    def _pixels(self, result: Result) -> NDArray[np.uint8]:
+        """Return the pixels of a frame; those of large images are read again, and nobody else holds on to them."""
+        return shown_pixels(read_pixels(result.frame.image, self.bits)) if result.pixels is None else result.pixels
 
 
 def make_result(

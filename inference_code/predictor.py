@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from inference_code.batches import Batches
-from inference_code.images import Prepared, Source, prepare
+from inference_code.images import LARGE, Prepared, Source, prepare
 from inference_code.postprocessing import make_mask, normalise, threshold_range
 from inference_code.ranges import BATCH_SIZES
 from training_code.data.geometry import Geometry, Placement, resize_map
@@ -112,8 +112,14 @@ class Predictor(Protocol):
 
     @property
     def image_size(self) -> tuple[int, int]:
-        """Height and width in pixels of what networks see."""
+        """Height and width in pixels of what networks see, or tiles are cut out of."""
         return self.geometry.size
+
+    @property
+    def large(self) -> bool:
+        """Whether photographs are resized to so many pixels that only one at a time is in memory."""
+        height, width = self.geometry.image_size
+        return height * width > LARGE
 
     @property
     def needs_references(self) -> bool:
@@ -142,8 +148,8 @@ class Predictor(Protocol):
 
     @property
     def blank(self) -> Prepared:
-        """An image without content."""
-        return Prepared(torch.zeros(3, *self.image_size), self.geometry.image_size, None)
+        """An image without content; its pixels are one in memory."""
+        return Prepared(torch.zeros(()).expand(3, *self.image_size), self.geometry.image_size, None)
 
     def judge(self, images: Sequence[Prepared]) -> list[Prediction]:
         """Predict prepared images in one batch, those with a reference by how far their maps are from its map."""
@@ -182,15 +188,25 @@ class Predictor(Protocol):
         """
         self.check_references(references is not None)
         pairs = _pairs(images, references)
-        batches = Batches(pairs, lambda item: self.prepare(*item[1:]), check_batch_size(batch_size))
+        size, large = check_batch_size(batch_size), self.large
+        batches = Batches(pairs, lambda item: self.prepare(*item[1:]), 1 if large else size, ahead=not large)
         for batch in batches:
-            predicted = iter(self.judge([made for _, made, _ in batch if isinstance(made, Prepared)]))
-            for (index, image, _), made, _ in batch:
-                path = Path(image) if isinstance(image, str | Path) else None
-                if isinstance(made, InputError):
-                    yield Failure(index, path, str(made))
-                else:
-                    yield dataclasses.replace(next(predicted), index=index, path=path)
+            found = [*self._answers(batch)]
+            batch.clear()  # the images are let go of before the next ones are prepared
+            while found:
+                yield found.pop(0)
+
+    def _answers(
+        self, batch: Sequence[tuple[tuple[int, Source, Source | None], Prepared | InputError, float]]
+    ) -> Iterator[Prediction | Failure]:
+        """Yield what is said of the images of a batch, in their order."""
+        predicted = iter(self.judge([made for _, made, _ in batch if isinstance(made, Prepared)]))
+        for (index, image, _), made, _ in batch:
+            path = Path(image) if isinstance(image, str | Path) else None
+            if isinstance(made, InputError):
+                yield Failure(index, path, str(made))
+            else:
+                yield dataclasses.replace(next(predicted), index=index, path=path)
 
 
 def _pairs(

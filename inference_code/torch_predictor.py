@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from anomalib.models.components import AnomalibModule
 
-from inference_code.images import Prepared, check_reading
+from inference_code.images import Prepared, as_batch, check_reading
 from inference_code.predictor import Prediction, Predictor, make_predictions
 from inference_code.runs import read_finished
 from training_code.detectors.build import image_transform
+from training_code.detectors.tiling import predict, tiles_of
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError, unknown
 from training_code.foundation.files import sha256
@@ -85,9 +86,10 @@ class TorchPredictor(Predictor):
             return []
         start = time.perf_counter()
         with torch.inference_mode(), full_precision():
-            batch = torch.stack([image.tensor for image in images]).to(self.detector.device)
+            detector, batch = self.detector, as_batch(images).to(self.detector.device)
             # The transform of training; the module's own forward would resize as exported models do.
-            output = self.detector.model(image_transform(self.detector)(batch))
+            output = predict(detector.model, tiles_of(detector), batch, image_transform(detector))
+            assert output.pred_score is not None and output.anomaly_map is not None
             scores = output.pred_score.flatten().double().cpu().numpy()
             maps = output.anomaly_map.reshape(len(images), *output.anomaly_map.shape[-2:]).float().cpu().numpy()
         return make_predictions(images, scores, maps, time.perf_counter() - start, self.thresholds, self.geometry)

@@ -41,6 +41,7 @@ def overlay(
         What is coloured in place of that, with a line around it; of the size of the image.
     """
     photo = np.array(shown_image(image) if isinstance(image, Path) else image)
+    del image  # large ones are in memory once if nobody else holds on to them
     values = resize_map(anomaly_map, photo.shape[:2])
     looked_at = inside(values)
     low = float(looked_at.min()) if threshold is None else threshold

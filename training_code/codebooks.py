@@ -13,6 +13,7 @@ from training_code.backbones.reading import load_backbone
 from training_code.backbones.weights import find_weights
 from training_code.data.resizing import load_image
 from training_code.data.sample_data import SampleDataset
+from training_code.data.tiles import TileDataset
 from training_code.data.walk import find_images
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
@@ -24,6 +25,7 @@ from training_code.detectors.dsr.codebook import (
 )
 from training_code.detectors.dsr.model import Dsr
 from training_code.detectors.dsr.spec import PUBLISHED, check_dsr, find_codebook
+from training_code.detectors.tiling import tiles_of
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import content_hash, digest, write_json
@@ -108,8 +110,11 @@ def provide_codebook(detector: Dsr, identity: Identity, train_data: SampleDatase
     path = paths.CACHE / "codebooks" / f"{digest(dataclasses.asdict(key))[:16]}{SUFFIX}"
     path.parent.mkdir(parents=True, exist_ok=True)
 
+    tiles = tiles_of(detector)
+    data = train_data if tiles is None else TileDataset(train_data, tiles.cut, len(tiles))
+
     def image(index: int) -> torch.Tensor:
-        item = train_data[index]
+        item = data[index]
         assert item.image is not None
         return item.image
 
@@ -118,7 +123,7 @@ def provide_codebook(detector: Dsr, identity: Identity, train_data: SampleDatase
             _train(
                 detector,
                 image,
-                len(train_data),
+                len(data),
                 identity.arguments,
                 identity.seed,
                 path,

@@ -38,7 +38,7 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     reset_peak_memory()
     conditions = dataclasses.replace(conditions, protocol=prepared.identity.protocol)
     cache, records = TensorCache(), [member.record for member in prepared.members]
-    how, size = prepared.configuration.arguments["how"], conditions.protocol.network_size
+    how, size = prepared.configuration.arguments["how"], conditions.protocol.seen_size
     engine = QuietEngine(prepared.configuration, places.folder / CHECKPOINT, unfinished=places.unfinished)
     places.note("calibrating")
     seconds: dict[str, float] = {}
@@ -73,8 +73,8 @@ def calibrate_member(
     record = member.record
     detector = restore_detector(record, member.folder / CHECKPOINT, member.folder / RECORD)
     spec = get_detector(record.detector)
-    learns = spec.learns_from_labels(record.arguments)
-    data = prepare_data(conditions, cache=cache, holds_out=not spec.leaves_out, learns_from_labels=learns)
+    learns, holds_out = spec.learns_from_labels(record.arguments), not spec.leaves_out(record.arguments)
+    data = prepare_data(conditions, cache=cache, holds_out=holds_out, learns_from_labels=learns)
     if not data.holds_out:
         recall_training(cast(LeavesOut, detector), data, engine.device)
     return detector, calibrate(Trained(detector, engine, {}, {}), data)

@@ -3,6 +3,7 @@
 What a run does is in `training_code.pipeline`; here a run is looked up, locked, recorded and shown.
 """
 
+import dataclasses
 import traceback
 from collections.abc import Mapping
 from functools import partial
@@ -111,7 +112,9 @@ class Experiment:
         """The seed of everything that is drawn at random."""
         return self.conditions.seed
 
-    def run(self, detector: type | str, *, rerun: bool = False, **arguments: Any) -> Run | SkippedRun:
+    def run(
+        self, detector: type | str, *, rerun: bool = False, varied_anomalies: bool = False, **arguments: Any
+    ) -> Run | SkippedRun:
         """Train and evaluate one configuration, or return its stored result.
 
         A stored run gets the thresholds that the protocol asks for, where it has other ones; a sentence says so.
@@ -122,6 +125,9 @@ class Experiment:
             anomalib's class, or its name.
         rerun
             Train again although there is a stored result; it is replaced when the new one is complete.
+        varied_anomalies
+            Whether PaDiM and other detectors that leave images out judge good images with anomalies of many kinds, too,
+            which a search without labels goes by: it asks for that itself. Nothing else depends on it.
         **arguments
             anomalib's arguments of the detector; ``max_epochs`` too for detectors that train in epochs. The runs that
             `training_code.detectors.combined` combines may be given as this method returned them.
@@ -147,7 +153,7 @@ class Experiment:
                 return self._note(self._stored(record, prepared.identity.protocol))
             if rerun:
                 self.store.forget_unfinished(prepared.run_id)
-            return self._note(self._train(prepared))
+            return self._note(self._train(prepared, varied_anomalies))
 
     def prepare(self, detector: type | str, arguments: Mapping[str, Any]) -> PreparedRun:
         """Check a configuration, find its weight file, and return the identity of its run; nothing is computed.
@@ -221,16 +227,18 @@ class Experiment:
             print(f"{record.run_id}: {sentence}")
         return Run(folder, record, stored=True)
 
-    def _train(self, prepared: PreparedRun) -> Run:
+    def _train(self, prepared: PreparedRun, varied_anomalies: bool) -> Run:
         """Run all stages in a folder beside the final one and publish it; the lock of the run must be held."""
-        started = now()
+        started, conditions = now(), dataclasses.replace(self.conditions, varied_anomalies=varied_anomalies)
+        if prepared.need is not None and prepared.need.large:
+            print(f"{prepared.run_id}: {prepared.need}")
         with self.store.staging(prepared.run_id) as staging:
             try:
                 places = Places(
                     staging, self.store.unfinished(prepared.run_id), partial(self.store.note_stage, prepared.run_id)
                 )
-                with allowing(memory_limit(self.compute.memory_limit)):
-                    found = load_object(prepared.spec.stages)(prepared, self.conditions, places)
+                with allowing(memory_limit(self.compute.memory_limit), staging):
+                    found = load_object(prepared.spec.stages)(prepared, conditions, places)
                 record = make_record(self.conditions, prepared, started, status="ok", **found)
                 return Run(self.store.publish(staging, record), record)
             except LostLeaseError:

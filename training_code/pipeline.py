@@ -21,6 +21,7 @@ from training_code.detectors.configuration import Configuration
 from training_code.detectors.leaving_out import LeavesOut
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import load_object
+from training_code.detectors.tiling import tiles_for
 from training_code.display.curves import LEARNING_CURVES, draw_learning_curves
 from training_code.display.examples import write_examples
 from training_code.evaluation.calibration import Calibration
@@ -115,17 +116,17 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     places.note("preparing")
     reset_peak_memory()
     cache = TensorCache()
-    conditions = dataclasses.replace(conditions, protocol=prepared.identity.protocol)
-    learns = prepared.learns_from_labels
-    data = prepare_data(conditions, prepared.batch_size, cache, not prepared.spec.leaves_out, learns)
+    compute = prepared.within(conditions.compute)
+    conditions = dataclasses.replace(conditions, protocol=prepared.identity.protocol, compute=compute)
+    data = prepare_data(conditions, prepared.batch_size, cache, not prepared.leaves_out, prepared.learns_from_labels)
     detector = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, cache))
     trained = fit(detector, prepared, conditions, data, places)
     places.note("calibrating")
-    calibration = calibrate(trained, data)
+    calibration = calibrate(trained, data, conditions.varied_anomalies)
     places.note("testing")
     predicted = predict(trained, data)
     places.note("evaluating")
-    latency = trained.engine.latency(detector, conditions.protocol.network_size)
+    latency = trained.engine.latency(detector, conditions.protocol.seen_size)
     findings = evaluate(predicted, calibration, conditions.protocol)
     written = write(trained, predicted, calibration, findings, places.folder, conditions)
     return {**written, "times": {**written["times"], "latency": latency}}
@@ -142,11 +143,11 @@ def prepare_data(
 
     Training has batches of ``batch_size`` images, None for the experiment's ``train_batch_size``. With ``holds_out``
     the images for thresholds are kept from training. Labelled defects are among the training images with
-    ``learns_from_labels``.
+    ``learns_from_labels``. Where images are cut into tiles, batches hold as many tiles.
     """
     protocol, compute = conditions.protocol, conditions.compute
-    if batch_size is not None:
-        compute = dataclasses.replace(compute, train_batch_size=batch_size)
+    train, test = (max(1, size // protocol.tiles) for size in (compute.train_batch_size, compute.eval_batch_size))
+    compute = dataclasses.replace(compute, train_batch_size=batch_size or train, eval_batch_size=test)
     data = SampleDataModule(
         conditions.dataset, conditions.geometry, protocol.validation_split, conditions.seed, compute, cache
     )
@@ -166,8 +167,8 @@ def build(prepared: PreparedRun, conditions: Conditions, store: FeatureStore | N
     network = load_backbone(prepared.weights) if prepared.weights else None
     seed_everything(conditions.seed, workers=True, verbose=False)  # as if building the network had drawn nothing
     statistics = prepared.identity.statistics
-    size, compute = conditions.protocol.network_size, conditions.compute
-    return build_detector(prepared.configuration, network, size, statistics, compute, store)
+    size = tiles_for(conditions.protocol.seen_size, conditions.protocol.tiling)
+    return build_detector(prepared.configuration, network, size, statistics, conditions.compute, store)
 
 
 def fit(
@@ -180,7 +181,7 @@ def fit(
     training: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     before_training = prepared.spec.before_training
-    if prepared.spec.leaves_out and not data.holds_out:
+    if prepared.leaves_out and not data.holds_out:
         cast(LeavesOut, detector).keep_features()
     if before_training is not None:
         places.note("codebook")
@@ -190,12 +191,14 @@ def fit(
     with timed(seconds, "fit"):
         engine.fit(detector, data)
     seconds["fit"] += engine.resumed_seconds
-    labels = int(data.train_data.samples["label_index"].sum())
-    return Trained(detector, engine, training | engine.training, seconds, labels)
+    training |= engine.training | getattr(detector, "describe_training", dict)()
+    return Trained(detector, engine, training, seconds, int(data.train_data.samples["label_index"].sum()))
 
 
-def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:
+def calibrate(trained: Trained, data: SampleDataModule, varied: bool = True) -> Calibration:
     """Return what the detector says of good images, and of labelled defects, that it has not seen.
+
+    With ``varied`` a detector that leaves images out judges varied anomalies, too, as others do in any case.
 
     Raises
     ------
@@ -204,7 +207,7 @@ def calibrate(trained: Trained, data: SampleDataModule) -> Calibration:
     """
     detector, engine = trained.detector, trained.engine
     with timed(trained.seconds, "calibrate"):
-        found = calibrating.calibrate(detector, engine, data)
+        found = calibrating.calibrate(detector, engine, data, varied)
     _check_finite(detector, found.good, found.judged, found.varied, found.labelled)
     return found
 

@@ -1,6 +1,5 @@
 """From a configuration to a prepared run: checked against images and weights, with its identity."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,20 +7,23 @@ from types import MappingProxyType
 from typing import Any
 
 from training_code.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Recipe, Weights
-from training_code.backbones.layers import map_sizes
 from training_code.backbones.weights import find_weights, random_weights
 from training_code.data.dataset import Dataset, read_dataset
 from training_code.data.division import Division, divide
 from training_code.data.geometry import Geometry
 from training_code.data.labelled import labelled_sha256, take_labelled
-from training_code.data.layout import LABELLED, VALIDATION
 from training_code.data.looked_at import defects_outside
+from training_code.data.sample import LABELLED, TRAIN, VALIDATION
 from training_code.detectors.configuration import Configuration, configure
+from training_code.detectors.extent import Extent, Need
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import DetectorSpec
+from training_code.foundation import paths
 from training_code.foundation.checking import whole
 from training_code.foundation.errors import InputError
+from training_code.foundation.files import free_space
 from training_code.foundation.hardware import has_gpu
+from training_code.foundation.memory import memory_limit, readable
 from training_code.members import Member, find_members
 from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options
 from training_code.records.identity import Identity
@@ -29,6 +31,8 @@ from training_code.records.store import RunStore
 
 #: Parts with labelled defects that a detector needs which learns from them.
 LEAST_LABELLED = 2
+#: Part of the memory that is allowed which the features of a batch may take.
+BATCH_PART = 1 / 8
 #: The default seed of an experiment.
 DEFAULT_SEED = 42
 
@@ -42,6 +46,7 @@ class Conditions:
     compute: ComputeOptions
     seed: int
     gpu: bool = field(default_factory=has_gpu)  # whether the runs are computed on one
+    varied_anomalies: bool = False  # whether they are judged by detectors that leave images out, see `Experiment.run`
 
     @property
     def geometry(self) -> Geometry:
@@ -57,6 +62,15 @@ class PreparedRun:
     weights: Weights | None  # None for a detector without a backbone
     identity: Identity
     members: tuple[Member, ...] = ()  # the runs that it combines, where it does
+    need: Need | None = None  # what its fit needs, where that grows with the images
+
+    def within(self, compute: ComputeOptions) -> ComputeOptions:
+        """Return options with batches that fit into the memory, where the numbers do not depend on batches."""
+        if self.need is None or not self.need.each:
+            return compute
+        most = max(1, int(BATCH_PART * memory_limit(compute.memory_limit) / self.need.each))
+        sizes = {name: min(getattr(compute, name), most) for name in ("train_batch_size", "eval_batch_size")}
+        return replace(compute, **sizes)
 
     @property
     def run_id(self) -> str:
@@ -72,6 +86,11 @@ class PreparedRun:
     def learns_from_labels(self) -> bool:
         """Whether it is trained on labelled defects."""
         return self.spec.learns_from_labels(self.configuration.arguments)
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether it is trained on all good images, and leaves each one out afterwards."""
+        return self.spec.leaves_out(self.configuration.arguments)
 
     @property
     def batch_size(self) -> int | None:
@@ -146,10 +165,12 @@ def prepare(
     spec, dataset = get_detector(configuration.detector), conditions.dataset
     members = _members(configuration, conditions, store)
     learns = spec.learns_from_labels(values) or any(member.record.labels for member in members)
-    divided = divide(dataset, protocol.validation_split, conditions.seed, not spec.leaves_out, learns)
-    _check_labels(spec, values, conditions, divided)
     if not members:
-        _check_fits(configuration, conditions, divided)
+        configuration = replace(configuration, arguments=spec.settle(values, _extent(configuration, conditions)))
+        values = configuration.arguments
+    divided = divide(dataset, protocol.validation_split, conditions.seed, not spec.leaves_out(values), learns)
+    _check_labels(spec, values, conditions, divided)
+    need = None if members else _check_fits(configuration, conditions, divided)
     taken = labelled_sha256(dataset)
     identity = Identity(
         detector=configuration.detector,
@@ -163,7 +184,7 @@ def prepare(
         weights_sha256=weights.sha256 if weights else None,
         files_sha256=spec.files(values) | _checkpoints(members) | ({} if taken is None else {LABELLED: taken}),
     )
-    return PreparedRun(configuration, weights, identity, members)
+    return PreparedRun(configuration, weights, identity, members, need)
 
 
 def _members(configuration: Configuration, conditions: Conditions, store: RunStore | None) -> tuple[Member, ...]:
@@ -187,16 +208,11 @@ def _checkpoints(members: Sequence[Member]) -> dict[str, str]:
     return {member.record.run_id: member.record.checkpoint.sha256 for member in members if member.record.checkpoint}
 
 
-def _check_fits(configuration: Configuration, conditions: Conditions, divided: Division) -> None:
-    """Refuse what would make training fail: too few patches or images, or images of an unsuitable size."""
+def _check_fits(configuration: Configuration, conditions: Conditions, divided: Division) -> Need | None:
+    """Refuse what would make training fail: too few images, or of an unsuitable size; return what the fit needs."""
     protocol, spec = conditions.protocol, get_detector(configuration.detector)
     images, held_out = len(divided.train), len(divided.held_out)
     arguments, backbone = configuration.arguments, configuration.backbone
-    if backbone is not None and (ratio := arguments.get("coreset_sampling_ratio")):
-        sizes = map_sizes(backbone, protocol.network_size)
-        patches = images * max(math.prod(sizes[layer]) for layer in configuration.layers)
-        if patches * ratio < 1:
-            raise InputError(f"coreset_sampling_ratio={ratio} selects nothing of {patches} patches of {images} images")
     if arguments.get("patience") and not protocol.validation_split:
         raise InputError("patience needs validation images: with validation_split=0 there are none; valid: None")
     if arguments.get("patience") and not held_out:
@@ -209,7 +225,41 @@ def _check_fits(configuration: Configuration, conditions: Conditions, divided: D
             f"normalization='imagenet' is not for {spec.name}, which takes images with values from 0 to 1; valid: "
             "backbone, which leaves them as they are where there is no backbone"
         )
-    spec.check(arguments, protocol.network_size, images)
+    try:
+        spec.check(arguments, protocol.network_size, images)
+    except InputError as error:
+        if protocol.tiling is None:
+            raise
+        raise InputError(f"to {spec.name} a tile is an image: {error}") from error
+    need = spec.need(arguments, _extent(configuration, conditions))
+    if need is not None:
+        _check_memory(need, configuration, conditions)
+    return need
+
+
+def _extent(configuration: Configuration, conditions: Conditions) -> Extent:
+    """Return how much a detector is fitted to."""
+    protocol, images = conditions.protocol, len(conditions.dataset.select(TRAIN))
+    limit = memory_limit(conditions.compute.memory_limit)
+    return Extent(images, protocol.network_size, limit, configuration.backbone, protocol.tiles)
+
+
+def _check_memory(need: Need, configuration: Configuration, conditions: Conditions) -> None:
+    """Refuse a fit that does not fit into the memory that it may take, or whose file does not fit onto the disk."""
+    allowed = memory_limit(conditions.compute.memory_limit)
+    height, width = conditions.protocol.seen_size
+    if need.memory > allowed:
+        raise InputError(
+            f"{configuration.detector} needs {readable(need.memory)} at once for {readable(need.features)} of features "
+            f"at {height} × {width} pixels, more than the {readable(allowed)} that it may take; valid: {need.instead}, "
+            "or a larger memory_limit"
+        )
+    free = free_space(paths.CACHE)
+    if need.disk > free:
+        raise InputError(
+            f"{configuration.detector} puts {readable(need.disk)} of features into a file in {paths.CACHE}, where "
+            f"{readable(free)} are free; valid: {need.instead}, or a larger memory_limit"
+        )
 
 
 def _check_labels(spec: DetectorSpec, arguments: Mapping[str, Any], conditions: Conditions, divided: Division) -> None:

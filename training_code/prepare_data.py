@@ -9,14 +9,15 @@ from pathlib import Path
 
 import yaml
 
-from training_code.data.adapters import ADAPTERS, Target
+from training_code.data.adapters import ADAPTERS, INSTALLED, Target
 from training_code.data.dataset import examine
 from training_code.data.findings import FileFinding, is_missing
 from training_code.data.layout import DESCRIPTION, DESCRIPTION_KEYS, Found, find_samples
 from training_code.data.report import is_complete, is_usable
 from training_code.data.unread import find_unread
 from training_code.data.walk import check_apart
-from training_code.foundation.errors import InputError, run_command
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, choices, run_command
 from training_code.foundation.program import command_parser
 
 #: Marks a folder that this command made and may replace.
@@ -27,16 +28,24 @@ def main(arguments: list[str]) -> int:
     """Run the command; return the exit status, 1 if the dataset cannot be used or a part of the source was left out."""
     parser = command_parser("training_code.prepare_data", __doc__)
     parser.add_argument("adapter", choices=sorted([*ADAPTERS, "folder"]), help="how the dataset is published")
-    parser.add_argument("source", type=Path, metavar="SRC", help="its folder; never changed")
-    parser.add_argument("destination", type=Path, metavar="DST", help="the new folder, for instance data/tiles")
+    packages = f"for {choices(INSTALLED)} not needed: that comes from its package"
+    parser.add_argument("source", type=Path, nargs="?", metavar="SRC", help=f"its folder; never changed; {packages}")
+    help_text = "the new folder, for instance data/tiles; where SRC is not needed, by default data/ADAPTER"
+    parser.add_argument("destination", type=Path, nargs="?", metavar="DST", help=help_text)
     parser.add_argument("--link", action="store_true", help="link to the images, do not copy them")
     for key in DESCRIPTION_KEYS:
         option = f"--{key.replace('_', '-')}"
         parser.add_argument(option, metavar="DIR", help=f"folder: its {key}, from SRC (used in place, not copied)")
-    options = parser.parse_args(arguments)
+    # With the usual `parse_args` folders that may be left out could not follow an option.
+    options = parser.parse_intermixed_args(arguments)
+    source, destination = options.source, options.destination
+    if destination is None:  # a folder alone is the new one
+        if options.adapter not in INSTALLED:
+            parser.error(f"{'DST is' if source else 'SRC and DST are'} missing: {options.adapter} needs both")
+        source, destination = INSTALLED[options.adapter](), source or paths.DATA / options.adapter
     folders = {key: getattr(options, key) for key in DESCRIPTION_KEYS if getattr(options, key) is not None}
-    findings = prepare(options.adapter, options.source, options.destination, options.link, folders)
-    return _report(options.destination.resolve(), _print_findings(options.source, findings))
+    findings = prepare(options.adapter, source, destination, options.link, folders)
+    return _report(destination.resolve(), _print_findings(source, findings))
 
 
 def prepare(

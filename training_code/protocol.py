@@ -13,6 +13,7 @@ from training_code.foundation.checking import (
     below_1,
     flag,
     half_at_most,
+    no_larger,
     number_or_none,
     one_of,
     part_or_number,
@@ -20,8 +21,9 @@ from training_code.foundation.checking import (
     square,
     square_or_none,
 )
-from training_code.foundation.errors import InputError, choices, unknown
-from training_code.options import Checked, option
+from training_code.foundation.errors import InputError, choices
+from training_code.options import Checked, divided, option
+from training_code.tiling import Tiling, shown, tiling_or_none
 
 NORMALIZATIONS = ("backbone", "imagenet")
 #: How photographs are brought to ``image_size``, see `training_code.data.geometry`.
@@ -57,6 +59,10 @@ class ExperimentProtocol(Checked):
     resize, center_crop
         How: ``"stretch"``, ``"letterbox"`` (scaled to fit, the rest is left out of everything) or ``"crop"`` (scaled to
         cover). Then height and width of the middle that is cut out, or one number; None for all of it.
+    tiling
+        None, or tiles that the image is cut into after that, ``{"tile": 512, "overlap": 64}``: the side of a tile in
+        pixels, or height and width, and how many pixels a tile shares with the next one. Each tile is an image of its
+        own to the detector. Maps are blended where tiles overlap; the score of an image is the highest of its tiles.
     normalization
         ``"backbone"``: mean and deviation that the backbone was trained with. ``"imagenet"``: ImageNet's for every
         backbone, as in anomalib's defaults.
@@ -103,29 +109,22 @@ class ExperimentProtocol(Checked):
     threshold: str = option(AUTO, one_of((AUTO, *THRESHOLD_RULES)), columns=("threshold_rule",), afterwards=True)
     alpha: float = option(0.05, below_1, afterwards=True)
     area: float = option(0.05, below_1, afterwards=True)
+    tiling: Tiling | None = option(None, tiling_or_none, columns=("tile", "tile_overlap"), later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.center_crop == self.image_size:  # which cuts nothing off, and makes no other run
             object.__setattr__(self, "center_crop", None)
-        cut, size = self.center_crop, self.image_size
-        if cut is not None and any(kept > side for kept, side in zip(cut, size, strict=True)):
-            own, whole = (f"{height} × {width}" for height, width in (cut, size))
-            raise InputError(f"center_crop={own} is larger than image_size={whole}; valid: 32 × 32 to {whole}, or None")
-
-    @property
-    def network_size(self) -> tuple[int, int]:
-        """Height and width of the images that networks see."""
-        return self.center_crop or self.image_size
+        no_larger("center_crop", self.seen_size, "image_size", self.image_size)
+        if self.tiling is not None:
+            whole = "image_size" if self.center_crop is None else "center_crop"
+            no_larger("tiling: tile", self.tiling.tile, whole, self.seen_size)
 
     @classmethod
     def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:
         """Return the columns that tables have for these conditions.
 
-        Parameters
-        ----------
-        ranked_together
-            Only conditions whose values are ranked together, or are not; None for all.
+        ``ranked_together``: only conditions whose values are ranked together, or are not; None for all.
         """
         chosen = [
             entry
@@ -147,8 +146,23 @@ class ExperimentProtocol(Checked):
             value = getattr(self, entry.name)
             silent = entry.metadata.get("later") and value == entry.default
             if not silent and not entry.metadata.get("afterwards"):
-                found[entry.name] = value
+                found[entry.name] = dataclasses.asdict(value) if isinstance(value, Tiling) else value
         return found
+
+    @property
+    def seen_size(self) -> tuple[int, int]:
+        """Height and width in pixels of what detectors see of a photograph, and of its map: resized, and cut out."""
+        return self.center_crop or self.image_size
+
+    @property
+    def network_size(self) -> tuple[int, int]:
+        """Height and width in pixels of what a network gets at once: of a tile, or of all that is seen."""
+        return self.seen_size if self.tiling is None else self.tiling.tile
+
+    @property
+    def tiles(self) -> int:
+        """The number of tiles of an image."""
+        return 1 if self.tiling is None else len(self.tiling.places(self.seen_size))
 
     def for_configuration(self, learns_from_labels: bool) -> "ExperimentProtocol":
         """Return the protocol with the rule for thresholds that ``"auto"`` stands for."""
@@ -161,9 +175,12 @@ class ExperimentProtocol(Checked):
         for entry in dataclasses.fields(self):
             value = getattr(self, entry.name)
             columns = entry.metadata.get("columns", (entry.name,))
-            if isinstance(value, tuple) and len(columns) == 1:
-                value = " × ".join(map(str, value))
-            found |= dict(zip(columns, value if isinstance(value, tuple) else (value,), strict=True))
+            if isinstance(value, Tiling):
+                value = value.row()
+            elif isinstance(value, tuple) and len(columns) == 1:
+                value = shown(value)
+            cells = value if isinstance(value, tuple) else (value,) * len(columns)  # None has no members
+            found |= dict(zip(columns, cells, strict=True))
         return found
 
 
@@ -187,7 +204,8 @@ class ComputeOptions(Checked):
         As in anomalib; none has an influence on the numbers, but for ``train_batch_size`` of detectors that train in
         epochs and have no ``batch_size`` of their own.
     memory_limit
-        Memory of the host in GiB that a run may take; None for 60 % of what the machine or its control group has.
+        Memory of the host in GiB that features, and all that is made of them, may take; None for 60 % of what the
+        machine or its control group has. The libraries and the network take about 1 GiB beside that.
     tensorboard
         ``"on"``: training in epochs is logged for TensorBoard, into the folder of the run; ``"off"``.
 
@@ -266,31 +284,13 @@ def read_options(
 ) -> tuple[ExperimentProtocol, ComputeOptions]:
     """Return what an experiment was given, checked.
 
-    Parameters
-    ----------
-    given
-        Options of both kinds by name.
-    protocol, compute
-        More of them, of one kind each.
+    ``given`` are options of both kinds by name, ``protocol`` and ``compute`` more of them, of one kind each.
 
     Raises
     ------
     InputError
         If a name is unknown or given twice, or a value is not valid.
     """
-    kinds = (("protocol", ExperimentProtocol, protocol), ("compute", ComputeOptions, compute))
-    for kind, cls, options in kinds:
-        if not isinstance(options, Mapping):
-            raise InputError(f"{kind}={options!r} must be a mapping of names to values; valid: {choices(cls.names())}")
-        for name in options:
-            if name not in cls.names():
-                raise unknown(f"key of {kind}", name, cls.names())
-            if name in given:
-                raise InputError(f"{name} is given twice: in {kind} and on its own")
-    valid = [name for _, cls, _ in kinds for name in cls.names()]
-    for name in given:
-        if name not in valid:
-            raise unknown("argument of Experiment", name, ["dataset", "seed", "results", "protocol", "compute", *valid])
-    values = {**given, **protocol, **compute}
-    of_protocol, of_compute = ({name: values[name] for name in cls.names() if name in values} for _, cls, _ in kinds)
+    kinds = {"protocol": (ExperimentProtocol, protocol), "compute": (ComputeOptions, compute)}
+    of_protocol, of_compute = divided(given, kinds)
     return ExperimentProtocol(**of_protocol), ComputeOptions(**of_compute)

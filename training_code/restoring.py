@@ -15,6 +15,7 @@ from training_code.detectors.build import build_detector
 from training_code.detectors.combined.model import Combined, Part
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.registry import get_detector
+from training_code.detectors.tiling import tiles_for
 from training_code.foundation.errors import InputError
 from training_code.records.record import Record
 
@@ -61,7 +62,7 @@ def _build(record: Record, source: Path, precision: str | None = None) -> Anomal
     detector = build_detector(
         configuration,
         _network(record, configuration, source),
-        identity.protocol.network_size,
+        tiles_for(identity.protocol.seen_size, identity.protocol.tiling),
         identity.statistics,
         dataclasses.replace(options, backbone_precision=precision or options.backbone_precision),
     )

@@ -54,6 +54,11 @@ def check_convertible(record: Record) -> None:
                 f"{argument}={arguments[argument]!r} cannot be converted: anomalib's {name} has only {value!r}; valid "
                 "for this run: onnx, openvino"
             )
+    if record.identity.protocol.tiles > 1:
+        raise InputError(
+            f"{record.run_id} gets images in tiles whose maps are blended, which anomalib's {name} does not do; valid "
+            "for this run: onnx, openvino"
+        )
     if not record.weights:
         return
     if record.weights.recipe.options:
@@ -98,7 +103,7 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     for name in folders:
         module.hparams[name] = _HERE
     try:
-        module.load_state_dict(_converted(detector, module) | _post_processing(thresholds))
+        module.load_state_dict(_converted(detector, module, record.detector) | _post_processing(thresholds))
     except (RuntimeError, KeyError) as error:
         reason = str(error).strip().splitlines()[-1].strip()
         raise InputError(f"the state of the run does not fit anomalib's {record.detector}: {reason}") from error
@@ -157,21 +162,23 @@ def _folders(detector: str) -> tuple[str, ...]:
     return plain.folders if plain else ()
 
 
-def _converted(detector: AnomalibModule, module: AnomalibModule) -> dict[str, torch.Tensor]:
-    """Return the state of ``detector`` under the names of ``module``."""
-    state: dict[str, torch.Tensor] = dict(detector.state_dict())
-    for name, part in detector.named_modules():
+def _converted(detector: AnomalibModule, module: AnomalibModule, name: str) -> dict[str, torch.Tensor]:
+    """Return the state of ``detector``, that of this name, under the names of ``module``."""
+    plain = get_detector(name).plain
+    without = plain.without if plain else ()
+    state = {tensor: value for tensor, value in detector.state_dict().items() if tensor not in without}
+    for place, part in detector.named_modules():
         if isinstance(part, FactorizedGaussian):
-            del state[f"{name}.factor"], state[f"{name}.low_rank"]
-            state[f"{name}.mean"], state[f"{name}.inv_covariance"] = part.dense()
+            del state[f"{place}.factor"], state[f"{place}.low_rank"]
+            state[f"{place}.mean"], state[f"{place}.inv_covariance"] = part.dense()
     converted: dict[str, torch.Tensor] = {}
     # timm flattens the names of some networks whose features it takes: stages_0 for stages.0.
     flat = {_flat(name): name for name in state}
-    for name, tensor in module.state_dict().items():
-        if source := flat.pop(_flat(name), None):
-            converted[name] = state[source]
-        elif name.startswith(_EXTRACTORS):
-            converted[name] = torch.zeros_like(tensor)
+    for place, tensor in module.state_dict().items():
+        if source := flat.pop(_flat(place), None):
+            converted[place] = state[source]
+        elif place.startswith(_EXTRACTORS):
+            converted[place] = torch.zeros_like(tensor)
     if flat:
         raise KeyError(f"it has no {', '.join(sorted(flat.values())[:3])}")
     return converted

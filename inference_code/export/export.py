@@ -18,11 +18,11 @@ from inference_code.export.comparing import Difference, compare, expected
 from inference_code.export.exportable import ExportableDetector
 from inference_code.export.formats import TOLERANCE, check_request
 from inference_code.graph_files import EXPORTS, INPUT, SCHEMA_VERSION, Graph, description_path
-from inference_code.graph_predictor import open_graph
+from inference_code.graph_predictor import open_graph, tiles_of_run
 from inference_code.runs import find_run
 from inference_code.runtimes import MODEL_FILES
 from inference_code.torch_predictor import TorchPredictor
-from training_code.data.geometry import FILL
+from training_code.data.geometry import FILL, Geometry
 from training_code.evaluation.thresholds import Thresholds
 from training_code.features.runtime import import_openvino
 from training_code.foundation import paths
@@ -30,6 +30,7 @@ from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256, write_json
 from training_code.protocol import STRETCH
 from training_code.records.promises import promise
+from training_code.records.record import Record
 from training_code.training.engine import quiet
 
 _CHECKPOINT = "model.ckpt"
@@ -76,6 +77,11 @@ def export_run(
     record = predictor.record
     if format == "anomalib":
         check_convertible(record)
+    if record.members and tiles_of_run(record):
+        raise InputError(
+            f"{record.run_id} combines detectors that each put their tiles together, which no file of one tile can; "
+            "valid: torch, which computes the run itself"
+        )
     wanted = expected(predictor, folder)
     target = Path(output) if output is not None else folder / EXPORTS
     target.mkdir(parents=True, exist_ok=True)
@@ -83,7 +89,7 @@ def export_run(
     try:
         file = staging / MODEL_FILES.get(format, _CHECKPOINT)
         _write(predictor, format, file)
-        difference = compare(_open(file, format, record.detector), wanted)
+        difference = compare(_open(file, format, record), wanted)
         _refuse_different(predictor, format, difference, tolerance)
         written = sorted(staging.iterdir())
         description = _describe(predictor) | {
@@ -119,9 +125,11 @@ def _describe(predictor: TorchPredictor) -> dict[str, Any]:
             "center_crop": predictor.geometry.center_crop,
             "region": predictor.geometry.region is not None,
             "fill": FILL,
-            "takes": "photographs of any size" if predictor.geometry.plain else "images of image_size",
+            "takes": _takes(predictor),
             "fills_and_leaves_out": _leaves_out(predictor),
         },
+        # The file computes one tile, of this size: cut what is of image_size, blend the maps, take the highest score.
+        "tiling": record.identity.protocol.tiling and dataclasses.asdict(record.identity.protocol.tiling),
         "bits": record.dataset.bits,
         # The file itself computes one image: whoever uses it compares the map with that of the image's reference.
         "needs_reference": predictor.needs_references,
@@ -150,7 +158,10 @@ def _write(predictor: TorchPredictor, format: str, path: Path) -> None:
     if format == "anomalib":
         write_checkpoint(to_anomalib(predictor.detector, predictor.record, thresholds), path)
         return
-    model = ExportableDetector(predictor.record.detector, predictor.detector, predictor.geometry, thresholds)
+    name, tiles = predictor.record.detector, tiles_of_run(predictor.record)
+    # A tile is an image of its own: what is outside of the region lies elsewhere in each, and is left out afterwards.
+    seen = predictor.geometry if tiles is None else Geometry(tiles.size)
+    model = ExportableDetector(name, predictor.detector, seen, thresholds)
     count = sum(tensor.nbytes for tensor in model.state_dict().values())
     if count > _LARGEST:
         raise InputError(
@@ -169,8 +180,16 @@ def _write(predictor: TorchPredictor, format: str, path: Path) -> None:
 
 
 def _leaves_out(predictor: TorchPredictor) -> bool:
-    """Return whether a graph can leave out itself what is not looked at: where that is the same for all images."""
-    return predictor.geometry.region is not None and predictor.geometry.resize == STRETCH
+    """Return whether a graph leaves out itself what is not looked at: where that is the same for all it computes."""
+    same = predictor.geometry.resize == STRETCH and tiles_of_run(predictor.record) is None
+    return predictor.geometry.region is not None and same
+
+
+def _takes(predictor: TorchPredictor) -> str:
+    """Return in words what a graph computes."""
+    if tiles_of_run(predictor.record) is not None:
+        return "tiles of images of image_size"
+    return "photographs of any size" if predictor.geometry.plain else "images of image_size"
 
 
 def _write_onnx(model: ExportableDetector, path: Path) -> None:
@@ -178,18 +197,23 @@ def _write_onnx(model: ExportableDetector, path: Path) -> None:
     open_sides = {2: "height", 3: "width"} if model.geometry.plain else {}
     # Of no size that the graph should hold on to.
     example = torch.rand(2, 3, height + 7, width + 19) if open_sides else torch.rand(2, 3, height, width)
+    first = torch.zeros(1, dtype=torch.int64)  # for graphs that take the number of a tile
     with quiet(), torch.no_grad():
         torch.onnx.export(
             model,
-            (example,),
+            (example, first)[: len(model.inputs)],
             path,
             dynamo=False,  # the newer way gave the same scores and took 6 to 38 times as long
-            input_names=[INPUT],
+            input_names=list(model.inputs),
             output_names=list(model.outputs),
             dynamic_axes={INPUT: {0: "batch", **open_sides}} | {name: {0: "batch"} for name in model.outputs},
             opset_version=_OPSET,
         )
 
 
-def _open(path: Path, format: str, detector: str) -> Graph:
-    return open_checkpoint(path, detector) if format == "anomalib" else open_graph(path, format)
+def _open(path: Path, format: str, record: Record) -> Graph:
+    return (
+        open_checkpoint(path, record.detector)
+        if format == "anomalib"
+        else open_graph(path, format, tiles_of_run(record))
+    )

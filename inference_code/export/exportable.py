@@ -2,7 +2,8 @@
 
 It takes images of any size, resizes and normalises them as training does, and gives raw scores and maps and, where
 the run has a threshold, labels and normalised scores. The number of images is open. Where a run cuts or fills
-photographs it takes what networks see of them. A region that lies in the same place of every image is part of it.
+photographs it takes what networks see of them, and where a run cuts that into tiles, a tile. A region that lies in the
+same place of every image is part of it.
 """
 
 import numpy as np
@@ -12,7 +13,7 @@ from anomalib.models.components import AnomalibModule
 from torch import nn
 from torchvision.transforms.v2 import Normalize
 
-from inference_code.graph_files import JUDGED, OUTPUTS
+from inference_code.graph_files import INPUT, JUDGED, OUTPUTS, TILE
 from inference_code.graphs.registry import make_graph
 from inference_code.postprocessing import threshold_range
 from training_code.data.geometry import OUTSIDE, Geometry, as_geometry
@@ -32,7 +33,8 @@ class ExportableDetector(nn.Module):
     detector
         The fitted detector, in eval mode. Its parts are taken over and changed: it predicts no more itself.
     geometry
-        What networks see of images; height and width stand for images that are stretched to them.
+        What networks see of images; height and width stand for images that are stretched to them. Of detectors that get
+        tiles, height and width of a tile.
     thresholds
         Raw scores from which on an image and a pixel are abnormal.
     """
@@ -66,16 +68,21 @@ class ExportableDetector(nn.Module):
         self.float().eval().requires_grad_(False)
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of what `forward` takes."""
+        return (INPUT, TILE) if getattr(self.model, "of_tiles", False) else (INPUT,)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """The names of what `forward` returns."""
         return (*OUTPUTS, *(JUDGED[:1] if self.threshold is not None else ()), *(JUDGED[1:] if self.scale else ()))
 
-    def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return what `outputs` names, for images of shape (batch, 3, any height, any width); see the module."""
+    def forward(self, images: torch.Tensor, *tile: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what `outputs` names, for images of shape (batch, 3, any height, any width); see `inputs`."""
         images = resize(images, self.image_size) if self.geometry.plain else images
         if self.seen is not None:
             images = torch.where(self.seen, images, self.color)
-        found = self.model((images - self.mean) / self.std)
+        found = self.model((images - self.mean) / self.std, *tile)
         maps = found.anomaly_map.reshape(-1, 1, *self.image_size)
         if self.seen is not None:
             maps = torch.where(self.seen, maps, torch.tensor(OUTSIDE, dtype=maps.dtype))

@@ -5,8 +5,8 @@ from anomalib.data import InferenceBatch
 from torch import nn
 from torch.nn import functional as F
 
-from training_code.detectors.autoencoder.crops import positions
 from training_code.detectors.autoencoder.networks import AutoencoderModel, residual_map
+from training_code.tiling import positions
 
 
 def to_graph(model: AutoencoderModel, image_size: tuple[int, int]) -> nn.Module:

@@ -5,6 +5,7 @@ from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 from torch import nn
 
 from inference_code.graphs.parts import taken
+from training_code.detectors.patchcore.reduction import Reduction
 
 
 def to_graph(model: PatchcoreModel, image_size: tuple[int, int]) -> nn.Module:
@@ -13,8 +14,9 @@ def to_graph(model: PatchcoreModel, image_size: tuple[int, int]) -> nn.Module:
 
 
 class PatchcoreGraph(PatchcoreModel):
-    """`PatchcoreModel`, the distances to the whole memory bank in one product."""
+    """`PatchcoreModel`, the distances to the whole memory bank in one product: graphs have no index."""
 
+    reduction: Reduction
     origin: torch.Tensor
     directions: torch.Tensor
     norms: torch.Tensor
@@ -23,12 +25,17 @@ class PatchcoreGraph(PatchcoreModel):
     def take(cls, original: PatchcoreModel) -> "PatchcoreGraph":
         """Return a model of this class with the parts of another one."""
         model = taken(cls, original)
+        del model.search
         model.memory_bank = model.memory_bank.float()
         model.register_buffer("origin", model.memory_bank.mean(0))
         rows = model.memory_bank - model.origin
         model.register_buffer("directions", (-2 * rows).T.contiguous())
         model.register_buffer("norms", rows.square().sum(1))
         return model
+
+    def generate_embedding(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return the features of all layers, in the dimensions of the memory bank."""
+        return self.reduction.of_maps(super().generate_embedding(features))
 
     def nearest_neighbors(self, embedding: torch.Tensor, n_neighbors: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what `training_code.detectors.patchcore.neighbors.nearest_neighbors` does, by the same two steps."""

@@ -11,6 +11,7 @@ import time
 
 import yaml
 
+from training_code.experiment import Experiment
 from training_code.foundation import paths
 from training_code.foundation.errors import run_command
 from training_code.records.reading import read_records
@@ -155,6 +156,12 @@ def test_a_search_tries_conditions_of_the_experiment_and_arguments_of_the_config
     assert all(record.arguments["layers"] == ["blocks.2", "blocks.4"] for record in runs)
     best = max(runs, key=lambda record: record.validation["varied_image_AUROC"])
     assert f"varied_image_AUROC {best.validation['varied_image_AUROC']:.4f} on held-out" in output.getvalue()
+    others = {"backbone": "efficientnet_lite0", "layers": ["blocks.2", "blocks.4"], "n_features": 3}
+    experiment = Experiment(tiny_dataset, image_size=64, results=tmp_path / "plain")
+    plain = experiment.run("Padim", **others).record
+    (searched,) = [record for record in runs if record.run_id == plain.run_id]
+    judged = {name: value for name, value in searched.validation.items() if not name.startswith("varied_")}
+    assert plain.validation == judged and plain.metrics == searched.metrics, "a search changes more than it asks for"
     content["search"]["space"] = {"normalisation": ["imagenet"]}
     file.write_text(yaml.safe_dump(content))
     with contextlib.redirect_stderr(io.StringIO()) as error:

@@ -19,6 +19,7 @@ from training_code.detectors.patchcore.neighbors import nearest_neighbors
 from training_code.evaluation.calibration import Calibration, Promise, area_scores, conformal
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import RULES
+from training_code.features.collected import Collected
 
 #: New images, for each set of good ones.
 NEW = 200
@@ -127,7 +128,7 @@ def of_padim(images: int, channels: int, alpha: float, draws: int) -> Rate:
     for _ in range(draws):
         features, new, gaussian = draw(images), draw(NEW), FactorizedGaussian()
         gaussian.fit_batches([features])
-        scores = left_out_distances([features], torch.arange(images)).amax((1, 2, 3))
+        scores = left_out_distances(Collected([features]), torch.arange(images)).amax((1, 2, 3))
         threshold = conformal(scores.numpy(), range(images), alpha).threshold
         rate.add((gaussian.distances(new).amax((1, 2, 3)) >= threshold).numpy())
     return rate
@@ -144,7 +145,7 @@ def of_patchcore(images: int, ratio: float, alpha: float, draws: int) -> Rate:
 
     for _ in range(draws):
         patches, new = draw(images), draw(NEW)
-        order = k_center_greedy(patches, max(2, int(ratio * len(patches))))
+        order = k_center_greedy(patches, max(2, int(ratio * len(patches)))).order
         bank, image_of_row = patches[order], order // 16
         scores = torch.empty(images)
         for without in without_each_group(patches, bank, image_of_row, torch.arange(images)):

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 from helpers.data import make_mvtec
+from tools.measure_dataset import check, make_images, write_list
 
 from training_code.check_data import main
 from training_code.foundation import paths
@@ -44,6 +45,46 @@ def test_few_images_can_be_used_with_a_note_about_thresholds(tmp_path, capsys):
 def test_a_missing_folder_is_an_error(tmp_path, capsys):
     assert run_command(main, [str(tmp_path / "nowhere")]) == 2
     assert "there is no dataset folder" in capsys.readouterr().err
+
+
+COUNTING = """
+import os, sys
+from training_code.data import facts
+facts._SECONDS, opened, most = 0.1, [], int(sys.argv[1])
+
+def count(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(".png"):
+        opened.append(arguments[0])
+        if len(opened) > most:
+            os.kill(os.getpid(), 9)
+
+sys.addaudithook(count)
+from training_code.check_data import main
+assert main(sys.argv[2:]) == 0
+print(len(opened))
+"""
+
+
+def _files_read(root, most=10_000):
+    """Check a dataset in another process, which is killed when it has read ``most`` files; return how many it read."""
+    command = [sys.executable, "-c", COUNTING, str(most), str(root)]
+    result = subprocess.run(command, cwd=paths.ROOT, stdout=subprocess.PIPE, text=True)
+    return int(result.stdout.splitlines()[-1]) if result.returncode == 0 else result.returncode
+
+
+@pytest.mark.slow
+def test_two_thousand_images_are_read_once_although_the_check_is_killed_and_the_second_time_none(tmp_path):
+    root = make_images(tmp_path / "d", 2000, 32)
+    assert _files_read(root, most=1500) == -9
+    assert 500 <= _files_read(root) < 1000
+    assert _files_read(root) == 0
+    assert 2000 <= _files_read(write_list(root, tmp_path / "list")) <= 2001
+
+
+@pytest.mark.slow
+def test_the_check_of_two_thousand_images_takes_little_memory(tmp_path):
+    measured = check(make_images(tmp_path / "d", 2000, 32), tmp_path / "home")
+    assert measured.status == 0 and 0.05 < measured.peak_gib < 0.5
 
 
 @pytest.mark.parametrize("module", ["check_data", "prepare_data"])

@@ -44,11 +44,14 @@ ENTRY_POINTS = [
     "training_code.evaluation.metrics:decide",
     "training_code.evaluation.operating_point:OperatingPoint",
     "training_code.evaluation.ranking:rank",
+    "training_code.evaluation.regions:region_shares",
     "training_code.foundation.memory:readable",
+    "training_code.foundation.stacks:chunks",
     "training_code.evaluation.references:difference",
     "training_code.protocol:ComputeOptions",
     "training_code.protocol:ExperimentProtocol",
     "training_code.records.promises:promise",
+    "training_code.tiling:Tiling",
 ]
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)

@@ -25,6 +25,7 @@ OWNERS = {
     "training_code.reporting": "report",
     "training_code.comparison": "report",
     "training_code.notebooks": "kernels",
+    "training_code.detectors.patchcore.index": "scale",
     "training_code.detectors.unet.model": "labels",
     "training_code.search": "search",
     "training_code.sweep.search": "search",

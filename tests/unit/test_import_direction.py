@@ -9,6 +9,7 @@ from training_code.foundation import paths
 ORDER = (
     ("foundation",),
     ("options",),
+    ("tiling",),
     ("protocol",),
     ("data",),
     ("backbones",),

@@ -29,6 +29,21 @@ from training_code.protocol import ComputeOptions, ExperimentProtocol, read_opti
         ({"backbone_precision": "half"}, "valid: float32, bfloat16, float16"),
         ({"backbone_runtime": "openvino", "backbone_precision": "float16"}, "'openvino' does not compute in float16"),
         ({"train_batch_size": 0}, "train_batch_size=0 is out of range; valid: a whole number 1 to inf"),
+        ({"tiling": 512}, "tiling=512 must be None, or have tile and overlap, as in {tile: 512, overlap: 64}"),
+        ({"tiling": {"tile": 512}}, "must be None, or have tile and overlap"),
+        ({"tiling": {"tile": 16, "overlap": 4}}, "tiling: tile=16 is out of range; valid: a whole number 32 to 8192"),
+        (
+            {"tiling": {"tile": (64, 128), "overlap": 64}},
+            "tiling: overlap=64 is out of range; valid: a whole number 0 to 63",
+        ),
+        (
+            {"image_size": (512, 256), "tiling": {"tile": 512, "overlap": 64}},
+            "tiling: tile=512 × 512 is larger than image_size=512 × 256; valid: up to that",
+        ),
+        (
+            {"image_size": 1024, "center_crop": 384, "tiling": {"tile": 512, "overlap": 64}},
+            "tiling: tile=512 × 512 is larger than center_crop=384 × 384; valid: up to that",
+        ),
         ({"imagesize": 64}, "unknown argument of Experiment 'imagesize' (did you mean 'image_size'?)"),
     ],
     ids=lambda value: str(value)[:40],
@@ -48,6 +63,26 @@ def test_options_are_given_on_their_own_or_as_mappings_but_not_twice():
         read_options({}, {"num_workers": 2}, {})
     with pytest.raises(InputError, match="protocol=3 must be a mapping"):
         read_options({}, 3, {})
+
+
+def test_tiles_are_columns_of_the_tables_and_leave_no_trace_where_there_are_none():
+    tiled = ExperimentProtocol(image_size=1024, tiling={"tile": 512, "overlap": 64})
+    assert tiled == ExperimentProtocol(image_size=1024, tiling=tiled.tiling) and hash(tiled)
+    row = tiled.row()
+    assert (row["tile"], row["tile_overlap"]) == (512, 64)
+    assert tiled.identifying["tiling"] == {"tile": (512, 512), "overlap": 64}
+    assert (tiled.tiles, tiled.network_size) == (9, (512, 512)), "tiles begin at 0, 448 and 512"
+    whole = ExperimentProtocol(image_size=1024)
+    assert "tiling" not in whole.identifying and whole.row()["tile"] is whole.row()["tile_overlap"] is None
+    assert (whole.tiles, whole.network_size) == (1, (1024, 1024))
+
+
+def test_tiles_are_cut_from_what_center_crop_leaves_of_the_resized_photograph():
+    both = ExperimentProtocol(image_size=1024, center_crop=(768, 512), tiling={"tile": 512, "overlap": 64})
+    assert (both.seen_size, both.network_size, both.tiles) == ((768, 512), (512, 512), 2), "tiles begin at 0 and 256"
+    cut = ExperimentProtocol(image_size=1024, center_crop=(768, 512))
+    assert (cut.seen_size, cut.network_size, cut.tiles) == ((768, 512), (768, 512), 1)
+    assert both.row()["center_crop"] == "768 × 512" and both.row()["tile"] == 512
 
 
 def test_options_cannot_be_changed():

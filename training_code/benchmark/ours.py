@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from training_code.data.dataset import read_dataset
@@ -53,7 +54,8 @@ def run_ours(setting: Setting, detector: str, arguments: dict[str, Any], test: b
         predictions = trained.engine.predict(model, unshared.test_dataloader())
         names = ("scores", "labels", "maps", "masks")
         found = {name: getattr(predictions, name) for name in names}
-        found = {name: None if array is None else torch.from_numpy(array).flatten() for name, array in found.items()}
+        arrays = {name: None if found_ is None else np.asarray(found_) for name, found_ in found.items()}
+        found = {name: None if array is None else torch.from_numpy(array).flatten() for name, array in arrays.items()}
     tested = time.perf_counter()
     return found | {"fit": fitted - start, "test": tested - fitted, "memory": peak_memory()}
 

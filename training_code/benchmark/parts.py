@@ -34,7 +34,7 @@ def coreset(kind: str, points: int, dimensions: int, ratio: float) -> dict[str, 
     torch.manual_seed(0)
     torch.randn(points, dimensions, device=DEVICE)  # so that the plain one starts at the same point
     if kind == "ours":
-        seconds, order = _timed(lambda: k_center_greedy(features, int(points * ratio), start).tolist())
+        seconds, order = _timed(lambda: k_center_greedy(features, int(points * ratio), start).order.tolist())
     else:
         # Embeddings of three dimensions are not projected.
         sampler = KCenterGreedy(features if kind == "plain" else features[:, :, None], ratio)

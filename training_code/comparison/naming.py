@@ -26,6 +26,7 @@ _WORDS = {
     "layers": "{} layers",
     "coreset_sampling_ratio": "{} sampling",
     "num_neighbors": "{} neighbors",
+    "reduce": "{} dimensions",
     "max_epochs": "{} epochs",
     "width": "width {}",
     "variant": "{}",

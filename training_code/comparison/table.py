@@ -11,7 +11,7 @@ from training_code.comparison.naming import backbone_name, configuration_name
 from training_code.comparison.paper import reduced_settings
 from training_code.comparison.values import is_missing
 from training_code.data.findings import MARKED_KINDS
-from training_code.data.layout import LABELLED, NORMAL, VALIDATION
+from training_code.data.sample import LABELLED, NORMAL, VALIDATION
 from training_code.detectors.registry import get_detector
 from training_code.foundation import paths
 from training_code.foundation.files import digest
@@ -77,7 +77,12 @@ def runs_table(runs: Iterable[tuple[Path, Record]]) -> pd.DataFrame:
     first = ["status", "dataset", "detector", "backbone", "pretrained"]
     first += [name for name in arguments if name != "backbone"]
     first += [*ExperimentProtocol.columns(), *LABELS_SEEN, "seed"]
-    metrics = [column for name in METRICS for column in (name, f"{name}_low", f"{name}_high") if column in table]
+    metrics = [
+        column
+        for name in METRICS
+        for column in (name, *(f"{name}_{end}" for end in ("low", "high", "error")))
+        if column in table
+    ]
     if "image_F1Score" in metrics:
         metrics.insert(metrics.index("image_F1Score") + 1, F1_ALL_BAD)
     ordered = first + metrics + [name for name in table if name not in {*first, *metrics}]

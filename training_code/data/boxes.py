@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training_code.data.geometry import Geometry, as_geometry
+from training_code.data.geometry import Geometry, Placement, as_geometry
 from training_code.data.pairing import composed
 from training_code.data.tables import read_rows
 from training_code.foundation.errors import InputError, choices
+from training_code.foundation.stacks import Images, stacked
 
 TABLE = "defects.csv"
 COLUMNS = ("path", "defect_type", "x", "y", "width", "height")
@@ -42,11 +43,12 @@ class TypedRegions:
     names
         The types.
     codes
-        Shape (N, height, width): 0 for pixels without a type, otherwise the place of the type among ``names``, from 1.
+        Shape (N, height, width), uint8: 0 for pixels without a type, otherwise the place of the type among ``names``,
+        from 1.
     """
 
     names: tuple[str, ...]
-    codes: NDArray[np.uint8]
+    codes: Images
 
 
 def read_boxes(root: Path, images: Iterable[Path]) -> dict[Path, tuple[Box, ...]]:
@@ -89,7 +91,7 @@ def write_boxes(root: Path, boxes: Iterable[tuple[Path, Box]]) -> None:
 def typed_regions(
     boxes: Sequence[Sequence[Box]],
     sizes: Sequence[tuple[int, int]],
-    masks: NDArray[np.bool_],
+    masks: Images,
     geometry: Geometry | None = None,
 ) -> TypedRegions | None:
     """Return the types of what masks mark; None where no image has boxes.
@@ -101,7 +103,7 @@ def typed_regions(
     sizes
         Height and width in pixels of the images as they are.
     masks
-        Shape (N, height, width) at another size.
+        Shape (N, height, width), bool, at another size.
     geometry
         Where the images lie in the masks; None for images that are stretched to them.
 
@@ -115,10 +117,16 @@ def typed_regions(
     names = tuple(sorted({box.defect_type for own in boxes for box in own}))
     if not names:
         return None
-    codes = np.zeros(masks.shape, np.uint8)
     places = geometry or as_geometry((masks.shape[1], masks.shape[2]))
-    for code, own, size in zip(codes, boxes, sizes, strict=True):
-        for box in own:
-            code[places.place(size).box(box.x, box.y, box.width, box.height)] = 1 + names.index(box.defect_type)
-    codes[~masks] = 0
-    return TypedRegions(names, codes)
+    each_place = (places.place(size) for size in sizes)
+    codes = (_codes(names, *each) for each in zip(boxes, each_place, masks, strict=True))
+    return TypedRegions(names, stacked(len(masks), codes))
+
+
+def _codes(names: Sequence[str], boxes: Sequence[Box], place: Placement, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the types of what the mask of an image marks, see `TypedRegions.codes`."""
+    found = np.zeros(mask.shape, np.uint8)
+    for box in boxes:
+        found[place.box(box.x, box.y, box.width, box.height)] = 1 + names.index(box.defect_type)
+    found[~mask] = 0
+    return found

@@ -1,14 +1,15 @@
 """Findings about the images and masks of a dataset, from the facts of each file; no number depends on them."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from training_code.data.facts import Facts
 from training_code.data.findings import FileFinding
-from training_code.data.inspection import Facts
-from training_code.data.layout import NORMAL, TEST, VALIDATION, Sample
 from training_code.data.pairing import folded, without_word
 from training_code.data.references import is_own_reference
+from training_code.data.sample import NORMAL, TEST, VALIDATION, Sample
 
 #: A mask that marks more than this part of its image may be the wrong way round.
 MOST_MARKED = 0.8
@@ -148,15 +149,17 @@ def masks_among_images(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -
     """
     train = [_like_a_mask(facts[sample.path]) for sample in samples if sample.split == "train"]
     usual = 2 * sum(train) > len(train)
-    by_name: dict[tuple[Path, str], list[Sample]] = defaultdict(list)
-    for sample in samples:
-        by_name[sample.path.parent, folded(sample.path.stem)].append(sample)
-    for sample in samples:
+    by_name: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+    places = [(os.path.dirname(sample.path), folded(sample.path.stem)) for sample in samples]
+    for place, sample in zip(places, samples, strict=True):
+        by_name[place].append(sample)
+    for (parent, name), sample in zip(places, samples, strict=True):
         path, like = sample.path, _like_a_mask(facts[sample.path])
-        name = folded(path.stem)
-        image = next((other.path for other in by_name.get((path.parent, folded(without_word(path.stem))), [])), None)
+        if not like and without_word(name) == name:
+            continue
+        image = next((other.path for other in by_name.get((parent, folded(without_word(path.stem))), [])), None)
         if without_word(name) == name:  # beside an image of the same name with another ending
-            others = [other.path for other in by_name[path.parent, name] if not _like_a_mask(facts[other.path])]
+            others = [other.path for other in by_name[parent, name] if not _like_a_mask(facts[other.path])]
             image = others[0] if others and like else None
         folder = _of_masks(path.parent.name) or _of_masks(sample.defect_type)
         if image is not None and image != path:

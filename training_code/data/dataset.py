@@ -18,19 +18,21 @@ from training_code.data.checks import (
     siblings,
 )
 from training_code.data.demo import EMBEDDED
+from training_code.data.facts import Facts
+from training_code.data.file_list import LIST
 from training_code.data.findings import FileFinding, Finding, Kind
 from training_code.data.fingerprint import fingerprint
 from training_code.data.groups import find_groups
-from training_code.data.inspection import Facts, inspect_files
-from training_code.data.layout import LABELLED, SPLITS, TRAIN, VALIDATION, Sample, find_samples
+from training_code.data.inspection import inspect_files
+from training_code.data.layout import find_samples
 from training_code.data.looked_at import outside_region
 from training_code.data.region_of_interest import RegionOfInterest, read_region
-from training_code.data.split import choose_groups
+from training_code.data.sample import LABELLED, SPLITS, TRAIN, VALIDATION, Sample
+from training_code.data.split import hold_out
 from training_code.foundation import paths
+from training_code.foundation.collection import rarely_collecting
 from training_code.foundation.errors import InputError, choices
 
-# Part of the defect-free images that is held out for testing where a dataset has none of its own.
-HOLD_OUT = 0.2
 #: Defect-free images without which nothing can be trained.
 LEAST_TRAINING = 1
 #: With so many, some can be held out for thresholds and for testing besides those for training.
@@ -56,7 +58,7 @@ class Dataset:
     fingerprint_as_read: str | None = None  # where a part of the test set was taken out, see `take_labelled`
 
     def select(self, split: str) -> tuple[Sample, ...]:
-        """Return the samples of ``split``, one of `training_code.data.layout.SPLITS`."""
+        """Return the samples of ``split``, one of `training_code.data.sample.SPLITS`."""
         return tuple(sample for sample in self.samples if sample.split == split)
 
     @property
@@ -163,7 +165,8 @@ def read_dataset(dataset: str | Path) -> Dataset:
     Parameters
     ----------
     dataset
-        The name of a folder in ``data/`` or a path. An embedded dataset is made when it is first requested.
+        The name of a folder in ``data/``, or a path of a folder or a ``files.csv``. An embedded dataset is made when it
+        is first requested.
 
     Raises
     ------
@@ -214,6 +217,7 @@ def few_images(count: int) -> str:
     return f"there {images}: enough for PatchCore and few-shot work; thresholds from so few are unreliable"
 
 
+@rarely_collecting()
 def examine(dataset: str | Path) -> Dataset:
     """Read a dataset folder and every file of it; problems of single files become findings, not errors.
 
@@ -228,8 +232,8 @@ def examine(dataset: str | Path) -> Dataset:
     region, wrong = read_region(root)
     files = [path for sample in samples for path in (sample.path, sample.mask, sample.reference) if path]
     facts = inspect_files(files + found.good_masks, root, found.mask_threshold)
-    groups = find_groups(root, [sample.path for sample in samples], facts)
-    samples, held_out = _hold_out(samples, facts, groups.by_image) if can_be_tested(samples, facts) else (samples, 0)
+    groups = find_groups(root, [sample.path for sample in samples], facts, found.groups)
+    samples, held_out = hold_out(samples, facts, groups.by_image) if can_be_tested(samples, facts) else (samples, 0)
     # Training images in an order that depends on nothing but their content: what is held out for thresholds and drawn
     # at random is the same whatever the files are called.
     train = sorted((s for s in samples if s.split == "train"), key=lambda s: (facts[s.path].sha256, s.path))
@@ -261,7 +265,7 @@ def examine(dataset: str | Path) -> Dataset:
 
 
 def locate(dataset: str | Path) -> Path:
-    """Return the folder of a dataset given by its name in ``data/`` or by its path."""
+    """Return the folder of a dataset given by its name in ``data/`` or by its path, or by that of its list of files."""
     name = str(dataset)
     if not name:
         raise InputError("no dataset is given: it is the name of a folder in data/ or a path")
@@ -270,29 +274,8 @@ def locate(dataset: str | Path) -> Path:
     for root in (paths.DATA / name, paths.from_home(name)):
         if root.is_dir():
             return root
+        if root.name == LIST and root.is_file():
+            return root.parent
     below = sorted(entry.name for entry in paths.DATA.iterdir() if entry.is_dir()) if paths.DATA.is_dir() else []
     known = sorted({*EMBEDDED, *(name for name in below if not name.startswith("."))})
     raise InputError(f"there is no dataset folder {name!r}; give a path or one of data/: {choices(known)}")
-
-
-def _hold_out(
-    samples: list[Sample], facts: Mapping[Path, Facts], groups: Mapping[Path, str]
-) -> tuple[list[Sample], int]:
-    """Move part of the training images to the test set where it has no defect-free image of its own."""
-    if any(sample.split == "test" and not sample.abnormal for sample in samples):
-        return samples, 0
-    train = [sample for sample in samples if sample.split == "train"]
-    # Chosen by content, so that the split is the same wherever the folder lies and whatever its files are called.
-    contents: dict[str, set[str]] = defaultdict(set)
-    for sample in sorted(train, key=lambda sample: facts[sample.path].sha256):
-        contents[groups[sample.path]].add(facts[sample.path].sha256)
-    total = len(set().union(*contents.values()))
-    count = round(HOLD_OUT * total)
-    if len(train) == len(samples) and total > 1:  # otherwise there is nothing to test on
-        count = max(1, count)
-    names = list(contents)
-    chosen = choose_groups([len(contents[name]) for name in names], count) if count else []
-    held_out = {names[index] for index in chosen}
-    moved = {sample.path for sample in train if groups[sample.path] in held_out}
-    kept = [sample for sample in samples if sample.path not in moved]
-    return kept + [replace(sample, split="test") for sample in train if sample.path in moved], len(moved)

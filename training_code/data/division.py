@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from training_code.data.dataset import Dataset
-from training_code.data.layout import TRAIN, Sample
+from training_code.data.sample import TRAIN, Sample
 from training_code.data.split import split_validation
 
 

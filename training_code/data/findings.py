@@ -21,6 +21,7 @@ Kind = Literal[
     "unread images",  # beside the folders of the layout, or of a kind that is not read
     "published layout",  # an adapter reads more of the folder
     "left out",  # by an adapter, which knows why
+    "license",  # under which its images are published
     "annotations",  # of a labeling program, not read
     "foreign description",  # a dataset.yaml of another program
     "mask among images",

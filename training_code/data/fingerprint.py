@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from training_code.data.inspection import Facts
-from training_code.data.layout import TRAIN, Sample
+from training_code.data.facts import Facts
 from training_code.data.region_of_interest import RegionOfInterest
+from training_code.data.sample import TRAIN, Sample
 
 
 def fingerprint(

@@ -13,17 +13,21 @@ the check need weights and many times its time, and are left out.
 """
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from training_code.data.inspection import THUMBNAIL, Facts
-from training_code.data.likeness import COPY, alike_pairs
+from training_code.data import likeness, neighborhoods
+from training_code.data.facts import Facts
+from training_code.data.inspection import THUMBNAIL
+from training_code.data.likeness import ALL_PAIRS, COPY, alike_pairs
 from training_code.data.pairing import composed
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import write_text
+from training_code.foundation.remembered import remembered, source_of
 
 GROUPS = "groups.csv"
 COLUMNS = ("path", "group")
@@ -45,15 +49,27 @@ class Groups:
     alike: tuple[tuple[Path, Path], ...] = ()
 
 
-def find_groups(root: Path, images: Sequence[Path], facts: Mapping[Path, Facts]) -> Groups:
+def find_groups(
+    root: Path, images: Sequence[Path], facts: Mapping[Path, Facts], listed: Mapping[Path, str] | None = None
+) -> Groups:
     """Return the groups of the images of a dataset folder.
+
+    Parameters
+    ----------
+    listed
+        Those that its list of files or its shards give.
 
     Raises
     ------
     InputError
-        If its ``groups.csv`` is wrong.
+        If its ``groups.csv`` is wrong, or there is one beside a list or shards with groups.
     """
-    return join_images(root, images, facts, read_groups(root, images), [])
+    named = read_groups(root, images)
+    if named and listed:
+        raise InputError(
+            f"{root / GROUPS} gives groups, and so do the files or labels of the dataset; valid: one of them"
+        )
+    return join_images(root, images, facts, named or listed or {}, [])
 
 
 def join_images(
@@ -72,16 +88,30 @@ def join_images(
     for first, second in zip(images, images[1:], strict=False):
         if facts[first].sha256 and facts[first].sha256 == facts[second].sha256:
             union.join(first, second)
-    shown = [path for path in images if facts[path].thumbnail]
     alike = []
-    thumbnails = [np.frombuffer(bytes.fromhex(facts[path].thumbnail), np.uint8) for path in shown]
-    for one, other, ratio in alike_pairs([values.reshape(THUMBNAIL, THUMBNAIL) for values in thumbnails]):
-        first, second = sorted((shown[one], shown[other]))
+    for first, second, ratio in _alike(root, images, facts):
         if ratio < COPY:
             union.join(first, second)
         if not (first in named and second in named) and facts[first].sha256 != facts[second].sha256:
             alike.append((first, second))
     return Groups(union.names(root), tuple(sorted(alike)))
+
+
+def _alike(root: Path, images: Sequence[Path], facts: Mapping[Path, Facts]) -> Iterator[tuple[Path, Path, float]]:
+    """Yield pairs of images that look alike, each in the order of their paths, with what `alike_pairs` says of them."""
+    shown = [path for path in images if facts[path].thumbnail]
+    if len(shown) > ALL_PAIRS:  # those of one content are joined already
+        shown = [*{facts[path].sha256: path for path in reversed(shown)}.values()][::-1]
+
+    def find() -> list[tuple[int, int, float]]:
+        thumbnails = [np.frombuffer(facts[path].thumbnail, np.uint8) for path in shown]
+        return alike_pairs([values.reshape(THUMBNAIL, THUMBNAIL) for values in thumbnails])
+
+    contents = hashlib.sha256("".join(facts[path].sha256 for path in shown).encode()).hexdigest()
+    state = [contents, source_of(Path(likeness.__file__), Path(neighborhoods.__file__))]
+    for one, other, ratio in remembered("alike", str(root), state, find):
+        first, second = sorted((shown[one], shown[other]))
+        yield first, second, ratio
 
 
 def read_groups(root: Path, images: Iterable[Path]) -> dict[Path, str]:
@@ -130,7 +160,7 @@ def _quoted(text: str) -> str:
 
 
 def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+    return path.as_posix().removeprefix(f"{root.as_posix().rstrip('/')}/")
 
 
 class _Union:

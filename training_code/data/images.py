@@ -1,4 +1,4 @@
-"""Reading image files of every kind into one form, in bounded memory.
+"""Reading image files of every kind into one form, in bounded memory; files in shards are read as others are.
 
 What happens to a file is decided here, the same for training, checking and inference::
 
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from training_code.data.shards import read_content
 from training_code.foundation.errors import InputError
 
 SUFFIXES = frozenset(
@@ -202,10 +203,12 @@ def _name(file: Path | bytes) -> Path | str:
 
 def _readable(file: Path | bytes) -> Path | io.BytesIO:
     """Return what Pillow opens."""
-    size = len(file) if isinstance(file, bytes) else _size_of_file(file)
+    content = file if isinstance(file, bytes) else read_content(file)
+    opened = file if content is None else content
+    size = len(opened) if isinstance(opened, bytes) else _size_of_file(opened)
     if not size:
         raise ImageError(_name(file), "is empty: it has zero bytes")
-    return io.BytesIO(file) if isinstance(file, bytes) else file
+    return io.BytesIO(opened) if isinstance(opened, bytes) else opened
 
 
 def _size_of_file(path: Path) -> int:

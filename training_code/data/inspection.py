@@ -1,50 +1,31 @@
-"""Facts about image files, cached so that a file is read completely only once."""
+"""Facts about image files, kept so that a file is read completely only once."""
 
-import dataclasses
 import hashlib
-import itertools
-import json
-from collections.abc import Iterable
+import os
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from training_code.data.images import ImageError, decode_image, gray_values, is_deep, open_image
+from training_code.data.facts import Facts, FactsIndex
+from training_code.data.images import MAX_PIXELS, ImageError, decode_image, gray_values, is_deep, open_image
 from training_code.data.marking import count_values, find_threshold, mask_values
+from training_code.data.shards import file_sha256, file_state, read_content
 from training_code.foundation import paths
-from training_code.foundation.files import sha256, write_json
+from training_code.foundation.memory import allowed
 
 #: Side of the thumbnails by which near duplicates are found, in pixels.
 THUMBNAIL = 32
 _ORIENTATION = 0x0112  # tag of EXIF
-#: Raised when `Facts` change, so that caches of older versions are not read.
-_VERSION = 4
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is known of a file."""
-
-    sha256: str  # empty for a file that is refused
-    problem: str | None = None  # why it is refused; then the rest is not known
-    width: int = 0  # pixels, turned upright
-    height: int = 0
-    mode: str = ""  # as Pillow names the kind of its pixels
-    bits: int = 8  # of one channel
-    frames: int = 1
-    rotated: bool = False  # by EXIF
-    transparent: bool = False
-    opaque: bool = True  # whether no pixel is really transparent
-    lowest: int = 0  # value, as `mask_values` gives them
-    brightest: int = 255
-    grays: int = 3  # number of different values, 3 for more than two
-    threshold: int = 1  # from which value on a pixel of a mask counts, 0 where the values are ambiguous
-    marked: int = 0  # number of pixels from the threshold on
-    thumbnail: str = ""  # gray values in hexadecimal
+# Bytes of the largest file that is read as a whole: opened once, it is decoded, looked at and hashed.
+_SMALL = 2**24
+# Bytes that an image of the largest size takes while it is decoded and its values are counted.
+_LARGEST = 10 * MAX_PIXELS
+_BATCH = 16  # files that a thread takes at a time
 
 
 def inspect_files(files: Iterable[Path], root: Path, mask_threshold: int | None = None) -> dict[Path, Facts]:
@@ -59,35 +40,49 @@ def inspect_files(files: Iterable[Path], root: Path, mask_threshold: int | None 
     mask_threshold
         From which value on a pixel of a mask counts as defect; found for each mask if None.
     """
-    kept = _read_kept(root)
-    facts: dict[Path, Facts] = {}
-    unknown: list[Path] = []
     keys = {path: _key(path, mask_threshold) for path in dict.fromkeys(files)}
-    for path, key in keys.items():
-        known = kept.get(key) if key else None
-        if known is None:
-            unknown.append(path)
-        else:
-            facts[path] = known
+    index = FactsIndex(_file(root))
+    facts = index.find({path: key for path, key in keys.items() if key})
+    unknown = [path for path in keys if path not in facts]
     if unknown:
-        with ThreadPoolExecutor(2) as pool:  # decoding needs the processor, reading the disk
-            inspected = pool.map(inspect_file, unknown, itertools.repeat(mask_threshold))
-            found = tqdm(inspected, desc="reading images", total=len(unknown), disable=None)
-            facts |= dict(zip(unknown, found, strict=True))
-        # Refused files are not kept: they may be readable the next time.
-        _write_kept(root, {key: facts[path] for path, key in keys.items() if key and not facts[path].problem})
+        index.forget_others(keys)
+        # Closed at once when it is interrupted: threads would go through all files that are left.
+        with index.keeping() as keep, closing(_inspect(unknown, mask_threshold)) as inspected:
+            found = zip(unknown, inspected, strict=True)
+            for path, of_file in tqdm(found, desc="reading images", total=len(unknown), disable=None):
+                facts[path] = of_file
+                # Refused files are not kept: they may be readable the next time.
+                if (key := keys[path]) and not of_file.problem:
+                    keep(path, key, of_file)
     return {path: facts[path] for path in keys}
+
+
+def _inspect(files: Sequence[Path], mask_threshold: int | None) -> Generator[Facts, None, None]:
+    """Yield the facts of files in their order, read by as many threads as there are cores and images fit into memory.
+
+    Decoding, resizing and hashing let other threads run.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    batches = [files[begin : begin + _BATCH] for begin in range(0, len(files), _BATCH)]
+    pool = ThreadPoolExecutor(max(1, min(cores, allowed() // _LARGEST)), "inspection")
+    try:
+        for batch in pool.map(lambda batch: [inspect_file(path, mask_threshold) for path in batch], batches):
+            yield from batch
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def inspect_file(path: Path, mask_threshold: int | None = None) -> Facts:
     """Read an image file completely and return its facts; a refused file has a problem, nothing is raised."""
     try:
-        image = decode_image(path)
-        with open_image(path) as header:
+        content = _small_content(path)
+        image = decode_image(content or path)
+        with open_image(content or path) as header:
             transparent = "transparency" in header.info
             frames = getattr(header, "n_frames", 1)
             rotated = header.getexif().get(_ORIENTATION, 1) not in (0, 1)
-        return _facts(image, sha256(path), frames, rotated, transparent, mask_threshold)
+        digest = hashlib.sha256(content).hexdigest() if content else file_sha256(path)
+        return _facts(image, digest, frames, rotated, transparent, mask_threshold)
     except ImageError as error:
         problem = error.problem
     except Exception as error:  # damaged files raise errors of many kinds
@@ -124,39 +119,29 @@ def _facts(
         grays=min(int((counts > 0).sum()), 3),
         threshold=threshold,
         marked=int(counts[threshold or 1 :].sum()),
-        thumbnail=small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes().hex(),
+        thumbnail=small.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX).tobytes(),
     )
 
 
+def _small_content(path: Path) -> bytes | None:
+    """Return the content of a file that is not large or lies in a shard; None where it is read from its path."""
+    content = read_content(path)
+    if content is None and path.is_file() and path.stat().st_size <= _SMALL:
+        content = path.read_bytes()
+    return content
+
+
 def _key(path: Path, mask_threshold: int | None) -> str | None:
-    """Return a key that changes with a file: path, size, times and inode; None if they cannot be read."""
+    """Return a key that changes with a file: size, times and inode; None if they cannot be read."""
     try:
-        status = path.stat()
         # ctime too: a copy that keeps the old modification time changes it, and no program can set it.
-        stamp = f"{status.st_size}|{status.st_mtime_ns}|{status.st_ctime_ns}|{status.st_ino}"
+        stamp = "|".join(map(str, file_state(path)))
         decided = f"|{mask_threshold}" if mask_threshold else ""
-        return f"{path}|{stamp}{decided}" if str(path).isprintable() else None
+        return f"{stamp}{decided}" if str(path).isprintable() else None
     except OSError:
         return None
 
 
 def _file(root: Path) -> Path:
-    return paths.CACHE / f"images-{hashlib.sha256(str(root.resolve()).encode(errors='replace')).hexdigest()[:16]}.json"
-
-
-def _read_kept(root: Path) -> dict[str, Facts]:
-    try:
-        content = json.loads(_file(root).read_text(encoding="utf-8"))
-        if content["version"] != _VERSION:
-            return {}
-        return {key: Facts(*values) for key, values in content["facts"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # missing, damaged, or of another version
-        return {}
-
-
-def _write_kept(root: Path, facts: dict[str, Facts]) -> None:
-    try:
-        values = {key: dataclasses.astuple(value) for key, value in facts.items()}
-        write_json(_file(root), {"version": _VERSION, "facts": values})
-    except OSError:  # a disk that is full or read-only costs time, nothing else
-        pass
+    digest = hashlib.sha256(str(root.resolve()).encode(errors="replace")).hexdigest()[:16]
+    return paths.CACHE / f"images-{digest}.sqlite"

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from training_code.data.dataset import Dataset
-from training_code.data.layout import LABELLED, TEST, UNUSED, Sample
+from training_code.data.sample import LABELLED, TEST, UNUSED, Sample
 from training_code.data.split import choose_groups
 from training_code.foundation.errors import InputError
 

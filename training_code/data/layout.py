@@ -1,6 +1,6 @@
 """What a dataset folder must look like, and the samples that it holds, by their names alone.
 
-Three layouts are read::
+Three layouts of folders are read::
 
     MVTec                                  plain folders        a description of folders anywhere
     train/good/*.png                       normal/*.png         dataset.yaml, with normal_dir, abnormal_dir,
@@ -8,7 +8,10 @@ Three layouts are read::
     test/<defect type>/*.png               mask/*.png
     ground_truth/<defect type>/*.png
 
-Each may have labelled images beside them that are never tested on::
+In their place may stand a list of files, ``files.csv`` (`training_code.data.file_list`), which goes first, or tar
+shards as webdataset has them, ``*.tar`` (`training_code.data.shard_samples`).
+
+Folders may have labelled images beside them that are never tested on::
 
     validation/good/*.png
     validation/<defect type>/*.png
@@ -25,8 +28,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from training_code.data.boxes import Box, read_boxes
+from training_code.data.boxes import read_boxes
 from training_code.data.description import (
     DESCRIPTION,
     DESCRIPTION_KEYS,
@@ -35,51 +39,33 @@ from training_code.data.description import (
     described_folders,
     read_description,
 )
+from training_code.data.file_list import LIST, is_list, read_list
 from training_code.data.findings import FileFinding
 from training_code.data.pairing import find_folder, pair_masks
 from training_code.data.references import find_references
 from training_code.data.region_of_interest import PICTURE
+from training_code.data.sample import NORMAL, NORMAL_NAMES, VALIDATION, Sample
+from training_code.data.shard_samples import read_shards
+from training_code.data.shards import find_shards
 from training_code.data.unread import find_unread, no_images, problematic_names, reading_hint
-from training_code.data.walk import find_images, find_unreadable
+from training_code.data.walk import find_images, find_unreadable, listing_once
 from training_code.foundation.errors import InputError, choices
 
-NORMAL = "good"
-# Names, in small letters, of a folder of defect-free images in the MVTec layout.
-NORMAL_NAMES = ("good", "normal", "ok")
 # The names that people give to the folders of the plain layout; the first one that exists is used.
 NORMAL_DIRS = ("normal", "normal_dir", "good")
 ABNORMAL_DIRS = ("abnormal", "abnormal_dir", "defect", "bad")
 MASK_DIRS = ("mask", "masks", "mask_dir", "ground_truth")
-#: The parts of a dataset. Labelled images are taken out of the test set by the protocol, and so are those unused ones
-#: of them that it does not look at; those for validation lie in a folder of their own.
-TRAIN, VALIDATION, LABELLED, UNUSED, TEST = SPLITS = ("train", "validation", "labelled", "unused", "test")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image of a dataset."""
-
-    path: Path
-    split: str  # one of `SPLITS`
-    defect_type: str  # `NORMAL` or the name of the defect
-    mask: Path | None = None
-    reference: Path | None = None  # the golden sample that it is compared with
-    boxes: tuple[Box, ...] = ()  # the types of its defects by place, where it has several
-
-    @property
-    def abnormal(self) -> bool:
-        """Whether the image shows a defect."""
-        return self.defect_type != NORMAL
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a dataset folder holds by the names of its files."""
+    """What a dataset holds by the names of its files."""
 
     samples: list[Sample]
     findings: list[FileFinding]
     good_masks: list[Path] = field(default_factory=list)  # of defect-free images: they should mark nothing
     mask_threshold: int | None = None  # from which value on a pixel of a mask counts, where the folder says so
+    groups: dict[Path, str] = field(default_factory=dict)  # of the images to which a list or a label gives one
 
 
 def find_samples(root: Path) -> Found:
@@ -90,7 +76,48 @@ def find_samples(root: Path) -> Found:
     InputError
         If the folder has no known layout or no training images.
     """
+    with listing_once():
+        return _find_samples(root)
+
+
+def _find_samples(root: Path) -> Found:
     content, findings = read_description(root, has_layout(root))
+    found = _read(root, content)
+    images = [sample.path for sample in found.samples]
+    references, boxes = find_references(root, images), read_boxes(root, images)
+    samples = [
+        replace(sample, reference=references.by_image.get(sample.path), boxes=boxes.get(sample.path, ()))
+        for sample in found.samples
+    ]
+    read = [path for sample in samples for path in (sample.path, sample.mask) if path] + [*references.files]
+    findings += [*found.findings, *_shared_masks(samples), *references.findings]
+    if not is_list(root / LIST):  # it says what is read, and may share its folder with anything
+        findings += [*_closed_folders(root), *problematic_names(root, read)]
+        ignored = [root / name for name in content.get(IGNORED, [])]
+        labeled = any(sample.mask for sample in samples)
+        findings += find_unread(root, [*read, root / PICTURE, *found.good_masks], findings, labeled, None, ignored)
+    return replace(found, samples=samples, findings=findings, mask_threshold=content.get(MASK_THRESHOLD))
+
+
+def _read(root: Path, content: dict[str, Any]) -> Found:
+    """Return what a list, folders or shards hold, whichever of them there is first."""
+    path = root / LIST
+    folders = DESCRIPTION_KEYS[0] in content or find_folder(root, ["train", *NORMAL_DIRS])
+    shards = [] if folders else find_shards(root)
+    if is_list(path) or (path.is_file() and not folders and not shards):  # the reader says which column it lacks
+        listed = read_list(path)
+        return Found(listed.samples, [], listed.good_masks, groups=listed.groups)
+    if shards:
+        listed, odd = read_shards(shards)
+        return Found(listed.samples, odd, listed.good_masks, groups=listed.groups)
+    found = _read_folders(root, content)
+    if path.is_file():
+        what = "does not list the files of a dataset, and is not read"
+        found.findings.append(FileFinding(path, "foreign description", what, "kept"))
+    return found
+
+
+def _read_folders(root: Path, content: dict[str, Any]) -> Found:
     good_masks: list[Path] = []
     if DESCRIPTION_KEYS[0] in content:
         samples, odd = _read_plain(*described_folders(root / DESCRIPTION, content))
@@ -104,27 +131,12 @@ def find_samples(root: Path) -> Found:
     labelled, more = _read_validation(root)
     known = {sample.mask for sample in labelled}
     odd = [each for each in odd if each.kind != "mask without image" or each.path not in known] + more
-    samples += labelled
-    odd += _shared_masks(samples)
-    images = [sample.path for sample in samples]
-    references, boxes = find_references(root, images), read_boxes(root, images)
-    samples = [
-        replace(sample, reference=references.by_image.get(sample.path), boxes=boxes.get(sample.path, ()))
-        for sample in samples
-    ]
-    read = [path for sample in samples for path in (sample.path, sample.mask) if path] + [*references.files]
-    findings += [*odd, *references.findings, *_closed_folders(root)]
-    findings += problematic_names(root, read)
-    read += [root / PICTURE]
-    ignored = [root / name for name in content.get(IGNORED, [])]
-    labeled = any(sample.mask for sample in samples)
-    findings += find_unread(root, [*read, *good_masks], findings, labeled, None, ignored)
-    return Found(samples, findings, good_masks, content.get(MASK_THRESHOLD))
+    return Found(samples + labelled, odd, good_masks)
 
 
 def has_layout(root: Path) -> bool:
-    """Return whether a folder has the layout of MVTec or of plain folders."""
-    return find_folder(root, ["train", *NORMAL_DIRS]) is not None
+    """Return whether a folder has one of the layouts that are read without a description."""
+    return find_folder(root, ["train", *NORMAL_DIRS]) is not None or is_list(root / LIST) or bool(find_shards(root))
 
 
 def find_categories(root: Path) -> list[Path]:
@@ -137,7 +149,7 @@ def find_categories(root: Path) -> list[Path]:
 
 
 def _no_layout(root: Path) -> InputError:
-    expected = f"expected train/{NORMAL} (MVTec) or a folder {' or '.join(NORMAL_DIRS)}"
+    expected = f"expected train/{NORMAL} (MVTec), a folder {' or '.join(NORMAL_DIRS)}, {LIST}, or shards (*.tar)"
     found = sorted(entry.name for entry in root.iterdir())[:8]
     if not found:
         return InputError(f"{root} is empty: {expected}")

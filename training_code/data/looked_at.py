@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from training_code.data.facts import Facts
 from training_code.data.findings import FileFinding
 from training_code.data.geometry import Geometry
-from training_code.data.inspection import Facts
-from training_code.data.layout import Sample
 from training_code.data.marking import read_marked
 from training_code.data.region_of_interest import RegionOfInterest
+from training_code.data.sample import Sample
 
 # The region alone decides here, whatever size images have.
 _STRETCHED = (256, 256)

@@ -11,6 +11,7 @@ PUBLISHED: dict[str, tuple[str, ...]] = {
     "kolektor": ("kos*/*_label.bmp", "*/kos*/*_label.bmp", "train/*_GT.png"),
     "deeppcb": ("PCBData/group*", "group*/*_not"),
     "magnetic_tile": ("MT_Free/Imgs",),
+    "elpv": tuple(f"{place}images/cell[0-9][0-9][0-9][0-9].png" for place in ("", "data/", "src/elpv_dataset/data/")),
     "miic": ("boxes/*.txt",),
 }
 

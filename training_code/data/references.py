@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from training_code.data.facts import Facts
 from training_code.data.findings import FileFinding
-from training_code.data.inspection import Facts
 from training_code.data.pairing import FORMS, composed, find_folder
 from training_code.data.tables import read_rows
 from training_code.data.walk import find_images
@@ -106,7 +106,7 @@ class ReferencesByName:
 
         Its path from ``root`` has priority over that from the folder below, and over its name alone.
         """
-        if len(self._references) == 1:
+        if len(self._references) < 2:
             return self._references
         below = image != root and image.is_relative_to(root)  # a single image may be all there is
         parts = image.relative_to(root).with_suffix("").parts if below else (image.stem,)

@@ -3,16 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from training_code.data.boxes import TypedRegions, typed_regions
 from training_code.data.dataset import Dataset
 from training_code.data.geometry import Geometry
+from training_code.foundation.stacks import Images
 
 
 def find_regions(
-    dataset: Dataset, paths: Sequence[Path], masks: NDArray[np.bool_] | None, geometry: Geometry | None = None
+    dataset: Dataset, paths: Sequence[Path], masks: Images | None, geometry: Geometry | None = None
 ) -> TypedRegions | None:
     """Return the types of what ``masks`` (N, height, width) of images mark; None where no image has several types.
 

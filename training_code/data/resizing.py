@@ -31,24 +31,25 @@ def resize_pixels(
 ) -> torch.Tensor:
     """Return pixels of shape (height, width, 1 or 3), as `read_image` gives them, as `load_image` returns an image.
 
-    Channels are resized one after the other, so that of a large image never all three are in memory as float32.
+    Channels are resized one after the other, each into its place in the result: of a large image never all three are in
+    memory as float32 before and after.
     """
     placement = as_geometry(geometry).place((pixels.shape[0], pixels.shape[1]))
     region = placement.geometry.region
     # Filled before it is resized, too: otherwise what lies outside would mix into what is looked at.
     outside = None if region is None else torch.from_numpy(~region.at(placement.photograph))
-    channels = []
-    for number, values in enumerate(torch.from_numpy(pixels).movedim(2, 0).split(1)):
+    found = torch.empty(3, *placement.geometry.size)
+    part = found[:, *placement.frame]
+    if part.shape != found.shape:
+        found[:] = fill_color()
+    channels = torch.from_numpy(pixels).movedim(2, 0).split(1)
+    colors = FILL if len(channels) == len(FILL) else (_GRAY,)
+    for places, values, color in zip(part.split(3 // len(channels)), channels, colors, strict=True):
         channel = to_dtype(values, torch.float32, scale=True)
         if outside is not None:
-            channel = channel.masked_fill(outside, FILL[number] if pixels.shape[2] == len(FILL) else _GRAY)
-        channels.append(resize(channel, list(placement.scaled), antialias=True)[:, *placement.part])
-    part = torch.cat(channels * (3 // len(channels)))
-    if part.shape[1:] != placement.geometry.size:
-        whole = fill_color().expand(3, *placement.geometry.size).clone()
-        whole[:, *placement.frame] = part
-        part = whole
-    return fill(part, placement.seen)
+            channel = channel.masked_fill(outside, color)
+        places[:] = resize(channel, list(placement.scaled), antialias=True)[:, *placement.part]
+    return fill(found, placement.seen)
 
 
 def fill(image: torch.Tensor, seen: NDArray[np.bool_] | None) -> torch.Tensor:

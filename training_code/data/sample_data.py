@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from torch.utils.data import get_worker_info
 from torchvision.tv_tensors import Mask
 
+from training_code.data.facts import Facts
 from training_code.data.geometry import Geometry, as_geometry
 from training_code.data.images import decode_image
-from training_code.data.inspection import Facts
 from training_code.data.layout import Sample
 from training_code.data.resizing import load_image, load_mask
-from training_code.foundation.cache import TensorCache, cache_key
+from training_code.data.shards import exists, file_sha256
+from training_code.foundation.cache import CostToMake, TensorCache, cache_key
 from training_code.foundation.errors import InputError
-from training_code.foundation.files import sha256
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,9 @@ class SampleDataset(AnomalibDataset):
             }
         )
         frame.attrs["task"] = TaskType.SEGMENTATION if with_masks else TaskType.CLASSIFICATION
-        self.samples = frame
-        self._samples = frame  # in the order given: the setter of anomalib, which checks it, sorts by path
+        if missing := next((sample.path for sample in samples if not exists(sample.path)), None):
+            raise InputError(f"there is no image {missing} any more; read the dataset again")
+        self._samples = frame  # anomalib's setter would sort by path, and finds no file in a shard
 
     def __getitem__(self, index: int) -> ImageItem:
         """Return the item that anomalib's dataset returns, read by this project's rules and in bounded memory."""
@@ -136,9 +137,7 @@ class SampleDataset(AnomalibDataset):
 
     def __getitems__(self, indices: Sequence[int]) -> list[ImageItem]:
         """Return the items of a batch, read at the same time: decoding and resizing let other threads run."""
-        if get_worker_info() is not None:  # worker processes already run side by side
-            return [self[index] for index in indices]
-        return list(_threads().map(self.__getitem__, indices))
+        return read_together(self.__getitem__, indices)
 
     def kept(
         self, what: str, path: Path, make: Callable[[], dict[str, torch.Tensor]], *more: object
@@ -150,11 +149,16 @@ class SampleDataset(AnomalibDataset):
         key = cache_key(what, facts.sha256, *self.geometry.key, self.reading.bits, *more)
         tensors = cache.get(key)
         if tensors is None:
-            if sha256(path) != facts.sha256:
+            if file_sha256(path) != facts.sha256:
                 raise InputError(f"{path} has changed since the dataset was read; read it again")
             tensors = make()
-            cache.put(key, tensors)
+            cache.put(key, tensors, CostToMake.DECODED)
         return tensors
+
+    @property
+    def abnormal(self) -> list[bool]:
+        """Whether each image shows a labelled defect."""
+        return self.samples["label_index"].astype(bool).tolist()
 
     @property
     def defect_types(self) -> list[str]:
@@ -165,6 +169,13 @@ class SampleDataset(AnomalibDataset):
     def paths(self) -> list[str]:
         """Path of each image, in the order in which they are given."""
         return list(self.samples["image_path"])
+
+
+def read_together(read: Callable[[int], ImageItem], indices: Sequence[int]) -> list[ImageItem]:
+    """Return the items of some indices, read at the same time."""
+    if get_worker_info() is not None:  # worker processes already run side by side
+        return [read(index) for index in indices]
+    return list(_threads().map(read, indices))
 
 
 @cache

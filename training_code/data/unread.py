@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from functools import cache
 from pathlib import Path
 
@@ -57,11 +57,11 @@ def find_unread(
     told = used | {_real(finding.path) for finding in findings if finding.kind != "no image"}
     sources, unread = _segmentations(root, labeled)
     apart = {Path(os.path.realpath(folder)) for folder in [*ignored, *sources]}
-    left = [path for path in find_images(root) if _real(path) not in told and not apart & {*_real(path).parents}]
+    left = [path for path in find_images(root) if (real := _real(path)) not in told and not _is_below(real, apart)]
     unread += group_unread(root, left, used) + [
         FileFinding(path, "unread images", f"is an image by its content ({name}), and is not read", "skipped")
         for path, name in find_unread_images(root).items()
-        if not apart & {*_real(path).parents}
+        if not _is_below(_real(path), apart)
     ]
     unread += [finding for finding in _annotations(root, labeled) if adapter not in _PROGRAMS]
     if (unread or not labeled) and find_adapter(root) not in (None, adapter):
@@ -76,13 +76,15 @@ def reading_hint(root: Path) -> str:
     return adapter_hint(root) or (f"{found[0].path.relative_to(root)} {found[0].what}" if found else "")
 
 
-def group_unread(root: Path, left: Sequence[Path], used: Iterable[Path]) -> list[FileFinding]:
+def group_unread(root: Path, left: Sequence[Path], used: Iterable[str]) -> list[FileFinding]:
     """Return a finding for each folder that holds images which are not read, with their number."""
-    busy = {folder for path in used for folder in path.parents}
+    busy = {folder for parent in {os.path.dirname(path) for path in used} for folder in Path(parent, "_").parents}
     groups: dict[Path, list[Path]] = defaultdict(list)
     for path in left:
         above = [root / part for part in reversed(path.relative_to(root).parents[:-1])]
-        groups[next((folder for folder in above if Path(_real_folder(folder)) not in busy), path.parent)].append(path)
+        groups[next((folder for folder in above if Path(_real_folder(str(folder))) not in busy), path.parent)].append(
+            path
+        )
     return [
         FileFinding(folder, "unread images", f"holds {_counted(folder, paths)}", "skipped")
         for folder, paths in sorted(groups.items())
@@ -91,8 +93,8 @@ def group_unread(root: Path, left: Sequence[Path], used: Iterable[Path]) -> list
 
 def no_images(folders: Iterable[Path]) -> list[FileFinding]:
     """Return the files in folders of images that are not images."""
-    files = [path for folder in folders for path in sorted(find_files(folder))]
-    found = [path for path in files if not is_image(path) and not image_format(path)]
+    others = [path for folder in folders for path in find_files(folder) if not is_image(path)]
+    found = [path for path in others if not image_format(path)]
     what = f"is no image by its name or content; read are {choices(sorted(SUFFIXES))}"
     return [FileFinding(path, "no image", what, "skipped") for path in found]
 
@@ -106,10 +108,10 @@ def problematic_names(root: Path, files: Sequence[Path]) -> list[FileFinding]:
             str(path).encode()
         except UnicodeEncodeError:
             findings.append(FileFinding(path, "name", "has a name that is not valid UTF-8; rename it", "refused"))
-        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+        if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(inside):
             findings.append(FileFinding(path, "link", "is a link to a file outside of the folder", "kept"))
     alike: dict[str, list[Path]] = defaultdict(list)
-    for path in [*dict.fromkeys(path.parent for path in files), *files]:
+    for path in [*map(Path, dict.fromkeys(os.path.dirname(path) for path in files)), *files]:
         alike[folded(str(path))].append(path)
     for paths in alike.values():
         for path in paths[1:]:
@@ -131,9 +133,9 @@ def _counted(folder: Path, paths: Sequence[Path]) -> str:
 def _annotations(root: Path, labeled: bool) -> list[FileFinding]:
     """Find files of labeling programs, one finding for each folder that has them and each kind of file."""
     by_folder: dict[tuple[Path, str], list[Path]] = defaultdict(list)
-    for path in sorted(find_files(root)):
-        if path.suffix.lower() in _READERS:
-            by_folder[path.parent, path.suffix.lower()].append(path)
+    for path in find_files(root):
+        if (suffix := path.suffix.lower()) in _READERS:
+            by_folder[path.parent, suffix].append(path)
     findings = []
     for (_, suffix), paths in by_folder.items():
         if program := next(filter(None, map(_READERS[suffix], paths[:_TRIED])), None):
@@ -195,11 +197,16 @@ def _beginning(path: Path) -> bytes:
 _READERS = {".json": _program_of_json, ".xml": _program_of_xml, ".txt": _program_of_text}
 
 
-def _real(path: Path) -> Path:
+def _real(path: Path) -> str:
     """Return where a file is after following links to folders; a link to a file counts as a file of its own."""
-    return Path(_real_folder(path.parent), path.name) if path.name else path
+    folder, name = os.path.split(path)
+    return os.path.join(_real_folder(folder), name)
 
 
 @cache
-def _real_folder(folder: Path) -> str:
+def _real_folder(folder: str) -> str:
     return os.path.realpath(folder)
+
+
+def _is_below(path: str, folders: Set[Path]) -> bool:
+    return bool(folders) and not folders.isdisjoint(Path(path).parents)

@@ -1,16 +1,18 @@
 """Building a detector from a configuration, with features of a network whose weights come from a file."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from anomalib.models.components import AnomalibModule
 from anomalib.pre_processing import PreProcessor
 from torch import nn
-from torchvision.transforms.v2 import Compose, Normalize, Resize
+from torchvision.transforms.v2 import Compose, Identity, Normalize, Resize, Transform
 
 from training_code.detectors.anomalib_seams import extracting_with
 from training_code.detectors.configuration import TRAINING, Configuration
 from training_code.detectors.registry import get_detector
+from training_code.detectors.tiling import Tiled, Tiles, tiled
 from training_code.features.extractor import FeatureExtractor
 from training_code.features.store import FeatureStore
 from training_code.foundation.cache import TensorCache
@@ -20,7 +22,7 @@ from training_code.protocol import DEFAULT_COMPUTE, ComputeOptions
 def build_detector(
     configuration: Configuration,
     network: nn.Module | None,
-    image_size: tuple[int, int],
+    image_size: tuple[int, int] | Tiles,
     statistics: tuple[Sequence[float], Sequence[float]] | None = None,
     compute: ComputeOptions = DEFAULT_COMPUTE,
     store: FeatureStore | None = None,
@@ -37,7 +39,8 @@ def build_detector(
         The backbone's network, as `training_code.backbones.reading.load_backbone` returns it; None for a detector
         without a backbone.
     image_size
-        Height and width in pixels that the detector resizes images to.
+        Height and width in pixels that the detector resizes images to; or the tiles that its model gets of images of
+        one size, which are not resized again. A detector that is made of others leaves the tiles to them.
     statistics
         Mean and deviation of images with values from 0 to 1, by channel; None without a backbone. Detectors that
         reconstruct images get them as they are, and normalize them for their backbone themselves.
@@ -49,7 +52,11 @@ def build_detector(
     spec = get_detector(configuration.detector)
     arguments = {name: value for name, value in configuration.arguments.items() if name not in TRAINING}
 
-    transforms = [Resize(image_size, antialias=True)]
+    tiles = image_size if isinstance(image_size, Tiles) else None
+    cls = spec.load()
+    if tiles is not None and spec.combines is None:
+        cls = tiled(cls)
+    transforms: list[Transform] = [Resize(image_size, antialias=True) if tiles is None else Identity()]
     if spec.normalizes:
         assert statistics is not None
         mean, std = map(list, statistics)
@@ -65,13 +72,15 @@ def build_detector(
         # Plain arguments, which the checkpoint keeps: it loads without running code.
         arguments |= {"backbone": backbone.architecture, "pre_trained": False}
     with extracting_with(make):
-        detector = spec.load()(
+        detector = cls(
             **arguments,
             pre_processor=PreProcessor(Compose(transforms)),
             post_processor=False,
             evaluator=False,
             visualizer=False,
         )
+    if tiles is not None and spec.combines is None:
+        cast(Tiled, detector).tiles = tiles
     if network is not None and (set_normalization := getattr(detector, "set_normalization", None)):
         assert statistics is not None
         set_normalization(*statistics)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from training_code.backbones.backbone import Backbone
+from training_code.detectors.extent import Extent, Need, no_need, no_settling
 from training_code.foundation.errors import InputError
 from training_code.foundation.program import missing_extra
 from training_code.options import Trait
@@ -124,6 +125,8 @@ class PlainForm:
     folders
         Arguments of anomalib's class that have to name an existing folder, although only training reads it:
         otherwise the class downloads its content.
+    without
+        Tensors that anomalib's class lacks and does not need, since they say how something is computed and not what.
     path
         Where anomalib's class with a constructor that downloads nothing lies, ``module:class``; None where the argument
         ``pre_trained`` of its own constructor says so, or it has no backbone.
@@ -131,6 +134,7 @@ class PlainForm:
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
     path: str | None = None
 
 
@@ -142,8 +146,14 @@ def _fits(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -
     return
 
 
-def _from_good_alone(arguments: Mapping[str, Any]) -> bool:
+def never(arguments: Mapping[str, Any]) -> bool:
+    """Return False whatever the arguments are."""
     return False
+
+
+def always(arguments: Mapping[str, Any]) -> bool:
+    """Return True whatever the arguments are."""
+    return True
 
 
 def _no_files(arguments: dict[str, Any]) -> dict[str, str]:
@@ -160,8 +170,9 @@ class DetectorSpec:
         anomalib's name of its class.
     path
         Where the class lies: ``module:class``. It is anomalib's own, a subclass of it, or one with the same interface.
-        It may have two methods more: ``share(cache)`` if it shares more than features with other configurations, and
-        ``set_normalization(mean, std)`` if it normalizes images for its backbone itself.
+        It may have three methods more: ``share(cache)`` if it shares more than features with other configurations,
+        ``set_normalization(mean, std)`` if it normalizes images for its backbone itself, and ``describe_training()``
+        if the record keeps something of its fit.
     notebook
         The notebook with its configurations, by which detectors are ordered.
     arguments
@@ -173,8 +184,9 @@ class DetectorSpec:
     normalizes
         Whether images are normalized before they reach the detector.
     leaves_out
-        Whether the class is a `training_code.detectors.leaving_out.LeavesOut`, so that thresholds rest on all good
-        images. Other detectors hold a part of them out of training.
+        Given arguments, returns whether thresholds rest on all good images, each of which the detector leaves out
+        afterwards; the class is then a `training_code.detectors.leaving_out.LeavesOut`. Other detectors hold a part of
+        them out of training.
     learns_from_labels
         Given arguments, returns whether it is trained on labelled defects with masks beside the good images.
     told_by
@@ -188,6 +200,11 @@ class DetectorSpec:
         Given arguments and backbone, returns the arguments with those filled in that depend on the backbone.
     check
         Given arguments, image size and number of training images, raises an `InputError` for what does not fit.
+    settle
+        Given arguments and the extent of what it is fitted to, returns the arguments with those decided that stand for
+        what suits the extent.
+    need
+        Given arguments and extent, returns what the fit needs; None where that does not grow with the images.
     files
         Given arguments, returns the hashes of the files that the numbers depend on, by argument.
     before_training
@@ -206,13 +223,15 @@ class DetectorSpec:
     epochs: Epochs | None = None
     backbone: BackboneUse | None = None
     normalizes: bool = True
-    leaves_out: bool = False
-    learns_from_labels: Callable[[Mapping[str, Any]], bool] = _from_good_alone
+    leaves_out: Callable[[Mapping[str, Any]], bool] = never
+    learns_from_labels: Callable[[Mapping[str, Any]], bool] = never
     told_by: tuple[str, ...] = ()
     paper: Mapping[str, float] = field(default_factory=dict)
     plain: PlainForm | None = None
     complete: Callable[[dict[str, Any], Backbone | None], dict[str, Any]] = _nothing_to_complete
     check: Callable[[dict[str, Any], tuple[int, int], int], None] = _fits
+    settle: Callable[[dict[str, Any], Extent], dict[str, Any]] = no_settling
+    need: Callable[[Mapping[str, Any], Extent], Need | None] = no_need
     files: Callable[[dict[str, Any]], dict[str, str]] = _no_files
     before_training: str | None = None
     combines: str | None = None
@@ -222,6 +241,11 @@ class DetectorSpec:
     def all_arguments(self) -> dict[str, Argument]:
         """The arguments of the constructor and those of training."""
         return {**self.arguments, **(self.epochs.arguments if self.epochs else {})}
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """All arguments with their defaults."""
+        return {name: argument.default for name, argument in self.all_arguments.items()}
 
     @property
     def later(self) -> dict[str, Any]:
@@ -267,10 +291,7 @@ def load_object(path: str) -> Any:
 
 
 def check_image_size(detector: str, image_size: tuple[int, int]) -> None:
-    """Raise an `InputError` if images of ``image_size``, height and width in pixels, cannot be halved five times.
-
-    With ``center_crop`` in the protocol that is the size: networks see nothing else.
-    """
+    """Raise an `InputError` if images of ``image_size``, height and width in pixels, cannot be halved five times."""
     if any(side % _SIDE or side < _LEAST for side in image_size):
         raise InputError(
             f"image_size={image_size[0]} × {image_size[1]} does not fit the networks of {detector}; valid, for it or "

@@ -11,9 +11,11 @@ from scipy import ndimage
 
 from training_code.data.geometry import OUTSIDE, Geometry, inside
 from training_code.data.images import shown_image
+from training_code.evaluation.binned import quantile
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.files import atomic_path
+from training_code.foundation.stacks import in_files
 
 PER_KIND = 4
 OVERVIEW = "overview.png"
@@ -52,7 +54,9 @@ def write_examples(
     scale, from the median to the maximum over all images. What is not looked at is dark. ``geometry`` says where images
     lie in the maps; None for images that are stretched to them.
     """
-    low, high = float(np.median(inside(predictions.maps))), float(predictions.maps.max())
+    maps = predictions.maps
+    low = quantile(maps, 0.5) if in_files(maps) else float(np.median(inside(np.asarray(maps))))
+    high = max(float(each.max()) for each in maps)
     rows = []
     for kind, indices in choose_examples(predictions, thresholds).items():
         row = [_draw_example(predictions, index, kind, (low, high), geometry) for index in indices]

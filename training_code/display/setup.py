@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from training_code.data.dataset import Dataset
 from training_code.data.findings import MARKED_KINDS, Finding
-from training_code.data.layout import UNUSED
+from training_code.data.sample import UNUSED
 from training_code.data.split import split_validation
 from training_code.detectors.registry import DETECTORS
 from training_code.display.dataset import samples_html
@@ -51,7 +51,7 @@ class Setup:
         test = self.dataset.select("test")
         marked = any(self.dataset.facts[sample.mask].marked for sample in test if sample.mask)
         good = sum(not sample.abnormal for sample in test)
-        height, width = self.protocol.network_size
+        height, width = self.protocol.seen_size
         there: dict[Need, bool] = {
             "good": good > 0,
             "defective": good < len(test),
@@ -112,7 +112,7 @@ def _split(setup: Setup) -> str:
     test = dataset.select("test")
     abnormal = sum(sample.abnormal for sample in test)
     trained = f"{len(dataset.select('train'))} good images to train on and for thresholds"
-    leaving = choices(name for name, spec in DETECTORS.items() if spec.leaves_out)
+    leaving = choices(name for name, spec in DETECTORS.items() if spec.leaves_out(spec.defaults))
     thresholds = (
         f"{leaving} train on all of them, and leave out one after the other for thresholds; other detectors hold out "
         + (

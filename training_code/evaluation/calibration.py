@@ -27,7 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_code.data.geometry import inside
+from training_code.evaluation.binned import quantile
 from training_code.evaluation.predictions import Predictions, together
+from training_code.foundation.stacks import Images
 
 #: By this part of them scores may differ that the same detector computes in other batches; the tests hold it.
 ROUNDING = 1e-5
@@ -73,12 +75,12 @@ class Calibration:
         assert self.good is not None
         return area_scores(self.good.maps, area)
 
-    @property
+    @cached_property
     def visible(self) -> float | None:
         """Threshold at which the part `VISIBLE` of the pixels of synthetic anomalies is marked; None without any."""
         if self.judged is None or self.judged.masks is None or not self.judged.masks.any():
             return None
-        return float(np.quantile(self.judged.maps[self.judged.masks], 1 - VISIBLE))
+        return quantile(self.judged.maps, 1 - VISIBLE, self.judged.masks)
 
     @cached_property
     def with_labels(self) -> Predictions | None:
@@ -202,7 +204,7 @@ def just_above(score: float) -> float:
     return float(np.nextafter(np.float32(score + ROUNDING * abs(score)), np.float32(np.inf)))
 
 
-def area_scores(maps: NDArray[np.float32], area: float) -> NDArray[np.float32]:
+def area_scores(maps: Images, area: float) -> NDArray[np.float32]:
     """Return the highest threshold of each map at which more than the part ``area`` of it is marked.
 
     Just above it the part is at most ``area``: what is marked falls while the threshold rises, so that a promise for
@@ -223,7 +225,9 @@ def area_scores(maps: NDArray[np.float32], area: float) -> NDArray[np.float32]:
     >>> area_scores(np.array([[[1, 3], [5, 9]]], np.float32), 0.25)
     array([5.], dtype=float32)
     """
-    flat = maps.reshape(len(maps), -1)
-    # What is not looked at is lowest of all, so that places are counted from the highest value.
-    places = [flat.shape[1] - 1 - math.floor(area * inside(each).size + 1e-9) for each in flat]
-    return np.array([np.partition(each, place)[place] for each, place in zip(flat, places, strict=True)], maps.dtype)
+    found = []
+    for each in maps:
+        # What is not looked at is lowest of all, so that places are counted from the highest value.
+        place = each.size - 1 - math.floor(area * inside(each).size + 1e-9)
+        found.append(np.partition(each.reshape(-1), place)[place])
+    return np.array(found, maps.dtype)

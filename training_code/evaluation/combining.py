@@ -41,6 +41,7 @@ from training_code.data.geometry import OUTSIDE
 from training_code.detectors.combined.scales import Scale, Scales
 from training_code.evaluation.calibration import ROUNDING, Calibration, area_scores
 from training_code.evaluation.predictions import Predictions
+from training_code.foundation.stacks import Filling
 
 #: By so many deviations of the good images, at most, a detector tells abnormal ones from them: one whose few good
 #: images have nearly equal scores would otherwise outweigh all others.
@@ -90,7 +91,7 @@ def scored_by_maps(calibration: Calibration) -> Calibration:
     """Return a calibration in which the score of each image is the highest value of its map."""
 
     def scored(part: Predictions | None) -> Predictions | None:
-        return part and dataclasses.replace(part, scores=part.maps.max((1, 2)).astype(np.float64))
+        return part and dataclasses.replace(part, scores=np.array([each.max() for each in part.maps], np.float64))
 
     good, judged, varied = (scored(part) for part in (calibration.good, calibration.judged, calibration.varied))
     return dataclasses.replace(
@@ -202,19 +203,21 @@ def _together(every: Sequence[Predictions], scaling: _Scaling) -> Predictions | 
         return None
     first, kept = every[0], [numbers[0][name] for name in common]
     scores = np.empty(len(common))
-    maps = np.empty((len(common), *first.maps.shape[1:]), np.float32)
+    maps = Filling(len(common))
     for index, name in enumerate(common):
         own = list(zip(every, (number[name] for number in numbers), scaling.of(name[0]), strict=True))
         scores[index] = scaling.one([each.scores[at] * on.score.weight + on.score.shift for each, at, on in own])
         with np.errstate(over="ignore"):  # of what is not looked at, which is put back
-            maps[index] = scaling.one([each.maps[at] * on.map.weight + on.map.shift for each, at, on in own])
-        maps[index][first.maps[numbers[0][name]] <= OUTSIDE] = OUTSIDE
+            one = scaling.one([each.maps[at] * on.map.weight + on.map.shift for each, at, on in own])
+            one = one.astype(np.float32)
+        one[first.maps[numbers[0][name]] <= OUTSIDE] = OUTSIDE
+        maps.put(one[None])
     return Predictions(
         tuple(first.paths[place] for place in kept),
         tuple(first.defect_types[place] for place in kept),
         scores,
         first.labels[kept],
-        maps,
+        maps.done(),
         None if first.masks is None else first.masks[kept],
     )
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import ndimage, stats
 
 from training_code.data.geometry import inside
+from training_code.evaluation.regions import EIGHT_NEIGHBORS
+from training_code.foundation.stacks import Images
 
-# In anomalib, pixels that touch at a corner belong to one region.
-EIGHT_NEIGHBORS = np.ones((3, 3))
 #: Shares of false alarms at which the share of defects found is told, by the names of anomalib's ``PBn``.
 PRESORTED = {"PB1": 0.01, "PB5": 0.05, "PB10": 0.1}
 #: Between these false positive rates AUPIMO integrates.
@@ -113,14 +113,16 @@ def presorted(scores: NDArray, labels: NDArray[np.bool_]) -> dict[str, float]:
     }
 
 
-def marked_good_share(maps: NDArray, labels: NDArray[np.bool_], threshold: float) -> float:
+def marked_good_share(maps: Images, labels: NDArray[np.bool_], threshold: float) -> float:
     """Return the mean share of the area that is marked on good images, of what is looked at."""
-    good = np.flatnonzero(~labels)
-    marked = sum(int(np.count_nonzero(maps[number] >= threshold)) for number in good)
-    return marked / sum(inside(maps[number]).size for number in good)
+    marked = looked_at = 0
+    for each in maps[np.flatnonzero(~labels)]:
+        marked += int(np.count_nonzero(each >= threshold))
+        looked_at += inside(each).size
+    return marked / looked_at
 
 
-def region_metrics(maps: NDArray, masks: NDArray[np.bool_], threshold: float) -> dict[str, float]:
+def region_metrics(maps: Images, masks: Images, threshold: float) -> dict[str, float]:
     """Return the share of defective regions that are touched, and the marked regions an image that touch none."""
     regions = touched = false = 0
     for each, mask in zip(maps, masks, strict=True):
@@ -149,7 +151,7 @@ def tells_low_rates(pixels: int) -> bool:
     return last - first >= _LEAST_PIMO_POINTS
 
 
-def aupimo(maps: NDArray, masks: NDArray[np.bool_], labels: NDArray[np.bool_]) -> float | None:
+def aupimo(maps: Images, masks: Images, labels: NDArray[np.bool_]) -> float | None:
     """Return the mean over defective images of the area under their overlap against the false positive rate.
 
     The rate is that of pixels of good images, on a logarithmic axis between `PIMO_LIMITS`: one pixel in 100,000 to one
@@ -164,16 +166,11 @@ def aupimo(maps: NDArray, masks: NDArray[np.bool_], labels: NDArray[np.bool_]) -
         None where good images have too few pixels to tell such rates, or no defective image has a mask.
     """
     defective = [number for number in np.flatnonzero(labels) if masks[number].any()]
-    size = maps[0].size
-    pixels = sum(inside(maps[number]).size for number in np.flatnonzero(~labels))
+    pixels = sum(inside(each).size for each in maps[np.flatnonzero(~labels)])
     last = int(PIMO_LIMITS[1] * pixels)
     if not tells_low_rates(pixels) or not defective:
         return None
-    taken = min(last + 1, size)
-    highest = np.concatenate(
-        [np.partition(maps[number].reshape(-1), size - taken)[-taken:] for number in np.flatnonzero(~labels)]
-    )
-    thresholds = np.sort(highest)[: -last - 2 : -1]
+    thresholds = np.sort(_highest(maps, np.flatnonzero(~labels), last + 1))[::-1]
     # With a threshold at the k-th highest score, k good pixels are called abnormal, or more where scores are tied.
     rates = np.searchsorted(-thresholds, -thresholds, side="right") / pixels
     overlaps = np.zeros(len(thresholds) + 1)
@@ -185,3 +182,17 @@ def aupimo(maps: NDArray, masks: NDArray[np.bool_], labels: NDArray[np.bool_]) -
     logarithms = np.log(np.clip([0, *rates], *PIMO_LIMITS))
     area = np.trapezoid(overlaps / len(defective), logarithms)
     return float(area / np.log(PIMO_LIMITS[1] / PIMO_LIMITS[0]))
+
+
+def _highest(maps: Images, numbers: NDArray[np.intp], count: int) -> NDArray:
+    """Return the ``count`` highest values of some of the maps, of which few more are in memory at a time."""
+    found = np.empty(0, np.float32)
+    for number in numbers:
+        found = np.concatenate([found, _top(maps[number].reshape(-1), count)])
+        if len(found) > 4 * count:
+            found = _top(found, count)
+    return _top(found, count)
+
+
+def _top(values: NDArray, count: int) -> NDArray:
+    return values if len(values) <= count else np.partition(values, len(values) - count)[-count:]

@@ -6,17 +6,16 @@ test set: an oracle, as papers report it. Which metrics there are, and which way
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from training_code.data.boxes import TypedRegions
 from training_code.data.geometry import OUTSIDE, inside
 from training_code.data.layout import NORMAL
+from training_code.evaluation.binned import BinnedPixels, rank_binned
 from training_code.evaluation.decisions import (
-    EIGHT_NEIGHBORS,
     Decisions,
     area_classes,
     aupimo,
@@ -27,47 +26,45 @@ from training_code.evaluation.decisions import (
 from training_code.evaluation.intervals import aupr_interval, auroc_interval
 from training_code.evaluation.operating_point import OperatingPoint
 from training_code.evaluation.predictions import Predictions
-from training_code.evaluation.ranking import rank
+from training_code.evaluation.ranking import Ranking, rank
+from training_code.evaluation.regions import region_shares, region_weights
 from training_code.evaluation.thresholds import Points, Thresholds, largest_f1
+from training_code.foundation.stacks import Images, chunks, in_files, stacked
 
 BOOTSTRAP_SAMPLES = 1000
 CONFIDENCE = 0.95
-
-
-def region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return for each pixel of ``masks`` (N, H, W) its share in the mean overlap over all defective regions."""
-    weights = np.zeros(masks.shape)
-    regions = 0
-    for number in np.flatnonzero(masks.any((1, 2))):
-        labelled, count = ndimage.label(masks[number], EIGHT_NEIGHBORS)
-        sizes = np.bincount(labelled.reshape(-1))
-        weights[number][masks[number]] = 1 / sizes[labelled[masks[number]]]
-        regions += count
-    weights[masks] /= max(regions, 1)
-    return weights
 
 
 def rank_predictions(predictions: Predictions) -> tuple[dict[str, float], Points]:
     """Return the metrics that go by no threshold of the detector, by name, and the thresholds with the largest F1.
 
     These thresholds are an oracle's. Without both normal and abnormal images nothing is ranked, without masks there are
-    no metrics of pixels.
+    no metrics of pixels. Where the maps do not fit into memory, ``pixel_…_error`` say by how much the metrics of pixels
+    differ from the exact ones at most.
     """
     labels, maps, masks = predictions.labels, predictions.maps, predictions.masks
     metrics, image_point = rank_images(predictions.scores, labels)
     pixel_point = None
-    if masks is not None and _has_both(masks[maps > OUTSIDE]):
-        pixel = rank(maps, masks, region_weights(masks))
+    if masks is not None and _has_both_inside(maps, masks):
+        pixel = _rank_pixels(maps, masks)
         pixel_point = largest_f1(pixel, len(predictions))
         metrics |= {
             "pixel_AUROC": pixel.auroc,
             "pixel_AUPR": pixel.aupr,
             "pixel_AUPRO": pixel.aupro,
             "pixel_F1Max": float(pixel.f1.max()),
+            **{f"pixel_{name}_error": error for name, error in pixel.errors.items()},
         }
         if (area := aupimo(maps, masks, labels)) is not None:
             metrics["pixel_AUPIMO"] = area
     return metrics, Points(image_point, pixel_point)
+
+
+def _rank_pixels(maps: Images, masks: Images) -> Ranking:
+    """Return the ranking of all pixels, with the overlap with defective regions; by bins where they do not fit."""
+    if in_files(maps, masks):
+        return rank_binned(maps, masks, region_shares)
+    return rank(np.asarray(maps), np.asarray(masks), region_weights(np.asarray(masks)))
 
 
 def rank_images(scores: NDArray, labels: NDArray[np.bool_]) -> tuple[dict[str, float], OperatingPoint | None]:
@@ -166,41 +163,63 @@ def rank_by_defect_type(predictions: Predictions, regions: TypedRegions | None =
     """
     result: dict[str, dict[str, float]] = {}
     normal = predictions.scores[~predictions.labels]
-    good_pixels = (
-        None if predictions.masks is None else np.sort(inside(predictions.maps[~predictions.labels]), axis=None)
-    )
+    pixels = _good_pixels(predictions)
     for defect_type in predictions.abnormal_types:
         own = predictions.of_type(defect_type)
-        result[defect_type] = _rank_type(own.scores, own.maps, own.masks, own.masks, normal, good_pixels)
+        result[defect_type] = _rank_type(own.scores, own.maps, own.masks, own.masks, normal, pixels)
     if regions is None or predictions.masks is None:
         return result
-    untyped = ~regions.codes.any((1, 2))
+    untyped = np.array([not each.any() for each in regions.codes])
     for code, name in enumerate(regions.names, 1):
         whole = untyped & (np.array(predictions.defect_types) == name)
-        shows = whole | (regions.codes == code).any((1, 2))
+        shows = whole | np.array([(each == code).any() for each in regions.codes])
         scores, maps, masks = predictions.scores[shows], predictions.maps[shows], predictions.masks[shows]
-        own = (regions.codes[shows] == code) | masks & whole[shows, None, None]
-        result[name] = _rank_type(scores, maps, own, masks, normal, good_pixels)
+        each_own = zip(regions.codes[shows], masks, whole[shows], strict=True)
+        of_type = stacked(len(scores), ((codes == code) | mask & all_of for codes, mask, all_of in each_own))
+        result[name] = _rank_type(scores, maps, of_type, masks, normal, pixels)
     return result
+
+
+class _SortedPixels:
+    """Pixels of good images, sorted once for all defect types, to compare those of defects with."""
+
+    def __init__(self, pixels: NDArray) -> None:
+        self._pixels = np.sort(inside(pixels), axis=None)
+
+    def area_under(self, maps: Images, own: Images, masks: Images) -> dict[str, float]:
+        """Return the AUROC of the pixels in ``own`` against good ones and all that ``masks`` leave."""
+        if not own.any():
+            return {}
+        values, taken, marked = map(np.asarray, (maps, own, masks))
+        abnormal, others = inside(values[taken]), np.sort(inside(values[~marked]))
+        if not len(abnormal) or not len(self._pixels) + len(others):
+            return {}
+        return {"pixel_AUROC": _auroc(abnormal, [self._pixels, others])}
+
+
+def _good_pixels(predictions: Predictions) -> _SortedPixels | BinnedPixels | None:
+    """Return the pixels of good images to compare with; None without masks."""
+    maps, masks, good = predictions.maps, predictions.masks, ~predictions.labels
+    if masks is None:
+        return None
+    return BinnedPixels(maps, good, masks) if in_files(maps, masks) else _SortedPixels(np.asarray(maps[good]))
 
 
 def _rank_type(
     scores: NDArray,
-    maps: NDArray,
-    own: NDArray[np.bool_] | None,
-    masks: NDArray[np.bool_] | None,
+    maps: Images,
+    own: Images | None,
+    masks: Images | None,
     normal: NDArray,
-    good_pixels: NDArray | None,
+    pixels: _SortedPixels | BinnedPixels | None,
 ) -> dict[str, float]:
     """Return what ranks images of a type, of whose marked pixels those in ``own`` are of it."""
     row: dict[str, float] = {"images": len(scores)}
     if len(normal) and len(scores):
         both = np.concatenate([normal, scores])
         row["image_AUROC"] = rank(both, np.arange(len(both)) >= len(normal)).auroc
-    if own is not None and masks is not None and good_pixels is not None and own.any():
-        others = np.sort(inside(maps[~masks]))
-        if len(good_pixels) + len(others):
-            row["pixel_AUROC"] = _auroc(maps[own], [good_pixels, others])
+    if own is not None and masks is not None and pixels is not None:
+        row |= pixels.area_under(maps, own, masks)
     return row
 
 
@@ -251,10 +270,23 @@ def bootstrap_intervals(predictions: Predictions, seed: int = 0) -> dict[str, tu
     }
 
 
-def f1_at(scores: NDArray, labels: NDArray[np.bool_], threshold: float) -> float:
+def f1_at(scores: Images, labels: Images, threshold: float) -> float:
     """Return F1 where scores from ``threshold`` upwards are called abnormal; 0 if nothing is called so or is so."""
-    return Decisions.at(scores, labels, threshold).f1
+    parts = [Decisions.at(some, truth, threshold) for some, truth in chunks(scores, labels)]
+    names = [entry.name for entry in fields(Decisions)]
+    return Decisions(**{name: sum(getattr(part, name) for part in parts) for name in names}).f1
 
 
-def _has_both(labels: NDArray[np.bool_]) -> bool:
+def _has_both_inside(maps: Images, masks: Images) -> bool:
+    """Return whether both marked pixels and others are looked at."""
+    marked = others = False
+    for values, mask in chunks(maps, masks):
+        looked_at = mask[values > OUTSIDE]
+        marked, others = marked or bool(looked_at.any()), others or not looked_at.all()
+        if marked and others:
+            return True
+    return False
+
+
+def _has_both(labels: Images) -> bool:
     return bool(labels.any() and not labels.all())

@@ -10,6 +10,7 @@ from training_code.evaluation.metrics import decide, rank_by_defect_type, rank_p
 from training_code.evaluation.operating_point import OF_LABELS
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.thresholds import Thresholds
+from training_code.foundation.stacks import joined
 
 
 def validation_metrics(
@@ -61,8 +62,8 @@ def varied_metrics(validation: Predictions, varied: Predictions | None) -> dict[
         defect_types=(NORMAL,) * int(good.sum()) + tuple(kinds),
         scores=np.concatenate([part.scores[taken] for part, taken in chosen]),
         labels=np.concatenate([part.labels[taken] for part, taken in chosen]),
-        maps=np.concatenate([part.maps[taken] for part, taken in chosen]),
-        masks=np.concatenate([validation.masks[good], varied.masks[altered]]),
+        maps=joined([part.maps[taken] for part, taken in chosen]),
+        masks=joined([validation.masks[good], varied.masks[altered]]),
     )
     rows = rank_by_defect_type(together).values()
     found = {name: [row[name] for row in rows if name in row] for name in ("image_AUROC", "pixel_AUROC")}

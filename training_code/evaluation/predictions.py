@@ -1,6 +1,7 @@
 """What a detector says about a set of images, beside the truth."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +9,19 @@ from numpy.typing import NDArray
 
 from training_code.data.geometry import inside
 from training_code.data.layout import NORMAL
+from training_code.foundation.stacks import Images, blank, chunks, joined
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Raw scores and maps of N images of H × W pixels."""
+    """Raw scores and maps of N images of H × W pixels; maps and masks that do not fit into memory lie in files."""
 
     paths: tuple[Path, ...]
     defect_types: tuple[str, ...]
     scores: NDArray[np.float64]  # (N,), higher is more anomalous
     labels: NDArray[np.bool_]  # (N,), True for abnormal
-    maps: NDArray[np.float32]  # (N, H, W), higher is more anomalous; `OUTSIDE` where it is not looked at
-    masks: NDArray[np.bool_] | None = None  # (N, H, W), None where the dataset has no masks
+    maps: Images  # (N, H, W), float32, higher is more anomalous; `OUTSIDE` where it is not looked at
+    masks: Images | None = None  # (N, H, W), bool, None where the dataset has no masks
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -42,13 +44,15 @@ class Predictions:
             None if self.masks is None else self.masks[chosen],
         )
 
-    @property
+    @cached_property
     def areas(self) -> NDArray[np.float64] | None:
         """The part of what is looked at of each image that its mask marks, of shape (N,); None without masks."""
         if self.masks is None:
             return None
-        looked_at = [inside(each).size for each in self.maps]
-        return self.masks.sum(axis=(1, 2)) / np.array(looked_at, np.float64)
+        parts = [np.empty(0)]
+        for maps, masks in chunks(self.maps, self.masks):
+            parts.append(masks.sum(axis=(1, 2)) / np.array([inside(each).size for each in maps], np.float64))
+        return np.concatenate(parts)
 
     @property
     def abnormal_types(self) -> list[str]:
@@ -58,17 +62,16 @@ class Predictions:
 
 def together(first: Predictions, second: Predictions) -> Predictions:
     """Return the predictions of two sets of images as one; good images have empty masks where the others have masks."""
-    masks = [_masks(first), _masks(second)]
     there = first.masks is not None or second.masks is not None
     return Predictions(
         first.paths + second.paths,
         first.defect_types + second.defect_types,
         np.concatenate([first.scores, second.scores]),
         np.concatenate([first.labels, second.labels]),
-        np.concatenate([first.maps, second.maps]),
-        np.concatenate(masks) if there else None,
+        joined([first.maps, second.maps]),
+        joined([_masks(first), _masks(second)]) if there else None,
     )
 
 
-def _masks(found: Predictions) -> NDArray[np.bool_]:
-    return np.zeros(found.maps.shape, bool) if found.masks is None else found.masks
+def _masks(found: Predictions) -> Images:
+    return blank(found.maps.shape) if found.masks is None else found.masks

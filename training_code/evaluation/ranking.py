@@ -47,6 +47,11 @@ class Ranking:
         return 2 * self.true_positives / (self.true_positives + self.false_positives + self.true_positives[-1])
 
     @property
+    def errors(self) -> dict[str, float]:
+        """By how much areas and the largest F1 may differ from the exact ones, by name; empty: these are exact."""
+        return {}
+
+    @property
     def aupro(self) -> float:
         """Area under per-region overlap against false positive rate up to `AUPRO_FPR_LIMIT`, as a share of it.
 

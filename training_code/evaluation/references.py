@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from training_code.data.geometry import OUTSIDE
 from training_code.evaluation.predictions import Predictions
+from training_code.foundation.stacks import Images, stacked
 
 
 def difference(anomaly_map: NDArray[np.float32], reference_map: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -45,9 +46,7 @@ def difference(anomaly_map: NDArray[np.float32], reference_map: NDArray[np.float
     return different
 
 
-def compare(
-    found: Predictions, reference_maps: NDArray[np.float32], places: Sequence[int] | None = None
-) -> Predictions:
+def compare(found: Predictions, reference_maps: Images, places: Sequence[int] | None = None) -> Predictions:
     """Return predictions in which each image is compared with its reference.
 
     Parameters
@@ -60,7 +59,7 @@ def compare(
         Which of them is that of each image; N of them in the order of the images if None.
     """
     order = range(len(found)) if places is None else places
-    maps = np.empty_like(found.maps)
-    for own, each, place in zip(maps, found.maps, order, strict=True):
-        own[:] = difference(each, reference_maps[place])
-    return replace(found, maps=maps, scores=maps.max((1, 2)).astype(np.float64))
+    pairs = zip(found.maps, order, strict=True)
+    maps = stacked(len(found), (difference(each, reference_maps[place]) for each, place in pairs))
+    scores = np.array([each.max() for each in maps], np.float64)
+    return replace(found, maps=maps, scores=scores)

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from training_code.data.geometry import inside
+from training_code.evaluation.binned import mean_and_deviation, quantile, rank_binned
 from training_code.evaluation.calibration import Calibration, conformal
 from training_code.evaluation.operating_point import ORACLE, OperatingPoint
 from training_code.evaluation.ranking import Ranking, rank
+from training_code.foundation.stacks import in_files
 
 #: Standard deviations above the mean.
 DEVIATIONS = 3
@@ -152,7 +153,7 @@ def _quantile(calibration: Calibration, alpha: float, area: float) -> Points:
     if calibration.good is None:
         return Points()
     image = quantile_point(calibration.good.scores, calibration.groups, alpha)
-    pixel = float(np.quantile(inside(calibration.good.maps), 1 - area))
+    pixel = quantile(calibration.good.maps, 1 - area)
     return Points(image, OperatingPoint(pixel, image.images, image.groups, area=area))
 
 
@@ -166,11 +167,8 @@ def _mean_sd(calibration: Calibration, alpha: float, area: float) -> Points:
     if calibration.good is None:
         return Points()
     images, groups = len(calibration.good), len(set(calibration.groups))
-    image, pixel = (
-        OperatingPoint(float(values.mean(dtype=np.float64) + DEVIATIONS * values.std(dtype=np.float64)), images, groups)
-        for values in (calibration.good.scores, inside(calibration.good.maps))
-    )
-    return Points(image, pixel)
+    found = (mean_and_deviation(values) for values in (calibration.good.scores, calibration.good.maps))
+    return Points(*(OperatingPoint(mean + DEVIATIONS * deviation, images, groups) for mean, deviation in found))
 
 
 def _synthetic(calibration: Calibration, alpha: float, area: float) -> Points:
@@ -179,8 +177,12 @@ def _synthetic(calibration: Calibration, alpha: float, area: float) -> Points:
         return Points()
     judged, images = calibration.judged, len(calibration.judged)
     assert judged.masks is not None
-    pairs = (judged.scores, judged.labels), (judged.maps, judged.masks)
-    return Points(*(largest_f1(rank(*pair), images) if pair[1].any() else None for pair in pairs))
+    image = largest_f1(rank(judged.scores, judged.labels), images) if judged.labels.any() else None
+    if not judged.masks.any():
+        return Points(image)
+    if in_files(judged.maps, judged.masks):
+        return Points(image, largest_f1(rank_binned(judged.maps, judged.masks), images))
+    return Points(image, largest_f1(rank(np.asarray(judged.maps), np.asarray(judged.masks)), images))
 
 
 #: The rule that goes by labelled defects, and keeps the promise of ``conformal``, see `bounded_point`.

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from training_code.foundation.cache import TensorCache, cache_key, content_key
+from training_code.foundation.cache import CostToMake, TensorCache, cache_key, content_key
 from training_code.foundation.files import digest
 
 Compute = Callable[[torch.Tensor, Sequence[str]], dict[str, torch.Tensor]]
@@ -121,7 +121,7 @@ class FeatureStore:
         seconds = (_clock(images) - start) / len(images)
         computed = {layer: maps.cpu() for layer, maps in computed.items()}
         kept = [
-            self.cache.put(_key(fingerprint(), name, layer), {"features": maps[position]})
+            self.cache.put(_key(fingerprint(), name, layer), {"features": maps[position]}, CostToMake.FEATURES)
             for position, name in enumerate(names)
             for layer, maps in computed.items()
         ]

@@ -1,4 +1,4 @@
-"""Computed tensors on disk, shared by all runs and processes under keys; the least recently used are removed first.
+"""Computed tensors on disk, shared by all runs and processes under keys; the cheapest to make again are removed first.
 
 What lies here only saves time. Whatever is missing, damaged or cannot be written is computed again.
 """
@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from enum import Enum
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -32,9 +33,27 @@ _SUFFIX = ".safetensors"
 _STALE = 3600
 # Seconds between two updates of the time when an entry was last used.
 _TOUCH = 60
+# Seconds after which an entry that nobody read is removed before all others, whatever it cost: its dataset may be gone.
+_FORGOTTEN = 7 * 86400
 # Raised when a change of the code changes the results that are kept here.
 _VERSION = 1
 _LIBRARIES = ("anomalib", "numpy", "openvino", "pillow", "timm", "torch", "torchvision")
+
+
+class CostToMake(Enum):
+    """What an entry costs to be made again, for each of its bytes; where there is no room, the cheapest goes first.
+
+    The values stand in the names of files.
+    """
+
+    DECODED = ".image"  # an image or mask that is decoded and resized: milliseconds
+    FEATURES = ".features"  # one pass of a backbone
+    SELECTED = ""  # what was selected or learned from many images: coresets, neighbors, compiled networks
+
+
+# From the cheapest to the most expensive.
+_COSTS = tuple(CostToMake)
+_RANKS = {cost.value: rank for rank, cost in enumerate(_COSTS, 1)}
 
 
 class TensorCache:
@@ -77,16 +96,16 @@ class TensorCache:
             return None
         return tensors
 
-    def put(self, key: str, tensors: Mapping[str, torch.Tensor]) -> bool:
+    def put(self, key: str, tensors: Mapping[str, torch.Tensor], cost: CostToMake = CostToMake.SELECTED) -> bool:
         """Keep ``tensors`` under ``key``; return whether it worked: on a full disk it does not.
 
-        What does not fit under the limit on its own is not kept.
+        What does not fit under the limit on its own is not kept. Entries of the least ``cost`` make room first.
         """
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         size = sum(tensor.nbytes for tensor in tensors.values())
         if size > self.limit:
             return False
-        path = self._path(key)
+        path = self._path(key, cost)
         temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -128,11 +147,13 @@ class TensorCache:
         finally:
             lock.release()
 
-    def _path(self, key: str) -> Path:
-        return self.folder / key[:2] / f"{key}{_SUFFIX}"
+    def _path(self, key: str, cost: CostToMake | None = None) -> Path:
+        """Return where an entry of a cost lies; without one where there is an entry, at whatever cost it was made."""
+        places = [self.folder / key[:2] / f"{key}{each.value}{_SUFFIX}" for each in ([cost] if cost else _COSTS)]
+        return next((place for place in places[:-1] if os.path.exists(place)), places[-1])
 
     def _make_room(self, written: int) -> None:
-        """Look at the size of all entries every now and then, and remove the least recently used above the limit."""
+        """Look at the size of all entries every now and then, and remove what is above the limit."""
         if self._unswept is not None:
             self._unswept += written
             if self._unswept < self.limit / 50:
@@ -142,14 +163,15 @@ class TensorCache:
             self._sweep()
 
     def _sweep(self) -> None:
-        entries, total = [], 0
+        entries, total, forgotten = [], 0, time.time() - _FORGOTTEN
         for path in self.folder.glob("*/*"):
             try:
                 status = path.stat()
             except FileNotFoundError:
                 continue
             if path.suffix == _SUFFIX:
-                entries.append((status.st_mtime, status.st_size, path))
+                rank = 0 if status.st_mtime < forgotten else _RANKS.get(Path(path.stem).suffix, 0)
+                entries.append((rank, status.st_mtime, status.st_size, path))
                 total += status.st_size
             elif time.time() - status.st_mtime > _STALE:
                 path.unlink(missing_ok=True)
@@ -157,7 +179,7 @@ class TensorCache:
         limit = min(self.limit, (total + shutil.disk_usage(self.folder).free) // 2)
         if total <= limit:
             return
-        for _, size, path in sorted(entries):
+        for _, _, size, path in sorted(entries):  # of one cost the least recently used first
             path.unlink(missing_ok=True)
             total -= size
             if total <= 0.9 * limit:

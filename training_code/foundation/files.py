@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -28,6 +29,12 @@ def atomic_path(path: Path, sync: bool = True) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def free_space(folder: Path) -> int:
+    """Return the free bytes of the disk that ``folder`` lies on, or will lie on once it is made."""
+    there = next(parent for parent in [folder, *folder.parents] if parent.is_dir())
+    return shutil.disk_usage(there).free
 
 
 def write_text(path: Path, text: str) -> None:

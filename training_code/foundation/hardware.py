@@ -1,13 +1,17 @@
-"""Whether there is a GPU and which one, found without importing torch, which takes seconds: a plan of runs needs it."""
+"""Whether there is a GPU and how fast the processor is, found without importing torch: a plan of runs needs it."""
 
 import ctypes
 import importlib.util
 import os
 import re
+import statistics
+import time
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 #: Variable that restricts a process to some of the GPUs, or none.
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -36,6 +40,18 @@ def gpu_name() -> str | None:
         return None
     gpu = _first_visible(_gpus_of_driver(), os.environ.get(VISIBLE, "0").split(",")[0].strip())
     return None if gpu is None else gpu.name
+
+
+@cache
+def multiplication_rate() -> float:
+    """Return how many float32 operations a second this processor does in a product of matrices, as just measured."""
+    square = np.ones((1024, 1024), np.float32)
+    seconds = []
+    for _ in range(4):  # the first one wakes the threads
+        start = time.perf_counter()
+        square @ square
+        seconds.append(time.perf_counter() - start)
+    return 2 * 1024**3 / statistics.median(seconds[1:])
 
 
 def _first_visible(gpus: list[_Gpu], entry: str) -> _Gpu | None:

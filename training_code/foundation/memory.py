@@ -1,6 +1,7 @@
 """How much memory there is for a run: what a person allows, or a part of what the machine or its control group has."""
 
 import resource
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -9,12 +10,18 @@ from pathlib import Path
 #: Part of the memory that a run takes unless it is told otherwise; the rest is for the system and its file cache.
 DEFAULT_PART = 0.6
 GIB = 2**30
+#: Part of what is allowed that the features of all images may take before they go to a file, and also what is made of
+#: them before it is packed.
+KEPT_PART = 1 / 4
+#: Positions of feature maps that lie together in such a file, and are read at once.
+POSITIONS_AT_ONCE = 64
 
 _MEMINFO = Path("/proc/meminfo")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 _GROUPS = Path("/sys/fs/cgroup")
 
 _allowed: int | None = None
+_scratch: Path | None = None
 
 
 def memory_limit(gib: float | None) -> int:
@@ -23,19 +30,28 @@ def memory_limit(gib: float | None) -> int:
 
 
 @contextmanager
-def allowing(limit: int) -> Iterator[None]:
-    """Have what runs in the block, whatever thread it is in, keep to ``limit`` bytes of host memory, see `allowed`."""
-    global _allowed
-    before, _allowed = _allowed, limit
+def allowing(limit: int, scratch: Path | None = None) -> Iterator[None]:
+    """Have what runs in the block, whatever thread it is in, keep to ``limit`` bytes of host memory, see `allowed`.
+
+    What does not fit lies in temporary files in the folder ``scratch``, see `scratch_folder`.
+    """
+    global _allowed, _scratch
+    before = _allowed, _scratch
+    _allowed, _scratch = limit, scratch or _scratch
     try:
         yield
     finally:
-        _allowed = before
+        _allowed, _scratch = before
 
 
 def allowed() -> int:
     """Return the bytes of host memory that this process may take now."""
     return memory_limit(None) if _allowed is None else _allowed
+
+
+def scratch_folder() -> Path:
+    """Return the folder for temporary files with what does not fit into memory: the system's, unless it was given."""
+    return Path(tempfile.gettempdir()) if _scratch is None else _scratch
 
 
 @cache

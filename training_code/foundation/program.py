@@ -22,7 +22,7 @@ EXTRAS = {
     "elpv": "the photographs of solar cells need",
 }
 #: Modules whose packages have other names.
-PACKAGES = {"ipykernel_launcher": "ipykernel", "mlflow": "mlflow-skinny"}
+PACKAGES = {"ipykernel_launcher": "ipykernel", "mlflow": "mlflow-skinny", "faiss": "faiss-cpu"}
 
 _started_as: str | None = None
 

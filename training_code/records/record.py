@@ -173,7 +173,7 @@ class Features(TypedDict, total=False):
 
 
 class Training(TypedDict, total=False):
-    """What is kept of training in epochs."""
+    """What is kept of training: epochs, and what a detector measured while it was fitted."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
 
@@ -181,6 +181,8 @@ class Training(TypedDict, total=False):
     curves: dict[str, list[float | None]]
     warnings: list[str]
     codebook: dict[str, Any]
+    neighbors: dict[str, Any]  # `training_code.detectors.patchcore.search.Searched`
+    reduction: dict[str, Any]  # what PatchCore's projection keeps, see `what_is_kept`
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from training_code.sweep.cell import parse_cell
-from training_code.sweep.notebook import ConfigurationCell, TrainingNotebook
+from training_code.sweep.notebook import OF_EXPERIMENT, ConfigurationCell, TrainingNotebook
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -25,14 +25,21 @@ class Part:
     arguments
         Arguments to write into the cell in place of its own, so that the executed notebook shows the values it ran
         with; None leaves the cell as it is.
-    rerun
-        Whether a stored result is replaced.
+    rerun, varied_anomalies
+        Whether a stored result is replaced, and whether varied anomalies are judged, see
+        `training_code.experiment.Experiment.run`.
     """
 
     run_id: str
     cell: ConfigurationCell
     arguments: Mapping[str, Any] | None = None
     rerun: bool = False
+    varied_anomalies: bool = False
+
+    @property
+    def options(self) -> list[str]:
+        """The arguments of ``experiment.run`` that are set to True."""
+        return [name for name in OF_EXPERIMENT if getattr(self, name)]
 
 
 def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> "NotebookNode":
@@ -54,11 +61,11 @@ def cut_out(notebook: TrainingNotebook, parts: Sequence[Part]) -> "NotebookNode"
         if (heading := headings[index]) is not None:
             cells.insert(0, copy.deepcopy(notebook.content.cells[heading]))
         arguments = part.arguments
-        if arguments is None and part.rerun:
-            cells[-1].source = _with_rerun(parse_cell(cells[-1].source, notebook.path, index))
+        if arguments is None and part.options:
+            cells[-1].source = _with_options(parse_cell(cells[-1].source, notebook.path, index), part.options)
         elif arguments is not None:
             lines = [f"    {name}={value!r}," for name, value in arguments.items()]
-            lines += ["    rerun=True,"] if part.rerun else []
+            lines += [f"    {name}=True," for name in part.options]
             cells[-1].source = "\n".join(["experiment.run(", f"    {part.cell.detector},", *lines, ")"])
             if len(cells) > 1:  # it speaks of the values that the cell had
                 cells[0].source = f"### {part.cell.detector} as varied by the sweep"
@@ -76,12 +83,12 @@ def part_of(executed: "NotebookNode", run_id: str) -> "NotebookNode":
     return result
 
 
-def _with_rerun(tree: ast.Module) -> str:
-    """Return the source of a configuration cell with ``rerun=True``."""
+def _with_options(tree: ast.Module, options: Sequence[str]) -> str:
+    """Return the source of a configuration cell with some arguments of ``experiment.run`` set to True."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "experiment.run":
-            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "rerun"]
-            node.keywords.append(ast.keyword("rerun", ast.Constant(True)))
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in options]
+            node.keywords += [ast.keyword(name, ast.Constant(True)) for name in options]
     return ast.unparse(tree)
 
 

@@ -52,6 +52,7 @@ class Job:
     state: JobState
     reason: str = ""  # what is missing, or has changed
     rerun: bool = False  # whether a stored result is replaced
+    varied_anomalies: bool = False  # whether they are judged, too, which a search may go by
     rethreshold: str | None = None  # the stored run that gets the thresholds that the job asks for, where it has others
 
     @property

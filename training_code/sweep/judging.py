@@ -88,7 +88,7 @@ def basis_of(job: Job) -> Basis:
     if job.prepared is None:
         raise InputError(job.reason)
     prepared, protocol, dataset = job.prepared, job.protocol, job.conditions.dataset
-    holds_out = not prepared.spec.leaves_out
+    holds_out = not prepared.leaves_out
     divided = divide(dataset, protocol.validation_split, job.conditions.seed, holds_out, prepared.learns_from_labels)
     good = len(divided.held_out if holds_out else divided.train) + len(dataset.unseen_good)
     if divided.labelled and not good:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 PARAMETERS_TAG = "parameters"
+#: Arguments of ``experiment.run`` that say how, and are none of a configuration.
+OF_EXPERIMENT = ("rerun", "varied_anomalies")
 # By annotation of a parameter, or the type of its default: the types that a value must have.
 _EXPECTED: dict[str, tuple[type, ...]] = {"str": (str,), "str | None": (str, type(None)), "bool": (bool,)}
 
@@ -210,7 +212,7 @@ def _read_configuration(node: ast.Call, path: Path, index: int, assigned: str | 
             f"{path.name}: cell {index + 1} must name its detector first and every argument, as in "
             "experiment.run(Padim, backbone='resnet18')"
         )
-    arguments = {name: value for name, value in _keywords(node, path).items() if name != "rerun"}
+    arguments = {name: value for name, value in _keywords(node, path).items() if name not in OF_EXPERIMENT}
     return ConfigurationCell(index, node.args[0].id, arguments, assigned)
 
 

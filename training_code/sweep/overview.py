@@ -1,15 +1,14 @@
 """The plan in print: each job with its time, disk and memory, and whether there is disk space for all of them."""
 
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
+from training_code.foundation.clock import duration
 from training_code.foundation.errors import InputError
+from training_code.foundation.files import free_space
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.job import Job, JobState
 from training_code.sweep.plan import Planner
-from training_code.sweep.progress import duration
 from training_code.sweep.reporter import Reporter
 
 # Free bytes that are left beyond the checkpoints of the jobs.
@@ -38,6 +37,9 @@ def print_plan(jobs: Sequence[Job], estimates: Estimates) -> None:
     for job in jobs:
         if job.reason:
             print(f"{job.name}: {job.state}, {job.reason}")
+    for job in jobs:
+        if job.state is JobState.TO_RUN and job.prepared and (need := job.prepared.need) and need.large:
+            print(f"{job.name}: {need}")
     counts = Counter(job.state for job in jobs)
     print(f"{len(jobs)} jobs: {', '.join(f'{count} {state}' for state, count in counts.items())}")
     left = [job for job in jobs if job.state is JobState.TO_RUN]
@@ -49,7 +51,7 @@ def print_plan(jobs: Sequence[Job], estimates: Estimates) -> None:
             if total is None
             else f"about {duration(total)} in sequence, estimated from runs like {known} of the {len(left)} jobs"
         )
-        print(f"free on the disk of the results: {_free(left[0].store.results) / 2**30:.1f} GiB")
+        print(f"free on the disk of the results: {free_space(left[0].store.results) / 2**30:.1f} GiB")
 
 
 def check_disk(jobs: Sequence[Job], estimates: Estimates) -> None:
@@ -60,7 +62,7 @@ def check_disk(jobs: Sequence[Job], estimates: Estimates) -> None:
     known = [size for size in map(estimates.disk, left) if size is not None]
     needed = (sum(known) / len(known) * len(left) if known else 0) + _SPARE
     results = left[0].store.results
-    if (free := _free(results)) < needed:
+    if (free := free_space(results)) < needed:
         raise InputError(
             f"{results} has {free / 2**30:.2f} GiB left, the {len(left)} jobs need about {needed / 2**30:.2f} GiB"
         )
@@ -82,8 +84,3 @@ def _columns(entries: Sequence[tuple[str, ...]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*entries, strict=True)]
     for entry in entries:
         yield "  ".join(text.ljust(width) for text, width in zip(entry, widths, strict=True)).rstrip()
-
-
-def _free(results: Path) -> int:
-    folder = next(parent for parent in [results, *results.parents] if parent.is_dir())
-    return shutil.disk_usage(folder).free

@@ -267,7 +267,9 @@ def with_half_the_batch(planner: Planner, job: Job) -> Job | None:
         arguments = (job.varied or given) | {"batch_size": max(1, job.arguments["batch_size"] // 2)}
     halved = planner.job(job.notebook, job.cell, parameters, arguments)
     same = halved.conditions.compute == job.conditions.compute and halved.arguments == job.arguments
-    return None if same else replace(halved, state=JobState.TO_RUN)
+    if same:
+        return None
+    return replace(halved, state=JobState.TO_RUN, rerun=job.rerun, varied_anomalies=job.varied_anomalies)
 
 
 def _code_changes(record: Record) -> list[str]:

@@ -1,21 +1,19 @@
 """Where the work of a sweep is done: in this process one after the other, or side by side through Ray."""
 
-import contextlib
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from training_code.foundation.errors import InputError
 from training_code.foundation.hardware import has_gpu
+from training_code.sweep.connecting import own_handler_of_sigterm, start_ray
 from training_code.sweep.file import Resources
+from training_code.sweep.sharing import sharing_environment
 from training_code.sweep.work import Ended, Work
 
 # Bytes of Ray's object store: objects are small, except runs that are sent back, which Ray may spill to disk.
 _OBJECT_STORE = 100 * 2**20
-# How often Ray is started before that counts as failed.
-_STARTS = 5
 
 
 class LostWorkerError(Exception):
@@ -74,7 +72,7 @@ class InProcess(Pool):
 
     def start(self, work: Work) -> None:
         """Do work; this returns when it has finished."""
-        self._finished.append(_finish(work, lambda: _do_work(work)))
+        self._finished.append(_finish(work, lambda: _do_work(work, on_cluster=False)))
 
     def wait(self, seconds: float) -> list[Finished]:
         """Return what has come to its end."""
@@ -83,37 +81,6 @@ class InProcess(Pool):
 
     def close(self) -> None:
         """Do nothing: no work runs in the background."""
-
-
-def _start_ray(ray: Any, address: str | None, options: dict[str, Any]) -> None:
-    """Connect to a cluster, or start Ray on this machine, again if it was too busy for it."""
-    where = address or "on this machine"
-    for attempt in range(1, _STARTS + 1):
-        try:
-            # Without an address Ray would join whatever cluster happens to run on this machine.
-            ray.init(address=address or "local", **options)
-            return
-        except (ConnectionError, ValueError, RuntimeError) as error:
-            raise InputError(f"the Ray cluster {where} cannot be reached: {error}") from error
-        except Exception as error:  # a plain one: Ray gives its processes 30 s to start
-            ray.shutdown()
-            if attempt == _STARTS:
-                raise InputError(f"Ray did not start {where}, {_STARTS} times: {error}") from error
-
-
-@contextlib.contextmanager
-def _own_handler_of_sigterm() -> Iterator[None]:
-    """Keep the handler of SIGTERM in place of Ray's, which end the process with status 15 while Ray starts, later 1."""
-    own = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    except SystemExit:  # raised by the handler that Ray sets first of all
-        if callable(own):
-            own(signal.SIGTERM, None)
-        raise
-    finally:
-        with contextlib.suppress(ValueError):  # not the main thread
-            signal.signal(signal.SIGTERM, own)
 
 
 class OnRay(Pool):
@@ -149,8 +116,8 @@ class OnRay(Pool):
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             cpus = max(cores, jobs * (resources.cpus or 1))
             options |= {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": _OBJECT_STORE}
-        with _own_handler_of_sigterm():
-            _start_ray(ray, address, options)
+        with own_handler_of_sigterm():
+            start_ray(ray, address, options)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cores_of_nodes = [int(node.get("CPU", 0)) for node in nodes]
         self.threads = resources.cpus or max(1, min(sum(cores_of_nodes) // jobs, max(cores_of_nodes, default=1)))
@@ -171,7 +138,7 @@ class OnRay(Pool):
 
     def start(self, work: Work) -> None:
         """Hand work to Ray."""
-        self._running[self._do.remote(work)] = work
+        self._running[self._do.remote(work, not self.shared)] = work
 
     def wait(self, seconds: float) -> list[Finished]:
         """Return what has come to its end, after at most ``seconds``."""
@@ -203,11 +170,15 @@ class OnRay(Pool):
         return _finish(work, get)
 
 
-def _do_work(work: Work) -> list[Ended]:
+def _do_work(work: Work, on_cluster: bool) -> list[Ended]:
     # Here, since papermill takes 1.5 s to import, which a sweep goes without whose runs are all stored.
     from training_code.sweep.worker import do_work
 
-    return do_work(work)
+    if not on_cluster:
+        return do_work(work)
+    import ray  # here, where it is loaded already: this is a worker of Ray
+
+    return do_work(work, sharing_environment(ray.get_runtime_context().gcs_address))
 
 
 def _finish(work: Work, do: Callable[[], list[Ended]]) -> Finished:

@@ -21,6 +21,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from training_code.foundation.clock import duration
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import write_json
 from training_code.records.record import Record
@@ -213,14 +214,6 @@ def print_status(results: Path) -> None:
     console = Console(highlight=False)
     for state in found:
         console.print(screen(state, RunStore(results)))
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people read it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def sweep_name(path: Path) -> str:

@@ -134,7 +134,8 @@ class Scheduler:
 
     def _work(self, jobs: Sequence[Job]) -> Work:
         job, rules = jobs[0], self.rules
-        notebook = cut_out(job.notebook, [Part(each.run_id, each.cell, each.varied, each.rerun) for each in jobs])
+        parts = [Part(each.run_id, each.cell, each.varied, each.rerun, each.varied_anomalies) for each in jobs]
+        notebook = cut_out(job.notebook, parts)
         given = {**job.notebook.parameters, **job.parameters}
         results = job.notebook.evaluate(job.notebook.experiment, given).get("results", "results")
         left = None if self._deadline is None else max(1.0, self._deadline - time.monotonic())

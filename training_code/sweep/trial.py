@@ -1,11 +1,12 @@
 """A trial of a search: the run with its values, looked up or made, and what it is judged to be."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from training_code.foundation.errors import InputError
+from training_code.records.metrics import VARIED
 from training_code.records.record import Record
 from training_code.sweep.estimate import Estimates
 from training_code.sweep.file import Sweep
@@ -49,7 +50,7 @@ class Trials:
         self.objectives, self.basis = objectives, basis
 
     def run(self, values: Mapping[str, Any], seed: int | None = None) -> Outcome:
-        """Return what a trial comes to; its run is made now if there is none.
+        """Return what a trial comes to; its run is made now if there is none, or none with what it is judged by.
 
         Raises
         ------
@@ -66,7 +67,11 @@ class Trials:
             raise ImpossibleError(str(error)) from error
         if job.prepared is None:
             raise InputError(job.reason)
-        return self._outcome(job, _stored(job) or self._made(job))
+        record = _stored(job)
+        if record is not None and self._lacks_varied(record):
+            print(f"{record.run_id} is made again: it is stored without varied anomalies", flush=True)
+            return self._outcome(job, self._made(replace(job, rerun=True)))
+        return self._outcome(job, record or self._made(job))
 
     def stored(self, values: Mapping[str, Any]) -> Outcome | None:
         """Return what a trial came to whose run is stored; None where it is not."""
@@ -82,8 +87,17 @@ class Trials:
         found = as_asked(record, folder, job, self.objectives, self.basis)
         return Outcome(found, folder, tuple(judged(found, self.objectives, self.basis)))
 
+    def _lacks_varied(self, record: Record) -> bool:
+        """Return whether a run was made without the varied anomalies that the objectives go by."""
+        return self._judges_varied and not any(name in record.validation for name in VARIED)
+
+    @property
+    def _judges_varied(self) -> bool:
+        return bool(self.basis.altered) and any(name in VARIED for name in self.objectives)
+
     def _made(self, job: Job) -> Record:
         """Make a run, and return its record."""
+        job = replace(job, varied_anomalies=self._judges_varied)
         rules = Rules(self.sweep.timeout, self.sweep.resources.memory, self.sweep.retries)
         pool = InProcess(self.sweep.resources)
         scheduler = Scheduler([job], pool, rules, self.planner, Estimates(), MessageReporter())

@@ -3,9 +3,10 @@
 import contextlib
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import nbformat
 
@@ -28,13 +29,14 @@ from training_code.sweep.work import Ended, Work, pack
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
-def do_work(work: Work) -> list[Ended]:
+def do_work(work: Work, variables: Mapping[str, str] = MappingProxyType({})) -> list[Ended]:
     """Run all configurations of ``work``; a kernel that dies costs one run, the others continue in a new kernel.
 
-    The executed notebook, as far as it got, is kept with each run.
+    The executed notebook, as far as it got, is kept with each run. Kernels have the ``variables`` beside those of this
+    process.
     """
     store = RunStore(paths.from_home(work.results))
-    environment = {} if work.threads is None else dict.fromkeys(THREADS, str(work.threads))
+    environment = {**variables, **({} if work.threads is None else dict.fromkeys(THREADS, str(work.threads)))}
     remaining, ended = list(work.run_ids), []
     keep_leftovers(store)
     while remaining:

@@ -18,24 +18,32 @@ from training_code.data.reference_data import reference_loader, references_of
 from training_code.data.sample_data import SampleDataset
 from training_code.data.varied import VariedDataset, varied_dataloader
 from training_code.detectors.build import image_transform
-from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftError
+from training_code.detectors.leaving_out import Features, Found, LeavesOut, TooLittleLeftError
 from training_code.evaluation.calibration import NOTHING, Calibration, beside, held_out
+from training_code.evaluation.collector import LeaveOut
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.references import compare
 from training_code.foundation.precision import full_precision
+from training_code.foundation.stacks import Filling, Images, blank, joined, stacked
 from training_code.training.comparing import against_references, moved_images
 from training_code.training.engine import QuietEngine
 
 
-def calibrate(detector: AnomalibModule, engine: QuietEngine, data: SampleDataModule) -> Calibration:
-    """Return what a trained detector says of good images, and of labelled defects, that it has not seen."""
+def calibrate(
+    detector: AnomalibModule, engine: QuietEngine, data: SampleDataModule, varied: bool = True
+) -> Calibration:
+    """Return what a trained detector says of good images, and of labelled defects, that it has not seen.
+
+    ``varied`` is that of `leave_one_out`. For other detectors varied anomalies take little beside training in epochs,
+    which would be repeated for a search that finds a run without them.
+    """
     if not data.holds_out:
-        found = leave_one_out(cast(LeavesOut, detector), data, engine.device)
+        found = leave_one_out(cast(LeavesOut, detector), data, engine.device, varied)
     elif data.val_data:
         judged = against_references(engine, detector, data, engine.predict(detector, data.val_dataloader()))
         found = held_out(judged, data.val_data.groups, moved_images(data, data.val_data.paths))
-        varied = engine.predict(detector, varied_dataloader(data))
-        found = replace(found, varied=against_references(engine, detector, data, varied))
+        altered = engine.predict(detector, varied_dataloader(data))
+        found = replace(found, varied=against_references(engine, detector, data, altered))
     else:
         found = NOTHING
 
@@ -81,17 +89,20 @@ def leave_one_out(
     detector.to(device).eval()
     try:
         with full_precision():
-            further = [_further(detector, kinds, batches, device) for kinds, batches in _altered(data, varied)]
+            features = detector.collection()
+            kinds = _altered(data, varied)
+            further = [_further(detector, kind, batches, device, features) for kind, batches in kinds]
             originals = torch.tensor([number[path] for each in further for path in each.paths], dtype=torch.int64)
-            features = [batch for each in further for batch in each.features]
-            features += _of_references(detector, reference_loader(data, compared), device) if compared else []
+            transform = image_transform(detector)
+            for batch in reference_loader(data, compared) if compared else ():
+                features.append(detector.embed(transform(batch.image.to(device))))
             of_others = torch.cat([groups[originals], groups if compared else groups[:0]])
             # The training images are put from the order in which they came into that of the dataset.
             places = torch.cat([order, torch.arange(len(order), len(order) + len(of_others))])
-            scores, maps = _gathered(detector.left_out(groups[order], features, of_others), places.tolist())
-            compared_with = [each.path for each in compared]
-            originals_of = [Path(path) for each in further for path in each.paths]
-            train.leave_out([*paths, *originals_of, *compared_with], scores, maps)
+            of_altered = [Path(path) for each in further for path in each.paths]
+            every = [*paths, *of_altered, *(each.path for each in compared)]
+            found = detector.left_out(groups[order], features, of_others)
+            scores, maps = _gathered(found, places.tolist(), every, train.leave_out)
     except TooLittleLeftError:  # there is no image that the detector has not seen
         return NOTHING
     finally:
@@ -114,13 +125,14 @@ def leave_one_out(
     return _compared(calibration, maps[end:], number) if compared else calibration
 
 
-def _of_training(train: SampleDataset, scores: NDArray[np.float64], maps: NDArray[np.float32]) -> Calibration:
+def _of_training(train: SampleDataset, scores: NDArray[np.float64], maps: Images) -> Calibration:
     """Return what was said of the training images, each without its group: of good ones, and of labelled defects."""
     labels = train.samples["label_index"].to_numpy().astype(bool)
     good = int(np.argmax(labels)) if labels.any() else len(labels)  # labelled defects come behind the good images
 
-    def found(part: slice) -> Predictions:  # views: the maps are in memory once
-        masks = np.stack([train.mask(index) for index in range(*part.indices(len(train)))]) if part.start else None
+    def found(part: slice) -> Predictions:  # views: the maps are there once
+        places = range(*part.indices(len(train)))
+        masks = stacked(len(places), map(train.mask, places)) if part.start else None
         paths = tuple(map(Path, train.paths[part]))
         return Predictions(paths, tuple(train.defect_types[part]), scores[part], labels[part], maps[part], masks)
 
@@ -142,7 +154,7 @@ def recall_training(detector: LeavesOut, data: SampleDataModule, device: torch.d
     detector.keep_features()
     detector.to(device).eval()
     transform, train = image_transform(detector), data.train_data
-    features = []
+    features = detector.collection()
     with full_precision():
         for batch in DataLoader(train, data.eval_batch_size, collate_fn=train.collate_fn):
             assert batch.image is not None
@@ -151,18 +163,25 @@ def recall_training(detector: LeavesOut, data: SampleDataModule, device: torch.d
     detector.recall(features, torch.tensor(train.samples["label_index"].to_numpy()).bool())
 
 
-def _gathered(found: Iterable[Found], places: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-    """Return scores and maps, each in its place of ``places``; no map is in memory twice that comes on its own."""
-    scores, maps, filled = np.empty(len(places)), np.empty((0, 0, 0), np.float32), 0
+def _gathered(
+    found: Iterable[Found], places: Sequence[int], paths: Sequence[Path], leave_out: LeaveOut
+) -> tuple[NDArray[np.float64], Images]:
+    """Return scores and maps, each in its place of ``places``; no map is in memory twice that comes on its own.
+
+    ``paths`` are those of the images in these places, from which ``leave_out`` takes what is not looked at.
+    """
+    scores, maps, filled = np.empty(len(places)), Filling(len(places)), 0
     for score, each in found:
         into = places[filled : filled + len(score)]
-        maps = maps if len(maps) else np.empty((len(places), *each.shape[-2:]), np.float32)
-        scores[into], maps[into] = score.flatten().double().cpu(), each.flatten(0, 1).float().cpu()
+        own_scores, own_maps = score.flatten().double().cpu().numpy(), each.flatten(0, 1).float().cpu().numpy()
+        leave_out([paths[place] for place in into], own_scores, own_maps)
+        scores[into] = own_scores
+        maps.put(own_maps, into)
         filled += len(into)
-    return scores, maps
+    return scores, maps.done()
 
 
-def _compared(calibration: Calibration, references: NDArray[np.float32], number: Mapping[str, int]) -> Calibration:
+def _compared(calibration: Calibration, references: Images, number: Mapping[str, int]) -> Calibration:
     """Return a calibration whose images are compared with the references of the training images that they are of."""
 
     def against(found: Predictions | None) -> Predictions | None:
@@ -172,23 +191,17 @@ def _compared(calibration: Calibration, references: NDArray[np.float32], number:
     return replace(calibration, good=good, judged=judged, varied=varied, labelled=against(calibration.labelled))
 
 
-def _of_references(detector: LeavesOut, batches: Iterable[ImageBatch], device: torch.device) -> list[torch.Tensor]:
-    transform = image_transform(detector)
-    return [detector.embed(transform(batch.image.to(device))) for batch in batches if batch.image is not None]
-
-
 @dataclass(frozen=True)
 class _Further:
-    """Images with synthetic anomalies: their kinds, paths, masks of shape (N, H, W), and features in batches."""
+    """Images with synthetic anomalies: their kinds, paths, and masks of shape (N, H, W)."""
 
     kinds: tuple[str, ...]
     paths: list[str]
-    masks: NDArray[np.bool_]
-    features: list[torch.Tensor]
+    masks: Images
 
-    def predictions(self, scores: NDArray[np.float64], maps: NDArray[np.float32]) -> Predictions:
+    def predictions(self, scores: NDArray[np.float64], maps: Images) -> Predictions:
         """Return what was found for them."""
-        labels = np.asarray(self.masks.any((1, 2)))
+        labels = np.array([each.any() for each in self.masks], bool)
         return Predictions(tuple(map(Path, self.paths)), self.kinds, scores, labels, maps, self.masks)
 
 
@@ -207,17 +220,22 @@ def _altered(data: SampleDataModule, with_varied: bool) -> list[tuple[Sequence[s
 
 
 def _further(
-    detector: LeavesOut, kinds: Sequence[str], batches: Iterable[ImageBatch], device: torch.device
+    detector: LeavesOut,
+    kinds: Sequence[str],
+    batches: Iterable[ImageBatch],
+    device: torch.device,
+    features: Features,
 ) -> _Further:
+    """Return images with synthetic anomalies, and add their features to ``features``."""
     transform = image_transform(detector)
     paths: list[str] = []
-    masks, features = [], []
+    masks = Filling(len(kinds))
     for batch in batches:
         assert batch.image is not None and batch.gt_mask is not None
         paths += batch.image_path or []
-        masks.append(batch.gt_mask.numpy().reshape(-1, *batch.gt_mask.shape[-2:]) > 0)
+        masks.put(batch.gt_mask.numpy().reshape(-1, *batch.gt_mask.shape[-2:]) > 0)
         features.append(detector.embed(transform(batch.image.to(device))))
-    return _Further(tuple(kinds), paths, np.concatenate(masks), features)
+    return _Further(tuple(kinds), paths, masks.done())
 
 
 def _judged(good: Predictions, originals: Sequence[int], altered: Predictions) -> Predictions:
@@ -229,6 +247,6 @@ def _judged(good: Predictions, originals: Sequence[int], altered: Predictions) -
         (NORMAL,) * len(originals) + altered.defect_types,
         np.concatenate([good.scores[originals], altered.scores]),
         np.concatenate([np.zeros(len(originals), bool), altered.labels]),
-        np.concatenate([good.maps[originals], altered.maps]),
-        np.concatenate([np.zeros_like(masks), masks]),
+        joined([good.maps[list(originals)], altered.maps]),
+        joined([blank(masks.shape), masks]),
     )

@@ -20,8 +20,10 @@ from torch.utils.data import DataLoader
 
 from training_code.data.datamodule import SampleDataModule
 from training_code.data.sample_data import SampleDataset
+from training_code.data.tiles import TileDataset
 from training_code.detectors.configuration import Configuration
 from training_code.detectors.registry import get_detector
+from training_code.detectors.tiling import tiles_of
 from training_code.evaluation.collector import PredictionCollector
 from training_code.evaluation.measurement import median_seconds
 from training_code.evaluation.predictions import Predictions
@@ -142,7 +144,7 @@ class QuietEngine:
         if saved is not None and (self._unfinished / _FITTED).exists():
             detector.load_state_dict(saved["state_dict"])
         else:
-            validation = datamodule.val_dataloader() if self._validates and datamodule.val_data else None
+            validation = self._val_dataloader(detector, datamodule) if self._validates else None
             with quiet():
                 loader = self._train_dataloader(detector, datamodule)
                 self._engine.fit(detector, loader, validation, ckpt_path=None if saved is None else state)
@@ -154,12 +156,11 @@ class QuietEngine:
 
     def predict(self, detector: AnomalibModule, loader: DataLoader) -> Predictions:
         """Return raw scores and maps for the images of ``loader``, whose dataset knows their defect types."""
+        assert isinstance(loader.dataset, SampleDataset)
+        self._collector.expect(len(loader.dataset), loader.dataset.leave_out)
         with quiet(), full_precision():
             self._engine.predict(detector, dataloaders=loader, return_predictions=False)
-        assert isinstance(loader.dataset, SampleDataset)
-        found = self._collector.take(loader.dataset.defect_types)
-        loader.dataset.leave_out(found.paths, found.scores, found.maps)
-        return found
+        return self._collector.take(loader.dataset.defect_types)
 
     @property
     def device(self) -> torch.device:
@@ -179,9 +180,9 @@ class QuietEngine:
 
     def _train_dataloader(self, detector: AnomalibModule, datamodule: SampleDataModule) -> DataLoader:
         """Return a loader whose order depends on seed and epoch alone: a resumed epoch is the one that was lost."""
-        data = datamodule.train_data
+        data = _in_tiles(datamodule.train_data, detector)
         if datamodule.learns_from_labels:
-            sampler: EpochSampler = BalancedSampler(data.samples["label_index"].astype(bool).tolist(), self._seed)
+            sampler: EpochSampler = BalancedSampler(data.abnormal, self._seed)
         else:
             items_per_epoch = getattr(detector, "items_per_epoch", None)
             items = len(data) if items_per_epoch is None else items_per_epoch(len(data))
@@ -195,6 +196,15 @@ class QuietEngine:
             generator=torch.Generator(),  # torch's own generator is not used
         )
 
+    @staticmethod
+    def _val_dataloader(detector: AnomalibModule, datamodule: SampleDataModule) -> DataLoader | None:
+        """Return a loader of the held-out images, None where there are none."""
+        if not datamodule.val_data:
+            return None
+        data = _in_tiles(datamodule.val_data, detector)
+        workers, size = datamodule.num_workers, datamodule.eval_batch_size
+        return DataLoader(data, size, num_workers=workers, collate_fn=data.collate_fn)
+
     def write_checkpoint(self, detector: AnomalibModule) -> None:
         """Write the weights of the detector as Lightning does, and the logs beside them."""
         saved = read_state(self._unfinished / _STATE) or {}
@@ -203,6 +213,12 @@ class QuietEngine:
             torch.save(content | {"state_dict": detector.state_dict()}, temporary)
         if self._logs is not None and (self._unfinished / _LOGS).is_dir():
             shutil.copytree(self._unfinished / _LOGS, self._logs, dirs_exist_ok=True)
+
+
+def _in_tiles(data: SampleDataset, detector: AnomalibModule) -> SampleDataset | TileDataset:
+    """Return what a detector is trained on in epochs: images, or their tiles."""
+    tiles = tiles_of(detector)
+    return data if tiles is None else TileDataset(data, tiles.cut, len(tiles))
 
 
 class AtomicCheckpointIO(AnomalibCheckpointIO):

@@ -5,7 +5,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
@@ -103,7 +103,7 @@ class Batcher:
             The content of the file that it is compared with.
         """
         job = _Job(image, reference)
-        if pixels <= LARGE:
+        if pixels <= LARGE or self.predictor.large:  # where every image is large, each is prepared when its turn comes
             self._jobs.put(job)
         else:
             reading = self._lanes.submit(pixels, self._read, job)
@@ -116,10 +116,15 @@ class Batcher:
         self._jobs.put(job)
 
     def _run(self) -> None:
-        batches = Batches(iter(self._jobs.get, None), self._prepare, self._batch_size, fill=False)
-        for batch in batches:
-            wanted = [(job, made) for job, made, _ in batch if job.future.set_running_or_notify_cancel()]
-            self._answer([(job, made) for job, made in wanted if made is not None])
+        large = self.predictor.large
+        size = 1 if large else self._batch_size
+        for batch in Batches(iter(self._jobs.get, None), self._prepare, size, fill=False, ahead=not large):
+            self._answer_wanted(batch)
+            batch.clear()  # the images are let go of before the next ones are prepared
+
+    def _answer_wanted(self, batch: Sequence[tuple[_Job, Prepared | Exception | None, float]]) -> None:
+        wanted = [(job, made) for job, made, _ in batch if job.future.set_running_or_notify_cancel()]
+        self._answer([(job, made) for job, made in wanted if made is not None])
 
     def _prepare(self, job: _Job) -> Prepared | Exception | None:
         """Return the image without its pixels, or why it cannot be read; None if nobody waits for it any longer.

@@ -12,6 +12,7 @@ from PIL import Image
 from inference_code.predictor import Predictor
 from training_code.data.images import SUFFIXES, open_image, shown_image
 from training_code.data.references import reference_of
+from training_code.data.shards import exists, read_content
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.records.scores import Scores, read_scores
@@ -39,7 +40,7 @@ class Example:
         """
         folder, path = (Path(os.path.realpath(place)) for place in (self.folder, self.folder / self.name))
         inside = path.is_relative_to(folder) and path.suffix.lower() in SUFFIXES
-        return path if inside and path.is_file() else None
+        return path if inside and exists(path) else None
 
 
 def reference_of_example(example: Example) -> Example:
@@ -99,8 +100,10 @@ def read_example(example: Example) -> tuple[bytes, str]:
     """
     path = _there(example)
     try:
-        with open(path, "rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
+        content = read_content(path)
+        if content is None:
+            with open(path, "rb") as file:
+                content = file.read(_LARGEST_FILE + 1)
     except OSError as error:
         raise InputError("the example is no longer there") from error
     if len(content) > _LARGEST_FILE:

@@ -1,21 +1,30 @@
 """Small copies of published datasets become datasets that can be read; the source is never changed."""
 
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 from helpers.data import make_mvtec, save, texture
 from PIL import Image
 
 from training_code.data.adapters.copying import split_good
 from training_code.data.adapters.deeppcb import read_boxes
+from training_code.data.adapters.elpv import find_elpv
 from training_code.data.boxes import Box
 from training_code.data.dataset import read_dataset
 from training_code.data.regions import find_regions
+from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
 from training_code.prepare_data import main, prepare
 
 GENERATOR = np.random.default_rng(5)
 MASK = np.zeros((48, 48), np.uint8)
 MASK[10:20, 5:15] = 255
+
+_ELPV_FOLDERS = ("train/good", "test/good", "test/mono", "test/poly", "doubtful/one_third", "doubtful/two_thirds")
 
 
 def _images(folder, count, suffix=".png", start=0):
@@ -91,12 +100,23 @@ def _magnetic_tile(root):
     return {"": {"train/good": 100, "test/good": 2, "test/crack": 2}}
 
 
+def _elpv(root):
+    """Make the folder of the package: 12 good cells, 3 defective ones, and 2 of which people were not sure."""
+    labels = [("0.0", "mono")] * 5 + [("0.0", "poly")] * 7 + [("1.0", "mono"), ("1.0", "poly"), ("1.0", "poly")]
+    labels += [("0.3333333333333333", "mono"), ("0.6666666666666666", "poly")]
+    names = [path.name for path in _images(root / "images", len(labels))]
+    lines = [f"images/{name:<15} {p}  {kind}" for name, (p, kind) in zip(names, labels, strict=True)]
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+    return {"": {"train/good": 10, "test/good": 2, "test/mono": 1, "test/poly": 2}}  # 208 of 1,508: 2 of 12
+
+
 MAKERS = {
     "btad": _btad,
     "mvtec": _mvtec,
     "visa": _visa,
     "miic": _miic,
     "deeppcb": _deeppcb,
+    "elpv": _elpv,
     "magnetic_tile": _magnetic_tile,
 }
 
@@ -117,7 +137,7 @@ def test_a_published_dataset_is_brought_into_the_layout(tmp_path, adapter, link,
         assert dataset.counts == counts
         for sample in dataset.samples:
             assert sample.path.is_symlink() == link
-            assert (sample.mask is not None) == sample.abnormal
+            assert (sample.mask is not None) == (sample.abnormal and adapter != "elpv")  # which has no masks
             if sample.mask:
                 mask = np.asarray(Image.open(sample.mask))
                 # make_mvtec marks squares of 12 × 12 and bars of 12 × 4 pixels.
@@ -175,6 +195,7 @@ def test_a_wrong_description_is_one_sentence(tmp_path, content, words):
         ("mvtec", {}, "no dataset in the layout of MVTec AD: there is no folder train in it"),
         ("btad", {}, "no dataset as BTAD is published: there is no folder train/ok in it"),
         ("visa", {}, "is not VisA as published: there is no split_csv/1cls.csv"),
+        ("elpv", {}, "is not ELPV as published: there is no labels.csv in it"),
         ("miic", {}, "must have images in normal/ and abnormal/; found 0 and 0"),
         ("folder", {}, "needs --normal-dir"),
         ("folder", {"folders": {"normal_dir": "x"}}, "there is no folder 'x' in .* .normal_dir.; found none"),
@@ -218,6 +239,103 @@ def test_rows_of_visa_that_lead_elsewhere_are_refused(tmp_path, row, words):
     (tmp_path / "visa" / "split_csv" / "1cls.csv").write_text(content, encoding="utf-8-sig")
     with pytest.raises(InputError, match=words):
         prepare("visa", tmp_path / "visa", tmp_path / "d")
+
+
+def test_a_source_is_found_from_the_folder_beside_it(tmp_path, monkeypatch):
+    _visa(tmp_path / "visa")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    prepare("visa", Path("../visa"), Path("d"))
+    assert read_dataset(tmp_path / "here" / "d" / "candle").counts["train/good"] == 5
+
+
+def test_solar_cells_keep_their_kind_and_doubtful_ones_are_in_no_split(tmp_path, capsys):
+    _elpv(tmp_path / "elpv" / "src" / "elpv_dataset" / "data")  # as in the repository
+    save(tmp_path / "elpv" / "doc" / "images" / "overview.jpg", texture(GENERATOR))
+    assert run_command(main, ["elpv", str(tmp_path / "elpv"), str(tmp_path / "d")]) == 0
+    names = {folder: sorted(path.name for path in (tmp_path / "d" / folder).iterdir()) for folder in _ELPV_FOLDERS}
+    assert [*map(names.get, _ELPV_FOLDERS[2:])] == [
+        ["mono_012.png"],
+        ["poly_013.png", "poly_014.png"],
+        ["mono_015.png"],
+        ["poly_016.png"],
+    ]
+    kinds = ["mono"] * 5 + ["poly"] * 7
+    assert sorted(names["train/good"] + names["test/good"]) == [f"{kind}_{n:03d}.png" for n, kind in enumerate(kinds)]
+    said = capsys.readouterr().out
+    assert "holds 2 doubtful cells (1/3 or 2/3), neither trained nor tested on: they are in doubtful/" in said
+    assert "holds 1 image left out: they do not belong to labels.csv" in said
+    for words in (said, (tmp_path / "d" / "LICENSE.txt").read_text()):
+        assert "CC BY-NC-SA 4.0: not for commercial use" in words
+    assert yaml.safe_load((tmp_path / "d" / "dataset.yaml").read_text()) == {"ignored_dirs": ["doubtful"]}
+    dataset = read_dataset(tmp_path / "d")
+    assert not dataset.has_masks and not [each for each in dataset.findings if each.treatment == "skipped"]
+
+
+def test_copies_of_a_solar_cell_are_on_one_side(tmp_path):
+    _elpv(tmp_path / "elpv")
+    images = tmp_path / "elpv" / "images"
+    for index in range(0, 12, 2):  # pairs; every split by single images would part one
+        shutil.copyfile(images / f"{index:03d}.png", images / f"{index + 1:03d}.png")
+    prepare("elpv", tmp_path / "elpv", tmp_path / "d")
+    tested = {int(path.stem[-3:]) // 2 for path in (tmp_path / "d" / "test" / "good").iterdir()}
+    trained = {int(path.stem[-3:]) // 2 for path in (tmp_path / "d" / "train" / "good").iterdir()}
+    assert tested and not tested & trained
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("images/000.png 0.5 mono", "line 2: the probability must be 0, 1/3, 2/3 or 1, and the kind one of mono, poly"),
+        ("images/000.png 1.0 thin", "line 2: the probability must be"),
+        ("images/000.png nan mono", "line 2 is no label"),
+        ("images/000.png mono", "line 2 is no label: expected a path, a probability and mono, poly"),
+        ("../000.png 1.0 mono", "line 2: '../000.png' is no path in the folder"),
+        ("images/001.png 1.0 mono", "line 2: images/001.png is named a second time"),
+        ("images/9.png 1.0 mono", "line 2: there is no image images/9.png"),
+    ],
+)
+def test_labels_of_solar_cells_that_are_wrong_are_named_with_their_line(tmp_path, line, words):
+    _images(tmp_path / "elpv" / "images", 3)
+    (tmp_path / "elpv" / "labels.csv").write_text(f"images/001.png 0.0 mono\n{line}\n")
+    with pytest.raises(InputError, match=words):
+        prepare("elpv", tmp_path / "elpv", tmp_path / "d")
+
+
+def test_without_a_folder_the_cells_come_from_the_package(tmp_path, monkeypatch, capsys):
+    _elpv(tmp_path / "site" / "elpv_dataset" / "data")
+    (tmp_path / "site" / "elpv_dataset" / "__init__.py").touch()
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    assert run_command(main, ["elpv"]) == 0
+    assert read_dataset(tmp_path / "data" / "elpv").counts["train/good"] == 10
+    assert run_command(main, ["elpv", "--link", str(tmp_path / "d")]) == 0  # a folder alone is the new one
+    assert next((tmp_path / "d" / "test" / "mono").iterdir()).is_symlink()
+
+
+def test_without_folder_and_package_the_extra_and_the_folder_are_named(monkeypatch, capsys):
+    monkeypatch.setattr("training_code.data.adapters.elpv.PACKAGE", "elpv_dataset_that_is_not_installed")
+    assert run_command(main, ["elpv"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and 'pip install "anomaly-detection-experiments[elpv]"' in said
+    assert "SRC before DST, a folder with labels.csv and images" in said
+
+
+def test_of_other_datasets_no_folder_can_be_left_out(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["visa", str(tmp_path)])
+    assert ended.value.code == 2 and "DST is missing: visa needs both" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_solar_cells_as_published(tmp_path):
+    if find_spec("elpv_dataset") is None:
+        pytest.skip("the photographs are not here: the extra elpv, for non-commercial use, is not installed")
+    prepare("elpv", find_elpv(), tmp_path / "d", link=True)
+    counts = {name: len(list((tmp_path / "d" / name).iterdir())) for name in _ELPV_FOLDERS}
+    # Of labels.csv: 588 mono and 920 poly are good, 313 and 402 defective, 295 and 106 doubtful.
+    assert counts["train/good"] + counts["test/good"] == 588 + 920 and abs(counts["test/good"] - 208) <= 1
+    assert [counts[name] for name in _ELPV_FOLDERS[2:]] == [313, 402, 295, 106]
 
 
 def test_invalid_boxes_are_named_with_their_line(tmp_path):

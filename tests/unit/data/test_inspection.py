@@ -1,7 +1,10 @@
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from helpers.data import make_mvtec, save, texture
 from PIL import Image
 from torchvision.transforms.v2 import Resize
 
-from training_code.data import inspection
+from training_code.data import facts, inspection
 from training_code.data.dataset import examine, read_dataset
 from training_code.data.images import read_image
 from training_code.data.report import areas_table, defect_areas
@@ -50,13 +53,80 @@ def test_the_fingerprint_does_not_depend_on_path_and_times(tmp_path):
     assert read_dataset(tmp_path / "copy").fingerprint == read_dataset(root).fingerprint
 
 
-@pytest.mark.parametrize("damage", ["", "{", '{"version": 1, "facts": {"a": [1]}}', '{"version": 0}', "[]"])
-def test_a_damaged_cache_costs_time_and_nothing_else(tmp_path, damage):
+def _index(root):
+    """Return the index of a dataset's files."""
+    return inspection._file(root)
+
+
+@pytest.mark.parametrize("damage", ["emptied", "text", "cut", "overwritten", "another version", "another table"])
+def test_a_damaged_index_costs_time_and_nothing_else(tmp_path, reads, damage):
     root = make_mvtec(tmp_path / "d")
     before = read_dataset(root)
-    (kept,) = [path for path in paths.CACHE.glob("*.json") if str(root) in path.read_text()]
-    kept.write_text(damage)
-    assert read_dataset(root).fingerprint == before.fingerprint
+    index = _index(root)
+    content = index.read_bytes()
+    if damage.startswith("another"):
+        with closing(sqlite3.connect(index)) as database, database:
+            database.execute("PRAGMA user_version = 1" if damage == "another version" else "DROP TABLE files")
+    else:
+        damaged = {"emptied": b"", "text": b"hello", "cut": content[:5000], "overwritten": b"?" * len(content)}
+        index.write_bytes(damaged[damage])
+    for _ in range(2):
+        reads.clear()
+        assert read_dataset(root).fingerprint == before.fingerprint
+    assert reads == [] or damage == "another table", "the index is written again"
+
+
+def test_what_was_read_before_a_kill_is_not_read_again(tmp_path, reads, monkeypatch):
+    root = make_mvtec(tmp_path / "d")
+    monkeypatch.setattr(facts, "_SECONDS", 0)
+    child = os.fork()
+    if child == 0:
+        inspect_file = inspection.inspect_file
+
+        def slowly(*arguments):
+            time.sleep(0.01)
+            return inspect_file(*arguments) if len(reads) < 24 else os._exit(9)
+
+        monkeypatch.setattr(inspection, "_BATCH", 1)
+        monkeypatch.setattr(inspection, "inspect_file", slowly)
+        examine(root)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 9
+    with closing(sqlite3.connect(_index(root))) as database:
+        ((kept,),) = database.execute("SELECT count(*) FROM files")
+    assert 0 < kept < 34
+    assert examine(root).counts["train/good"] == 12 and len(reads) == 34 - kept
+    reads.clear()
+    assert examine(root).counts["train/good"] == 12 and reads == []
+
+
+def test_an_added_and_a_removed_file_are_noticed_and_no_other_one_is_read_again(tmp_path, reads):
+    root = make_mvtec(tmp_path / "d")
+    before = examine(root)
+    reads.clear()
+    save(root / "train" / "good" / "new.png", texture(np.random.default_rng(7)))
+    assert examine(root).counts["train/good"] == 13 and reads == ["new.png"]
+    (root / "train" / "good" / "new.png").unlink()
+    reads.clear()
+    assert examine(root).fingerprint == before.fingerprint and reads == []
+
+
+def test_an_interrupted_check_ends_at_once_and_not_with_the_last_file(tmp_path, reads, monkeypatch):
+    root = make_mvtec(tmp_path / "d", train=400)
+
+    class Interrupted:
+        def __init__(self, files, **_):
+            self.files = files
+
+        def __iter__(self):
+            yield next(iter(self.files))
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(inspection, "tqdm", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        examine(root)
+    assert len(reads) < 300
 
 
 def test_a_cache_that_cannot_be_written_is_not_needed(tmp_path, monkeypatch):

@@ -30,6 +30,13 @@ def test_the_same_seed_gives_the_same_files_and_another_seed_others(tmp_path):
     assert other != first
 
 
+@pytest.mark.slow
+def test_the_fingerprint_is_that_which_stored_runs_hold(tmp_path):
+    # As versions computed it that kept what they knew of files in JSON, and compared every pair of thumbnails.
+    known = "79362beff17801132ec9edd879e075eb2701d74cafac3354bb69e7241267e57d"
+    assert read_dataset(_write(tmp_path / "textures")).fingerprint == known
+
+
 def test_an_existing_folder_is_left_as_it_is(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "marker").touch()

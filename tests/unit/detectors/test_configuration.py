@@ -21,7 +21,7 @@ ANOMALIBS = ("Padim", "Patchcore", "Cflow", "Dsr", "Draem", "Supersimplenet")
 NAMES = (*ANOMALIBS, "Autoencoder", "FeatureSegmenter", "Unet", "Combined")
 # What anomalib's classes do not have; without them ours do as anomalib's.
 OURS = {
-    "Patchcore": {"projection": None},
+    "Patchcore": {"projection": None, "coreset": "auto", "coreset_size": None, "neighbors": "exact", "reduce": None},
     "Cflow": {"fiber_sampling_ratio": 1.0},
     "Dsr": {
         "backbone": None,
@@ -129,6 +129,10 @@ def test_defaults_are_filled_in():
         "pre_trained": True,
         "precision": "float32",
         "projection": None,
+        "coreset": "auto",
+        "coreset_size": None,
+        "neighbors": "exact",
+        "reduce": None,
     }
     cflow = configure(Cflow, {}).arguments
     assert cflow["max_epochs"] == 30 and cflow["patience"] is None
@@ -167,6 +171,9 @@ def test_layers_are_recorded_under_their_own_names():
         (Patchcore, {"coreset_sampling_ratio": float("nan")}, "wrong type; valid: float"),
         (Patchcore, {"num_neighbors": 2.5}, "num_neighbors=2.5 of Patchcore has a wrong type; valid: int"),
         (Patchcore, {"precision": "bfloat16"}, "valid: one of float32, float16"),
+        (Patchcore, {"neighbors": "faiss"}, "neighbors='faiss' of Patchcore is out of range; valid: one of exact"),
+        (Patchcore, {"reduce": 0}, "reduce=0 of Patchcore is out of range; valid: at least 1"),
+        (Patchcore, {"backbone": "resnet18", "reduce": 384}, "have 384 channels, valid: 1 to 383, or None"),
         (Cflow, {"max_epochs": 0}, "max_epochs=0 of Cflow is out of range; valid: at least 1"),
         (Cflow, {"condition_vector": 30}, "valid: a positive multiple of 4"),
         (anomalib.models.Stfpm, {}, "unknown detector 'Stfpm'; valid: Padim, Patchcore, Cflow"),

@@ -54,7 +54,7 @@ def _inputs():
 def test_the_selection_is_that_of_the_loop_index_for_index(name, dtype):
     features = _inputs()[name].to(dtype)
     count = min(600, len(features))
-    assert k_center_greedy(features, count, start=3).tolist() == one_at_a_time(features, count, 3)
+    assert k_center_greedy(features, count, start=3).order.tolist() == one_at_a_time(features, count, 3)
 
 
 def test_products_in_low_precision_select_the_same():
@@ -62,7 +62,7 @@ def test_products_in_low_precision_select_the_same():
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
-        found = k_center_greedy(features, 300, 3).tolist()
+        found = k_center_greedy(features, 300, 3).order.tolist()
     finally:
         torch.set_float32_matmul_precision(before)
     assert found == one_at_a_time(features, 300, 3)
@@ -71,7 +71,7 @@ def test_products_in_low_precision_select_the_same():
 @pytest.mark.skipif("not torch.cuda.is_available()", reason="needs a GPU")
 def test_a_gpu_selects_the_same():
     features = _inputs()["random"]
-    assert torch.equal(k_center_greedy(features.cuda(), 400, 3), k_center_greedy(features, 400, 3))
+    assert torch.equal(k_center_greedy(features.cuda(), 400, 3).order, k_center_greedy(features, 400, 3).order)
 
 
 @pytest.mark.parametrize("name", ["random", "duplicated"])
@@ -83,24 +83,24 @@ def test_the_selection_is_that_of_anomalibs_sampler_on_the_same_features(name):
     theirs = KCenterGreedy(features[:, :, None], 0.1).select_coreset_idxs()  # three dimensions are not projected
     torch.manual_seed(5)
     start = int(torch.randint(len(features), (1,)))
-    assert k_center_greedy(features, len(theirs), start).tolist() == theirs
+    assert k_center_greedy(features, len(theirs), start).order.tolist() == theirs
 
 
 def test_a_selection_is_continued_and_shortened_from_the_cache(tmp_path, monkeypatch):
     features, cache = _inputs()["clustered"], TensorCache(tmp_path)
-    expected = k_center_greedy(features, 300, 2)
-    assert torch.equal(shared_k_center_greedy(features, 100, 2, cache), expected[:100])
-    assert torch.equal(shared_k_center_greedy(features, 300, 2, cache), expected)
-    assert not torch.equal(shared_k_center_greedy(features, 100, 7, cache), expected[:100])
+    expected = k_center_greedy(features, 300, 2).order
+    assert torch.equal(shared_k_center_greedy(features, 100, 2, cache).order, expected[:100])
+    assert torch.equal(shared_k_center_greedy(features, 300, 2, cache).order, expected)
+    assert not torch.equal(shared_k_center_greedy(features, 100, 7, cache).order, expected[:100])
     monkeypatch.setattr(coreset, "k_center_greedy", None)  # from here on nothing is selected any more
-    assert torch.equal(shared_k_center_greedy(features, 300, 2, cache), expected)
-    assert torch.equal(shared_k_center_greedy(features, 50, 2, cache), expected[:50])
+    assert torch.equal(shared_k_center_greedy(features, 300, 2, cache).order, expected)
+    assert torch.equal(shared_k_center_greedy(features, 50, 2, cache).order, expected[:50])
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-23, 1e-22, 1e-10, 1e10, 1e18])
 def test_neither_tiny_nor_huge_features_change_the_selection(scale):
     features = scale * _inputs()["random"][:1000]
-    assert k_center_greedy(features, 200, 3).tolist() == one_at_a_time(features, 200, 3)
+    assert k_center_greedy(features, 200, 3).order.tolist() == one_at_a_time(features, 200, 3)
 
 
 @pytest.mark.parametrize("value", [torch.inf, torch.nan, 1e20])
@@ -116,21 +116,21 @@ def test_half_precision_is_refused():
 
 def test_blocks_smaller_than_the_selection_make_no_difference(monkeypatch):
     features = _inputs()["random"]
-    expected = k_center_greedy(features, 500)
+    expected = k_center_greedy(features, 500).order
     monkeypatch.setattr(coreset, "CANDIDATES", 16)
     monkeypatch.setattr(coreset, "BLOCK", 100)
-    assert torch.equal(k_center_greedy(features, 500), expected)
+    assert torch.equal(k_center_greedy(features, 500).order, expected)
 
 
 def test_a_smaller_selection_is_a_prefix_of_a_larger_one():
     features = _inputs()["clustered"]
-    assert torch.equal(k_center_greedy(features, 50), k_center_greedy(features, 400)[:50])
+    assert torch.equal(k_center_greedy(features, 50).order, k_center_greedy(features, 400).order[:50])
 
 
 def test_every_point_is_selected_once_when_all_are_asked_for():
     for name in ("duplicated", "constant"):
         features = _inputs()[name][:700]
-        assert sorted(k_center_greedy(features, 700).tolist()) == list(range(700))
+        assert sorted(k_center_greedy(features, 700).order.tolist()) == list(range(700))
 
 
 @pytest.mark.parametrize(("count", "start"), [(0, 0), (8, 0), (3, 7), (3, -1)])
@@ -143,7 +143,7 @@ def test_impossible_selections_are_refused(count, start):
 def test_selection_beside_known_centers_goes_on_as_the_one_that_selected_them(candidates, monkeypatch):
     monkeypatch.setattr(coreset, "CANDIDATES", candidates)
     features = torch.randn(300, 8, generator=torch.Generator().manual_seed(3))
-    order = k_center_greedy(features, 40)
+    order = k_center_greedy(features, 40).order
     distances = torch.cdist(features.double(), features[order[:15]].double()).amin(1)
     assert farthest_beside(features, distances, 25).tolist() == order[15:].tolist()
 
@@ -152,3 +152,15 @@ def test_selection_beside_known_centers_takes_no_copies_of_them_and_nothing_of_n
     features = torch.tensor([[0.0], [0.0], [5.0], [5.0]])
     assert farthest_beside(features, torch.tensor([0.0, 0.0, 5.0, 5.0]), 4).tolist() == [2]
     assert farthest_beside(features[:0], torch.empty(0), 4).tolist() == []
+
+
+def test_radii_are_the_largest_distances_to_what_was_selected_by_then():
+    features = torch.randn(600, 5, generator=torch.Generator().manual_seed(4)).double()
+    found = k_center_greedy(features, 40, start=7)
+    for count in (1, 2, 17, 40):
+        nearest = torch.cdist(features, features[found.order[:count]]).amin(1)
+        assert found.radii[count - 1] == pytest.approx(float(nearest.max()), rel=1e-12)
+    longer = k_center_greedy(features, 90, start=7, known=found)
+    again = k_center_greedy(features, 90, start=7)
+    assert torch.equal(longer.order, again.order) and torch.equal(longer.radii, again.radii)
+    assert k_center_greedy(features[:4], 4).radius == 0

@@ -13,6 +13,8 @@ from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
 from training_code.detectors.padim import gaussian
 from training_code.detectors.padim.gaussian import REGULARIZATION, FactorizedGaussian
+from training_code.features.collected import Collected
+from training_code.foundation.memory import allowing
 
 SIDE = 5
 
@@ -151,3 +153,37 @@ def test_padim_scores_as_anomalibs_does_from_the_same_features():
         for name, d in (("ours", ours), ("plain", plain))
     }
     assert size["ours"] < 0.4 * size["plain"]
+
+
+def test_factors_that_take_too_much_are_packed_and_distances_differ_by_little(tmp_path):
+    torch.manual_seed(0)
+    for images in (12, 90):
+        features, test = _clustered(images, 40), _clustered(6, 40)
+        with allowing(4 * 4 * SIDE**2 * 40 * min(images, 40) - 1):
+            packed = _fit(features)
+        whole = _fit(features)
+        assert packed.factor.dtype == torch.float16 and packed.factor.shape == (SIDE**2, 40 * 41 // 2)
+        assert not packed.low_rank and not whole.packed
+        torch.testing.assert_close(packed.distances(test), whole.distances(test), rtol=5e-3, atol=0)
+        torch.save(packed.state_dict(), tmp_path / "x.ckpt")
+        loaded = FactorizedGaussian()
+        loaded.load_state_dict(torch.load(tmp_path / "x.ckpt", weights_only=True))
+        assert torch.equal(loaded.distances(test), packed.distances(test))
+        expected = packed.factors(slice(None)).mT @ packed.factors(slice(None))
+        torch.testing.assert_close(packed.dense()[1], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_features_in_a_file_give_the_same_gaussians():
+    torch.manual_seed(0)
+    features, test = torch.randn(60, 20, 9, 9), torch.randn(4, 20, 9, 9)
+    with allowing(3 * features.nbytes):  # the features are above a quarter of it, the factors below
+        collected = Collected(features.split(16))
+        fitted = FactorizedGaussian()
+        fitted.fit_batches(collected)
+    assert collected.in_file and not fitted.packed
+    whole = FactorizedGaussian()
+    whole.fit_batches(features.split(16))
+    torch.testing.assert_close(fitted.distances(test), whole.distances(test), rtol=1e-3, atol=0)
+    rounded = FactorizedGaussian()
+    rounded.fit_batches(features.half().float().split(16))
+    torch.testing.assert_close(fitted.distances(test), rounded.distances(test), rtol=1e-6, atol=1e-6)

@@ -7,6 +7,8 @@ from training_code.detectors.leaving_out import TooLittleLeftError
 from training_code.detectors.padim import gaussian
 from training_code.detectors.padim.gaussian import REGULARIZATION
 from training_code.detectors.padim.leave_out import left_out_distances
+from training_code.features.collected import Collected
+from training_code.foundation.memory import allowing
 
 HEIGHT, WIDTH = 3, 4
 #: Fewer images than features, as many, more; the closed form changes at images = features.
@@ -48,7 +50,7 @@ def _each_refitted(features, groups, others=None, of_others=()):
 def test_an_image_left_out_has_the_distance_of_a_fit_without_it(make, images, channels):
     torch.manual_seed(images)
     features, groups = make(images, channels), torch.arange(images)
-    found = left_out_distances(features.tensor_split(3), groups)
+    found = left_out_distances(Collected(features.tensor_split(3)), groups)
     assert found.shape == (images, 1, HEIGHT, WIDTH) and found.dtype == torch.float32
     torch.testing.assert_close(found.double(), _each_refitted(features, groups), rtol=1e-6, atol=1e-6)
 
@@ -60,7 +62,7 @@ def test_a_group_left_out_has_the_distances_of_a_fit_without_all_of_it(make, ima
     groups = torch.arange(images) // 3 % 5 + 10  # scattered groups of several images
     groups[[0, 7]] = torch.tensor([1, 2])  # and two images alone
     features = make(images, channels) + make(20, channels)[groups]  # images of a group look alike
-    found = left_out_distances(features.tensor_split(2), groups)
+    found = left_out_distances(Collected(features.tensor_split(2)), groups)
     torch.testing.assert_close(found.double(), _each_refitted(features, groups), rtol=1e-6, atol=1e-6)
 
 
@@ -72,7 +74,7 @@ def test_an_altered_image_is_judged_without_the_group_of_the_one_that_was_altere
     features = _random(images, channels)
     of_others = groups[[0, 2, 5, 9, 9]]
     others = _random(5, channels) + 2
-    found = left_out_distances([features], groups, others.tensor_split(2), of_others)
+    found = left_out_distances(Collected([features]), groups, Collected(others.tensor_split(2)), of_others)
     expected = _each_refitted(features, groups, others, of_others)
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
 
@@ -80,16 +82,16 @@ def test_an_altered_image_is_judged_without_the_group_of_the_one_that_was_altere
 def test_an_image_that_was_not_altered_gets_its_own_distance_as_an_altered_one():
     torch.manual_seed(0)
     features, groups = _random(8, 5), torch.tensor([0, 0, 1, 2, 3, 4, 5, 6])
-    found = left_out_distances([features], groups, [features], groups)
+    found = left_out_distances(Collected([features]), groups, Collected([features]), groups)
     torch.testing.assert_close(found[8:], found[:8], rtol=1e-6, atol=1e-6)
 
 
 def test_the_distances_do_not_depend_on_how_many_positions_are_computed_at_once(monkeypatch):
     torch.manual_seed(0)
     features, groups = _random(10, 6), torch.arange(10) // 2
-    whole = left_out_distances([features], groups)
+    whole = left_out_distances(Collected([features]), groups)
     monkeypatch.setattr(gaussian, "CHUNK_BYTES", 1)
-    torch.testing.assert_close(left_out_distances([features], groups), whole)
+    torch.testing.assert_close(left_out_distances(Collected([features]), groups), whole)
 
 
 def test_one_image_that_differs_is_far_from_the_others_and_none_the_farther_by_itself():
@@ -97,7 +99,7 @@ def test_one_image_that_differs_is_far_from_the_others_and_none_the_farther_by_i
     torch.manual_seed(0)
     features = torch.randn(20, 1, HEIGHT, WIDTH)
     features[3] += 1000
-    found = left_out_distances([features], torch.arange(20))
+    found = left_out_distances(Collected([features]), torch.arange(20))
     assert found[3].min() > 300 > 19 / 20**0.5 > found[[0, 1, 2, 4]].max()
 
 
@@ -105,11 +107,23 @@ def test_one_image_that_differs_is_far_from_the_others_and_none_the_farther_by_i
 def test_too_few_images_without_a_group_are_told(groups):
     groups = torch.tensor(groups)
     with pytest.raises(TooLittleLeftError, match="fewer than 2 remain"):
-        left_out_distances([_random(len(groups), 4)], groups)
+        left_out_distances(Collected([_random(len(groups), 4)]), groups)
 
 
 def test_two_images_that_remain_are_enough():
     torch.manual_seed(0)
     features, groups = _random(3, 4), torch.arange(3)
-    found = left_out_distances([features], groups)
+    found = left_out_distances(Collected([features]), groups)
     torch.testing.assert_close(found.double(), _each_refitted(features, groups), rtol=1e-6, atol=1e-6)
+
+
+def test_features_in_a_file_give_the_same_distances():
+    torch.manual_seed(0)
+    features, groups = torch.randn(24, 6, 9, 9).half().float(), torch.arange(24) // 2
+    others, of_others = torch.randn(5, 6, 9, 9).half().float(), torch.arange(5)
+    expected = left_out_distances(Collected([features]), groups, Collected([others]), of_others)
+    with allowing(features.nbytes):
+        stored = Collected(features.split(7))
+    assert stored.in_file
+    found = left_out_distances(stored, groups, Collected([others]), of_others)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)

@@ -74,10 +74,12 @@ def test_features_are_projected_only_where_that_makes_them_smaller(patches, chan
     monkeypatch.setattr(SparseRandomProjection, "fit", lambda self, embedding: asked.append(1) or self)
     monkeypatch.setattr(SparseRandomProjection, "transform", lambda self, embedding: embedding[:, :1])
     embeddings = torch.zeros(1, channels).expand(patches, channels)
-    assert (detector._projected(embeddings).shape[1] == 1) == bool(asked) == projected
+    project = detector._projection(patches, channels, embeddings.device)
+    assert (project(embeddings).shape[1] == 1) == bool(asked) == projected
     for choice in (True, False):
         detector.projection = choice
-        assert (detector._projected(embeddings).shape[1] == 1) == choice
+        project = detector._projection(patches, channels, embeddings.device)
+        assert (project(embeddings).shape[1] == 1) == choice
 
 
 def test_configurations_share_order_and_search(images, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ def _boards(images, deviation=0.3, seed=0):
 
 
 def _bank(patches, count):
-    order = k_center_greedy(patches.flatten(0, 1), count)
+    order = k_center_greedy(patches.flatten(0, 1), count).order
     return patches.flatten(0, 1)[order], order // patches.shape[1]
 
 

@@ -9,7 +9,7 @@ from multiprocessing import Process
 import pytest
 import torch
 
-from training_code.foundation.cache import LIMIT_VARIABLE, TensorCache, content_key
+from training_code.foundation.cache import LIMIT_VARIABLE, CostToMake, TensorCache, content_key
 from training_code.foundation.errors import InputError
 
 KEY = "ab" * 32
@@ -57,6 +57,40 @@ def test_the_least_recently_used_goes_first_and_the_limit_holds(tmp_path):
         assert age == 0 or cache.get(keys[0]) is not None  # being read keeps it
     assert sum(path.stat().st_size for path in _files(cache)) <= 100_000 + 100_000 / 50 + 8_500
     assert cache.get(keys[-1]) is not None and cache.get(keys[1]) is None
+
+
+def test_what_is_cheap_to_make_again_goes_first_however_lately_it_was_used(tmp_path):
+    cache = TensorCache(tmp_path, limit=100_000)
+    kinds = [CostToMake.SELECTED, CostToMake.FEATURES, CostToMake.DECODED]
+    keys = {
+        (kind, number): f"{index:02x}" * 32
+        for index, (kind, number) in enumerate((k, n) for k in kinds for n in range(4))
+    }
+    now = time.time()
+    for age, ((kind, _), key) in enumerate(keys.items()):
+        cache.put(key, {"a": torch.zeros(1900)}, kind)  # 8 kB each, the most expensive ones first
+        os.utime(cache._path(key), (now - 1000 + age, now - 1000 + age))
+
+    def left(kind):
+        return sum(cache._path(keys[kind, number]).exists() for number in range(4))
+
+    cache.put("f0" * 32, {"a": torch.zeros(5000)})  # 20 kB
+    assert [left(kind) for kind in kinds] == [4, 4, 1] and not cache._path(keys[CostToMake.DECODED, 0]).exists()
+    cache.put("f1" * 32, {"a": torch.zeros(6000)})
+    assert [left(kind) for kind in kinds] == [4, 1, 0] or [left(kind) for kind in kinds] == [4, 2, 0]
+    for key in keys.values():
+        found = cache.get(key)
+        assert found is None or found["a"].shape == (1900,)
+
+
+def test_what_nobody_used_for_a_week_goes_before_what_is_used(tmp_path):
+    cache = TensorCache(tmp_path, limit=100_000)
+    cache.put("aa" * 32, {"a": torch.zeros(10_000)})
+    cache.put("bb" * 32, {"a": torch.zeros(10_000)}, CostToMake.DECODED)
+    long_ago = time.time() - 8 * 86400
+    os.utime(cache._path("aa" * 32), (long_ago, long_ago))
+    cache.put("cc" * 32, {"a": torch.zeros(10_000)}, CostToMake.FEATURES)
+    assert [cache.get(key * 32) is None for key in ("aa", "bb", "cc")] == [True, False, False]
 
 
 def test_what_is_larger_than_the_limit_is_not_kept(tmp_path):

@@ -109,3 +109,7 @@ def test_a_gpu_that_does_not_answer_is_none(machine, monkeypatch, asked):
 @pytest.mark.skipif("not torch.cuda.is_available()", reason="needs a GPU")
 def test_the_name_is_the_one_that_torch_has_for_the_gpu():
     assert hardware.gpu_name() == torch.cuda.get_device_name()
+
+
+def test_the_rate_of_products_is_one_that_processors_have():
+    assert 1e8 < hardware.multiplication_rate() < 1e14

@@ -83,6 +83,17 @@ def test_a_stored_result_is_replaced_where_that_was_asked_for(notebook):
     assert varied.source.endswith("    n_features=3,\n    rerun=True,\n)")
 
 
+def test_a_search_asks_for_varied_anomalies_in_the_cell_of_a_run_and_they_are_no_argument_of_its_detector(notebook):
+    cell = cut_out(notebook, [Part("a", notebook.cells[0], varied_anomalies=True)]).cells[-1]
+    assert cell.source == "experiment.run(Padim, backbone='resnet18', n_features=10, varied_anomalies=True)"
+    written = notebook.text.replace("n_features=10", "n_features=10, varied_anomalies=True")
+    notebook.path.write_text(written)
+    assert written != notebook.text and read_notebook(notebook.path).cells[0].arguments.keys() == {
+        "backbone",
+        "n_features",
+    }
+
+
 @pytest.mark.parametrize(
     ("sources", "parameters", "words"),
     [

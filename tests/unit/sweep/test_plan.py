@@ -205,6 +205,14 @@ def test_the_sweeps_of_published_datasets_can_be_planned(name, tmp_path, monkeyp
     assert job.cell.detector == "Padim" and job.conditions.protocol.image_size == (256, 256)
 
 
+def test_the_sweep_of_solar_cells_has_both_detectors(tmp_path, monkeypatch, tiny_dataset):
+    (tmp_path / "elpv").symlink_to(tiny_dataset)
+    monkeypatch.setattr(paths, "DATA", tmp_path)
+    jobs = make_plan(read_sweep(paths.SWEEPS / "elpv.yaml"), Planner(), str(tmp_path / "results"))
+    assert [job.cell.detector for job in jobs] == ["Padim", "Patchcore"]
+    assert {job.conditions.protocol.image_size for job in jobs} == {(256, 256)}
+
+
 def test_what_is_excluded_is_left_out(plan):
     jobs = plan(
         {"select": {"n_features": 20}, "vary": {"n_features": [5, 6, 7]}, "exclude": {"n_features": [6, 7]}},

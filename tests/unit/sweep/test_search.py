@@ -77,6 +77,46 @@ def test_ctrl_c_ends_a_search_after_the_running_trial(tmp_path, tiny_dataset, mo
 
 
 @pytest.mark.slow  # the import of torch, which makes the embedded weights
+@pytest.mark.parametrize("objective", ["varied_image_AUROC", "image_AUROC"])
+def test_a_run_without_varied_anomalies_is_made_again_only_for_a_search_by_them(
+    tmp_path, tiny_dataset, capsys, monkeypatch, objective
+):
+    entry = {"notebook": "10_train_padim", "select": {"backbone": "efficientnet_lite0", "n_features": 100}}
+    content = {"notebooks": [entry], "parameters": {"dataset": str(tiny_dataset)}}
+    content["search"] = {"space": {"n_features": [100]}, "objective": objective, "sampler": "grid", "seeds": []}
+    path, results = tmp_path / "s.yaml", str(tmp_path / "results")
+    path.write_text(yaml.safe_dump(content))
+    (job,) = make_plan(read_sweep(path), Planner(), results)
+    folder = store_as(job.store, job.prepared.identity)
+    stored = dataclasses.replace(read_record(folder), validation={"image_AUROC": 0.7}, times={"latency": 0.1})
+    write_record(folder, stored)
+    made = []
+
+    class Scheduler:
+        """Stands in for what makes runs."""
+
+        interrupted = False
+
+        def __init__(self, jobs, *_):
+            made.extend(jobs)
+            write_record(folder, dataclasses.replace(stored, validation=stored.validation | {objective: 0.9}))
+
+        def run(self):
+            return Counter({JobState.OK: 1})
+
+    monkeypatch.setattr(trial, "Scheduler", Scheduler)
+    assert run_command(main, [str(path), "--results", results]) == 0
+    said = capsys.readouterr().out
+    if objective == "image_AUROC":
+        assert not made and "image_AUROC 0.7000" in said
+        return
+    ((rerun, asks),) = {(job.rerun, job.varied_anomalies) for job in made}
+    assert rerun and asks and "is made again" in said and "varied_image_AUROC 0.9000" in said
+    made.clear()
+    assert run_command(main, [str(path), "--results", results]) == 0 and not made
+
+
+@pytest.mark.slow  # the import of torch, which makes the embedded weights
 @pytest.mark.parametrize(("objective", "status"), [("image_F1Score", 2), ("varied_image_AUROC", 0)])
 def test_a_search_by_decisions_takes_none_of_a_run_with_other_thresholds(
     tmp_path, tiny_dataset, capsys, objective, status

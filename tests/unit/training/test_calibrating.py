@@ -1,5 +1,7 @@
 """What is found for images that are left out is told of these images, and is in memory once."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ from helpers.data import make_mvtec
 
 from training_code.data.datamodule import SampleDataModule
 from training_code.data.dataset import read_dataset
+from training_code.foundation.memory import allowing
+from training_code.foundation.stacks import Stack
 from training_code.training import calibrating
 
 SIZE = (32, 32)
@@ -22,6 +26,9 @@ class Detector:
         self.of_others = of_others.tolist()
         for values in torch.cat([torch.arange(len(groups)), of_others]).float().split(5):
             yield values[:, None], values[:, None, None, None].expand(-1, 1, *SIZE)
+
+    def collection(self):
+        return []
 
     def embed(self, images):
         return images
@@ -59,3 +66,28 @@ def test_scores_are_those_of_the_images_in_whatever_order_training_took_them(dat
     assert found.judged.scores.tolist() == [*map(came.index, held_out), *(group[path] for path in held_out)]
     assert found.varied.scores.tolist() == [group[str(path)] for path in found.varied.paths]
     assert found.good.maps.base is found.varied.maps.base, "maps of the good images are in memory twice"
+
+
+@pytest.mark.slow
+def test_maps_that_do_not_fit_into_memory_are_the_same_in_a_file(data, monkeypatch, tmp_path):
+    monkeypatch.setattr(calibrating, "image_transform", lambda detector: lambda images: images)
+    came = data.train_data.paths[::-1]
+    exact = calibrating.leave_one_out(Detector(came), data, torch.device("cpu"))
+    with allowing(1, tmp_path):
+        found = calibrating.leave_one_out(Detector(came), data, torch.device("cpu"))
+    for part in ("good", "judged", "varied"):
+        one, other = getattr(found, part), getattr(exact, part)
+        assert isinstance(one.maps, Stack) and not isinstance(other.maps, Stack)
+        np.testing.assert_array_equal(one.maps, other.maps)
+        np.testing.assert_array_equal(one.labels, other.labels)
+        if other.masks is not None:
+            np.testing.assert_array_equal(one.masks, other.masks)
+
+
+@pytest.mark.slow
+def test_varied_anomalies_are_not_even_looked_at_unless_a_search_goes_by_them(data, monkeypatch):
+    monkeypatch.setattr(calibrating, "image_transform", lambda detector: lambda images: images)
+    monkeypatch.setattr(calibrating, "varied_dataloader", lambda data: pytest.fail("varied anomalies are made"))
+    detector = Detector(data.train_data.paths)
+    found = calibrating.calibrate(detector, SimpleNamespace(device=torch.device("cpu")), data, varied=False)
+    assert found.varied is None and found.judged is not None and found.good is not None

@@ -8,6 +8,7 @@ from training_code.data.adapters.coco import prepare_coco
 from training_code.data.adapters.copying import Target
 from training_code.data.adapters.cvat import prepare_cvat
 from training_code.data.adapters.deeppcb import prepare_deeppcb
+from training_code.data.adapters.elpv import find_elpv, prepare_elpv
 from training_code.data.adapters.kolektor import prepare_kolektor
 from training_code.data.adapters.labelme import prepare_labelme
 from training_code.data.adapters.magnetic_tile import prepare_magnetic_tile
@@ -26,6 +27,7 @@ ADAPTERS: dict[str, Callable[[Path, Target], None]] = {
     "coco": prepare_coco,
     "cvat": prepare_cvat,
     "deeppcb": prepare_deeppcb,
+    "elpv": prepare_elpv,
     "kolektor": prepare_kolektor,
     "labelme": prepare_labelme,
     "magnetic_tile": prepare_magnetic_tile,
@@ -38,5 +40,7 @@ ADAPTERS: dict[str, Callable[[Path, Target], None]] = {
     "voc": prepare_voc,
     "yolo": prepare_yolo,
 }
+#: Adapters of datasets that are published as packages, and the function that finds the folder of the installed one.
+INSTALLED: dict[str, Callable[[], Path]] = {"elpv": find_elpv}
 
-__all__ = ["ADAPTERS", "Target"]
+__all__ = ["ADAPTERS", "INSTALLED", "Target"]

@@ -125,6 +125,14 @@ class Target:
         return read_marked(path, threshold)
 
 
+def inside(source: Path, name: str, place: str) -> Path:
+    """Return the path below ``source`` that a table names in a line, ``place``; one that leads elsewhere is refused."""
+    path = source / name
+    if not name or ".." in Path(name).parts or not path.is_relative_to(source):
+        raise InputError(f"{place}: {name!r} is no path in the folder of the dataset")
+    return path
+
+
 def part_groups(source: Path, images: Iterable[Path], links: Iterable[tuple[Path, Path]] = ()) -> Mapping[Path, str]:
     """Return the group of each image of a source, see `training_code.data.groups`; ``links`` are pairs of one part."""
     files = list(images)

@@ -48,7 +48,7 @@ def _prepare_category(source: Path, target: Target) -> None:
     target.findings.extend(f for f in found.findings if f.kind in ("misplaced", "mask without image", "no image"))
     for mask in found.good_masks:
         target.check_good(mask)
-    groups = read_groups(source, [sample.path for sample in found.samples])
+    groups = found.groups or read_groups(source, [sample.path for sample in found.samples])
     for sample in found.samples:
         parts = sample.path.relative_to(source).parts if sample.path.is_relative_to(source) else ()
         below = parts[2:] if parts and folded(parts[0]) == sample.split else [sample.path.name]

@@ -7,7 +7,7 @@ Published as a folder for each object and ``split_csv/1cls.csv`` with the column
 import csv
 from pathlib import Path
 
-from training_code.data.adapters.copying import Target
+from training_code.data.adapters.copying import Target, inside
 from training_code.data.layout import NORMAL
 from training_code.foundation.errors import InputError
 
@@ -38,14 +38,7 @@ def prepare_visa(source: Path, target: Target) -> None:
             raise InputError(f"{place}: the object {cells['object']!r} must be the name of a folder")
         product = target.category(cells["object"])
         defect_type = NORMAL if cells["label"] == "normal" else "anomaly"
-        image = product.add(_inside(source, cells["image"], place), cells["split"], defect_type)
+        image = product.add(inside(source, cells["image"], place), cells["split"], defect_type)
         if cells["label"] == "anomaly" and cells["mask"]:
             # Kinds of defects are numbered: every pixel above 0 counts.
-            product.add_mask(target.read_mask(_inside(source, cells["mask"], place), 1), image)
-
-
-def _inside(source: Path, name: str, place: str) -> Path:
-    path = source / name
-    if not name or ".." in path.parts or not path.is_relative_to(source):
-        raise InputError(f"{place}: {name!r} is no path in the folder of the dataset")
-    return path
+            product.add_mask(target.read_mask(inside(source, cells["mask"], place), 1), image)

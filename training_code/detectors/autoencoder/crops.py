@@ -4,16 +4,12 @@ from collections.abc import Callable
 
 import torch
 
+from training_code.tiling import positions
+
 #: Crops that are reconstructed at once.
 CROPS_AT_ONCE = 64
 # Levels of each channel into which gray values or colors are grouped to find the dominant one.
 _LEVELS = 8
-
-
-def positions(side: int, crop_size: int, stride: int) -> list[int]:
-    """Return where crops begin along a side, in pixels: every ``stride``, and one that ends at the border."""
-    last = side - crop_size
-    return [*range(0, last, stride), last]
 
 
 def random_crops(images: torch.Tensor, crop_size: int, rotation: bool, flip: bool) -> torch.Tensor:

@@ -15,6 +15,7 @@ from torch import nn
 from torchvision.transforms.v2 import Compose, Resize
 
 from training_code.detectors.combined.scales import Scales
+from training_code.detectors.tiling import predict, tiles_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class PartModel(nn.Module):
 
     def __init__(self, part: Part) -> None:
         super().__init__()
-        self.name, self.inner = part.name, part.detector.model
+        self.name, self.inner, self.tiles = part.name, part.detector.model, tiles_of(part.detector)
         mean, std = part.statistics or ((0.0,) * 3, (1.0,) * 3)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
         self.register_buffer("std", torch.tensor(std)[:, None, None])
@@ -67,7 +68,8 @@ class PartModel(nn.Module):
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return scores of shape (batch,) and maps of shape (batch, 1, height, width), on their scales."""
-        found = self.inner((images - self.mean) / self.std)
+        found = predict(self.inner, self.tiles, images, lambda each: (each - self.mean) / self.std)
+        assert found.pred_score is not None and found.anomaly_map is not None
         maps = found.anomaly_map.reshape(-1, 1, *images.shape[-2:])
         return (
             found.pred_score.reshape(-1) * self.weight[0] + self.shift[0],

@@ -16,11 +16,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from training_code.data.sample_data import SampleDataset
+from training_code.data.tiles import TileDataset
 from training_code.detectors.build import image_transform
 from training_code.detectors.feature_segmenter.head import FeatureSegmenterModel, found_in
 from training_code.detectors.feature_segmenter.training import Views, divide, joined, train_heads
 from training_code.detectors.feature_segmenter.views import altered, cut_paste
 from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftError
+from training_code.detectors.tiling import Tiles, tiles_of
 from training_code.foundation.errors import InputError
 
 # Images whose maps are made at once.
@@ -131,7 +133,7 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
     def _source(self) -> "_Source":
         loader = self.trainer.train_dataloader
         assert isinstance(loader, DataLoader) and isinstance(loader.dataset, SampleDataset)
-        return _Source(loader.dataset, image_transform(self))
+        return _Source(loader.dataset, image_transform(self), tiles_of(self))
 
     @cached_property
     def _generator(self) -> torch.Generator:
@@ -162,7 +164,7 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
         self._shapes = [maps.shape[1:] for maps in found]
         return torch.cat([maps.half().flatten(1).cpu() for maps in found], 1)
 
-    def recall(self, features: Sequence[torch.Tensor], labelled: torch.Tensor) -> None:
+    def recall(self, features: Any, labelled: torch.Tensor) -> None:
         """Keep the features of the training images, and which of them show labelled defects."""
         super().recall(features, labelled)
         self._labelled = labelled
@@ -209,14 +211,17 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
 class _Source:
     """The images that a segmenter is trained on."""
 
-    def __init__(self, data: SampleDataset, transform: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def __init__(
+        self, data: SampleDataset, transform: Callable[[torch.Tensor], torch.Tensor], tiles: Tiles | None
+    ) -> None:
         self._data, self._transform = data, transform
-        self._labelled = data.samples["label_index"].to_numpy().nonzero()[0].tolist()
+        self._items = data if tiles is None else TileDataset(data, tiles.cut, len(tiles))
+        self._labelled = [index for index, abnormal in enumerate(self._items.abnormal) if abnormal]
 
     @property
     def share(self) -> float:
-        """Part of the good images that are as many as there are labelled ones."""
-        return len(self._labelled) / max(1, len(self._data) - len(self._labelled))
+        """Part of the good images, or tiles, that are as many as there are labelled ones."""
+        return len(self._labelled) / max(1, len(self._items) - len(self._labelled))
 
     def about(self, paths: Sequence[str]) -> tuple[list[int], list[str]]:
         """Return group and defect type of each image."""
@@ -226,8 +231,8 @@ class _Source:
 
     @cached_property
     def defective(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """The labelled images as the backbone gets them, and their masks."""
-        items = self._data.__getitems__(self._labelled)
+        """The labelled images, or tiles, as the backbone gets them, and their masks."""
+        items = self._items.__getitems__(self._labelled)
         images = torch.stack([item.image for item in items if item.image is not None])
         masks = torch.stack([item.gt_mask.reshape(1, *images.shape[-2:]) for item in items if item.gt_mask is not None])
         return self._transform(images), masks

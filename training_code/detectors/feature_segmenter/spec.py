@@ -1,7 +1,9 @@
 """The specification of the feature segmenter."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from training_code.detectors.extent import Extent, Need
 from training_code.detectors.spec import (
     AT_LEAST_0,
     AT_LEAST_1,
@@ -10,6 +12,7 @@ from training_code.detectors.spec import (
     Argument,
     BackboneUse,
     DetectorSpec,
+    always,
     one_of,
 )
 
@@ -17,8 +20,10 @@ from training_code.detectors.spec import (
 LOSSES = ("bce_dice", "focal")
 
 
-def _always(arguments: Any) -> bool:
-    return True
+def need(arguments: Mapping[str, Any], extent: Extent) -> Need:
+    """Return what the heads need: the features of all images in 16 bits, and once more for thresholds."""
+    each = extent.values(arguments["layers"])
+    return Need(2 * extent.images * each, 4 * extent.images * each, each=4 * 4 * each, way="in memory")
 
 
 SPEC = DetectorSpec(
@@ -38,8 +43,9 @@ SPEC = DetectorSpec(
         "folds": Argument(int, 4, AT_LEAST_2),
     },
     backbone=BackboneUse(strides=(4, 8, 16, 32), depths=(0.25, 0.5, 0.75, 1)),
-    leaves_out=True,
-    learns_from_labels=_always,
+    leaves_out=always,
+    need=need,
+    learns_from_labels=always,
     told_by=("hidden", "epochs", "loss", "augment", "cut_paste", "lr", "folds"),
     paper={"epochs": 60},
 )

@@ -11,11 +11,15 @@ F = L^-1 X and L L' = e (N - 1) I + XX'. Otherwise it is d^2 = |F v|^2 with F = 
 
 The difference of the first form loses digits where features vary much more than e: there F is kept in float64, if that
 is still the smaller one.
+
+Where F takes too much of the memory, it is that of the second form, of which the lower triangles are kept in 16 bits:
+distances then differ by some 0.1 %, see `FactorizedGaussian.fit_batches`.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +28,8 @@ from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 
 from training_code.detectors.anomalib_seams import rebound
 from training_code.detectors.smoothing import BandedGaussianBlur2d
+from training_code.features.collected import Collected, blocks
+from training_code.foundation.memory import KEPT_PART, allowed
 
 #: What anomalib adds to the diagonal of the covariance: 0.01 (PaDiM's value), and 1e-5 before it inverts.
 REGULARIZATION = 0.01 + 1e-5
@@ -43,7 +49,8 @@ class FactorizedGaussian(MultiVariateGaussian):
     mean
         Shape (C, positions).
     factor
-        Shape (positions, N or C, C), float32 or float64.
+        Shape (positions, N or C, C), float32 or float64; packed: their lower triangles row by row, of shape
+        (positions, C * (C + 1) / 2), float16.
     low_rank
         Whether ``factor`` is that of the Woodbury identity; a tensor of shape (1,), bool.
 
@@ -63,7 +70,7 @@ class FactorizedGaussian(MultiVariateGaussian):
         self.register_buffer("factor", torch.empty(0))
         self.register_buffer("low_rank", torch.zeros(1, dtype=torch.bool))
 
-    def fit_batches(self, batches: Sequence[torch.Tensor]) -> None:
+    def fit_batches(self, batches: Iterable[torch.Tensor] | Collected) -> None:
         """Fit to the features of all images, some positions at a time; they are never put together in memory.
 
         Parameters
@@ -76,32 +83,40 @@ class FactorizedGaussian(MultiVariateGaussian):
         ValueError
             If there are fewer than two images.
         """
-        images = sum(len(batch) for batch in batches)
+        features = batches if isinstance(batches, Collected) else Collected(batches)
+        images, channels, positions = features.images, features.shape[0], features.positions
         if images < 2:
             raise ValueError(f"{images} images are too few for a covariance; at least 2 are needed")
-        channels, height, width = batches[0].shape[1:]
-        device = batches[0].device
-        flat = [batch.flatten(2) for batch in batches]
-        # A sample of the positions is enough to estimate it.
-        sample = torch.cat([batch[:, :, :: max(1, height * width // 256)] for batch in flat])
-        large = float(sample.var(dim=0).mean()) > LARGE_VARIANCE
-        low_rank = images * (2 if large else 1) <= channels
+        packed = 4 * positions * channels * min(images, channels) > KEPT_PART * allowed()
+        large = not packed and _is_large(features)
+        low_rank = not packed and images * (2 if large else 1) <= channels
         rank = images if low_rank else channels
-        self.mean = torch.empty(channels, height * width, device=device)
-        precision = torch.float64 if large and low_rank else torch.float32
-        self.factor = torch.empty(height * width, rank, channels, dtype=precision, device=device)
-        self.low_rank = torch.tensor([low_rank], device=device)
+        shape = (positions, channels * (channels + 1) // 2) if packed else (positions, rank, channels)
+        precision = torch.float16 if packed else torch.float64 if large and low_rank else torch.float32
+        self.mean = torch.empty(channels, positions, device=features.device)
+        self.factor = torch.empty(shape, dtype=precision, device=features.device)
+        self.low_rank = torch.tensor([low_rank], device=features.device)
 
-        def fit_part(part: slice) -> None:
+        def fit_part(flat: Sequence[torch.Tensor], begin: int, part: slice) -> None:
+            into = moved(part, begin)
             # In float64, which leaves the factor exact to the precision in which it is kept.
-            features = by_position(flat, part).double()
-            mean = features.mean(dim=1)
-            centered = features - mean[:, None]
-            self.mean[:, part] = mean.T.float()
-            self.factor[part] = (_woodbury_factor(centered) if low_rank else _whitening(centered)).to(precision)
+            rows = by_position(flat, part).double()
+            mean = rows.mean(dim=1)
+            centered = rows - mean[:, None]
+            self.mean[:, into] = mean.T.float()
+            factor = _woodbury_factor(centered) if low_rank else _whitening(centered)
+            self.factor[into] = (_lower_triangles(factor) if packed else factor).to(precision)
 
-        parts = chunks(height * width, 8 * (2 * images * channels + 3 * rank * max(rank, channels)))
-        side_by_side(fit_part, parts, device)
+        each = 8 * (2 * images * channels + 3 * rank * max(rank, channels))
+        for block in blocks(features):
+            work = partial(fit_part, features.read(block), block.start)
+            side_by_side(work, chunks(block.stop - block.start, each), features.device)
+
+    def part(self, positions: slice) -> "FactorizedGaussian":
+        """Return the Gaussians of some positions, which share their memory with these."""
+        part = FactorizedGaussian()
+        part.mean, part.factor, part.low_rank = self.mean[:, positions], self.factor[positions], self.low_rank
+        return part
 
     def distances(self, embedding: torch.Tensor) -> torch.Tensor:
         """Return the Mahalanobis distance of each feature.
@@ -119,42 +134,50 @@ class FactorizedGaussian(MultiVariateGaussian):
         images, channels, height, width = embedding.shape
         flat = embedding.reshape(images, channels, height * width)
         squared = torch.empty(height * width, images, dtype=embedding.dtype, device=embedding.device)
-        for part in chunks(height * width, 8 * images * (channels + self.factor.shape[1])):
-            centered = by_position([flat], part).to(self.factor.dtype)
+        rank = channels if self.packed else self.factor.shape[1]
+        unpacked = channels**2 if self.packed else 0
+        for part in chunks(height * width, 8 * images * (channels + rank) + 8 * unpacked):
+            factor = self.factors(part)
+            centered = by_position([flat], part).to(factor.dtype)
             centered = centered - self.mean[:, part].T[:, None]
-            projected = (centered @ self.factor[part].mT).square().sum(2)
+            projected = (centered @ factor.mT).square().sum(2)
             if self.low_rank:
                 projected = (centered.square().sum(2) - projected) / REGULARIZATION
             squared[part] = projected.to(squared.dtype)
         return squared.T.clamp(min=0).sqrt().reshape(images, 1, height, width)
 
+    @property
+    def packed(self) -> bool:
+        """Whether the factors are kept as triangles in 16 bits."""
+        return self.factor.dtype == torch.float16
+
+    def factors(self, part: slice) -> torch.Tensor:
+        """Return the factors of some positions, of shape (positions, N or C, C), float32 or float64."""
+        return _whole(self.factor[part].float(), len(self.mean)) if self.packed else self.factor[part]
+
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         """Keep of triangular factors the lower half."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
-        if self.factor.numel() and not self.low_rank:
-            rows, columns = torch.tril_indices(*self.factor.shape[1:])
-            destination[f"{prefix}factor"] = self.factor[:, rows, columns]
+        if self.factor.ndim == 3 and not self.low_rank:
+            destination[f"{prefix}factor"] = _lower_triangles(self.factor)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         """Load buffers of any shape, the factor also in the precision that it was stored in."""
         stored = state_dict.get(f"{prefix}factor")
         if stored is not None:
-            if stored.ndim == 2:
-                channels = len(state_dict[f"{prefix}mean"])
-                rows, columns = torch.tril_indices(channels, channels)
-                whole = stored.new_zeros(len(stored), channels, channels)
-                whole[:, rows, columns] = stored
-                state_dict[f"{prefix}factor"] = stored = whole
-            self.factor = self.factor.new_empty(stored.shape, dtype=stored.dtype)
+            if stored.ndim == 2 and stored.dtype != torch.float16:
+                state_dict[f"{prefix}factor"] = stored = _whole(stored, len(state_dict[f"{prefix}mean"]))
+            # As it was read: one that is packed is too large to be in memory twice.
+            self.factor = stored.to(self.factor.device)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def dense(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return mean and inverse covariance, of shape (positions, C, C), as anomalib keeps them, to export a model."""
-        channels = self.factor.shape[2]
+        channels = len(self.mean)
         inverse = self.factor.new_empty(len(self.factor), channels, channels, dtype=torch.float32)
         identity = torch.eye(channels, dtype=torch.float64, device=self.factor.device)
         for part in chunks(len(self.factor), 8 * 2 * channels * channels):
-            factor = self.factor[part].double()
+            factor = self.factors(part).double()
             product = factor.mT @ factor
             inverse[part] = ((identity - product) / REGULARIZATION if self.low_rank else product).float()
         return self.mean, inverse
@@ -165,6 +188,10 @@ class FactorizedAnomalyMapGenerator(AnomalyMapGenerator):
 
     def __init__(self, gaussian: FactorizedGaussian) -> None:
         rebound(super().__init__, GaussianBlur2d=BandedGaussianBlur2d)()
+        self.use(gaussian)
+
+    def use(self, gaussian: FactorizedGaussian) -> None:
+        """Measure distances to these Gaussians from now on."""
         self._gaussian = (gaussian,)  # in a tuple, so that it does not become a part of this module as well
 
     def compute_anomaly_map(
@@ -182,6 +209,30 @@ class FactorizedAnomalyMapGenerator(AnomalyMapGenerator):
     ) -> torch.Tensor:
         """Return the smoothed map of distances of shape (images, 1, height, width), resized to ``image_size``."""
         return self.smooth_anomaly_map(self.up_sample(distances, image_size) if image_size else distances)
+
+
+def _is_large(features: Collected) -> bool:
+    """Return whether features in memory vary much more than the regularization; a sample of positions tells."""
+    sample = features.read(slice(0, features.positions, max(1, features.positions // 256)))
+    return float(torch.cat(sample).var(dim=0).mean()) > LARGE_VARIANCE
+
+
+def _lower_triangles(factor: torch.Tensor) -> torch.Tensor:
+    """Return the lower triangles of matrices (positions, C, C), row by row, of shape (positions, C * (C + 1) / 2)."""
+    rows, columns = torch.tril_indices(*factor.shape[1:], device=factor.device)
+    return factor[:, rows, columns]
+
+
+def _whole(triangles: torch.Tensor, side: int) -> torch.Tensor:
+    """Return matrices of shape (positions, C, C) whose lower triangles are given as `_lower_triangles` returns them."""
+    rows, columns = torch.tril_indices(side, side, device=triangles.device)
+    whole = triangles.new_zeros(len(triangles), side * side)
+    return whole.index_copy_(1, rows * side + columns, triangles).reshape(-1, side, side)
+
+
+def moved(part: slice, begin: int) -> slice:
+    """Return a part of a block that begins at ``begin`` as a part of the whole."""
+    return slice(part.start + begin, part.stop + begin)
 
 
 def by_position(batches: Sequence[torch.Tensor], part: slice) -> torch.Tensor:
@@ -243,4 +294,4 @@ def chunks(positions: int, bytes_each: int) -> Iterator[slice]:
     """Return parts of the positions of nearly equal length, each of `CHUNK_BYTES` at most."""
     size = max(1, CHUNK_BYTES // bytes_each)
     size = math.ceil(positions / math.ceil(positions / size))
-    return (slice(begin, begin + size) for begin in range(0, positions, size))
+    return (slice(begin, min(begin + size, positions)) for begin in range(0, positions, size))

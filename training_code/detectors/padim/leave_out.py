@@ -16,20 +16,22 @@ The products with M are those of `FactorizedGaussian`: with a factor of C rows, 
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
 from training_code.detectors.leaving_out import TooLittleLeftError
-from training_code.detectors.padim.gaussian import REGULARIZATION, by_position, chunks, side_by_side
+from training_code.detectors.padim.gaussian import REGULARIZATION, by_position, chunks, moved, side_by_side
+from training_code.features.collected import Collected, blocks
 
 #: Images that must be left when a group is left out: a covariance needs them.
 LEAST = 2
 
 
 def left_out_distances(
-    features: Sequence[torch.Tensor],
+    features: Collected,
     groups: torch.Tensor,
-    others: Sequence[torch.Tensor] = (),
+    others: Collected | None = None,
     groups_of_others: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Return the distance of each feature to the Gaussian of its position that is fitted without its image's group.
@@ -37,11 +39,11 @@ def left_out_distances(
     Parameters
     ----------
     features
-        Those that the Gaussians are fitted to, as batches of shape (images, C, height, width).
+        Those that the Gaussians are fitted to.
     groups
         Shape (N,), integers: images with equal numbers are left out together.
     others
-        Features of further images, altered ones for instance, as batches of the same form.
+        Those of further images, altered ones for instance; None for none.
     groups_of_others
         Shape (M,): which group each of them leaves out; one that is in ``groups``.
 
@@ -56,32 +58,35 @@ def left_out_distances(
         If a group leaves fewer than `LEAST` images.
     """
     images = len(groups)
-    flat, further = [batch.flatten(2) for batch in features], [batch.flatten(2) for batch in others]
-    channels, height, width = features[0].shape[1:]
-    device = features[0].device
+    further = Collected() if others is None else others
+    channels, height, width = features.shape
+    device = features.device
     sizes = _by_size(groups, torch.empty(0, dtype=groups.dtype) if groups_of_others is None else groups_of_others)
     if images - max(sizes) < LEAST:
         raise TooLittleLeftError(
             f"a group of {max(sizes)} of {images} images cannot be left out: fewer than {LEAST} remain"
         )
-    total = images + sum(map(len, further))
+    total = images + further.images
     squared = torch.empty(height * width, total, device=device)
 
-    def find(part: slice) -> None:
-        rows = by_position(flat, part).double()
+    def find(of_training: Sequence[torch.Tensor], of_others: Sequence[torch.Tensor], begin: int, part: slice) -> None:
+        rows = by_position(of_training, part).double()
         mean = rows.mean(dim=1, keepdim=True)
         rows -= mean
-        new = by_position(further, part).double() - mean if further else rows[:, :0]
+        new = by_position(of_others, part).double() - mean if of_others else rows[:, :0]
         scatter = rows @ rows.mT if images <= channels else rows.mT @ rows
         found = torch.empty(len(rows), total, dtype=torch.float64, device=device)
         for size, members in sizes.items():
             product = _Product(rows, scatter, REGULARIZATION * (images - size - 1))
             leave_out = _leave_out_singles if size == 1 else _leave_out_groups
             leave_out(found, product, rows, new, members)
-        squared[part] = found.float()
+        squared[moved(part, begin)] = found.float()
 
     rank = min(channels, images)
-    side_by_side(find, chunks(height * width, 8 * (4 * total * channels + 3 * rank * max(rank, channels))), device)
+    each = 8 * (4 * total * channels + 3 * rank * max(rank, channels))
+    for block in blocks(features, further):
+        work = partial(find, features.read(block), further.read(block), block.start)
+        side_by_side(work, chunks(block.stop - block.start, each), device)
     return squared.T.clamp(min=0).sqrt().reshape(total, 1, height, width)
 
 

@@ -1,6 +1,6 @@
 """PaDiM with Gaussians that are fitted and evaluated in the cheaper exact form."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 from anomalib.metrics import Evaluator
@@ -14,6 +14,7 @@ from training_code.detectors.anomalib_seams import feature_extractor, rebound
 from training_code.detectors.leaving_out import Found, LeavesOut
 from training_code.detectors.padim.gaussian import FactorizedAnomalyMapGenerator, FactorizedGaussian
 from training_code.detectors.padim.leave_out import left_out_distances
+from training_code.features.collected import Collected
 
 # Images whose maps are made at once.
 _IMAGES = 32
@@ -24,10 +25,18 @@ class PadimModel(AnomalibPadimModel):
 
     def __init__(self, backbone: str, layers: list[str], pre_trained: bool, n_features: int | None) -> None:
         rebound(super().__init__, TimmFeatureExtractor=feature_extractor)(backbone, layers, pre_trained, n_features)
+        self.memory_bank = Collected()
         self.gaussian = FactorizedGaussian()
         self.anomaly_map_generator = FactorizedAnomalyMapGenerator(self.gaussian)
 
     gaussian: FactorizedGaussian
+    memory_bank: Collected  # type: ignore[assignment]  # anomalib has a list
+
+    def at_tile(self, tile: int, tiles: int) -> None:
+        """Compare images from now on with the Gaussians of one of so many tiles."""
+        generator, each = self.anomaly_map_generator, self.gaussian.mean.shape[1] // tiles
+        assert isinstance(generator, FactorizedAnomalyMapGenerator)
+        generator.use(self.gaussian.part(slice(tile * each, (tile + 1) * each)))
 
     def generate_embedding(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
         """Return the chosen features of all layers, of shape (batch, n_features, height, width) of the first layer."""
@@ -57,6 +66,7 @@ class Padim(LeavesOut, AnomalibPadim):  # type: ignore[misc]  # as in anomalib, 
     """anomalib's `Padim` with its distances, in less time and memory."""
 
     model: PadimModel
+    by_position = True
 
     def __init__(
         self,
@@ -77,19 +87,28 @@ class Padim(LeavesOut, AnomalibPadim):  # type: ignore[misc]  # as in anomalib, 
         """Fit the Gaussians to the collected features and release the features, unless they are asked to be kept."""
         self.model.gaussian.fit_batches(self.model.memory_bank)
         self.keep(self.model.memory_bank)
-        self.model.memory_bank = []
+        self.model.memory_bank = Collected()
+
+    def collection(self) -> Collected:
+        """Return where features are put together: in a file where they take too much memory."""
+        return Collected()
+
+    def collect(self, features: torch.Tensor) -> None:
+        """Take the features of training images, of shape (images, n_features, height, width)."""
+        self.model.memory_bank.append(features)
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features of images that were transformed, of shape (images, n_features, height, width)."""
         return self.model.generate_embedding(self.model.feature_extractor(images))
 
-    def left_out(
-        self, groups: torch.Tensor, others: Sequence[torch.Tensor], of_others: torch.Tensor
-    ) -> Iterator[Found]:
-        """Return scores and maps as Gaussians give them that are fitted without the group of each image."""
+    def left_out(self, groups: torch.Tensor, others: Collected, of_others: torch.Tensor) -> Iterator[Found]:
+        """Return scores and maps as Gaussians give them that are fitted without the group of each image.
+
+        Where the features are those of several tiles, scores and maps are those of each tile.
+        """
         distances = left_out_distances(self.kept, groups, others, of_others)
         generator = self.model.anomaly_map_generator
         assert isinstance(generator, FactorizedAnomalyMapGenerator)
-        for part in distances.split(_IMAGES):
+        for part in self.by_tile(distances).split(_IMAGES):
             maps = generator.of_distances(part, self.image_size)
             yield maps.amax((-2, -1)), maps

@@ -1,10 +1,13 @@
 """The specification of PaDiM."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from training_code.backbones.backbone import Backbone
-from training_code.detectors.spec import AT_LEAST_1, Argument, BackboneUse, DetectorSpec, PlainForm
+from training_code.detectors.extent import Extent, Need
+from training_code.detectors.spec import AT_LEAST_1, Argument, BackboneUse, DetectorSpec, PlainForm, always
 from training_code.foundation.errors import InputError
+from training_code.foundation.memory import KEPT_PART, POSITIONS_AT_ONCE
 
 
 def complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:
@@ -32,6 +35,20 @@ def check(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -
         raise InputError(f"Padim needs at least 2 training images, of which {images} is left; valid for 1: Patchcore")
 
 
+def need(arguments: Mapping[str, Any], extent: Extent) -> Need:
+    """Return what the Gaussians need: the features in memory or in a file, and a factor for each position."""
+    positions, channels = extent.positions(arguments["layers"]), arguments["n_features"]
+    each = 4 * (extent.values(arguments["layers"]) + 2 * channels * positions)
+    features = 4 * extent.images * channels * positions
+    factors = 4 * positions * channels * min(extent.images, channels)
+    if factors > KEPT_PART * extent.memory:
+        factors = positions * channels * (channels + 1)
+    if features <= KEPT_PART * extent.memory:
+        return Need(features, features + factors, each=each, way="in memory")
+    block, instead = 4 * extent.images * channels * POSITIONS_AT_ONCE, "fewer n_features"
+    return Need(features, block + factors, features // 2, each=each, way="by positions from a file", instead=instead)
+
+
 SPEC = DetectorSpec(
     name="Padim",
     path="training_code.detectors.padim.model:Padim",
@@ -42,10 +59,11 @@ SPEC = DetectorSpec(
         "pre_trained": Argument(bool, True),
         "n_features": Argument(int | None, None, AT_LEAST_1),
     },
-    leaves_out=True,
+    leaves_out=always,
     backbone=BackboneUse(strides=(4, 8, 16), depths=(1 / 3, 2 / 3, 1)),
     told_by=("n_features",),
     plain=PlainForm(),
     complete=complete,
     check=check,
+    need=need,
 )

@@ -7,6 +7,7 @@ again, and these are compared with all new centers in one matrix product.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from tqdm import tqdm
@@ -19,9 +20,36 @@ CANDIDATES = 512
 BLOCK = 4096
 
 
-def k_center_greedy(
-    features: torch.Tensor, n_select: int, start: int = 0, order: torch.Tensor | None = None
-) -> torch.Tensor:
+@dataclass(frozen=True)
+class Selection:
+    """Points that were selected one after the other.
+
+    Attributes
+    ----------
+    order
+        Their indices, int64, shape (n,).
+    radii
+        The largest distance of a point to the nearest of those selected by then, float64, shape (n,).
+    """
+
+    order: torch.Tensor
+    radii: torch.Tensor
+
+    @property
+    def radius(self) -> float:
+        """The largest distance of a point to the nearest of all those that were selected."""
+        return float(self.radii[-1])
+
+    def first(self, count: int) -> "Selection":
+        """Return the shorter selection that it begins with."""
+        return Selection(self.order[:count], self.radii[:count])
+
+    def __len__(self) -> int:
+        """Return how many were selected."""
+        return len(self.order)
+
+
+def k_center_greedy(features: torch.Tensor, n_select: int, start: int = 0, known: Selection | None = None) -> Selection:
     """Select points one after the other, each the farthest from those selected before.
 
     Sener and Savarese, "Active Learning for Convolutional Neural Networks: A Core-Set Approach", ICLR 2018,
@@ -42,21 +70,22 @@ def k_center_greedy(
         Number of points to select, 1 to n.
     start
         Index of the first one.
-    order
+    known
         The first points of the selection, if they are known from a shorter one.
 
     Returns
     -------
-    torch.Tensor
-        Indices of shape (n_select,), int64, in the order of selection, so that every shorter selection is a prefix of
-        it. Among points equally far the one with the lowest index is taken; no point is selected twice.
+    Selection
+        In the order of selection, so that every shorter selection is a prefix of it. Among points equally far the one
+        with the lowest index is taken; no point is selected twice.
 
     Examples
     --------
     Of points at 0, 1, 6 and 10, beginning with 0, the farthest is 10, then 6, which is 4 away from 10.
 
-    >>> k_center_greedy(torch.tensor([[0.0], [1.0], [6.0], [10.0]]), n_select=3).tolist()
-    [0, 3, 2]
+    >>> found = k_center_greedy(torch.tensor([[0.0], [1.0], [6.0], [10.0]]), n_select=3)
+    >>> found.order.tolist(), found.radii.tolist()
+    ([0, 3, 2], [10.0, 4.0, 1.0])
     """
     count = len(features)
     if not 1 <= n_select <= count:
@@ -65,10 +94,10 @@ def k_center_greedy(
         raise ValueError(f"start={start} is out of range: 0 to {count - 1}")
     if features.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"features are {features.dtype}; valid: float32, float64")
-    selected = torch.tensor([start]) if order is None or not len(order) else order
-    if len(selected) >= n_select:
-        return selected[:n_select].clone()
-    parts = [selected]
+    if known is not None and len(known) >= n_select:
+        return known.first(n_select)
+    selected = torch.tensor([start]) if known is None else known.order
+    orders, radii = [selected], [] if known is None else [known.radii[:-1]]  # the last one is found again
     remaining = n_select - len(selected)
     progress = tqdm(total=n_select, desc="coreset", initial=len(selected), leave=False, disable=None)
     with _full_precision(), progress:
@@ -76,12 +105,14 @@ def k_center_greedy(
         for begin in range(0, len(selected), CANDIDATES):
             points.add_centers(selected[begin : begin + CANDIDATES].to(features.device))
         while remaining:
-            new = points.select_among_candidates(remaining)
+            new, before = points.select_among_candidates(remaining)
             points.add_centers(new)
-            parts.append(new.cpu())
+            orders.append(new.cpu())
+            radii.append(before.cpu())
             remaining -= len(new)
             progress.update(len(new))
-    return torch.cat(parts)
+        radii.append(points.distances.max().clamp(min=0).sqrt()[None].cpu())
+    return Selection(torch.cat(orders), torch.cat(radii))
 
 
 def farthest_beside(features: torch.Tensor, distances: torch.Tensor, most: int) -> torch.Tensor:
@@ -115,7 +146,7 @@ def farthest_beside(features: torch.Tensor, distances: torch.Tensor, most: int) 
         points = _Points(features)
         points.distances = distances.double().square()
         while len(selected) < most and points.distances.max() > 0:
-            new = points.select_among_candidates(most - len(selected))
+            new, _ = points.select_among_candidates(most - len(selected))
             points.add_centers(new)
             selected = torch.cat([selected, new])
     return selected
@@ -142,28 +173,31 @@ class _Points:
         # And of the absolute one, of squares that are too small for the precision.
         self.least = (features.shape[1] + 16) * precision.tiny
 
-    def select_among_candidates(self, limit: int) -> torch.Tensor:
-        """Return up to ``limit`` new centers, at least one, as the loop would select them."""
+    def select_among_candidates(self, limit: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return up to ``limit`` new centers, at least one, as the loop would select them, and how far each was."""
         distances = self.distances
         # One more than the candidates: the farthest of the others. Sorted by index, so that argmax takes the lowest.
         far, indices = distances.topk(min(CANDIDATES + 1, len(distances)))
         if far[0] == 0:  # only copies of centers are left
-            return (distances == 0).nonzero().flatten()[:limit]
+            copies = (distances == 0).nonzero().flatten()[:limit]
+            return copies, torch.zeros_like(copies, dtype=torch.float64)
         bound = far[-1].clamp(min=0) if len(distances) > CANDIDATES else far.new_zeros(())
         inside = far > bound
         if not inside.any():  # more points at the very same distance than there are candidates
-            return distances.argmax().reshape(1)
+            return distances.argmax().reshape(1), far[:1].sqrt()
         candidates = indices[inside].sort().values
         points, nearest = self.features[candidates].double(), distances[candidates]
         new: list[int] = []
+        before: list[torch.Tensor] = []
         while len(new) < limit:
             farthest, position = nearest.max(0)
             if farthest <= bound:
                 break
             new.append(int(position))
+            before.append(farthest)
             nearest = torch.minimum(nearest, (points - points[new[-1]]).square_().sum(1))
             nearest[new[-1]] = -1
-        return candidates[torch.tensor(new, device=candidates.device)]
+        return candidates[torch.tensor(new, device=candidates.device)], torch.stack(before).sqrt()
 
     def add_centers(self, new: torch.Tensor) -> None:
         """Bring the distances up to date."""
@@ -202,18 +236,32 @@ def _full_precision() -> Iterator[None]:
         torch.set_float32_matmul_precision(before)
 
 
-def shared_k_center_greedy(
-    features: torch.Tensor, n_select: int, start: int, cache: TensorCache | None
-) -> torch.Tensor:
+def shared_k_center_greedy(features: torch.Tensor, n_select: int, start: int, cache: TensorCache | None) -> Selection:
     """Return the selection of `k_center_greedy`, read from ``cache`` as far as it is known, and kept there.
 
     A selection is kept under the content of its features: a smaller one is a prefix of it, a larger one continues it.
     """
     if cache is None:
         return k_center_greedy(features, n_select, start)
-    key = cache_key("coreset", content_key(features), start)
-    order = (cache.get(key) or {}).get("order")
-    if order is None or len(order) < n_select:
-        order = k_center_greedy(features, n_select, start, order)
-        cache.put(key, {"order": order})
-    return order[:n_select]
+    key = selection_key(features, start)
+    known = known_selection(cache, key)
+    if known is None or len(known) < n_select:
+        known = k_center_greedy(features, n_select, start, known)
+        keep_selection(cache, key, known)
+    return known.first(n_select)
+
+
+def selection_key(features: torch.Tensor, start: int) -> str:
+    """Return under what selections of features that begin with ``start`` are kept."""
+    return cache_key("coreset", content_key(features), start)
+
+
+def known_selection(cache: TensorCache, key: str) -> Selection | None:
+    """Return the largest selection that was kept, None if there is none."""
+    stored = cache.get(key) or {}
+    return Selection(stored["order"], stored["radii"]) if {"order", "radii"} <= stored.keys() else None
+
+
+def keep_selection(cache: TensorCache, key: str, selection: Selection) -> None:
+    """Keep a selection for `known_selection`."""
+    cache.put(key, {"order": selection.order, "radii": selection.radii})

@@ -1,10 +1,12 @@
 """PatchCore with a coreset that is selected in blocks and searched in blocks, both shared between configurations."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
+from typing import Any
 
 import torch
 from anomalib import PrecisionType
+from anomalib.data import ImageBatch
 from anomalib.metrics import Evaluator
 from anomalib.models import Patchcore as AnomalibPatchcore
 from anomalib.models.components import SparseRandomProjection
@@ -15,14 +17,27 @@ from torch import nn
 
 from training_code.detectors.anomalib_seams import derived, feature_extractor, rebound
 from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftError
+from training_code.detectors.patchcore.composed import PatchParts
 from training_code.detectors.patchcore.coreset import shared_k_center_greedy
 from training_code.detectors.patchcore.leave_out import without_each_group
 from training_code.detectors.patchcore.neighbors import nearest_neighbors
+from training_code.detectors.patchcore.reduction import Reduction
+from training_code.detectors.patchcore.search import BankSearch
+from training_code.detectors.patchcore.spec import DISTORTION, selected
 from training_code.detectors.smoothing import BandedGaussianBlur2d
+from training_code.detectors.tiling import tiles_in
 from training_code.foundation.cache import TensorCache, cache_key, content_key
+from training_code.foundation.parts import find_executor
 
-# Distortion of distances that anomalib allows its projection.
-_DISTORTION = 0.9
+
+class _ChannelsLastPool(nn.AvgPool2d):
+    """anomalib's pooling with the channels side by side in memory, in which all that follows is several times faster.
+
+    Resizing goes over channels then, and patches become rows without another copy; the numbers are the same.
+    """
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return super().forward(maps.contiguous(memory_format=torch.channels_last))
 
 
 class PatchcoreModel(AnomalibPatchcoreModel):
@@ -37,6 +52,10 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         Rows of the memory bank that are no neighbors at present, bool; None for none.
     map_size
         Height and width of the feature maps that were seen last.
+    reduction
+        What reduces the dimensions of patches.
+    search
+        What finds the nearest row by an index, where there is one.
     """
 
     cache: TensorCache | None = None
@@ -47,17 +66,24 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         smoothed = derived(AnomalyMapGenerator, GaussianBlur2d=BandedGaussianBlur2d)
         make = rebound(super().__init__, TimmFeatureExtractor=feature_extractor, AnomalyMapGenerator=smoothed)
         make(layers, backbone, pre_trained, num_neighbors)
+        self.feature_pooler = _ChannelsLastPool(3, 1, 1)
+        self.reduction, self.search = Reduction(None), BankSearch("exact")
 
     def nearest_neighbors(self, embedding: torch.Tensor, n_neighbors: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return distances and rows of the nearest points, of shape (n,) for one neighbor, else (n, n_neighbors)."""
         if self.left_out is not None:
             distances, indices = nearest_neighbors(embedding, self.memory_bank, n_neighbors, self.left_out)
             return (distances[:, 0], indices[:, 0]) if n_neighbors == 1 else (distances, indices)
-        cache = self.cache if n_neighbors == 1 else None
-        key = "" if cache is None else cache_key("neighbors", content_key(self.memory_bank), content_key(embedding))
+        cache, index = (self.cache, self.search.index(self.memory_bank)) if n_neighbors == 1 else (None, None)
+        how = [] if index is None else [int(self.search.effort), math.prod(self.map_size)]
+        content = [] if cache is None else [content_key(self.memory_bank), content_key(embedding)]
+        key = cache_key("neighbors", *content, *how)
         found = None if cache is None else cache.get(key)
         if found is None:
-            distances, indices = nearest_neighbors(embedding, self.memory_bank, n_neighbors)
+            if index is None:
+                distances, indices = nearest_neighbors(embedding, self.memory_bank, n_neighbors)
+            else:
+                distances, indices = index.search(embedding, *how)
             if cache is not None:
                 cache.put(key, {"distances": distances, "indices": indices.int()})
         else:
@@ -65,10 +91,13 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         return (distances[:, 0], indices[:, 0]) if n_neighbors == 1 else (distances, indices)
 
     def generate_embedding(self, features: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Return the features of all layers at the size of the first one, as anomalib does, and note that size."""
+        """Return the features of all layers at the size of the first one, as anomalib does, and note that size.
+
+        Their dimensions are reduced as soon as it is known how.
+        """
         embedding = super().generate_embedding(features)
         self.map_size = (embedding.shape[2], embedding.shape[3])
-        return embedding
+        return self.reduction.of_maps(embedding)
 
     def find(
         self,
@@ -100,6 +129,16 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
     projection
         Whether the coreset is selected among randomly projected features, as in anomalib; None for where that has fewer
         dimensions than the features. Otherwise the selection goes by the features themselves.
+    coreset
+        ``"exact"``: selected among all patches, which are in memory; ``"composed"``: first within parts of them, see
+        `training_code.detectors.patchcore.composed`. ``"auto"`` becomes one of both by the number of patches and the
+        memory that is allowed, before a run begins; here it is the exact one.
+    coreset_size
+        Number of selected patches; None for what ``coreset_sampling_ratio`` says.
+    neighbors
+        How the nearest row of the memory bank is found: ``exact``, ``index`` or ``auto``; see `BankSearch`.
+    reduce
+        To how many dimensions patches are reduced before the coreset is selected; None for all that there are.
     others
         As in anomalib.
     """
@@ -119,6 +158,10 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
         projection: bool | None = None,
+        coreset: str = "auto",
+        coreset_size: int | None = None,
+        neighbors: str = "exact",
+        reduce: int | None = None,
     ) -> None:
         rebound(super().__init__, PatchcoreModel=PatchcoreModel)(
             backbone,
@@ -133,22 +176,60 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
             visualizer,
         )
         self.projection = projection
+        self.composes = coreset == "composed"
+        self.coreset_size = coreset_size
+        self._parts: PatchParts | None = None
+        self._described: dict[str, Any] = {}
+        self.model.reduction, self.model.search = Reduction(reduce), BankSearch(neighbors)
 
     def share(self, cache: TensorCache | None) -> None:
         """Look coresets and neighbors up in a cache and keep them there; None for images that do not recur."""
         self.model.cache = cache
 
+    def training_step(  # type: ignore[override]  # batches of images alone
+        self, batch: ImageBatch, *args: Any, **kwargs: Any
+    ) -> Any:
+        """Collect the patches of a batch; for a composed coreset, select from them as soon as a part is complete."""
+        if not self.composes:
+            return super().training_step(batch, *args, **kwargs)
+        assert batch.image is not None
+        if self._parts is None:
+            loader = self.trainer.train_dataloader
+            assert loader is not None and isinstance(loader.dataset, Sized)
+            images = len(loader.dataset) * tiles_in(self)
+            self._parts = PatchParts(images, self._selected, self._projection, self.model.cache, find_executor())
+        self._parts.append(self.model(batch.image), math.prod(self.model.map_size))
+        self.model.embedding_store.clear()
+        return torch.tensor(0.0, requires_grad=True, device=self.device)
+
     def fit(self) -> None:
-        """Select the coreset of the collected embeddings and keep it as memory bank."""
-        embeddings = _concatenate(self.model.embedding_store)
+        """Select the coreset of the collected patches and keep it as memory bank."""
+        if self._parts is not None:
+            self._compose(self._parts)
+            return
+        whole = _concatenate(self.model.embedding_store)
+        embeddings = self.model.reduction.fit(whole)
         self.keep([embeddings])
-        count = int(len(embeddings) * self.coreset_sampling_ratio)
-        features = self._projected(embeddings.float())
-        # Drawn on the processor, so that a seed selects the same coreset on a GPU.
-        start = int(torch.randint(len(embeddings), (1,)))
-        order = shared_k_center_greedy(features, count, start, self.model.cache)
-        self.model.memory_bank = embeddings[order.to(embeddings.device)]
-        self._image_of_row = order // math.prod(self.model.map_size)
+        features = self._projection(len(embeddings), embeddings.shape[1], embeddings.device)(embeddings.float())
+        start = int(torch.randint(len(embeddings), (1,)))  # on the processor: a seed selects the same on a GPU
+        found = shared_k_center_greedy(features, self._selected(len(embeddings)), start, self.model.cache)
+        self.model.memory_bank = embeddings[found.order.to(embeddings.device)]
+        each = math.prod(self.model.map_size)
+        self._image_of_row = found.order // each
+        self._described = {"coreset": "exact", "patches": len(embeddings), "radius": found.radius}
+        self._described |= self.model.reduction.measure(whole, found.order, each)
+        self._described |= self.model.search.decide(self.model.memory_bank, embeddings, found.order, each)
+
+    def _compose(self, parts: PatchParts) -> None:
+        """Keep the coreset that was composed as memory bank."""
+        composed, self._parts = parts.compose(), None
+        self.model.memory_bank = composed.rows
+        found = self.model.search.decide(composed.rows, composed.first, composed.order, math.prod(self.model.map_size))
+        self._described = composed.describe() | found
+
+    def describe_training(self) -> dict[str, Any]:
+        """Return how the coreset was selected, as plain data; ``radius``: no patch is farther from it, as projected."""
+        return self._described
 
     def recall(self, features: Sequence[torch.Tensor], labelled: torch.Tensor) -> None:
         """Keep the patches of the training images, and find again which image each row of the memory bank is of."""
@@ -174,6 +255,7 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         (training,), bank = self.kept, model.memory_bank
         further = [patches_of_one for batch in others for patches_of_one in batch.split(patches)]
         found: list[Found | None] = [None] * (len(groups) + len(further))
+        model.search.exactly = True  # an index of each memory bank would take longer than it saves
         try:
             for without in without_each_group(training, bank, self._image_of_row, groups):
                 model.memory_bank, model.left_out = without.memory_bank, without.unused
@@ -184,15 +266,20 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
                 for number in (of_others == group).nonzero().flatten().tolist():
                     found[len(groups) + number] = model.find(further[number], self.image_size)
         finally:
-            model.memory_bank, model.left_out = bank, None
+            model.memory_bank, model.left_out, model.search.exactly = bank, None, False
         return _given_away([each for each in found if each is not None])
 
-    def _projected(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Return the features that the coreset is selected by."""
-        projection = SparseRandomProjection(eps=_DISTORTION)
-        dimensions = projection._johnson_lindenstrauss_min_dim(len(embeddings), projection.eps)
-        wanted = dimensions < embeddings.shape[1] if self.projection is None else self.projection
-        return projection.fit(embeddings).transform(embeddings) if wanted else embeddings
+    def _selected(self, patches: int) -> int:
+        return selected(self.coreset_sampling_ratio, self.coreset_size, patches)
+
+    def _projection(self, count: int, dimensions: int, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Return what gives the features that the coreset of ``count`` patches is selected by."""
+        projection = SparseRandomProjection(eps=DISTORTION)
+        fewer = projection._johnson_lindenstrauss_min_dim(count, projection.eps) < dimensions
+        if not (fewer if self.projection is None else self.projection):
+            return lambda patches: patches
+        # It is fitted to the shape alone, and drawn at random.
+        return projection.fit(torch.empty(1, device=device).expand(count, dimensions)).transform
 
 
 def _given_away(found: list[Found]) -> Iterator[Found]:

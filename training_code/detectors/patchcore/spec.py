@@ -1,6 +1,148 @@
 """The specification of PatchCore."""
 
+import math
+from collections.abc import Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from training_code.backbones.backbone import Backbone
+from training_code.detectors.extent import Extent, Need
 from training_code.detectors.spec import AT_LEAST_1, RATIO, Argument, BackboneUse, DetectorSpec, PlainForm, one_of
+from training_code.foundation.errors import InputError
+from training_code.foundation.program import missing_extra
+
+#: Part of the memory that is allowed which patches may take where the coreset is exact.
+IN_MEMORY = 1 / 2
+#: Multiplications of an exact selection up to which ``coreset="auto"`` takes one: some minutes on two cores.
+EXACT = 2e13
+#: Bytes of the patches of a part of a composed coreset, and the least number of parts.
+PART_BYTES, LEAST_PARTS = 2**30, 8
+#: Times its share of the coreset that is selected within a part.
+SURPLUS = 1.5
+# Distortion of distances that anomalib allows its projection: there are 4 ln(n) / (e^2 / 2 - e^3 / 3) dimensions.
+DISTORTION = 0.9
+
+
+def images_of_a_part(images: int, patches: int, dimensions: int) -> int:
+    """Return how many images make a part of `PART_BYTES` at most, such that there are `LEAST_PARTS` at least.
+
+    Parameters
+    ----------
+    images
+        How many there are in all.
+    patches, dimensions
+        Of each image.
+    """
+    return max(1, min(images // LEAST_PARTS, PART_BYTES // (4 * patches * dimensions)))
+
+
+def settle(arguments: dict[str, Any], extent: Extent) -> dict[str, Any]:
+    """Return the arguments with ``coreset`` decided: exact where the patches fit into memory and that takes minutes.
+
+    Raises
+    ------
+    InputError
+        If the coreset has no patch, or more than there are, or is composed of patches that are to be reduced.
+    """
+    if arguments["reduce"] and arguments["coreset"] == "composed":
+        raise InputError("reduce needs all patches at once, and coreset='composed' does not have them; valid: exact")
+    sizes = _Sizes(arguments, extent)
+    ratio, size = arguments["coreset_sampling_ratio"], arguments["coreset_size"]
+    if size is not None and size > sizes.patches:
+        raise InputError(f"coreset_size={size} is out of range: {extent.images} images have {sizes.patches} patches")
+    if sizes.selected < 1:
+        raise InputError(
+            f"coreset_sampling_ratio={ratio} selects nothing of {sizes.patches} patches of {extent.images} images"
+        )
+    if arguments["coreset"] != "auto":
+        return arguments
+    if arguments["reduce"]:
+        return arguments | {"coreset": "exact"}
+    fits = sizes.exact_bytes <= IN_MEMORY * extent.memory
+    return arguments | {"coreset": "exact" if fits and sizes.exact_operations <= EXACT else "composed"}
+
+
+def need(arguments: Mapping[str, Any], extent: Extent) -> Need:
+    """Return what the selection needs beside the pass through the backbone."""
+    sizes = _Sizes(arguments, extent)
+    if arguments["coreset"] == "exact":
+        size = sizes.exact_bytes
+        instead = "coreset='composed', which needs reduce=None" if arguments["reduce"] else "coreset='composed'"
+        return Need(sizes.features, size, 0, sizes.exact_operations, sizes.each, "exact coreset", instead)
+    size = sizes.composed_bytes
+    return Need(sizes.features, size, 0, sizes.composed_operations, sizes.each, "composed coreset")
+
+
+class _Sizes:
+    """Numbers of patches, of selected ones, and of dimensions, and what follows from them."""
+
+    def __init__(self, arguments: Mapping[str, Any], extent: Extent) -> None:
+        each, self.dimensions = extent.positions(arguments["layers"]), extent.channels(arguments["layers"])
+        self.patches = extent.images * each
+        self.selected = selected(arguments["coreset_sampling_ratio"], arguments["coreset_size"], self.patches)
+        projected = int(4 * math.log(max(2, self.patches)) / (DISTORTION**2 / 2 - DISTORTION**3 / 3))
+        wanted = projected < self.dimensions if arguments["projection"] is None else arguments["projection"]
+        self.compared = projected if wanted else self.dimensions
+        # The maps, pooled, at one size, side by side, and in rows.
+        self.each = 4 * 4 * each * self.dimensions
+        self.part = each * images_of_a_part(extent.images, each, self.dimensions)
+        self.candidates = min(self.patches, math.ceil(SURPLUS * self.selected))
+        self.features = 4 * self.patches * self.dimensions
+
+    @property
+    def exact_bytes(self) -> int:
+        """The patches, their projections, and the memory bank."""
+        apart = self.compared if self.compared != self.dimensions else 0
+        return 4 * (self.patches * (self.dimensions + apart) + self.selected * self.dimensions)
+
+    @property
+    def composed_bytes(self) -> int:
+        """A part twice, while it is put together, its projection, and the candidates."""
+        part = self.part * (2 * self.dimensions + self.compared)
+        return 4 * (part + 2 * self.candidates * (self.dimensions + self.compared))
+
+    @property
+    def exact_operations(self) -> float:
+        """One for each patch, selected one and dimension."""
+        return float(self.patches) * self.selected * self.compared
+
+    @property
+    def composed_operations(self) -> float:
+        """Those within the parts, and those among the candidates."""
+        within = float(self.patches) * self.part * SURPLUS * self.selected / self.patches
+        return (within + float(self.candidates) * self.selected) * self.compared
+
+
+def selected(ratio: float, size: int | None, patches: int) -> int:
+    """Return how many of the patches a coreset has, given ``coreset_sampling_ratio`` and ``coreset_size``."""
+    return int(patches * ratio) if size is None else size
+
+
+def complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:
+    """Return the arguments as they are.
+
+    Raises
+    ------
+    InputError
+        If ``reduce`` does not reduce the channels of the layers.
+    """
+    assert backbone is not None  # it has a default, and None is no valid value
+    layers, reduce = arguments["layers"], arguments["reduce"]
+    channels = backbone.channels(layers)
+    if reduce is not None and reduce >= channels:
+        raise InputError(
+            f"reduce={reduce} is out of range: {', '.join(layers)} of {backbone.name} have {channels} channels, valid: "
+            f"1 to {channels - 1}, or None for all of them"
+        )
+    return arguments
+
+
+def check(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -> None:
+    """Refuse an index without the package that makes it, with the extra that has it in an `InputError`."""
+    if arguments["neighbors"] == "index" and find_spec("faiss") is None:
+        sentence = missing_extra(ModuleNotFoundError(name="faiss")) or "an index of the memory bank needs faiss"
+        raise InputError(f"{sentence}; or take neighbors='auto' or 'exact'")
+
 
 SPEC = DetectorSpec(
     name="Patchcore",
@@ -14,9 +156,17 @@ SPEC = DetectorSpec(
         "num_neighbors": Argument(int, 9, AT_LEAST_1),
         "precision": Argument(str, "float32", one_of("float32", "float16")),
         "projection": Argument(bool | None, None),
+        "coreset": Argument(str, "auto", one_of("exact", "composed", "auto"), before="exact"),
+        "coreset_size": Argument(int | None, None, AT_LEAST_1, before=None),
+        "neighbors": Argument(str, "exact", one_of("exact", "index", "auto"), before="exact"),
+        "reduce": Argument(int | None, None, AT_LEAST_1, before=None),
     },
-    leaves_out=True,
+    leaves_out=lambda arguments: arguments["coreset"] != "composed",
     backbone=BackboneUse(strides=(8, 16), depths=(1,)),
-    told_by=("layers", "coreset_sampling_ratio", "num_neighbors"),
-    plain=PlainForm(),
+    told_by=("layers", "coreset_sampling_ratio", "num_neighbors", "reduce"),
+    plain=PlainForm(fixed={"reduce": None}, without=("model.search.effort",)),
+    complete=complete,
+    check=check,
+    settle=settle,
+    need=need,
 )

@@ -1,10 +1,9 @@
 """The specification of the U-Net."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from training_code.backbones.registry import get_backbone
-from training_code.detectors.spec import POSITIVE, Argument, BackboneUse, DetectorSpec, Epochs, one_of
+from training_code.detectors.spec import POSITIVE, Argument, BackboneUse, DetectorSpec, Epochs, always, one_of
 from training_code.foundation.errors import InputError, choices
 
 LOSSES = ("bce_dice", "focal")
@@ -28,10 +27,6 @@ def check_unet(arguments: dict[str, Any], image_size: tuple[int, int], images: i
         )
 
 
-def _always(arguments: Mapping[str, Any]) -> bool:
-    return True
-
-
 SPEC = DetectorSpec(
     name="Unet",
     path="training_code.detectors.unet.model:Unet",
@@ -51,7 +46,7 @@ SPEC = DetectorSpec(
     },
     epochs=Epochs(max_epochs=40, batch_size=8, stops_early=False),
     backbone=BackboneUse(strides=(2, 4, 8, 16, 32), depths=(1,), trained=True),
-    learns_from_labels=_always,
+    learns_from_labels=always,
     told_by=("loss", "max_epochs"),
     check=check_unet,
 )

@@ -46,7 +46,7 @@ def _made(name, arguments, size):
         ("Dsr", {}, (64, 64)),
         ("Draem", {}, (64, 64)),
         ("Patchcore", {"backbone": "resnet18", "layers": ["layer1"], "num_neighbors": 1}, (64, 64)),
-        ("Patchcore", {"backbone": "convnext_tiny"}, (64, 64)),
+        ("Patchcore", {"backbone": "convnext_tiny", "neighbors": "auto"}, (64, 64)),
         ("Patchcore", {"backbone": "vit_small_patch14_dinov2"}, (56, 56)),
         ("Supersimplenet", {"backbone": "resnet18"}, (64, 64)),
     ],
@@ -80,6 +80,7 @@ def test_anomalib_gives_the_same_scores_and_labels(name, arguments, size, tmp_pa
         ),
         ("Dsr", {"backbone": "resnet18"}, "backbone='resnet18' cannot be converted: anomalib's Dsr has only None"),
         ("Dsr", {"num_embeddings": 64}, "num_embeddings=64 cannot be converted: anomalib's Dsr has only 4096"),
+        ("Patchcore", {"reduce": 64}, "reduce=64 cannot be converted: anomalib's Patchcore has only None"),
         (
             "Autoencoder",
             {},

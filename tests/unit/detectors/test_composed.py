@@ -1,0 +1,126 @@
+"""A coreset that is composed of parts: what it selects, how far patches are from it, and what it costs."""
+
+import math
+import pickle
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from training_code.detectors.patchcore import composed
+from training_code.detectors.patchcore.composed import PatchParts
+from training_code.detectors.patchcore.coreset import k_center_greedy
+from training_code.detectors.patchcore.spec import LEAST_PARTS, PART_BYTES, SURPLUS, images_of_a_part, selected
+from training_code.foundation.cache import TensorCache
+
+IMAGES, PATCHES, DIMENSIONS = 32, 49, 6
+
+
+def _as_they_are(count, dimensions, device):
+    return lambda patches: patches
+
+
+def _patches(seed=0):
+    """Patches of images that have a few things in common, and something of their own."""
+    generator = torch.Generator().manual_seed(seed)
+    kinds = torch.randn(12, DIMENSIONS, generator=generator) * 3
+    chosen = torch.randint(12, (IMAGES * PATCHES,), generator=generator)
+    return kinds[chosen] + torch.randn(IMAGES * PATCHES, DIMENSIONS, generator=generator)
+
+
+def _composed(patches, ratio=0.1, batch=5, **more):
+    parts = PatchParts(IMAGES, lambda count: selected(ratio, None, count), _as_they_are, **more)
+    for images in patches.split(batch * PATCHES):
+        parts.append(images, PATCHES)
+    return parts.compose()
+
+
+def test_it_is_the_selection_among_what_was_selected_within_parts():
+    patches = _patches()
+    found = _composed(patches)
+    rows = IMAGES // LEAST_PARTS * PATCHES
+    parts = patches.split(rows)
+    each = [part[k_center_greedy(part, math.ceil(SURPLUS * 156 * rows / len(patches))).order] for part in parts]
+    candidates = torch.cat(each)
+    assert torch.equal(found.rows, candidates[k_center_greedy(candidates, 156).order])
+    assert (found.patches, found.parts, found.candidates) == (1568, 8, len(candidates))
+
+
+@pytest.mark.parametrize("batch", [1, 3, 32])
+def test_batches_do_not_matter(batch):
+    assert torch.equal(_composed(_patches(), batch=batch).rows, _composed(_patches()).rows)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_patch_is_farther_from_it_than_is_recorded_and_it_is_not_much_worse_than_the_exact_one(seed):
+    patches = _patches(seed)
+    described = _composed(patches).describe()
+    rows = _composed(patches).rows
+    farthest = float(torch.cdist(patches.double(), rows.double()).amin(1).max())
+    assert farthest <= described["radius"] * (1 + 1e-12)
+    assert described["radius"] == described["within_parts"] + described["among_candidates"]
+    assert farthest <= 1.35 * k_center_greedy(patches, len(rows)).radius, "of patches without any structure"
+
+
+def test_selections_of_parts_are_shared_and_may_come_from_elsewhere(tmp_path, monkeypatch):
+    patches, cache = _patches(), TensorCache(tmp_path)
+    expected = _composed(patches, cache=cache).rows
+
+    class Elsewhere:
+        """Has the result of every third part at once; others are not there before they are asked for."""
+
+        def __init__(self):
+            self.elsewhere, self.begun, self.held, self.closed = 0, [], [], False
+
+        def begin(self, function, arguments, held):
+            self.begun.append((function, pickle.loads(pickle.dumps(arguments))))
+            self.held.append(held)
+            number = len(self.begun) - 1
+            return SimpleNamespace(done=lambda: number % 3 == 1, result=lambda: self.do(number))
+
+        def do(self, number):
+            self.elsewhere += 1
+            function, arguments = self.begun[number]
+            return function(*arguments)
+
+        def close(self):
+            self.closed = True
+
+    elsewhere = Elsewhere()
+    found = _composed(patches, executor=elsewhere)
+    assert torch.equal(found.rows, expected) and found.describe()["parts_elsewhere"] == 8 and elsewhere.closed
+    assert elsewhere.held == [2 * 4 * 196 * DIMENSIONS] * 8, "bytes of the patches, here and on their way"
+    for module in ("coreset", "composed"):
+        monkeypatch.setattr(f"training_code.detectors.patchcore.{module}.k_center_greedy", None)
+    assert torch.equal(_composed(patches, cache=cache).rows, expected), "nothing is selected any more"
+
+
+def test_few_patches_are_selected_whole():
+    found = _composed(_patches(), ratio=1.0)
+    assert len(found.rows) == IMAGES * PATCHES and found.describe()["radius"] == 0
+
+
+def test_parts_are_bounded_and_there_are_several():
+    assert images_of_a_part(1350, 64 * 64, 1536) == PART_BYTES // (4 * 64 * 64 * 1536) == 42
+    assert images_of_a_part(40, 28 * 28, 100) == 5
+    assert images_of_a_part(3, 28 * 28, 100) == 1
+
+
+def test_only_a_part_and_the_candidates_are_in_memory(monkeypatch):
+    alive = []
+    begin = composed.PatchParts._begin
+
+    def watched(self, part):
+        begin(self, part)
+        alive.append(sum(len(each) for each in (*self._waiting, *(rows for rows, *_ in self._chosen.values()))))
+
+    monkeypatch.setattr(composed.PatchParts, "_begin", watched)
+    _composed(_patches(), ratio=0.01, batch=1)
+    assert max(alive) <= 8 * 4 and len(alive) == 8
+
+
+def test_it_is_known_which_patches_were_selected_and_those_of_the_first_images_are_kept():
+    patches = _patches()
+    found = _composed(patches)
+    assert torch.equal(found.rows, patches[found.order])
+    assert len(found.first) == 4 * PATCHES and torch.equal(found.first, patches[: 4 * PATCHES]), "the whole first part"
