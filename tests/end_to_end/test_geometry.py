@@ -21,6 +21,7 @@ from inference_code.predict import main
 from inference_code.runtimes import LoadOptions
 from training_code.data.geometry import OUTSIDE
 from training_code.experiment import Experiment
+from training_code.foundation import stacks
 from training_code.foundation.errors import InputError, run_command
 from training_code.records.reading import read_record
 
@@ -91,6 +92,31 @@ def test_a_glaring_defect_outside_of_the_region_changes_no_number_of_a_run(exper
         assert prediction.score == prediction.anomaly_map.max()
         assert (prediction.on_image[:, EDGE:] == OUTSIDE).all() and (prediction.on_image[:, :EDGE] > OUTSIDE).all()
         assert not prediction.mask[:, -(-EDGE * 64 // SIZE) :].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_nor_does_it_where_the_middle_is_cut_into_tiles_and_maps_lie_in_files(
+    clean, glaring, name, tmp_path, monkeypatch
+):
+    options = {"image_size": 96, "center_crop": 80, "tiling": {"tile": 64, "overlap": 48}, "tensorboard": "off"}
+    runs = []
+    for root, part in ((clean, stacks.PART), (glaring, 0)):
+        monkeypatch.setattr(stacks, "PART", part)
+        experiment = Experiment(root, results=tmp_path / f"{part:g}", **options)
+        runs.append(run_small(experiment, name, CONFIGURATIONS))
+    first, second = runs
+    assert recorded_scores(first.folder) == recorded_scores(second.folder)
+    exact, found = first.record.metrics, second.record.metrics
+    assert "pixel_AUROC_error" in found and "pixel_AUROC_error" not in exact
+    for metric, value in exact.items():
+        assert found[metric] == pytest.approx(value, rel=1e-6, abs=found.get(f"{metric}_error", 0) + 1e-9), metric
+    assert second.record.thresholds == first.record.thresholds
+    scores, files = recorded_scores(second.folder), sorted((glaring / "test" / "bar").glob("*"))
+    for prediction in load_predictor(second.folder).predict(files):
+        assert prediction.score == pytest.approx(scores[f"test/bar/{prediction.path.name}"], rel=1e-5)
+        assert prediction.score == prediction.anomaly_map.max() and prediction.anomaly_map.shape == (80, 80)
+        assert (prediction.on_image[:, EDGE:] == OUTSIDE).all()
 
 
 def test_the_region_is_part_of_the_record(run):
