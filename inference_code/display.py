@@ -71,7 +71,7 @@ def draw_overlays(found: Sequence[Prediction | Failure], count: int) -> Figure:
     for axis in axes.flat:
         axis.set_axis_off()
     for axis, (path, prediction) in zip(axes.flat, shown, strict=False):
-        axis.imshow(overlay(path, prediction.anomaly_map, prediction.thresholds.pixel))
+        axis.imshow(overlay(path, prediction.on_image, prediction.thresholds.pixel))
         name = "/".join(path.parts[-2:])
         axis.set_title(f"{name}\nscore {prediction.score:.4g}", fontsize="small", parse_math=False)
     return figure

@@ -20,7 +20,9 @@ EXPORTS = "exports"
 #: Of `description_path`; changes when an old description can no longer be read.
 SCHEMA_VERSION = 1
 
-#: Name of the input: float32 from 0 to 1, RGB, of shape (images, 3, height, width); uint8 is divided by 255 before.
+#: Name of the input: float32 from 0 to 1, RGB, of shape (images, 3, height, width); uint8 is divided by 255 before. Of
+#: any size where the run stretches photographs to what networks see; otherwise it is that, or a tile of it, and the
+#: description says how to come by it.
 INPUT = "images"
 #: Name of the second input of files that have one: the number of the tile that the images are, int64 of shape (1,).
 TILE = "tile"
@@ -60,7 +62,8 @@ def read_description(path: Path) -> dict[str, Any]:
         raise InputError(f"{beside} has schema version {found}; valid: {SCHEMA_VERSION}; export the run again")
     try:
         record = record_in(content)
-        whole = _is_whole(content, path)
+        resizes = record.geometry.plain and record.identity.protocol.tiles == 1  # then it takes any other size, too
+        whole = _is_whole(content, path) and (resizes or record.geometry.size == (*content["image_size"],))
     except (KeyError, TypeError, ValueError, AttributeError):
         whole = False
     if not whole:

@@ -20,8 +20,9 @@ from inference_code.graph_files import (
     read_description,
     record_in,
 )
-from inference_code.images import Prepared, as_batch, blank_image
+from inference_code.images import Prepared, as_batch
 from inference_code.predictor import Prediction, Predictor, make_predictions
+from training_code.data.geometry import Geometry
 from training_code.detectors.tiling import Tiles, tiles_for
 from training_code.evaluation.thresholds import Thresholds
 from training_code.features.runtime import import_openvino
@@ -32,8 +33,8 @@ from training_code.records.record import Record
 class GraphPredictor(Predictor):
     """An exported detector, ready for new images, on the processor.
 
-    Images are read and resized as for torch, in other threads; the graph, which would resize as well, gets them at
-    the run's image size, so that images of all sizes fit into one batch.
+    Images are read and resized as for torch, in other threads; the graph, which may resize as well, gets them as
+    networks see them, so that images of all sizes fit into one batch.
 
     Parameters
     ----------
@@ -57,7 +58,8 @@ class GraphPredictor(Predictor):
         self.runtime = description["format"]
         self.record = record_in(description)
         self.thresholds = Thresholds(description["thresholds"]["image"], description["thresholds"]["pixel"])
-        self.image_size: tuple[int, int] = tuple(description["image_size"])
+        own = self.record.geometry
+        self.geometry = Geometry(tuple(description["image_size"])) if own.plain else own
 
     @classmethod
     def load(cls, path: Path, runtime: str, trust_changed: bool = False) -> "GraphPredictor":
@@ -88,9 +90,8 @@ class GraphPredictor(Predictor):
         except Exception as error:  # the runtimes raise what they like on damaged files
             raise InputError(f"{path} cannot be opened: {_reason(error)}") from error
         predictor = cls(graph, description, folder)
-        size = predictor.image_size
         try:  # the file may come from strangers, or be made by something else
-            predictor.infer([blank_image(size)])
+            predictor.infer([predictor.blank])
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
         return predictor
@@ -107,7 +108,7 @@ class GraphPredictor(Predictor):
         if missing := [name for name in OUTPUTS if name not in found]:
             raise InputError(f"the detector gives {choices(found) or 'nothing'}; missing: {choices(missing)}")
         scores, maps = (found[name] for name in OUTPUTS)
-        return make_predictions(images, scores, maps, time.perf_counter() - start, self.thresholds)
+        return make_predictions(images, scores, maps, time.perf_counter() - start, self.thresholds, self.geometry)
 
 
 def _reason(error: Exception) -> str:
@@ -116,7 +117,7 @@ def _reason(error: Exception) -> str:
 
 def tiles_of_run(record: Record) -> Tiles | None:
     """Return the tiles that the detector of a run gets images in, None where it gets them as a whole."""
-    found = tiles_for(record.identity.protocol.image_size, record.identity.protocol.tiling)
+    found = tiles_for(record.geometry.size, record.identity.protocol.tiling)
     return found if isinstance(found, Tiles) else None
 
 

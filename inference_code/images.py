@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from training_code.data.geometry import Geometry
 from training_code.data.images import is_deep, read_image, size_problem
 from training_code.data.resizing import resize_pixels
 from training_code.foundation.errors import InputError
@@ -30,10 +31,15 @@ class Prepared:
     size: tuple[int, int]  # height and width of the image as it was
     pixels: NDArray[np.uint8] | None  # (height, width, 3) as people look at it; None for large images of files
     reference: torch.Tensor | None = None  # that of its golden sample, of the same shape
+    reference_size: tuple[int, int] | None = None  # as the size, of the golden sample
 
 
-def prepare(image: Source, image_size: tuple[int, int], bits: int, reference: Source | None = None) -> Prepared:
-    """Read an image and its golden sample, resized to ``image_size`` (height, width); see `read_pixels` for ``bits``.
+def prepare(
+    image: Source, geometry: Geometry | tuple[int, int], bits: int, reference: Source | None = None
+) -> Prepared:
+    """Read an image and its golden sample as networks see them; see `read_pixels` for ``bits``.
+
+    ``geometry`` is as in `training_code.data.geometry.as_geometry`.
 
     Raises
     ------
@@ -44,12 +50,9 @@ def prepare(image: Source, image_size: tuple[int, int], bits: int, reference: So
     size = pixels.shape[:2]
     again = isinstance(image, str | Path | bytes) and size[0] * size[1] > LARGE
     shown = None if again else shown_pixels(pixels)
-    return Prepared(resize_pixels(pixels, image_size), size, shown, _read_reference(reference, image_size, bits))
-
-
-def blank_image(image_size: tuple[int, int]) -> Prepared:
-    """Return a black image of a size; its pixels are one in memory."""
-    return Prepared(torch.zeros(()).expand(3, *image_size), image_size, None)
+    tensor = resize_pixels(pixels, geometry)
+    del pixels
+    return Prepared(tensor, size, shown, *_read_reference(reference, geometry, bits))
 
 
 def as_batch(images: Sequence[Prepared]) -> torch.Tensor:
@@ -58,11 +61,14 @@ def as_batch(images: Sequence[Prepared]) -> torch.Tensor:
     return tensors[0][None] if len(tensors) == 1 else torch.stack(tensors)
 
 
-def _read_reference(reference: Source | None, image_size: tuple[int, int], bits: int) -> torch.Tensor | None:
+def _read_reference(
+    reference: Source | None, geometry: Geometry | tuple[int, int], bits: int
+) -> tuple[torch.Tensor | None, tuple[int, int] | None]:
     if reference is None:
-        return None
+        return None, None
     try:
-        return resize_pixels(read_pixels(reference, bits), image_size)
+        pixels = read_pixels(reference, bits)
+        return resize_pixels(pixels, geometry), (pixels.shape[0], pixels.shape[1])
     except InputError as error:
         raise InputError(f"the reference cannot be used: {error}") from error
 

@@ -181,9 +181,8 @@ class Output:
 
     def _describe_prediction(self, result: Result, prediction: Prediction, number: int) -> dict[str, Any]:
         threshold = prediction.thresholds.pixel
-        values, mask, regions = find_abnormal(
-            prediction.anomaly_map, prediction.size, threshold, self.drawing.dilation, self.drawing.minimum_area
-        )
+        values = prediction.on_image
+        mask, regions = find_abnormal(values, threshold, self.drawing.dilation, self.drawing.minimum_area)
         row: dict[str, Any] = {
             "height": prediction.size[0],
             "width": prediction.size[1],

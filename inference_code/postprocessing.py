@@ -6,8 +6,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from training_code.data.geometry import OUTSIDE, inside
 from training_code.data.run_lengths import column_runs
 from training_code.foundation.errors import InputError
 
@@ -39,7 +39,8 @@ def normalise(values: NDArray | float, value_range: tuple[float, float] | None =
     values
         Raw scores, of any shape.
     value_range
-        Minimum and maximum; what lies outside becomes 0 or 1. Without it they are those of ``values``.
+        Minimum and maximum; what lies outside becomes 0 or 1. Without it they are those of ``values``, as far as they
+        are looked at.
 
     Returns
     -------
@@ -47,7 +48,10 @@ def normalise(values: NDArray | float, value_range: tuple[float, float] | None =
         float32 of the same shape; 0 everywhere where minimum and maximum are equal.
     """
     values = np.asarray(values, np.float64)
-    low, high = value_range or (float(values.min()), float(values.max()))
+    if value_range is None:
+        found = inside(values)
+        value_range = (float(found.min()), float(found.max()))
+    low, high = value_range
     if not high > low:
         return np.zeros(values.shape, np.float32)
     return np.clip((values - low) / (high - low), 0, 1).astype(np.float32)
@@ -82,17 +86,6 @@ def quantile_threshold(normal_scores: NDArray, quantile: float) -> float:
     return float(np.quantile(normal_scores, quantile))
 
 
-def resize_map(anomaly_map: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
-    """Resize a map to ``size`` (height, width), bilinear; pixels are areas, so that nothing is shifted.
-
-    The middle of pixel ``i`` of ``n`` lies at ``(i + 0.5) / n`` before and after. Making smaller averages.
-    """
-    if anomaly_map.shape == size:
-        return np.asarray(anomaly_map, np.float32)
-    image = Image.fromarray(np.ascontiguousarray(anomaly_map, np.float32))
-    return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
-
-
 def make_mask(
     anomaly_map: NDArray, threshold: float | None, dilation: int = 0, minimum_area: int = 0
 ) -> NDArray[np.bool_]:
@@ -103,11 +96,12 @@ def make_mask(
     anomaly_map
         Raw scores of shape (height, width).
     dilation, minimum_area
-        As in `dilate` and `remove_small`; small regions are removed before the others grow.
+        As in `dilate` and `remove_small`; small regions are removed before the others grow, as far as it is looked at.
     """
     if threshold is None:
         return np.zeros(anomaly_map.shape, bool)
-    return dilate(remove_small(anomaly_map >= threshold, minimum_area), dilation)
+    mask = remove_small(anomaly_map >= threshold, minimum_area)
+    return dilate(mask, dilation) & (anomaly_map > OUTSIDE) if dilation else mask
 
 
 def dilate(mask: NDArray[np.bool_], radius: int) -> NDArray[np.bool_]:
@@ -148,16 +142,11 @@ def find_regions(mask: NDArray[np.bool_], anomaly_map: NDArray) -> list[Region]:
 
 
 def find_abnormal(
-    anomaly_map: NDArray[np.float32],
-    size: tuple[int, int],
-    threshold: float | None,
-    dilation: int = 0,
-    minimum_area: int = 0,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], list[Region]]:
-    """Return the map, its mask and the regions of that at the size of the image, (height, width); see `make_mask`."""
-    values = resize_map(anomaly_map, size)
-    mask = make_mask(values, threshold, dilation, minimum_area)
-    return values, mask, find_regions(mask, values)
+    anomaly_map: NDArray[np.float32], threshold: float | None, dilation: int = 0, minimum_area: int = 0
+) -> tuple[NDArray[np.bool_], list[Region]]:
+    """Return the mask of a map, at the size of its image, and the regions of the mask; see `make_mask`."""
+    mask = make_mask(anomaly_map, threshold, dilation, minimum_area)
+    return mask, find_regions(mask, anomaly_map)
 
 
 def run_lengths(region: Region, size: tuple[int, int]) -> dict[str, Any]:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from inference_code.batches import Batches
 from inference_code.images import LARGE, Prepared, Source, prepare
 from inference_code.postprocessing import make_mask, normalise, threshold_range
 from inference_code.ranges import BATCH_SIZES
+from training_code.data.geometry import Geometry, Placement, resize_map
 from training_code.evaluation.references import difference
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
@@ -30,10 +32,21 @@ class Prediction:
     index: int  # place among the images, from 0
     path: Path | None  # None for what did not come from a file
     score: float  # raw, as in the run's evaluation; higher is more anomalous
-    anomaly_map: NDArray[np.float32]  # (height, width) of the run's image size, raw
+    anomaly_map: NDArray[np.float32]  # (height, width) of what networks see, raw; `OUTSIDE` where it is not looked at
     size: tuple[int, int]  # height and width of the image as it was
     seconds: float  # that the detector took: of its batch, divided by the number of images
     thresholds: Thresholds
+    placement: Placement | None = None  # where the image lies in the map; None where it is stretched to that
+
+    @property
+    def on_image(self) -> NDArray[np.float32]:
+        """The map at the size of the image, raw; `OUTSIDE` where it was not looked at."""
+        return self.at(self.size)
+
+    def at(self, size: tuple[int, int]) -> NDArray[np.float32]:
+        """Return the map as of the whole image at another height and width."""
+        found = self.anomaly_map
+        return resize_map(found, size) if self.placement is None else self.placement.to_photograph(found, size)
 
     @property
     def abnormal(self) -> bool | None:
@@ -82,15 +95,15 @@ class Predictor(Protocol):
         What computes.
     thresholds
         Raw scores from which on an image and a pixel are abnormal; those of the run unless others are set.
-    image_size
-        Height and width in pixels that images are resized to.
+    geometry
+        What networks see of an image, and what of that is looked at.
     """
 
     record: Record
     folder: Path
     runtime: str
     thresholds: Thresholds
-    image_size: tuple[int, int]
+    geometry: Geometry
 
     @abstractmethod
     def infer(self, images: Sequence[Prepared]) -> list[Prediction]:
@@ -98,9 +111,15 @@ class Predictor(Protocol):
         ...
 
     @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels of what networks see, or tiles are cut out of."""
+        return self.geometry.size
+
+    @property
     def large(self) -> bool:
-        """Whether images as the detector gets them are so large that only one at a time is in memory."""
-        return self.image_size[0] * self.image_size[1] > LARGE
+        """Whether photographs are resized to so many pixels that only one at a time is in memory."""
+        height, width = self.geometry.image_size
+        return height * width > LARGE
 
     @property
     def needs_references(self) -> bool:
@@ -125,14 +144,21 @@ class Predictor(Protocol):
         InputError
             If one of them cannot be read.
         """
-        return prepare(image, self.image_size, self.record.dataset.bits, reference)
+        return prepare(image, self.geometry, self.record.dataset.bits, reference)
+
+    @property
+    def blank(self) -> Prepared:
+        """An image without content; its pixels are one in memory."""
+        return Prepared(torch.zeros(()).expand(3, *self.image_size), self.geometry.image_size, None)
 
     def judge(self, images: Sequence[Prepared]) -> list[Prediction]:
         """Predict prepared images in one batch, those with a reference by how far their maps are from its map."""
         found = self.infer(images)
         places = [place for place, image in enumerate(images) if image.reference is not None]
         references = [
-            Prepared(image.reference, self.image_size, None) for image in images if image.reference is not None
+            Prepared(image.reference, image.reference_size or self.geometry.image_size, None)
+            for image in images
+            if image.reference is not None
         ]
         for place, reference in zip(places, self.infer(references) if references else [], strict=True):
             found[place] = _compared(found[place], reference)
@@ -208,8 +234,11 @@ def make_predictions(
     anomaly_maps: NDArray[np.floating],
     seconds: float,
     thresholds: Thresholds,
+    geometry: Geometry,
 ) -> list[Prediction]:
     """Return what a detector gave for a batch, checked: it may come from strangers, or be damaged.
+
+    What is not looked at is taken out of it.
 
     Parameters
     ----------
@@ -219,6 +248,8 @@ def make_predictions(
         Shape (images, 1, height, width), or without the 1.
     seconds
         That the batch took.
+    geometry
+        What networks see of the images.
 
     Raises
     ------
@@ -235,10 +266,14 @@ def make_predictions(
         if not np.isfinite(values).all():
             raise InputError(f"the detector gives {name} that are not finite")
     maps = maps.reshape(len(images), *maps.shape[-2:]).astype(np.float32, copy=False)
+    if not geometry.plain and maps.shape[1:] != geometry.size:
+        raise InputError(f"the detector gives maps of {maps.shape[1:]} for images of {geometry.size} pixels")
     each = seconds / len(images)
+    places = [geometry.place(image.size) for image in images]
+    left = [place.leave_out(*pair) for place, *pair in zip(places, maps, scores.ravel().tolist(), strict=True)]
     return [
-        Prediction(index, None, score, anomaly_map, image.size, each, thresholds)
-        for index, (image, score, anomaly_map) in enumerate(zip(images, scores.ravel().tolist(), maps, strict=True))
+        Prediction(index, None, score, anomaly_map, image.size, each, thresholds, place)
+        for index, (image, place, (anomaly_map, score)) in enumerate(zip(images, places, left, strict=True))
     ]
 
 

@@ -41,7 +41,7 @@ class TorchPredictor(Predictor):
         self.record = record
         self.folder = folder
         self.thresholds = Thresholds(record.thresholds.get("image"), record.thresholds.get("pixel"))
-        self.image_size: tuple[int, int] = record.identity.protocol.image_size
+        self.geometry = record.geometry
 
     @classmethod
     def load(
@@ -92,7 +92,7 @@ class TorchPredictor(Predictor):
             assert output.pred_score is not None and output.anomaly_map is not None
             scores = output.pred_score.flatten().double().cpu().numpy()
             maps = output.anomaly_map.reshape(len(images), *output.anomaly_map.shape[-2:]).float().cpu().numpy()
-        return make_predictions(images, scores, maps, time.perf_counter() - start, self.thresholds)
+        return make_predictions(images, scores, maps, time.perf_counter() - start, self.thresholds, self.geometry)
 
 
 def _device(device: str) -> torch.device:

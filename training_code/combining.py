@@ -14,7 +14,7 @@ from training_code.detectors.combined.model import Combined
 from training_code.detectors.leaving_out import LeavesOut
 from training_code.detectors.registry import get_detector
 from training_code.evaluation.calibration import Calibration
-from training_code.evaluation.combining import combine
+from training_code.evaluation.combining import combine, scored_by_maps
 from training_code.evaluation.measurement import reset_peak_memory, timed
 from training_code.foundation.cache import TensorCache
 from training_code.members import Member
@@ -38,7 +38,7 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     reset_peak_memory()
     conditions = dataclasses.replace(conditions, protocol=prepared.identity.protocol)
     cache, records = TensorCache(), [member.record for member in prepared.members]
-    how, size = prepared.configuration.arguments["how"], conditions.protocol.image_size
+    how, size = prepared.configuration.arguments["how"], conditions.protocol.seen_size
     engine = QuietEngine(prepared.configuration, places.folder / CHECKPOINT, unfinished=places.unfinished)
     places.note("calibrating")
     seconds: dict[str, float] = {}
@@ -46,6 +46,8 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
         found = [calibrate_member(member, conditions, cache, engine) for member in prepared.members]
         detectors, calibrations = zip(*found, strict=True)
         scales, calibration = combine(calibrations, how, _abnormal_images(calibrations, prepared.members))
+    if conditions.geometry.leaves_out:
+        calibration = scored_by_maps(calibration)
     detector = cast(Combined, build_detector(prepared.configuration, None, size))
     detector.take([as_part(record, each) for record, each in zip(records, detectors, strict=True)])
     detector.set_scales(scales)

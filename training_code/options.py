@@ -1,9 +1,11 @@
 """Options as fields of a dataclass: each with its default, what checks a value, and what else is told of it."""
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from training_code.foundation.errors import InputError, choices, unknown
 
 #: What a detector may need to have for an option to have an effect; `DetectorSpec.traits` says which it has.
 Trait = Literal["backbone", "kept features", "common batches", "epochs"]
@@ -38,3 +40,38 @@ class Checked:
     def names_for(cls, traits: Collection[Trait]) -> tuple[str, ...]:
         """Return the names of the options that have an effect on runs of a detector with ``traits``."""
         return tuple(option.name for option in dataclasses.fields(cls) if option.metadata["needs"] in (None, *traits))
+
+
+def divided(
+    given: Mapping[str, Any], kinds: Mapping[str, tuple[type[Checked], Mapping[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Return the options of each kind.
+
+    Parameters
+    ----------
+    given
+        Options of all kinds by name.
+    kinds
+        Each kind, and more options of it.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or given twice.
+    """
+    for kind, (cls, options) in kinds.items():
+        if not isinstance(options, Mapping):
+            raise InputError(f"{kind}={options!r} must be a mapping of names to values; valid: {choices(cls.names())}")
+        for name in options:
+            if name not in cls.names():
+                raise unknown(f"key of {kind}", name, cls.names())
+            if name in given:
+                raise InputError(f"{name} is given twice: in {kind} and on its own")
+    valid = [name for cls, _ in kinds.values() for name in cls.names()]
+    for name in given:
+        if name not in valid:
+            raise unknown("argument of Experiment", name, ["dataset", "seed", "results", *kinds, *valid])
+    return [
+        {name: value for name, value in {**given, **options}.items() if name in cls.names()}
+        for cls, options in kinds.values()
+    ]

@@ -126,7 +126,7 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     places.note("testing")
     predicted = predict(trained, data)
     places.note("evaluating")
-    latency = trained.engine.latency(detector, conditions.protocol.image_size)
+    latency = trained.engine.latency(detector, conditions.protocol.seen_size)
     findings = evaluate(predicted, calibration, conditions.protocol)
     written = write(trained, predicted, calibration, findings, places.folder, conditions)
     return {**written, "times": {**written["times"], "latency": latency}}
@@ -149,7 +149,7 @@ def prepare_data(
     train, test = (max(1, size // protocol.tiles) for size in (compute.train_batch_size, compute.eval_batch_size))
     compute = dataclasses.replace(compute, train_batch_size=batch_size or train, eval_batch_size=test)
     data = SampleDataModule(
-        conditions.dataset, protocol.image_size, protocol.validation_split, conditions.seed, compute, cache
+        conditions.dataset, conditions.geometry, protocol.validation_split, conditions.seed, compute, cache
     )
     if not holds_out or learns_from_labels:
         data.suit(holds_out, learns_from_labels)
@@ -167,7 +167,7 @@ def build(prepared: PreparedRun, conditions: Conditions, store: FeatureStore | N
     network = load_backbone(prepared.weights) if prepared.weights else None
     seed_everything(conditions.seed, workers=True, verbose=False)  # as if building the network had drawn nothing
     statistics = prepared.identity.statistics
-    size = tiles_for(conditions.protocol.image_size, conditions.protocol.tiling)
+    size = tiles_for(conditions.protocol.seen_size, conditions.protocol.tiling)
     return build_detector(prepared.configuration, network, size, statistics, conditions.compute, store)
 
 
@@ -230,7 +230,7 @@ def predict(trained: Trained, data: SampleDataModule) -> Predicted:
     extractor = feature_extractor(detector)
     features = extractor.describe(engine.device) if extractor else {}
     stop_sharing(detector)
-    return Predicted(test, features, seconds, find_regions(data.dataset, test.paths, test.masks))
+    return Predicted(test, features, seconds, find_regions(data.dataset, test.paths, test.masks, data.geometry))
 
 
 def _check_finite(detector: AnomalibModule, *found: Predictions | None) -> None:
@@ -282,7 +282,7 @@ def write(
     write_scores(folder, predicted.test, thresholds.image, root)
     write_calibration(folder, calibration, protocol.area, root)
     write_labelled(folder, calibration, root)
-    write_examples(predicted.test, thresholds, folder / EXAMPLES)
+    write_examples(predicted.test, thresholds, folder / EXAMPLES, conditions.geometry)
     if curves := trained.training.get("curves"):
         draw_learning_curves(curves, folder / EXAMPLES / LEARNING_CURVES)
     checkpoint = folder / CHECKPOINT

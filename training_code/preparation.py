@@ -10,7 +10,9 @@ from training_code.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Recipe
 from training_code.backbones.weights import find_weights, random_weights
 from training_code.data.dataset import Dataset, read_dataset
 from training_code.data.division import Division, divide
+from training_code.data.geometry import Geometry
 from training_code.data.labelled import labelled_sha256, take_labelled
+from training_code.data.looked_at import defects_outside
 from training_code.data.sample import LABELLED, TRAIN, VALIDATION
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.extent import Extent, Need
@@ -45,6 +47,11 @@ class Conditions:
     seed: int
     gpu: bool = field(default_factory=has_gpu)  # whether the runs are computed on one
     varied_anomalies: bool = False  # whether they are judged by detectors that leave images out, see `Experiment.run`
+
+    @property
+    def geometry(self) -> Geometry:
+        """What of the images networks see."""
+        return Geometry.of(self.protocol, self.dataset.region)
 
 
 @dataclass(frozen=True)
@@ -116,7 +123,16 @@ def read_conditions(
     asked = checked[0]
     if read.fingerprint_as_read is None and (asked.labelled or asked.labels is not None):
         read = take_labelled(read, asked.labelled, asked.labels, seed)
-    return Conditions(read, *checked, seed)
+    return Conditions(_told(read, Geometry.of(asked, read.region)), *checked, seed)
+
+
+def _told(dataset: Dataset, geometry: Geometry) -> Dataset:
+    """Return a dataset that also tells of defects which the protocol cuts away altogether."""
+    if geometry.stretches:  # then its own region alone decides, and it tells that already
+        return dataset
+    found = defects_outside(dataset.samples, dataset.facts, geometry, dataset.mask_threshold)
+    others = [finding for finding in dataset.findings if finding.kind != "defect outside"]
+    return replace(dataset, findings=(*others, *found))
 
 
 def prepare(
@@ -231,7 +247,7 @@ def _extent(configuration: Configuration, conditions: Conditions) -> Extent:
 def _check_memory(need: Need, configuration: Configuration, conditions: Conditions) -> None:
     """Refuse a fit that does not fit into the memory that it may take, or whose file does not fit onto the disk."""
     allowed = memory_limit(conditions.compute.memory_limit)
-    height, width = conditions.protocol.image_size
+    height, width = conditions.protocol.seen_size
     if need.memory > allowed:
         raise InputError(
             f"{configuration.detector} needs {readable(need.memory)} at once for {readable(need.features)} of features "

@@ -13,17 +13,21 @@ from training_code.foundation.checking import (
     below_1,
     flag,
     half_at_most,
+    no_larger,
     number_or_none,
     one_of,
     part_or_number,
     positive_or_none,
     square,
+    square_or_none,
 )
-from training_code.foundation.errors import InputError, choices, unknown
-from training_code.options import Checked, option
-from training_code.tiling import Tiling, tiling_or_none
+from training_code.foundation.errors import InputError, choices
+from training_code.options import Checked, divided, option
+from training_code.tiling import Tiling, shown, tiling_or_none
 
 NORMALIZATIONS = ("backbone", "imagenet")
+#: How photographs are brought to ``image_size``, see `training_code.data.geometry`.
+RESIZES = (STRETCH, LETTERBOX, CROP) = ("stretch", "letterbox", "crop")
 #: How the backbone computes: float32, or mixed precision in which convolutions and products have 16 bits.
 PRECISIONS = ("float32", "bfloat16", "float16")
 #: On a processor OpenVINO where it can and on a GPU torch; or one of them everywhere.
@@ -52,8 +56,11 @@ class ExperimentProtocol(Checked):
     ----------
     image_size
         Height and width in pixels that images are resized to; one number for squares.
+    resize, center_crop
+        How: ``"stretch"``, ``"letterbox"`` (scaled to fit, the rest is left out of everything) or ``"crop"`` (scaled to
+        cover). Then height and width of the middle that is cut out, or one number; None for all of it.
     tiling
-        None, or tiles that the resized image is cut into, ``{"tile": 512, "overlap": 64}``: the side of a tile in
+        None, or tiles that the image is cut into after that, ``{"tile": 512, "overlap": 64}``: the side of a tile in
         pixels, or height and width, and how many pixels a tile shares with the next one. Each tile is an image of its
         own to the detector. Maps are blended where tiles overlap; the score of an image is the highest of its tiles.
     normalization
@@ -93,6 +100,8 @@ class ExperimentProtocol(Checked):
     """
 
     image_size: tuple[int, int] = option((256, 256), square, columns=("image_height", "image_width"))
+    resize: str = option(STRETCH, one_of(RESIZES), later=True)
+    center_crop: tuple[int, int] | None = option(None, square_or_none, later=True)
     normalization: str = option("backbone", one_of(NORMALIZATIONS), needs="backbone", ranked_together=True)
     validation_split: float = option(0.1, half_at_most)
     labelled: float | int = option(0, part_or_number, later=True)
@@ -104,17 +113,18 @@ class ExperimentProtocol(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.center_crop == self.image_size:  # which cuts nothing off, and makes no other run
+            object.__setattr__(self, "center_crop", None)
+        no_larger("center_crop", self.seen_size, "image_size", self.image_size)
         if self.tiling is not None:
-            self.tiling.check(self.image_size)
+            whole = "image_size" if self.center_crop is None else "center_crop"
+            no_larger("tiling: tile", self.tiling.tile, whole, self.seen_size)
 
     @classmethod
     def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:
         """Return the columns that tables have for these conditions.
 
-        Parameters
-        ----------
-        ranked_together
-            Only conditions whose values are ranked together, or are not; None for all.
+        ``ranked_together``: only conditions whose values are ranked together, or are not; None for all.
         """
         chosen = [
             entry
@@ -140,14 +150,19 @@ class ExperimentProtocol(Checked):
         return found
 
     @property
+    def seen_size(self) -> tuple[int, int]:
+        """Height and width in pixels of what detectors see of a photograph, and of its map: resized, and cut out."""
+        return self.center_crop or self.image_size
+
+    @property
     def network_size(self) -> tuple[int, int]:
-        """Height and width in pixels of what a network gets at once: of a tile, or of the whole image."""
-        return self.image_size if self.tiling is None else self.tiling.tile
+        """Height and width in pixels of what a network gets at once: of a tile, or of all that is seen."""
+        return self.seen_size if self.tiling is None else self.tiling.tile
 
     @property
     def tiles(self) -> int:
         """The number of tiles of an image."""
-        return 1 if self.tiling is None else len(self.tiling.places(self.image_size))
+        return 1 if self.tiling is None else len(self.tiling.places(self.seen_size))
 
     def for_configuration(self, learns_from_labels: bool) -> "ExperimentProtocol":
         """Return the protocol with the rule for thresholds that ``"auto"`` stands for."""
@@ -162,6 +177,8 @@ class ExperimentProtocol(Checked):
             columns = entry.metadata.get("columns", (entry.name,))
             if isinstance(value, Tiling):
                 value = value.row()
+            elif isinstance(value, tuple) and len(columns) == 1:
+                value = shown(value)
             cells = value if isinstance(value, tuple) else (value,) * len(columns)  # None has no members
             found |= dict(zip(columns, cells, strict=True))
         return found
@@ -267,31 +284,13 @@ def read_options(
 ) -> tuple[ExperimentProtocol, ComputeOptions]:
     """Return what an experiment was given, checked.
 
-    Parameters
-    ----------
-    given
-        Options of both kinds by name.
-    protocol, compute
-        More of them, of one kind each.
+    ``given`` are options of both kinds by name, ``protocol`` and ``compute`` more of them, of one kind each.
 
     Raises
     ------
     InputError
         If a name is unknown or given twice, or a value is not valid.
     """
-    kinds = (("protocol", ExperimentProtocol, protocol), ("compute", ComputeOptions, compute))
-    for kind, cls, options in kinds:
-        if not isinstance(options, Mapping):
-            raise InputError(f"{kind}={options!r} must be a mapping of names to values; valid: {choices(cls.names())}")
-        for name in options:
-            if name not in cls.names():
-                raise unknown(f"key of {kind}", name, cls.names())
-            if name in given:
-                raise InputError(f"{name} is given twice: in {kind} and on its own")
-    valid = [name for _, cls, _ in kinds for name in cls.names()]
-    for name in given:
-        if name not in valid:
-            raise unknown("argument of Experiment", name, ["dataset", "seed", "results", "protocol", "compute", *valid])
-    values = {**given, **protocol, **compute}
-    of_protocol, of_compute = ({name: values[name] for name in cls.names() if name in values} for _, cls, _ in kinds)
+    kinds = {"protocol": (ExperimentProtocol, protocol), "compute": (ComputeOptions, compute)}
+    of_protocol, of_compute = divided(given, kinds)
     return ExperimentProtocol(**of_protocol), ComputeOptions(**of_compute)

@@ -9,7 +9,7 @@ from training_code.foundation.clock import now
 from training_code.preparation import Conditions, PreparedRun
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment, git_commit
-from training_code.records.record import DatasetUsed, Note, Record, Status, WeightsUsed
+from training_code.records.record import DatasetUsed, Note, Record, RegionUsed, Status, WeightsUsed
 from training_code.records.store import RunStore
 
 
@@ -36,6 +36,7 @@ def make_record(conditions: Conditions, prepared: PreparedRun, started: str, **f
             dataset.bits,
             len(dataset.references),
             tuple(Note(note.kind, note.message) for note in dataset.notes),
+            None if dataset.region is None else RegionUsed(dataset.region.size, dataset.region.run_lengths()),
         ),
         weights=None if weights is None else _used(weights),
         environment=describe_environment(),

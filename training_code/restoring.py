@@ -62,7 +62,7 @@ def _build(record: Record, source: Path, precision: str | None = None) -> Anomal
     detector = build_detector(
         configuration,
         _network(record, configuration, source),
-        tiles_for(identity.protocol.image_size, identity.protocol.tiling),
+        tiles_for(identity.protocol.seen_size, identity.protocol.tiling),
         identity.statistics,
         dataclasses.replace(options, backbone_precision=precision or options.backbone_precision),
     )

@@ -37,13 +37,6 @@ class Tiling:
         )
         return [(top, left) for top in tops for left in lefts]
 
-    def check(self, image_size: tuple[int, int]) -> None:
-        """Raise an `InputError` if the tiles are larger than images of ``image_size``."""
-        if any(tile > side for tile, side in zip(self.tile, image_size, strict=True)):
-            raise InputError(
-                f"tiling: tile={shown(self.tile)} is larger than image_size={shown(image_size)}; valid: up to that"
-            )
-
     def __str__(self) -> str:
         return f"{shown(self.tile)}, overlap {self.overlap}"
 

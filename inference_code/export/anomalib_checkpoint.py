@@ -43,6 +43,11 @@ def check_convertible(record: Record) -> None:
             f"{name} is this project's own and anomalib has no class for it; valid for anomalib: {able}; "
             "valid for this run: onnx, openvino"
         )
+    if not record.geometry.plain:
+        raise InputError(
+            "anomalib's checkpoint stretches images to image_size and looks at all of them, and the run has a region, "
+            "center_crop or another resize; valid for this run: onnx, openvino"
+        )
     for argument, value in plain.fixed.items():
         if arguments[argument] != value:
             raise InputError(

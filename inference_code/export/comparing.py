@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from inference_code.graph_files import OUTPUTS, Graph
-from inference_code.images import Source, read_pixels
-from inference_code.predictor import Prediction, Predictor
+from inference_code.images import Prepared, Source, read_pixels
+from inference_code.predictor import Prediction, Predictor, make_predictions
+from training_code.data.geometry import Geometry, inside
 from training_code.data.images import open_image
+from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.records.scores import read_scores
@@ -41,10 +44,12 @@ class Expected:
     """What a run says about images, in one batch and one by one."""
 
     source: str
-    pixels: list[NDArray[np.float32]]  # (3, height, width), from 0 to 1, each of its own size
+    pixels: list[NDArray[np.float32]]  # (3, height, width), from 0 to 1, each of its own size, or as networks see it
     batch: NDArray[np.float32]  # (images, 3, height, width) of the run's image size
     together: list[Prediction]
     alone: list[Prediction]
+    prepared: list[Prepared]
+    geometry: Geometry
 
 
 def expected(predictor: Predictor, folder: Path) -> Expected:
@@ -55,13 +60,15 @@ def expected(predictor: Predictor, folder: Path) -> Expected:
     prepared = [predictor.prepare(image) for image in images]
     return Expected(
         source,
-        # A file of one tile does not resize images: it gets them as they were prepared.
-        [image.tensor.numpy() for image in prepared]
-        if predictor.record.identity.protocol.tiles > 1
-        else [_pixels(image, predictor.record.dataset.bits) for image in images],
+        # A file that does not resize photographs, or computes one tile, gets them as they were prepared.
+        [_pixels(image, predictor.record.dataset.bits) for image in images]
+        if predictor.geometry.plain and predictor.record.identity.protocol.tiles == 1
+        else [image.tensor.numpy() for image in prepared],
         torch.stack([image.tensor for image in prepared]).numpy(),
         predictor.infer(prepared),
         [predictor.infer([image])[0] for image in prepared],
+        prepared,
+        predictor.geometry,
     )
 
 
@@ -69,7 +76,10 @@ def compare(graph: Graph, wanted: Expected) -> Difference:
     """Return how far a graph is from what is expected of it: of a whole batch, and of each image in its own size."""
     rounds = [(graph(wanted.batch), wanted.together)]
     rounds += [(graph(image[None]), [found]) for image, found in zip(wanted.pixels, wanted.alone, strict=True)]
-    scores, maps = (np.concatenate([outputs[name] for outputs, _ in rounds]).astype(np.float64) for name in OUTPUTS)
+    scores, maps = (np.concatenate([outputs[name] for outputs, _ in rounds]) for name in OUTPUTS)
+    given = make_predictions(
+        [*wanted.prepared, *wanted.prepared], scores, maps, 0.0, Thresholds(None, None), wanted.geometry
+    )
     predictions = [prediction for _, of_round in rounds for prediction in of_round]
     own_scores = np.array([prediction.score for prediction in predictions])
     own_maps = np.stack([prediction.anomaly_map for prediction in predictions])
@@ -80,12 +90,17 @@ def compare(graph: Graph, wanted: Expected) -> Difference:
         clear = np.abs(own_scores - threshold) > AT_THRESHOLD * _spread(own_scores)
         others = int(((labels != (own_scores >= threshold)) & clear).sum())
     return Difference(
-        float(np.abs(scores - own_scores).max() / _spread(own_scores)),
-        float(np.abs(maps[:, 0] - own_maps).max() / _spread(own_maps)),
+        float(np.abs(np.array([each.score for each in given]) - own_scores).max() / _spread(own_scores)),
+        max(starmap(_farthest, zip(given, predictions, strict=True))) / _spread(inside(own_maps)),
         others,
         len(wanted.pixels),
         wanted.source,
     )
+
+
+def _farthest(given: Prediction, wanted: Prediction) -> float:
+    """Return the largest difference of a pixel that is looked at."""
+    return float(np.abs(inside(given.anomaly_map).astype(np.float64) - inside(wanted.anomaly_map)).max())
 
 
 def _images_of_dataset(predictor: Predictor, folder: Path) -> list[Path]:

@@ -22,11 +22,13 @@ from inference_code.graph_predictor import open_graph, tiles_of_run
 from inference_code.runs import find_run
 from inference_code.runtimes import MODEL_FILES
 from inference_code.torch_predictor import TorchPredictor
+from training_code.data.geometry import FILL, Geometry
 from training_code.evaluation.thresholds import Thresholds
 from training_code.features.runtime import import_openvino
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256, write_json
+from training_code.protocol import STRETCH
 from training_code.records.promises import promise
 from training_code.records.record import Record
 from training_code.training.engine import quiet
@@ -116,7 +118,17 @@ def _describe(predictor: TorchPredictor) -> dict[str, Any]:
         "thresholds": dataclasses.asdict(predictor.thresholds),
         "promise": promise(record),  # for people; programs find the operating points in the record
         "image_size": predictor.image_size,
-        # The file computes one tile, of this size: cut, blend the maps, and take the highest score.
+        # What comes before that; the run lengths of the region are in the record.
+        "geometry": {
+            "resized_to": predictor.geometry.image_size,
+            "resize": predictor.geometry.resize,
+            "center_crop": predictor.geometry.center_crop,
+            "region": predictor.geometry.region is not None,
+            "fill": FILL,
+            "takes": _takes(predictor),
+            "fills_and_leaves_out": _leaves_out(predictor),
+        },
+        # The file computes one tile, of this size: cut what is of image_size, blend the maps, take the highest score.
         "tiling": record.identity.protocol.tiling and dataclasses.asdict(record.identity.protocol.tiling),
         "bits": record.dataset.bits,
         # The file itself computes one image: whoever uses it compares the map with that of the image's reference.
@@ -139,14 +151,17 @@ def _refuse_different(predictor: TorchPredictor, format: str, difference: Differ
 
 def _write(predictor: TorchPredictor, format: str, path: Path) -> None:
     """Write the detector, of which parts are taken away."""
-    # Thresholds for differences from references say nothing about a single image: then the file gives no labels.
-    thresholds = Thresholds(None, None) if predictor.needs_references else predictor.thresholds
+    # Thresholds for differences from references say nothing about a single image, and those for a part of it nothing
+    # about all of it: then the file gives no labels.
+    judged = not predictor.needs_references and (_leaves_out(predictor) or not predictor.geometry.leaves_out)
+    thresholds = predictor.thresholds if judged else Thresholds(None, None)
     if format == "anomalib":
         write_checkpoint(to_anomalib(predictor.detector, predictor.record, thresholds), path)
         return
     name, tiles = predictor.record.detector, tiles_of_run(predictor.record)
-    size = predictor.image_size if tiles is None else tiles.size
-    model = ExportableDetector(name, predictor.detector, size, thresholds)
+    # A tile is an image of its own: what is outside of the region lies elsewhere in each, and is left out afterwards.
+    seen = predictor.geometry if tiles is None else Geometry(tiles.size)
+    model = ExportableDetector(name, predictor.detector, seen, thresholds)
     count = sum(tensor.nbytes for tensor in model.state_dict().values())
     if count > _LARGEST:
         raise InputError(
@@ -164,9 +179,24 @@ def _write(predictor: TorchPredictor, format: str, path: Path) -> None:
     between.unlink()
 
 
+def _leaves_out(predictor: TorchPredictor) -> bool:
+    """Return whether a graph leaves out itself what is not looked at: where that is the same for all it computes."""
+    same = predictor.geometry.resize == STRETCH and tiles_of_run(predictor.record) is None
+    return predictor.geometry.region is not None and same
+
+
+def _takes(predictor: TorchPredictor) -> str:
+    """Return in words what a graph computes."""
+    if tiles_of_run(predictor.record) is not None:
+        return "tiles of images of image_size"
+    return "photographs of any size" if predictor.geometry.plain else "images of image_size"
+
+
 def _write_onnx(model: ExportableDetector, path: Path) -> None:
+    height, width = model.image_size
+    open_sides = {2: "height", 3: "width"} if model.geometry.plain else {}
     # Of no size that the graph should hold on to.
-    example = torch.rand(2, 3, model.image_size[0] + 7, model.image_size[1] + 19)
+    example = torch.rand(2, 3, height + 7, width + 19) if open_sides else torch.rand(2, 3, height, width)
     first = torch.zeros(1, dtype=torch.int64)  # for graphs that take the number of a tile
     with quiet(), torch.no_grad():
         torch.onnx.export(
@@ -176,8 +206,7 @@ def _write_onnx(model: ExportableDetector, path: Path) -> None:
             dynamo=False,  # the newer way gave the same scores and took 6 to 38 times as long
             input_names=list(model.inputs),
             output_names=list(model.outputs),
-            dynamic_axes={INPUT: {0: "batch", 2: "height", 3: "width"}}
-            | {name: {0: "batch"} for name in model.outputs},
+            dynamic_axes={INPUT: {0: "batch", **open_sides}} | {name: {0: "batch"} for name in model.outputs},
             opset_version=_OPSET,
         )
 

@@ -1,7 +1,9 @@
 """`ExportableDetector`: the whole way of an image, from pixels to labels, as one module that can be exported.
 
 It takes images of any size, resizes and normalises them as training does, and gives raw scores and maps and, where
-the run has a threshold, labels and normalised scores. The number of images is open.
+the run has a threshold, labels and normalised scores. The number of images is open. Where a run cuts or fills
+photographs it takes what networks see of them, and where a run cuts that into tiles, a tile. A region that lies in the
+same place of every image is part of it.
 """
 
 import numpy as np
@@ -14,8 +16,11 @@ from torchvision.transforms.v2 import Normalize
 from inference_code.graph_files import INPUT, JUDGED, OUTPUTS, TILE
 from inference_code.graphs.registry import make_graph
 from inference_code.postprocessing import threshold_range
+from training_code.data.geometry import OUTSIDE, Geometry, as_geometry
+from training_code.data.resizing import fill_color
 from training_code.detectors.build import image_transform
 from training_code.evaluation.thresholds import Thresholds
+from training_code.protocol import STRETCH
 
 
 class ExportableDetector(nn.Module):
@@ -27,20 +32,32 @@ class ExportableDetector(nn.Module):
         The detector's name.
     detector
         The fitted detector, in eval mode. Its parts are taken over and changed: it predicts no more itself.
-    image_size
-        Height and width in pixels that images are resized to; of detectors that get tiles, those of a tile.
+    geometry
+        What networks see of images; height and width stand for images that are stretched to them. Of detectors that get
+        tiles, height and width of a tile.
     thresholds
         Raw scores from which on an image and a pixel are abnormal.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
+    seen: torch.Tensor | None
+    color: torch.Tensor
 
     def __init__(
-        self, name: str, detector: AnomalibModule, image_size: tuple[int, int], thresholds: Thresholds
+        self,
+        name: str,
+        detector: AnomalibModule,
+        geometry: Geometry | tuple[int, int],
+        thresholds: Thresholds,
     ) -> None:
         super().__init__()
-        self.image_size = image_size
+        self.geometry = as_geometry(geometry)
+        self.image_size = image_size = self.geometry.size
+        seen = self.geometry.place(self.geometry.image_size).seen if self.geometry.resize == STRETCH else None
+        self.register_buffer("seen", None if seen is None else torch.from_numpy(seen))
+        self.register_buffer("color", fill_color())
+        self.score_by_map = self.geometry.leaves_out
         normalize = extract_transforms_by_type(image_transform(detector), Normalize)
         mean, std = (normalize[0].mean, normalize[0].std) if normalize else ((0.0,) * 3, (1.0,) * 3)
         self.register_buffer("mean", torch.tensor(mean)[:, None, None])
@@ -62,9 +79,15 @@ class ExportableDetector(nn.Module):
 
     def forward(self, images: torch.Tensor, *tile: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return what `outputs` names, for images of shape (batch, 3, any height, any width); see `inputs`."""
-        found = self.model((resize(images, self.image_size) - self.mean) / self.std, *tile)
-        score = found.pred_score.reshape(-1)
-        outputs = [score, found.anomaly_map.reshape(-1, 1, *self.image_size)]
+        images = resize(images, self.image_size) if self.geometry.plain else images
+        if self.seen is not None:
+            images = torch.where(self.seen, images, self.color)
+        found = self.model((images - self.mean) / self.std, *tile)
+        maps = found.anomaly_map.reshape(-1, 1, *self.image_size)
+        if self.seen is not None:
+            maps = torch.where(self.seen, maps, torch.tensor(OUTSIDE, dtype=maps.dtype))
+        score = maps.flatten(1).amax(1) if self.score_by_map else found.pred_score.reshape(-1)
+        outputs = [score, maps]
         if self.threshold is not None:
             outputs.append(score >= self.threshold)
         if self.scale:

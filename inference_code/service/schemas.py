@@ -54,7 +54,10 @@ class ImageAnswer(BaseModel):
     seconds: float = Field(description="That the detector took: of its batch, divided by the number of images.")
     overlay: str | None = Field(None, description="PNG in base64, of the image's size.")
     map: str | None = Field(
-        None, description="Grey PNG in base64, of the detector's size: 0 and 255 are the ends of map_range."
+        None,
+        description="Grey PNG in base64 of the whole image: 0 and 255 are the ends of map_range, transparent is what "
+        "is not looked at. Of the detector's size where images are stretched to that, otherwise of the image's, 1024 "
+        "pixels on a side at most.",
     )
     map_range: tuple[float, float] | None = Field(None, description="The lowest and the highest raw score of the map.")
     image: str | None = Field(None, description="PNG in base64.")
@@ -86,7 +89,10 @@ class ModelAnswer(BaseModel):
     detector: str
     backbone: str | None
     dataset: str
-    image_size: tuple[int, int] = Field(description="Height and width to which images are resized.")
+    image_size: tuple[int, int] = Field(description="Height and width of what networks see of an image.")
+    resize: str = Field(description="How images are brought to their size: stretch, letterbox or crop.")
+    center_crop: bool = Field(description="Whether the middle is then cut out.")
+    region: bool = Field(description="Whether only a region of each image is looked at.")
     runtime: str = Field(description="What computes: torch, onnx or openvino.")
     needs_reference: bool = Field(description="Whether each image is sent with its golden sample, reference.")
     threshold: float | None = Field(description="Raw score from which on an image is abnormal.")

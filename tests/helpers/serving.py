@@ -9,6 +9,7 @@ from PIL import Image
 
 from helpers.records import make_dataset, make_identity, make_record
 from inference_code.predictor import Prediction, Predictor
+from training_code.data.geometry import Geometry
 from training_code.evaluation.operating_point import OperatingPoint
 from training_code.evaluation.thresholds import Thresholds
 from training_code.records.record import AtRule, Calibrated
@@ -37,7 +38,7 @@ class BrightnessPredictor(Predictor):
         )
         self.folder = folder
         self.thresholds = Thresholds(0.5, 0.5)
-        self.image_size = (16, 16)
+        self.geometry = Geometry((16, 16))
         self.free = threading.Event()
         self.free.set()
         self.batches: list[int] = []

@@ -55,6 +55,8 @@ TRAINING = {
     "channels_last": (True, MEMORY_FORMAT),
     "backbone_runtime": ("torch", IDENTITY),
     "feature_store": ("off", SHARED),
+    "resize": ("letterbox", IDENTITY),
+    "center_crop": (96, IDENTITY),
     "tiling": ({"tile": 128, "overlap": 32}, IDENTITY),
     "validation_split": (0.3, IDENTITY),
     "labelled": (0.5, IDENTITY),

@@ -19,6 +19,9 @@ from training_code.protocol import ComputeOptions, ExperimentProtocol, read_opti
         ({"image_size": 16}, "image_size=16 is out of range; valid: a whole number 32 to 8192"),
         ({"image_size": (1, 2, 3)}, "image_size=(1, 2, 3) must be one number, or height and width"),
         ({"image_size": True}, "image_size=True is out of range"),
+        ({"resize": "fit"}, "unknown resize 'fit'; valid: stretch, letterbox, crop"),
+        ({"image_size": 64, "center_crop": 96}, "center_crop=96 × 96 is larger than image_size=64 × 64"),
+        ({"center_crop": 16}, "center_crop=16 is out of range; valid: a whole number 32 to 8192"),
         ({"validation_split": 0.6}, "validation_split=0.6 is out of range; valid: 0 to 0.5"),
         ({"validation_split": False}, "validation_split=False is out of range"),
         ({"normalization": "image_net"}, "unknown normalization 'image_net' (did you mean 'imagenet'?)"),
@@ -36,6 +39,10 @@ from training_code.protocol import ComputeOptions, ExperimentProtocol, read_opti
         (
             {"image_size": (512, 256), "tiling": {"tile": 512, "overlap": 64}},
             "tiling: tile=512 × 512 is larger than image_size=512 × 256; valid: up to that",
+        ),
+        (
+            {"image_size": 1024, "center_crop": 384, "tiling": {"tile": 512, "overlap": 64}},
+            "tiling: tile=512 × 512 is larger than center_crop=384 × 384; valid: up to that",
         ),
         ({"imagesize": 64}, "unknown argument of Experiment 'imagesize' (did you mean 'image_size'?)"),
     ],
@@ -68,6 +75,14 @@ def test_tiles_are_columns_of_the_tables_and_leave_no_trace_where_there_are_none
     whole = ExperimentProtocol(image_size=1024)
     assert "tiling" not in whole.identifying and whole.row()["tile"] is whole.row()["tile_overlap"] is None
     assert (whole.tiles, whole.network_size) == (1, (1024, 1024))
+
+
+def test_tiles_are_cut_from_what_center_crop_leaves_of_the_resized_photograph():
+    both = ExperimentProtocol(image_size=1024, center_crop=(768, 512), tiling={"tile": 512, "overlap": 64})
+    assert (both.seen_size, both.network_size, both.tiles) == ((768, 512), (512, 512), 2), "tiles begin at 0 and 256"
+    cut = ExperimentProtocol(image_size=1024, center_crop=(768, 512))
+    assert (cut.seen_size, cut.network_size, cut.tiles) == ((768, 512), (768, 512), 1)
+    assert both.row()["center_crop"] == "768 × 512" and both.row()["tile"] == 512
 
 
 def test_options_cannot_be_changed():

@@ -5,7 +5,6 @@ of the image marks in such a box is of that type. Images that it does not name a
 """
 
 import csv
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.data.geometry import Geometry, Placement, as_geometry
 from training_code.data.pairing import composed
 from training_code.data.tables import read_rows
 from training_code.foundation.errors import InputError, choices
@@ -89,7 +89,10 @@ def write_boxes(root: Path, boxes: Iterable[tuple[Path, Box]]) -> None:
 
 
 def typed_regions(
-    boxes: Sequence[Sequence[Box]], sizes: Sequence[tuple[int, int]], masks: Images
+    boxes: Sequence[Sequence[Box]],
+    sizes: Sequence[tuple[int, int]],
+    masks: Images,
+    geometry: Geometry | None = None,
 ) -> TypedRegions | None:
     """Return the types of what masks mark; None where no image has boxes.
 
@@ -101,6 +104,8 @@ def typed_regions(
         Height and width in pixels of the images as they are.
     masks
         Shape (N, height, width), bool, at another size.
+    geometry
+        Where the images lie in the masks; None for images that are stretched to them.
 
     Examples
     --------
@@ -112,19 +117,16 @@ def typed_regions(
     names = tuple(sorted({box.defect_type for own in boxes for box in own}))
     if not names:
         return None
-    codes = (_codes(names, *each) for each in zip(boxes, sizes, masks, strict=True))
+    places = geometry or as_geometry((masks.shape[1], masks.shape[2]))
+    each_place = (places.place(size) for size in sizes)
+    codes = (_codes(names, *each) for each in zip(boxes, each_place, masks, strict=True))
     return TypedRegions(names, stacked(len(masks), codes))
 
 
-def _codes(
-    names: Sequence[str], boxes: Sequence[Box], size: tuple[int, int], mask: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
+def _codes(names: Sequence[str], boxes: Sequence[Box], place: Placement, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Return the types of what the mask of an image marks, see `TypedRegions.codes`."""
     found = np.zeros(mask.shape, np.uint8)
-    down, right = mask.shape[0] / size[0], mask.shape[1] / size[1]
     for box in boxes:
-        rows = slice(math.floor(box.y * down), math.ceil((box.y + box.height) * down))
-        columns = slice(math.floor(box.x * right), math.ceil((box.x + box.width) * right))
-        found[rows, columns] = 1 + names.index(box.defect_type)
+        found[place.box(box.x, box.y, box.width, box.height)] = 1 + names.index(box.defect_type)
     found[~mask] = 0
     return found

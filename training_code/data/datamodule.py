@@ -3,16 +3,20 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from anomalib.data import ImageItem
 from anomalib.data.datamodules.base.image import AnomalibDataModule
 from lightning.pytorch.utilities.types import EVAL_DATALOADERS
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from torchvision.tv_tensors import Mask
 
 from training_code.data.dataset import Dataset
 from training_code.data.division import divide
+from training_code.data.geometry import Geometry, as_geometry
 from training_code.data.layout import Sample
+from training_code.data.resizing import fill
 from training_code.data.sample_data import Reading, SampleDataset
 from training_code.data.synthetic import add_perlin
 from training_code.foundation.cache import TensorCache
@@ -32,12 +36,12 @@ class ValidationDataset(SampleDataset):
     def __init__(
         self,
         samples: Sequence[Sample],
-        image_size: tuple[int, int],
+        geometry: Geometry | tuple[int, int],
         seed: int,
         reading: Reading | None = None,
         groups: Mapping[Path, int] | None = None,
     ) -> None:
-        super().__init__(samples, image_size, with_masks=True, reading=reading, groups=groups)
+        super().__init__(samples, geometry, with_masks=True, reading=reading, groups=groups)
         self.seed = seed
 
     def __len__(self) -> int:
@@ -64,7 +68,7 @@ class ValidationDataset(SampleDataset):
         seed = self.seed * 1_000_003 + original
         path, image = Path(self.samples.iloc[original].image_path), item.image
         assert image is not None
-        made = self.kept("anomaly", path, lambda: _perlin(image, seed), seed)
+        made = self.kept("anomaly", path, lambda: _perlin(image, seed, self.seen(path)), seed)
         item.image = made["image"]
         item.gt_mask = Mask(made["mask"])
         item.gt_label = torch.tensor(int(bool(made["mask"].any())))
@@ -78,8 +82,8 @@ class SampleDataModule(AnomalibDataModule):
     ----------
     dataset
         What `training_code.data.dataset.read_dataset` returned.
-    image_size
-        Height and width in pixels that every image is resized to.
+    geometry
+        What networks see of every image; height and width in pixels stand for images that are resized to them.
     validation_split
         Part of the defect-free training images that is held out for finding thresholds; 0 holds out none.
     seed
@@ -111,7 +115,7 @@ class SampleDataModule(AnomalibDataModule):
     def __init__(
         self,
         dataset: Dataset,
-        image_size: tuple[int, int],
+        geometry: Geometry | tuple[int, int],
         validation_split: float,
         seed: int,
         compute: ComputeOptions = DEFAULT_COMPUTE,
@@ -120,7 +124,7 @@ class SampleDataModule(AnomalibDataModule):
         super().__init__(compute.train_batch_size, compute.eval_batch_size, compute.num_workers, seed=seed)
         self.cache = cache
         self.dataset = dataset
-        self.image_size = image_size
+        self.geometry = as_geometry(geometry)
         self.validation_split = validation_split
         self.holds_out, self.learns_from_labels = True, False
         self._setup()
@@ -144,7 +148,7 @@ class SampleDataModule(AnomalibDataModule):
         self._setup()
 
     def _setup(self, _stage: str | None = None) -> None:
-        seed, size, test, named = self.seed or 0, self.image_size, self.dataset.select("test"), self.dataset.groups
+        seed, size, test, named = self.seed or 0, self.geometry, self.dataset.select("test"), self.dataset.groups
         divided = divide(self.dataset, self.validation_split, seed, self.holds_out, self.learns_from_labels)
         self.held_out = validation = divided.held_out
         codes = {name: code for code, name in enumerate(dict.fromkeys(named.values()))}
@@ -181,6 +185,13 @@ class SampleDataModule(AnomalibDataModule):
         return super().val_dataloader() if self.val_data else []
 
 
-def _perlin(image: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
-    image, mask = add_perlin(image, seed)
+def _perlin(image: torch.Tensor, seed: int, seen: NDArray[np.bool_] | None) -> dict[str, torch.Tensor]:
+    image, mask = within(*add_perlin(image, seed), seen)
     return {"image": image, "mask": mask}
+
+
+def within(
+    image: torch.Tensor, mask: torch.Tensor, seen: NDArray[np.bool_] | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return an image with an anomaly, and the mask of that, as they are where only a part is looked at."""
+    return (image, mask) if seen is None else (fill(image, seen), mask * torch.from_numpy(seen).to(mask.dtype))

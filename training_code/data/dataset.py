@@ -25,14 +25,14 @@ from training_code.data.fingerprint import fingerprint
 from training_code.data.groups import find_groups
 from training_code.data.inspection import inspect_files
 from training_code.data.layout import find_samples
+from training_code.data.looked_at import outside_region
+from training_code.data.region_of_interest import RegionOfInterest, read_region
 from training_code.data.sample import LABELLED, SPLITS, TRAIN, VALIDATION, Sample
-from training_code.data.split import choose_groups
+from training_code.data.split import hold_out
 from training_code.foundation import paths
 from training_code.foundation.collection import rarely_collecting
 from training_code.foundation.errors import InputError, choices
 
-# Part of the defect-free images that is held out for testing where a dataset has none of its own.
-HOLD_OUT = 0.2
 #: Defect-free images without which nothing can be trained.
 LEAST_TRAINING = 1
 #: With so many, some can be held out for thresholds and for testing besides those for training.
@@ -54,6 +54,7 @@ class Dataset:
     held_out: int = 0  # defect-free images that were taken from the training images for testing
     mask_threshold: int | None = None  # from which value on a pixel of a mask counts, where the folder says so
     alike: tuple[tuple[Path, Path], ...] = ()  # pairs that look alike, those of one group too
+    region: RegionOfInterest | None = None  # what of all images is looked at, where the folder says so
     fingerprint_as_read: str | None = None  # where a part of the test set was taken out, see `take_labelled`
 
     def select(self, split: str) -> tuple[Sample, ...]:
@@ -145,7 +146,7 @@ class Dataset:
         """What `training_code.data.fingerprint.fingerprint` says of the dataset as it was read."""
         if self.fingerprint_as_read is not None:
             return self.fingerprint_as_read
-        return fingerprint(self.samples, self.facts, self.groups, self.mask_threshold)
+        return fingerprint(self.samples, self.facts, self.groups, self.mask_threshold, self.region)
 
     def relative(self, path: Path) -> str:
         """Return a file's name as people read it: from the folder of the dataset where it lies below it."""
@@ -228,10 +229,11 @@ def examine(dataset: str | Path) -> Dataset:
     root = locate(dataset)
     found = find_samples(root)
     samples, findings = found.samples, list(found.findings)
+    region, wrong = read_region(root)
     files = [path for sample in samples for path in (sample.path, sample.mask, sample.reference) if path]
     facts = inspect_files(files + found.good_masks, root, found.mask_threshold)
     groups = find_groups(root, [sample.path for sample in samples], facts, found.groups)
-    samples, held_out = _hold_out(samples, facts, groups.by_image) if can_be_tested(samples, facts) else (samples, 0)
+    samples, held_out = hold_out(samples, facts, groups.by_image) if can_be_tested(samples, facts) else (samples, 0)
     # Training images in an order that depends on nothing but their content: what is held out for thresholds and drawn
     # at random is the same whatever the files are called.
     train = sorted((s for s in samples if s.split == "train"), key=lambda s: (facts[s.path].sha256, s.path))
@@ -245,6 +247,7 @@ def examine(dataset: str | Path) -> Dataset:
         held_out=held_out,
         mask_threshold=found.mask_threshold,
         alike=groups.alike,
+        region=region,
     )
     findings += [
         *image_findings(samples, facts, examined.bits),
@@ -255,6 +258,8 @@ def examine(dataset: str | Path) -> Dataset:
         *duplicates(samples, facts),
         *siblings(samples, facts, groups.by_image),
         *labelled_siblings(samples, groups.by_image),
+        *wrong,
+        *outside_region(samples, facts, region, found.mask_threshold),
     ]
     return replace(examined, findings=tuple(findings))
 
@@ -274,26 +279,3 @@ def locate(dataset: str | Path) -> Path:
     below = sorted(entry.name for entry in paths.DATA.iterdir() if entry.is_dir()) if paths.DATA.is_dir() else []
     known = sorted({*EMBEDDED, *(name for name in below if not name.startswith("."))})
     raise InputError(f"there is no dataset folder {name!r}; give a path or one of data/: {choices(known)}")
-
-
-def _hold_out(
-    samples: list[Sample], facts: Mapping[Path, Facts], groups: Mapping[Path, str]
-) -> tuple[list[Sample], int]:
-    """Move part of the training images to the test set where it has no defect-free image of its own."""
-    if any(sample.split == "test" and not sample.abnormal for sample in samples):
-        return samples, 0
-    train = [sample for sample in samples if sample.split == "train"]
-    # Chosen by content, so that the split is the same wherever the folder lies and whatever its files are called.
-    contents: dict[str, set[str]] = defaultdict(set)
-    for sample in sorted(train, key=lambda sample: facts[sample.path].sha256):
-        contents[groups[sample.path]].add(facts[sample.path].sha256)
-    total = len(set().union(*contents.values()))
-    count = round(HOLD_OUT * total)
-    if len(train) == len(samples) and total > 1:  # otherwise there is nothing to test on
-        count = max(1, count)
-    names = list(contents)
-    chosen = choose_groups([len(contents[name]) for name in names], count) if count else []
-    held_out = {names[index] for index in chosen}
-    moved = {sample.path for sample in train if groups[sample.path] in held_out}
-    kept = [sample for sample in samples if sample.path not in moved]
-    return kept + [replace(sample, split="test") for sample in train if sample.path in moved], len(moved)

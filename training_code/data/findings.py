@@ -40,6 +40,8 @@ Kind = Literal[
     "unused reference",
     "own reference",  # a good image that is its own golden sample
     "reference size",
+    "region",  # of what is looked at
+    "defect outside",  # a defect of which nothing is looked at
     "name",
     "link",
 ]

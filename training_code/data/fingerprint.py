@@ -6,11 +6,16 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from training_code.data.facts import Facts
+from training_code.data.region_of_interest import RegionOfInterest
 from training_code.data.sample import TRAIN, Sample
 
 
 def fingerprint(
-    samples: Collection[Sample], facts: Mapping[Path, Facts], groups: Mapping[Path, str], mask_threshold: int | None
+    samples: Collection[Sample],
+    facts: Mapping[Path, Facts],
+    groups: Mapping[Path, str],
+    mask_threshold: int | None,
+    region: RegionOfInterest | None = None,
 ) -> str:
     """Return the SHA-256 over the content of all images, masks, references and labels, whatever their names and order.
 
@@ -27,6 +32,8 @@ def fingerprint(
         Of each image.
     mask_threshold
         The folder's threshold for masks, None where the content of each mask decides what it marks.
+    region
+        What of all images is looked at; None for all of them.
     """
     entries = sorted(
         "/".join(
@@ -48,4 +55,6 @@ def fingerprint(
     entries += sorted(f"group/{'/'.join(sorted(group))}" for group in members.values() if len(group) > 1)
     if mask_threshold:
         entries.append(f"mask_threshold/{mask_threshold}")
+    if region is not None:
+        entries.append(f"region/{region.sha256}")
     return hashlib.sha256("\n".join(entries).encode(errors="surrogateescape")).hexdigest()

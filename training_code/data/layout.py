@@ -20,7 +20,8 @@ Folders may have labelled images beside them that are never tested on::
 A mask has the name of its image, or that name with ``_mask`` at its end, and is paired by name, never by position. In a
 folder of any layout, ``dataset.yaml`` may have ``mask_threshold``, from which value on a pixel of a mask counts, and
 ``ignored_dirs``, a list of folders whose images are not meant to be read. Golden samples in ``reference/`` are paired
-as `training_code.data.references` says, and ``defects.csv`` tells types apart, see `training_code.data.boxes`.
+as `training_code.data.references` says, and ``defects.csv`` tells types apart, see `training_code.data.boxes`. What of
+the images is looked at says ``region.png`` or ``region.json``, see `training_code.data.region_of_interest`.
 """
 
 from collections import defaultdict
@@ -42,6 +43,7 @@ from training_code.data.file_list import LIST, is_list, read_list
 from training_code.data.findings import FileFinding
 from training_code.data.pairing import find_folder, pair_masks
 from training_code.data.references import find_references
+from training_code.data.region_of_interest import PICTURE
 from training_code.data.sample import NORMAL, NORMAL_NAMES, VALIDATION, Sample
 from training_code.data.shard_samples import read_shards
 from training_code.data.shards import find_shards
@@ -93,7 +95,7 @@ def _find_samples(root: Path) -> Found:
         findings += [*_closed_folders(root), *problematic_names(root, read)]
         ignored = [root / name for name in content.get(IGNORED, [])]
         labeled = any(sample.mask for sample in samples)
-        findings += find_unread(root, [*read, *found.good_masks], findings, labeled, None, ignored)
+        findings += find_unread(root, [*read, root / PICTURE, *found.good_masks], findings, labeled, None, ignored)
     return replace(found, samples=samples, findings=findings, mask_threshold=content.get(MASK_THRESHOLD))
 
 

@@ -12,8 +12,10 @@ from torch.nn.functional import affine_grid, grid_sample
 from torch.utils.data import DataLoader
 
 from training_code.data.datamodule import SampleDataModule
+from training_code.data.geometry import Geometry
 from training_code.data.layout import NORMAL, Sample
 from training_code.data.references import is_own_reference
+from training_code.data.resizing import fill
 from training_code.data.sample_data import Reading, SampleDataset
 
 #: How far a good image is moved at most when it has to serve as its own reference, in pixels of the resized image, and
@@ -42,10 +44,14 @@ class ReferenceDataset(SampleDataset):
     """References in the order given, resized as the images are; a moved one is moved by the same every time."""
 
     def __init__(
-        self, compared: Sequence[Compared], image_size: tuple[int, int], seed: int, reading: Reading | None = None
+        self,
+        compared: Sequence[Compared],
+        geometry: Geometry | tuple[int, int],
+        seed: int,
+        reading: Reading | None = None,
     ) -> None:
         samples = [Sample(each.path, "test", NORMAL) for each in compared]
-        super().__init__(samples, image_size, with_masks=False, reading=reading)
+        super().__init__(samples, geometry, with_masks=False, reading=reading)
         self.seed = seed
         self.moved = [each.moved for each in compared]
 
@@ -54,7 +60,7 @@ class ReferenceDataset(SampleDataset):
         item = super().__getitem__(index)
         if self.moved[index]:
             assert item.image is not None
-            item.image = move(item.image, self.seed)
+            item.image = fill(move(item.image, self.seed), self.seen(Path(self.samples.iloc[index].image_path)))
         return item
 
 
@@ -70,7 +76,7 @@ def references_of(data: SampleDataModule, paths: Sequence[Path]) -> list[Compare
 
 def reference_loader(data: SampleDataModule, compared: Sequence[Compared]) -> DataLoader:
     """Return the loader of references."""
-    dataset = ReferenceDataset(compared, data.image_size, data.seed or 0, data.train_data.reading)
+    dataset = ReferenceDataset(compared, data.geometry, data.seed or 0, data.train_data.reading)
     return DataLoader(dataset, data.eval_batch_size, num_workers=data.num_workers, collate_fn=dataset.collate_fn)
 
 

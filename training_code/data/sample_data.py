@@ -18,6 +18,8 @@ from torch.utils.data import get_worker_info
 from torchvision.tv_tensors import Mask
 
 from training_code.data.facts import Facts
+from training_code.data.geometry import Geometry, as_geometry
+from training_code.data.images import decode_image
 from training_code.data.layout import Sample
 from training_code.data.resizing import load_image, load_mask
 from training_code.data.shards import exists, file_sha256
@@ -48,12 +50,14 @@ class Reading:
 
 
 class SampleDataset(AnomalibDataset):
-    """Images and masks of a list of samples, resized to ``image_size`` (height, width) in pixels.
+    """Images and masks of a list of samples as networks see them; height and width stand for a plain geometry.
 
     The images of a batch are read at the same time.
 
     Attributes
     ----------
+    image_size
+        Height and width of what networks see.
     groups
         Number of each image's group, in the order of the images: equal numbers are photographs of one part. Each image
         is a group of its own where none are given.
@@ -62,14 +66,15 @@ class SampleDataset(AnomalibDataset):
     def __init__(
         self,
         samples: Sequence[Sample],
-        image_size: tuple[int, int],
+        geometry: Geometry | tuple[int, int],
         with_masks: bool,
         reading: Reading | None = None,
         groups: Mapping[Path, int] | None = None,
     ) -> None:
         super().__init__()
         self.groups: list[int] = [groups[sample.path] for sample in samples] if groups else [*range(len(samples))]
-        self.image_size = image_size
+        self.geometry = as_geometry(geometry)
+        self.image_size = self.geometry.size
         self.reading = reading or Reading()
         frame = pd.DataFrame(
             {
@@ -93,11 +98,11 @@ class SampleDataset(AnomalibDataset):
             mask = torch.zeros(self.image_size, dtype=torch.uint8)
             if sample.label_index:
                 path, least = Path(sample.mask_path), self.reading.mask_threshold
-                made = self.kept("mask", path, lambda: {"mask": load_mask(path, self.image_size, least)}, least or 0)
+                made = self.kept("mask", path, lambda: {"mask": load_mask(path, self.geometry, least)}, least or 0)
                 mask = made["mask"]
         path = Path(sample.image_path)
         return ImageItem(
-            image=self.kept("image", path, lambda: {"image": load_image(path, self.image_size, self.reading.bits)})[
+            image=self.kept("image", path, lambda: {"image": load_image(path, self.geometry, self.reading.bits)})[
                 "image"
             ],
             gt_mask=None if mask is None else Mask(mask),
@@ -111,6 +116,25 @@ class SampleDataset(AnomalibDataset):
         mask = self[index].gt_mask
         return np.zeros(self.image_size, bool) if mask is None else mask.numpy().reshape(self.image_size) > 0
 
+    def seen(self, path: Path) -> NDArray[np.bool_] | None:
+        """Return which pixels of an image are looked at, as `training_code.data.geometry.Placement.seen` does."""
+        return self.geometry.place(self._size(path)).seen if self.geometry.leaves_out else None
+
+    def leave_out(self, paths: Sequence[Path], scores: NDArray[np.float64], maps: NDArray[np.float32]) -> None:
+        """Take what is not looked at out of the scores (N,) and maps (N, height, width) of images, in place."""
+        if not self.geometry.leaves_out:
+            return
+        for index, path in enumerate(paths):
+            maps[index], scores[index] = self.geometry.place(self._size(path)).leave_out(maps[index], scores[index])
+
+    def _size(self, path: Path) -> tuple[int, int]:
+        """Return height and width of an image as it is."""
+        facts = self.reading.facts.get(path)
+        if facts is not None and facts.height:
+            return facts.height, facts.width
+        width, height = decode_image(path).size
+        return height, width
+
     def __getitems__(self, indices: Sequence[int]) -> list[ImageItem]:
         """Return the items of a batch, read at the same time: decoding and resizing let other threads run."""
         return read_together(self.__getitem__, indices)
@@ -122,7 +146,7 @@ class SampleDataset(AnomalibDataset):
         facts, cache = self.reading.facts.get(path), self.reading.cache
         if cache is None or facts is None or not facts.sha256:
             return make()
-        key = cache_key(what, facts.sha256, self.image_size, self.reading.bits, *more)
+        key = cache_key(what, facts.sha256, *self.geometry.key, self.reading.bits, *more)
         tensors = cache.get(key)
         if tensors is None:
             if file_sha256(path) != facts.sha256:

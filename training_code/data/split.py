@@ -2,11 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from training_code.data.layout import Sample
+from training_code.data.facts import Facts
+from training_code.data.sample import Sample
+
+# Part of the defect-free images that is held out for testing where a dataset has none of its own.
+HOLD_OUT = 0.2
 
 
 def split_validation(
@@ -66,3 +71,26 @@ def choose_groups(sizes: Sequence[int], count: int) -> list[int]:
             chosen.append(index)
             left -= sizes[index]
     return chosen[::-1]
+
+
+def hold_out(
+    samples: list[Sample], facts: Mapping[Path, Facts], groups: Mapping[Path, str]
+) -> tuple[list[Sample], int]:
+    """Move part of the training images to the test set where it has no defect-free image of its own."""
+    if any(sample.split == "test" and not sample.abnormal for sample in samples):
+        return samples, 0
+    train = [sample for sample in samples if sample.split == "train"]
+    # Chosen by content, so that the split is the same wherever the folder lies and whatever its files are called.
+    contents: dict[str, set[str]] = defaultdict(set)
+    for sample in sorted(train, key=lambda sample: facts[sample.path].sha256):
+        contents[groups[sample.path]].add(facts[sample.path].sha256)
+    total = len(set().union(*contents.values()))
+    count = round(HOLD_OUT * total)
+    if len(train) == len(samples) and total > 1:  # otherwise there is nothing to test on
+        count = max(1, count)
+    names = list(contents)
+    chosen = choose_groups([len(contents[name]) for name in names], count) if count else []
+    held_out = {names[index] for index in chosen}
+    moved = {sample.path for sample in train if groups[sample.path] in held_out}
+    kept = [sample for sample in samples if sample.path not in moved]
+    return kept + [replace(sample, split="test") for sample in train if sample.path in moved], len(moved)

@@ -1,13 +1,15 @@
 """Held-out good images with each synthetic anomaly: what a search goes by where there are no labels."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from anomalib.data import ImageItem
 from torch.utils.data import DataLoader
 from torchvision.tv_tensors import Mask
 
-from training_code.data.datamodule import SampleDataModule
+from training_code.data.datamodule import SampleDataModule, within
+from training_code.data.geometry import Geometry
 from training_code.data.layout import Sample
 from training_code.data.sample_data import Reading, SampleDataset
 from training_code.data.synthetic import ANOMALIES, add_anomaly
@@ -25,9 +27,13 @@ class VariedDataset(SampleDataset):
     """
 
     def __init__(
-        self, samples: Sequence[Sample], image_size: tuple[int, int], seed: int, reading: Reading | None = None
+        self,
+        samples: Sequence[Sample],
+        geometry: Geometry | tuple[int, int],
+        seed: int,
+        reading: Reading | None = None,
     ) -> None:
-        super().__init__(samples[:MOST_ALTERED], image_size, with_masks=True, reading=reading)
+        super().__init__(samples[:MOST_ALTERED], geometry, with_masks=True, reading=reading)
         self.seed = seed
 
     def __len__(self) -> int:
@@ -44,7 +50,8 @@ class VariedDataset(SampleDataset):
         assert item.image is not None
         seed = self.seed * 1_000_003 + original + 10_007 * (kind + 1)
         # Not kept: it takes a few milliseconds, and what is kept would outlive a change of the anomalies.
-        item.image, mask = add_anomaly(list(ANOMALIES)[kind], item.image, seed, STRENGTH, other)
+        altered = add_anomaly(list(ANOMALIES)[kind], item.image, seed, STRENGTH, other)
+        item.image, mask = within(*altered, self.seen(Path(self.samples.iloc[original].image_path)))
         item.gt_mask, item.gt_label = Mask(mask), torch.tensor(int(bool(mask.any())))
         return item
 
@@ -57,7 +64,7 @@ class VariedDataset(SampleDataset):
 def varied_dataloader(data: SampleDataModule) -> DataLoader:
     """Return a loader of some of the validation images, which there must be, with each anomaly."""
     assert data.val_data is not None
-    dataset = VariedDataset(data.held_out, data.image_size, data.seed or 0, data.val_data.reading)
+    dataset = VariedDataset(data.held_out, data.geometry, data.seed or 0, data.val_data.reading)
     return DataLoader(
         dataset, batch_size=data.eval_batch_size, num_workers=data.num_workers, collate_fn=dataset.collate_fn
     )

@@ -294,6 +294,6 @@ def check_image_size(detector: str, image_size: tuple[int, int]) -> None:
     """Raise an `InputError` if images of ``image_size``, height and width in pixels, cannot be halved five times."""
     if any(side % _SIDE or side < _LEAST for side in image_size):
         raise InputError(
-            f"image_size={image_size[0]} × {image_size[1]} does not fit the networks of {detector}; valid: multiples "
-            f"of {_SIDE} from {_LEAST} on"
+            f"image_size={image_size[0]} × {image_size[1]} does not fit the networks of {detector}; valid, for it or "
+            f"for center_crop where that is set: multiples of {_SIDE} from {_LEAST} on"
         )

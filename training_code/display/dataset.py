@@ -62,6 +62,8 @@ def draw_samples(dataset: Dataset) -> Figure:
                 and (mask := _mask_thumbnail(sample.mask, dataset.mask_threshold)).any()
             ):
                 axis.contour(mask, levels=[0.5], colors="#00e5ff", linewidths=0.8)
+            if dataset.region is not None and not (looked_at := dataset.region.at(_shown_size(sample.path))).all():
+                axis.contour(looked_at, levels=[0.5], colors="#ffffff", linewidths=0.8, linestyles="dashed")
     return figure
 
 
@@ -100,6 +102,12 @@ def _thumbnail(path: Path) -> np.ndarray:
     image = shown_image(path)
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     return np.asarray(image)
+
+
+def _shown_size(path: Path) -> tuple[int, int]:
+    """Return height and width of the thumbnail of an image."""
+    height, width = _thumbnail(path).shape[:2]
+    return height, width
 
 
 def _mask_thumbnail(path: Path, threshold: int | None) -> np.ndarray:

@@ -9,6 +9,7 @@ from matplotlib import colormaps, get_data_path
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
+from training_code.data.geometry import OUTSIDE, Geometry, inside
 from training_code.data.images import shown_image
 from training_code.evaluation.binned import quantile
 from training_code.evaluation.predictions import Predictions
@@ -44,18 +45,21 @@ def choose_examples(predictions: Predictions, thresholds: Thresholds) -> dict[st
     return {kind: indices[:PER_KIND] for kind, indices in kinds.items()}
 
 
-def write_examples(predictions: Predictions, thresholds: Thresholds, folder: Path) -> None:
+def write_examples(
+    predictions: Predictions, thresholds: Thresholds, folder: Path, geometry: Geometry | None = None
+) -> None:
     """Write one picture for each example and `OVERVIEW` with all of them to ``folder``.
 
     An example is the image with the outline of its true mask, and its anomaly map beside it; all maps share one color
-    scale, from the median to the maximum over all images.
+    scale, from the median to the maximum over all images. What is not looked at is dark. ``geometry`` says where images
+    lie in the maps; None for images that are stretched to them.
     """
     maps = predictions.maps
-    low = quantile(maps, 0.5) if in_files(maps) else float(np.median(np.asarray(maps)))
+    low = quantile(maps, 0.5) if in_files(maps) else float(np.median(inside(np.asarray(maps))))
     high = max(float(each.max()) for each in maps)
     rows = []
     for kind, indices in choose_examples(predictions, thresholds).items():
-        row = [_draw_example(predictions, index, kind, low, high) for index in indices]
+        row = [_draw_example(predictions, index, kind, (low, high), geometry) for index in indices]
         for number, example in enumerate(row, 1):
             save_picture(example, folder / f"{kind}_{number}.png")
         rows += [row] if row else []
@@ -68,16 +72,23 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         picture.save(temporary, compress_level=3)
 
 
-def _draw_example(predictions: Predictions, index: int, kind: str, low: float, high: float) -> Image.Image:
-    anomaly_map = predictions.maps[index]
+def _draw_example(
+    predictions: Predictions, index: int, kind: str, scale_ends: tuple[float, float], geometry: Geometry | None
+) -> Image.Image:
+    anomaly_map, (low, high) = predictions.maps[index], scale_ends
+    looked_at = anomaly_map > OUTSIDE
     height, width = anomaly_map.shape
     scale = TILE / max(height, width)
     size = round(width * scale), round(height * scale)
-    photo = np.array(shown_image(predictions.paths[index]).resize(size, Image.Resampling.BILINEAR))
+    shown = _as_seen(shown_image(predictions.paths[index]), geometry)
+    photo = np.array(shown.resize(size, Image.Resampling.BILINEAR))
+    if not looked_at.all():
+        photo[~np.asarray(Image.fromarray(looked_at).resize(size, Image.Resampling.NEAREST))] //= 3
     if predictions.masks is not None and predictions.masks[index].any():
         mask = np.asarray(Image.fromarray(predictions.masks[index]).resize(size, Image.Resampling.NEAREST))
         photo[ndimage.binary_dilation(mask) ^ ndimage.binary_erosion(mask)] = OUTLINE
-    heat = colormaps["inferno"]((anomaly_map - low) / max(high - low, 1e-12), bytes=True)[..., :3]
+    values = np.where(looked_at, anomaly_map, low)
+    heat = colormaps["inferno"]((values - low) / max(high - low, 1e-12), bytes=True)[..., :3]
     picture = Image.new("RGB", (2 * size[0] + GAP, size[1] + CAPTION), "white")
     picture.paste(Image.fromarray(photo), (0, CAPTION))
     picture.paste(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR), (size[0] + GAP, CAPTION))
@@ -88,6 +99,19 @@ def _draw_example(predictions: Predictions, index: int, kind: str, low: float, h
             text = text.removesuffix("…")[:-1] + "…" if len(text) > 1 else ""
         draw.text((left, 1), text, "black", _font())
     return picture
+
+
+def _as_seen(photo: Image.Image, geometry: Geometry | None) -> Image.Image:
+    """Return what networks see of a photograph, what is filled in gray."""
+    if geometry is None or geometry.stretches:
+        return photo
+    placement = geometry.place((photo.height, photo.width))
+    rows, columns = placement.part
+    part = photo.resize(placement.scaled[::-1], Image.Resampling.BILINEAR)
+    part = part.crop((columns.start, rows.start, columns.stop, rows.stop))
+    whole = Image.new("RGB", geometry.size[::-1], "gray")
+    whole.paste(part, (placement.frame[1].start, placement.frame[0].start))
+    return whole
 
 
 def _in_rows(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:

@@ -51,7 +51,7 @@ class Setup:
         test = self.dataset.select("test")
         marked = any(self.dataset.facts[sample.mask].marked for sample in test if sample.mask)
         good = sum(not sample.abnormal for sample in test)
-        height, width = self.protocol.image_size
+        height, width = self.protocol.seen_size
         there: dict[Need, bool] = {
             "good": good > 0,
             "defective": good < len(test),

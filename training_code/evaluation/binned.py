@@ -5,7 +5,8 @@ numbers. A first pass counts by the upper 16 bits; a second one divides each of 
 pixels it holds, down to single numbers. The curves are then known exactly where two bins meet. What lies within a bin
 is not, unless it is one number: the area under a curve that rises by a in one direction and by b in the other is wrong
 by a · b / 2 at most.
-Quantiles are exact: they need the lower bits of one or two bins alone.
+Quantiles are exact: they need the lower bits of one or two bins alone. Pixels that are not looked at, `OUTSIDE`, are in
+no bin.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.data.geometry import OUTSIDE, inside
 from training_code.evaluation.ranking import AUPRO_FPR_LIMIT, Ranking
 from training_code.foundation.stacks import Images, chunks, in_files
 
@@ -76,10 +78,18 @@ class Bins:
 def bins_of(maps: Images, masks: Images) -> Bins:
     """Return bins for the pixels of maps, as fine for those that masks mark as for all others."""
     counts = np.zeros(2 * _UPPER, np.int64)
-    for values, marked in chunks(maps, masks):
+    for chunk in chunks(maps, masks):
+        values, marked = _looked_at(*chunk)
         upper = (_keys(values) >> np.uint32(_HALF)).astype(np.int64)
-        counts += np.bincount(upper + _UPPER * marked.reshape(-1), minlength=2 * _UPPER)
+        counts += np.bincount(upper + _UPPER * marked, minlength=2 * _UPPER)
     return Bins(counts.reshape(2, _UPPER))
+
+
+def _looked_at(maps: NDArray[np.float32], *others: NDArray) -> tuple[NDArray, ...]:
+    """Return the pixels of maps that are not `OUTSIDE`, and the same ones of other images, of one dimension."""
+    taken = maps > OUTSIDE
+    every = (maps, *others)
+    return tuple(each.reshape(-1) for each in every) if taken.all() else tuple(each[taken] for each in every)
 
 
 @dataclass(frozen=True)
@@ -107,9 +117,9 @@ class BinnedRanking(Ranking):
         found["AUPR"] = _rectangles(rises, off, wide)
         if self.region_overlap is not None:
             overlaps, begins = np.diff(self.region_overlap, prepend=0), beside / alarms[-1]
-            inside = wide & (begins + rates <= AUPRO_FPR_LIMIT)
-            across = wide & ~inside & (begins < AUPRO_FPR_LIMIT)  # where the limit lies in it, all may be wrong
-            found["AUPRO"] = _rectangles(overlaps, rates, inside) / 2 + _rectangles(overlaps, rates, across)
+            within = wide & (begins + rates <= AUPRO_FPR_LIMIT)
+            across = wide & ~within & (begins < AUPRO_FPR_LIMIT)  # where the limit lies in it, all may be wrong
+            found["AUPRO"] = _rectangles(overlaps, rates, within) / 2 + _rectangles(overlaps, rates, across)
             found["AUPRO"] /= AUPRO_FPR_LIMIT
         reachable = (2 * hits / (hits + beside + hits[-1]))[wide]
         found["F1Max"] = max(0.0, float(reachable.max(initial=0)) - float(self.f1.max()))
@@ -130,18 +140,19 @@ def rank_binned(maps: Images, masks: Images, region_shares: Shares | None = None
     Parameters
     ----------
     maps, masks
-        Shape (N, height, width); marked pixels and others must occur.
+        Shape (N, height, width); marked pixels and others must occur. Pixels of maps that are `OUTSIDE` do not count.
     region_shares
         That of `training_code.evaluation.regions`, where the overlap with regions is counted, too.
     """
     bins = bins_of(maps, masks)
     counts, weights, regions = np.zeros(2 * len(bins), np.int64), np.zeros(len(bins)), 0
-    for values, marked in chunks(maps, masks):
+    for some_maps, some_masks in chunks(maps, masks):
+        values, marked = _looked_at(some_maps, some_masks)
         places = bins.put(values)
-        counts += np.bincount(places + len(bins) * marked.reshape(-1), minlength=len(counts))
-        if region_shares is not None and marked.any():
-            shares, count = region_shares(marked)
-            weights += np.bincount(places[marked.reshape(-1)], shares[marked], len(bins))
+        counts += np.bincount(places + len(bins) * marked, minlength=len(counts))
+        if region_shares is not None and some_masks.any():
+            shares, count = region_shares(some_masks)
+            weights += np.bincount(places[marked], _looked_at(some_maps, shares)[1][marked], len(bins))
             regions += count
     normal, abnormal = counts.reshape(2, -1)
     there = np.flatnonzero(normal + abnormal)[::-1]
@@ -188,7 +199,7 @@ class BinnedPixels:
         return sum((self._counts(values) for (values,) in chunks(maps)), np.zeros(len(self._bins), np.int64))
 
     def _counts(self, values: NDArray[np.float32]) -> NDArray[np.int64]:
-        return np.bincount(self._bins.put(values), minlength=len(self._bins))
+        return np.bincount(self._bins.put(inside(values)), minlength=len(self._bins))
 
 
 def quantile(maps: Images, part: float, masks: Images | None = None) -> float:
@@ -197,12 +208,13 @@ def quantile(maps: Images, part: float, masks: Images | None = None) -> float:
     Parameters
     ----------
     maps, masks
-        Shape (N, height, width).
+        Shape (N, height, width). Pixels of maps that are `OUTSIDE` do not count.
     part
         From 0 to 1.
     """
     if not in_files(maps, masks):
-        return float(np.quantile(np.asarray(maps) if masks is None else np.asarray(maps)[np.asarray(masks)], part))
+        values = np.asarray(maps) if masks is None else np.asarray(maps)[np.asarray(masks)]
+        return float(np.quantile(inside(values), part))
     counts = np.zeros(_UPPER, np.int64)
     for keys in _marked_keys(maps, masks):
         counts += np.bincount(keys >> np.uint32(_HALF), minlength=_UPPER)
@@ -216,24 +228,27 @@ def quantile(maps: Images, part: float, masks: Images | None = None) -> float:
             found += np.bincount(own, minlength=_UPPER)
     exact = []
     for each, number in zip(upper, ranks, strict=True):
-        inside = number - int(counts[:each].sum())
-        exact.append((each << _HALF) + int(np.searchsorted(np.cumsum(lower[each]), inside, side="right")))
+        rank = number - int(counts[:each].sum())
+        exact.append((each << _HALF) + int(np.searchsorted(np.cumsum(lower[each]), rank, side="right")))
     return float(np.quantile(_values(np.array(exact, np.uint32)), place - ranks[0]))
 
 
 def _marked_keys(maps: Images, masks: Images | None) -> Iterator[NDArray[np.uint32]]:
     if masks is None:
-        yield from (_keys(values) for (values,) in chunks(maps))
+        yield from (_keys(inside(values)) for (values,) in chunks(maps))
     else:
-        yield from (_keys(values[marked]) for values, marked in chunks(maps, masks))
+        yield from (_keys(inside(values[marked])) for values, marked in chunks(maps, masks))
 
 
 def mean_and_deviation(values: Images) -> tuple[float, float]:
-    """Return mean and standard deviation of all numbers, in float64."""
+    """Return mean and standard deviation of all numbers that are not `OUTSIDE`, in float64."""
     if not in_files(values):
-        array = np.asarray(values)
+        array = inside(np.asarray(values))
         return float(array.mean(dtype=np.float64)), float(array.std(dtype=np.float64))
-    size = float(np.prod(values.shape))
-    mean = sum(float(some.sum(dtype=np.float64)) for (some,) in chunks(values)) / size
-    squares = sum(float(np.square(some.astype(np.float64) - mean).sum()) for (some,) in chunks(values))
+    size, total, squares = 0, 0.0, 0.0
+    for (some,) in chunks(values):
+        size, total = size + inside(some).size, total + float(inside(some).sum(dtype=np.float64))
+    mean = total / size
+    for (some,) in chunks(values):
+        squares += float(np.square(inside(some).astype(np.float64) - mean).sum())
     return mean, (squares / size) ** 0.5

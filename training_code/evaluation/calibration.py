@@ -26,6 +26,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.data.geometry import inside
 from training_code.evaluation.binned import quantile
 from training_code.evaluation.predictions import Predictions, together
 from training_code.foundation.stacks import Images
@@ -204,7 +205,7 @@ def just_above(score: float) -> float:
 
 
 def area_scores(maps: Images, area: float) -> NDArray[np.float32]:
-    """Return the highest threshold of each map at which more than the part ``area`` of its pixels is marked.
+    """Return the highest threshold of each map at which more than the part ``area`` of it is marked.
 
     Just above it the part is at most ``area``: what is marked falls while the threshold rises, so that a promise for
     these numbers is one for the marked part (Angelopoulos et al., "Conformal Risk Control", ICLR 2024, with the loss
@@ -215,7 +216,7 @@ def area_scores(maps: Images, area: float) -> NDArray[np.float32]:
     maps
         Shape (n, height, width).
     area
-        From 0 to 1, 1 excluded.
+        From 0 to 1, 1 excluded; of the pixels that are looked at.
 
     Examples
     --------
@@ -224,6 +225,9 @@ def area_scores(maps: Images, area: float) -> NDArray[np.float32]:
     >>> area_scores(np.array([[[1, 3], [5, 9]]], np.float32), 0.25)
     array([5.], dtype=float32)
     """
-    size = math.prod(maps.shape[1:])
-    place = size - 1 - math.floor(area * size + 1e-9)
-    return np.array([np.partition(each.reshape(-1), place)[place] for each in maps], maps.dtype)
+    found = []
+    for each in maps:
+        # What is not looked at is lowest of all, so that places are counted from the highest value.
+        place = each.size - 1 - math.floor(area * inside(each).size + 1e-9)
+        found.append(np.partition(each.reshape(-1), place)[place])
+    return np.array(found, maps.dtype)

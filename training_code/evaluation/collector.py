@@ -1,6 +1,6 @@
 """Collecting what a detector predicts while Lightning runs it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from training_code.evaluation.predictions import Predictions
 from training_code.foundation.stacks import Filling
+
+#: Takes what is not looked at out of scores (N,) and maps (N, height, width) of images, in place.
+LeaveOut = Callable[[Sequence[Path], NDArray[np.float64], NDArray[np.float32]], None]
 
 
 class PredictionCollector(Callback):
@@ -23,24 +26,23 @@ class PredictionCollector(Callback):
     def __init__(self) -> None:
         self.expect(0)
 
-    def expect(self, images: int) -> None:
-        """Begin anew, with so many images to come."""
+    def expect(self, images: int, leave_out: LeaveOut | None = None) -> None:
+        """Begin anew, with so many images to come, from which ``leave_out`` takes what is not looked at."""
         self._parts: list[dict[str, Any]] = []
         self._maps, self._masks = Filling(images), Filling(images)
-        self._with_masks = True
+        self._with_masks, self._leave_out = True, leave_out
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
     ) -> None:
         """Keep what is needed of a batch."""
-        self._parts.append(
-            {
-                "paths": [Path(path) for path in outputs.image_path],
-                "scores": outputs.pred_score.detach().double().cpu().numpy().reshape(-1),
-                "labels": outputs.gt_label.cpu().numpy().reshape(-1).astype(bool),
-            }
-        )
-        self._maps.put(_flat_maps(outputs.anomaly_map.detach().float()))
+        paths, maps = [Path(path) for path in outputs.image_path], _flat_maps(outputs.anomaly_map.detach().float())
+        scores = outputs.pred_score.detach().double().cpu().numpy().reshape(-1)
+        if self._leave_out is not None:  # here, where the maps of a batch are in memory
+            self._leave_out(paths, scores, maps)
+        labels = outputs.gt_label.cpu().numpy().reshape(-1).astype(bool)
+        self._parts.append({"paths": paths, "scores": scores, "labels": labels})
+        self._maps.put(maps)
         self._with_masks &= outputs.gt_mask is not None
         if self._with_masks:
             self._masks.put(_flat_maps(outputs.gt_mask) > 0)

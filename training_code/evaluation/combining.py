@@ -37,6 +37,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.data.geometry import OUTSIDE
 from training_code.detectors.combined.scales import Scale, Scales
 from training_code.evaluation.calibration import ROUNDING, Calibration, area_scores
 from training_code.evaluation.predictions import Predictions
@@ -84,6 +85,18 @@ def combine(calibrations: Sequence[Calibration], how: str, by: Sequence[str]) ->
         moved=max(calibration.moved for calibration in calibrations),
     )
     return scaling.full, dataclasses.replace(together, **found)
+
+
+def scored_by_maps(calibration: Calibration) -> Calibration:
+    """Return a calibration in which the score of each image is the highest value of its map."""
+
+    def scored(part: Predictions | None) -> Predictions | None:
+        return part and dataclasses.replace(part, scores=np.array([each.max() for each in part.maps], np.float64))
+
+    good, judged, varied = (scored(part) for part in (calibration.good, calibration.judged, calibration.varied))
+    return dataclasses.replace(
+        calibration, good=good, judged=judged, varied=varied, labelled=scored(calibration.labelled)
+    )
 
 
 @dataclass(frozen=True)
@@ -194,8 +207,11 @@ def _together(every: Sequence[Predictions], scaling: _Scaling) -> Predictions | 
     for index, name in enumerate(common):
         own = list(zip(every, (number[name] for number in numbers), scaling.of(name[0]), strict=True))
         scores[index] = scaling.one([each.scores[at] * on.score.weight + on.score.shift for each, at, on in own])
-        one = scaling.one([each.maps[at] * on.map.weight + on.map.shift for each, at, on in own])
-        maps.put(one[None].astype(np.float32))
+        with np.errstate(over="ignore"):  # of what is not looked at, which is put back
+            one = scaling.one([each.maps[at] * on.map.weight + on.map.shift for each, at, on in own])
+            one = one.astype(np.float32)
+        one[first.maps[numbers[0][name]] <= OUTSIDE] = OUTSIDE
+        maps.put(one[None])
     return Predictions(
         tuple(first.paths[place] for place in kept),
         tuple(first.defect_types[place] for place in kept),

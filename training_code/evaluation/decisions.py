@@ -3,13 +3,13 @@
 Images and pixels are called abnormal from the threshold upwards.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, stats
 
+from training_code.data.geometry import inside
 from training_code.evaluation.regions import EIGHT_NEIGHBORS
 from training_code.foundation.stacks import Images
 
@@ -114,10 +114,12 @@ def presorted(scores: NDArray, labels: NDArray[np.bool_]) -> dict[str, float]:
 
 
 def marked_good_share(maps: Images, labels: NDArray[np.bool_], threshold: float) -> float:
-    """Return the mean share of the area that is marked on good images."""
-    good = np.flatnonzero(~labels)
-    marked = sum(int(np.count_nonzero(maps[number] >= threshold)) for number in good)
-    return marked / (len(good) * math.prod(maps.shape[1:]))
+    """Return the mean share of the area that is marked on good images, of what is looked at."""
+    marked = looked_at = 0
+    for each in maps[np.flatnonzero(~labels)]:
+        marked += int(np.count_nonzero(each >= threshold))
+        looked_at += inside(each).size
+    return marked / looked_at
 
 
 def region_metrics(maps: Images, masks: Images, threshold: float) -> dict[str, float]:
@@ -164,8 +166,7 @@ def aupimo(maps: Images, masks: Images, labels: NDArray[np.bool_]) -> float | No
         None where good images have too few pixels to tell such rates, or no defective image has a mask.
     """
     defective = [number for number in np.flatnonzero(labels) if masks[number].any()]
-    size = math.prod(maps.shape[1:])
-    pixels = size * int(np.count_nonzero(~labels))
+    pixels = sum(inside(each).size for each in maps[np.flatnonzero(~labels)])
     last = int(PIMO_LIMITS[1] * pixels)
     if not tells_low_rates(pixels) or not defective:
         return None

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training_code.data.boxes import TypedRegions
+from training_code.data.geometry import OUTSIDE, inside
 from training_code.data.layout import NORMAL
 from training_code.evaluation.binned import BinnedPixels, rank_binned
 from training_code.evaluation.decisions import (
@@ -44,7 +45,7 @@ def rank_predictions(predictions: Predictions) -> tuple[dict[str, float], Points
     labels, maps, masks = predictions.labels, predictions.maps, predictions.masks
     metrics, image_point = rank_images(predictions.scores, labels)
     pixel_point = None
-    if masks is not None and _has_both(masks):
+    if masks is not None and _has_both_inside(maps, masks):
         pixel = _rank_pixels(maps, masks)
         pixel_point = largest_f1(pixel, len(predictions))
         metrics |= {
@@ -183,15 +184,17 @@ class _SortedPixels:
     """Pixels of good images, sorted once for all defect types, to compare those of defects with."""
 
     def __init__(self, pixels: NDArray) -> None:
-        self._pixels = np.sort(pixels, axis=None)
+        self._pixels = np.sort(inside(pixels), axis=None)
 
     def area_under(self, maps: Images, own: Images, masks: Images) -> dict[str, float]:
         """Return the AUROC of the pixels in ``own`` against good ones and all that ``masks`` leave."""
         if not own.any():
             return {}
         values, taken, marked = map(np.asarray, (maps, own, masks))
-        others = np.sort(values[~marked])
-        return {"pixel_AUROC": _auroc(values[taken], [self._pixels, others])} if len(self._pixels) + len(others) else {}
+        abnormal, others = inside(values[taken]), np.sort(inside(values[~marked]))
+        if not len(abnormal) or not len(self._pixels) + len(others):
+            return {}
+        return {"pixel_AUROC": _auroc(abnormal, [self._pixels, others])}
 
 
 def _good_pixels(predictions: Predictions) -> _SortedPixels | BinnedPixels | None:
@@ -272,6 +275,17 @@ def f1_at(scores: Images, labels: Images, threshold: float) -> float:
     parts = [Decisions.at(some, truth, threshold) for some, truth in chunks(scores, labels)]
     names = [entry.name for entry in fields(Decisions)]
     return Decisions(**{name: sum(getattr(part, name) for part in parts) for name in names}).f1
+
+
+def _has_both_inside(maps: Images, masks: Images) -> bool:
+    """Return whether both marked pixels and others are looked at."""
+    marked = others = False
+    for values, mask in chunks(maps, masks):
+        looked_at = mask[values > OUTSIDE]
+        marked, others = marked or bool(looked_at.any()), others or not looked_at.all()
+        if marked and others:
+            return True
+    return False
 
 
 def _has_both(labels: Images) -> bool:

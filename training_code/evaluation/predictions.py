@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.data.geometry import inside
 from training_code.data.layout import NORMAL
 from training_code.foundation.stacks import Images, blank, chunks, joined
 
@@ -19,7 +20,7 @@ class Predictions:
     defect_types: tuple[str, ...]
     scores: NDArray[np.float64]  # (N,), higher is more anomalous
     labels: NDArray[np.bool_]  # (N,), True for abnormal
-    maps: Images  # (N, H, W), float32, higher is more anomalous
+    maps: Images  # (N, H, W), float32, higher is more anomalous; `OUTSIDE` where it is not looked at
     masks: Images | None = None  # (N, H, W), bool, None where the dataset has no masks
 
     def __len__(self) -> int:
@@ -45,10 +46,13 @@ class Predictions:
 
     @cached_property
     def areas(self) -> NDArray[np.float64] | None:
-        """The part of the pixels of each image that its mask marks, of shape (N,); None without masks."""
+        """The part of what is looked at of each image that its mask marks, of shape (N,); None without masks."""
         if self.masks is None:
             return None
-        return np.concatenate([np.empty(0), *(some.mean(axis=(1, 2)) for (some,) in chunks(self.masks))])
+        parts = [np.empty(0)]
+        for maps, masks in chunks(self.maps, self.masks):
+            parts.append(masks.sum(axis=(1, 2)) / np.array([inside(each).size for each in maps], np.float64))
+        return np.concatenate(parts)
 
     @property
     def abnormal_types(self) -> list[str]:

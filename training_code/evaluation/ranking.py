@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.data.geometry import OUTSIDE
+
 AUPRO_FPR_LIMIT = 0.3
 
 
@@ -71,7 +73,8 @@ def rank(scores: NDArray, labels: NDArray[np.bool_], region_weights: NDArray | N
     Parameters
     ----------
     scores, labels
-        Arrays of the same shape; labels are True for abnormal, both kinds must occur.
+        Arrays of the same shape; labels are True for abnormal, both kinds must occur. Scores that are `OUTSIDE` do not
+        count.
     region_weights
         For pixels: 1 / (number of regions × size of its region) for each pixel of a region, 0 elsewhere.
 
@@ -84,6 +87,10 @@ def rank(scores: NDArray, labels: NDArray[np.bool_], region_weights: NDArray | N
     (0.75, 0.83)
     """
     scores, labels = scores.reshape(-1), labels.reshape(-1)
+    if scores.size and scores.min() <= OUTSIDE:
+        kept = scores > OUTSIDE
+        scores, labels = scores[kept], labels[kept]
+        region_weights = None if region_weights is None else region_weights.reshape(-1)[kept]
     if labels.all() or not labels.any():
         raise ValueError("both normal and abnormal labels are needed")
     abnormal, normal = scores[labels], np.sort(scores[~labels])

@@ -25,19 +25,25 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from training_code.data.geometry import OUTSIDE
 from training_code.evaluation.predictions import Predictions
 from training_code.foundation.stacks import Images, stacked
 
 
 def difference(anomaly_map: NDArray[np.float32], reference_map: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return how far a map is from that of the reference, of the same shape.
+    """Return how far a map is from that of the reference, of the same shape, where both are looked at.
 
     Examples
     --------
     >>> difference(np.array([[5, 1]], np.float32), np.array([[2, 2]], np.float32))
     array([[3., 1.]], dtype=float32)
     """
-    return np.abs(anomaly_map - reference_map)
+    both = np.minimum(anomaly_map, reference_map) > OUTSIDE
+    if both.all():
+        return np.abs(anomaly_map - reference_map)
+    different = np.full_like(anomaly_map, OUTSIDE)
+    different[both] = np.abs(anomaly_map[both] - reference_map[both])
+    return different
 
 
 def compare(found: Predictions, reference_maps: Images, places: Sequence[int] | None = None) -> Predictions:

@@ -16,6 +16,18 @@ def square(name: str, value: Any) -> tuple[int, int]:
     return whole(name, sides[0], 32, 8192), whole(name, sides[1], 32, 8192)
 
 
+def square_or_none(name: str, value: Any) -> tuple[int, int] | None:
+    """Return None, or height and width; one number stands for a square."""
+    return None if value is None else square(name, value)
+
+
+def no_larger(name: str, size: tuple[int, int], other: str, whole: tuple[int, int]) -> None:
+    """Raise an `InputError` if height or width of ``name`` are larger than those of ``other``, its whole."""
+    if any(part > side for part, side in zip(size, whole, strict=True)):
+        own, most = (f"{height} × {width}" for height, width in (size, whole))
+        raise InputError(f"{name}={own} is larger than {other}={most}; valid: up to that")
+
+
 def whole(name: str, value: object, low: int, high: float = math.inf) -> int:
     """Return a whole number, also one of numpy's, if it is in range."""
     try:

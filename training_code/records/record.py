@@ -8,7 +8,9 @@ from pydantic import AfterValidator, ConfigDict, FiniteFloat
 from typing_extensions import TypedDict
 
 from training_code.backbones.backbone import Recipe
+from training_code.data.geometry import Geometry
 from training_code.data.layout import NORMAL
+from training_code.data.region_of_interest import RegionOfInterest
 from training_code.evaluation.operating_point import OperatingPoint
 from training_code.protocol import ComputeOptions
 from training_code.records.identity import SCHEMA_VERSION, Identity
@@ -44,6 +46,30 @@ class Note:
 
 
 @dataclass(frozen=True)
+class RegionUsed:
+    """What of all photographs is looked at, see `training_code.data.region_of_interest`.
+
+    Attributes
+    ----------
+    size
+        Height and width in pixels of its mask, which is scaled to each photograph.
+    counts
+        Lengths of the runs of that, row by row, first of what is not looked at.
+    """
+
+    size: tuple[int, int]
+    counts: list[int]
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError if it is damaged: a record may come from strangers."""
+        self.restored()
+
+    def restored(self) -> RegionOfInterest:
+        """Return the region."""
+        return RegionOfInterest.from_run_lengths(self.counts, self.size)
+
+
+@dataclass(frozen=True)
 class DatasetUsed:
     """The dataset of a run."""
 
@@ -54,6 +80,7 @@ class DatasetUsed:
     bits: int = 16  # of white in 16-bit grayscale images
     references: int = 0  # golden samples; with any, a new image is predicted together with its own
     notes: tuple[Note, ...] = ()
+    region: RegionUsed | None = None  # what of all photographs is looked at; None for all of them
 
 
 @dataclass(frozen=True)
@@ -206,6 +233,12 @@ class Record:
     def arguments(self) -> dict[str, Any]:
         """All arguments that the detector ran with."""
         return self.identity.arguments
+
+    @property
+    def geometry(self) -> Geometry:
+        """What of photographs the detector sees, and what of that is looked at."""
+        region = self.dataset.region
+        return Geometry.of(self.identity.protocol, None if region is None else region.restored())
 
     @property
     def options(self) -> ComputeOptions:

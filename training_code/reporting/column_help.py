@@ -100,6 +100,8 @@ _HELP = {
     r"difference_sd": "Sample standard deviation of that difference over pairs.",
     r"fastest|least memory|smallest": "TRUE where no model of the same protocol is better at no higher cost.",
     r"image_(height|width)": "Pixels that images are resized to.",
+    r"resize": "How images are brought to that: stretched, scaled to fit with the rest left out, or cropped to cover.",
+    r"center_crop": "Pixels of the middle that networks see of the resized image; blank: all of it.",
     r"tile": "Side in pixels of the tiles that images are cut into, or height × width; blank: none are.",
     r"tile_overlap": "Pixels that tiles share at least.",
     r"validation_split": "Part of the training images that detectors hold out which do not leave each one out.",

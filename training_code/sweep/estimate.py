@@ -40,7 +40,7 @@ class Estimates:
             began, ended = (datetime.datetime.fromisoformat(text) for text in (record.started, record.finished))
             seconds = (ended - began).total_seconds()
         identity = record.identity
-        size, fingerprint = (identity.protocol.image_size, identity.protocol.tiling), identity.dataset_fingerprint
+        size, fingerprint = (identity.protocol.seen_size, identity.protocol.tiling), identity.dataset_fingerprint
         for key in _likeness(record.detector, record.arguments, size, fingerprint):
             if here:
                 self._seconds[key].append(seconds)
@@ -87,7 +87,7 @@ def _median(values: dict[tuple, list[float]], job: Job) -> float | None:
     for key in _likeness(
         job.prepared.configuration.detector,
         job.arguments,
-        (job.conditions.protocol.image_size, job.conditions.protocol.tiling),
+        (job.conditions.protocol.seen_size, job.conditions.protocol.tiling),
         job.conditions.dataset.fingerprint,
     ):
         if key in values:

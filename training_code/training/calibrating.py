@@ -20,6 +20,7 @@ from training_code.data.varied import VariedDataset, varied_dataloader
 from training_code.detectors.build import image_transform
 from training_code.detectors.leaving_out import Features, Found, LeavesOut, TooLittleLeftError
 from training_code.evaluation.calibration import NOTHING, Calibration, beside, held_out
+from training_code.evaluation.collector import LeaveOut
 from training_code.evaluation.predictions import Predictions
 from training_code.evaluation.references import compare
 from training_code.foundation.precision import full_precision
@@ -98,7 +99,10 @@ def leave_one_out(
             of_others = torch.cat([groups[originals], groups if compared else groups[:0]])
             # The training images are put from the order in which they came into that of the dataset.
             places = torch.cat([order, torch.arange(len(order), len(order) + len(of_others))])
-            scores, maps = _gathered(detector.left_out(groups[order], features, of_others), places.tolist())
+            of_altered = [Path(path) for each in further for path in each.paths]
+            every = [*paths, *of_altered, *(each.path for each in compared)]
+            found = detector.left_out(groups[order], features, of_others)
+            scores, maps = _gathered(found, places.tolist(), every, train.leave_out)
     except TooLittleLeftError:  # there is no image that the detector has not seen
         return NOTHING
     finally:
@@ -159,13 +163,20 @@ def recall_training(detector: LeavesOut, data: SampleDataModule, device: torch.d
     detector.recall(features, torch.tensor(train.samples["label_index"].to_numpy()).bool())
 
 
-def _gathered(found: Iterable[Found], places: Sequence[int]) -> tuple[NDArray[np.float64], Images]:
-    """Return scores and maps, each in its place of ``places``; no map is in memory twice that comes on its own."""
+def _gathered(
+    found: Iterable[Found], places: Sequence[int], paths: Sequence[Path], leave_out: LeaveOut
+) -> tuple[NDArray[np.float64], Images]:
+    """Return scores and maps, each in its place of ``places``; no map is in memory twice that comes on its own.
+
+    ``paths`` are those of the images in these places, from which ``leave_out`` takes what is not looked at.
+    """
     scores, maps, filled = np.empty(len(places)), Filling(len(places)), 0
     for score, each in found:
         into = places[filled : filled + len(score)]
-        scores[into] = score.flatten().double().cpu()
-        maps.put(each.flatten(0, 1).float().cpu().numpy(), into)
+        own_scores, own_maps = score.flatten().double().cpu().numpy(), each.flatten(0, 1).float().cpu().numpy()
+        leave_out([paths[place] for place in into], own_scores, own_maps)
+        scores[into] = own_scores
+        maps.put(own_maps, into)
         filled += len(into)
     return scores, maps.done()
 

@@ -157,7 +157,7 @@ class QuietEngine:
     def predict(self, detector: AnomalibModule, loader: DataLoader) -> Predictions:
         """Return raw scores and maps for the images of ``loader``, whose dataset knows their defect types."""
         assert isinstance(loader.dataset, SampleDataset)
-        self._collector.expect(len(loader.dataset))
+        self._collector.expect(len(loader.dataset), loader.dataset.leave_out)
         with quiet(), full_precision():
             self._engine.predict(detector, dataloaders=loader, return_predictions=False)
         return self._collector.take(loader.dataset.defect_types)

@@ -10,7 +10,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 
 from inference_code.batches import Batches
-from inference_code.images import Prepared, blank_image
+from inference_code.images import Prepared
 from inference_code.predictor import Prediction, Predictor
 from inference_code.service.limits import LARGE
 from inference_code.service.services.lanes import Lanes
@@ -70,9 +70,8 @@ class Batcher:
 
     def start(self) -> None:
         """Predict a blank image, so that the first client does not wait for what is made once, and begin."""
-        blank = blank_image(self.predictor.image_size)
         with self._turn:
-            self.predictor.infer([blank])
+            self.predictor.infer([self.predictor.blank])
         self._thread = threading.Thread(target=self._run, name="predict", daemon=True)
         self._thread.start()
 

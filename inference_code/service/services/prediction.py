@@ -23,6 +23,7 @@ from inference_code.service.services.lanes import Lanes
 from inference_code.service.services.measures import Measures
 from inference_code.service.services.models import Model, Models
 from inference_code.visualization import overlay
+from training_code.data.geometry import OUTSIDE, inside
 from training_code.data.images import open_image
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
@@ -210,16 +211,15 @@ def make_answer(image: bytes, prediction: Prediction, options: Options, record: 
         own.pixel if options.pixel_threshold is None else options.pixel_threshold,
     )
     prediction = dataclasses.replace(prediction, thresholds=thresholds)
-    values, mask, regions = find_abnormal(
-        prediction.anomaly_map, prediction.size, thresholds.pixel, options.dilate, options.min_area
-    )
+    values = prediction.on_image
+    mask, regions = find_abnormal(values, thresholds.pixel, options.dilate, options.min_area)
     # At once, since all of them share an array that is larger than the image.
     found = [RegionAnswer(bbox=region.box, area=region.area, score=region.score) for region in regions]
     del regions
     # Read once more: pixels would fill the memory while they wait.
     pixels = shown_pixels(read_pixels(image, record.dataset.bits)) if options.overlay or options.image else None
     promise = promised(record, thresholds)
-    low, high = float(prediction.anomaly_map.min()), float(prediction.anomaly_map.max())
+    looked_at = inside(prediction.anomaly_map)
     return ImageAnswer(
         score=prediction.score,
         normalised_score=prediction.normalised_score,
@@ -235,12 +235,28 @@ def make_answer(image: bytes, prediction: Prediction, options: Options, record: 
         overlay=_png(overlay(pixels, values, thresholds.pixel, None if thresholds.pixel is None else mask))
         if options.overlay and pixels is not None
         else None,
-        map=_png(Image.fromarray(np.round(normalise(prediction.anomaly_map) * 255).astype(np.uint8)))
-        if options.map
-        else None,
-        map_range=(low, high) if options.map else None,
+        map=_png(_shown_map(prediction)) if options.map else None,
+        map_range=(float(looked_at.min()), float(looked_at.max())) if options.map else None,
         image=_png(_reduced(pixels)) if options.image and pixels is not None else None,
     )
+
+
+def _shown_map(prediction: Prediction) -> Image.Image:
+    """Return the map in gray, transparent where it is not looked at."""
+    found, ends = prediction.anomaly_map, inside(prediction.anomaly_map)
+    if prediction.placement is not None and not prediction.placement.geometry.stretches:
+        found = prediction.at(_reduced_size(prediction.size))
+    gray = Image.fromarray(np.round(normalise(found, (float(ends.min()), float(ends.max()))) * 255).astype(np.uint8))
+    if found.min() <= OUTSIDE:
+        alpha = Image.fromarray(np.where(found > OUTSIDE, 255, 0).astype(np.uint8))
+        return Image.merge("LA", (gray, alpha))
+    return gray
+
+
+def _reduced_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width at which an image is shown."""
+    scale = min(1.0, _SHOWN / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def _reduced(pixels: NDArray[np.uint8]) -> Image.Image:

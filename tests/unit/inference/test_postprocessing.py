@@ -13,11 +13,11 @@ from inference_code.postprocessing import (
     normalise,
     quantile_threshold,
     remove_small,
-    resize_map,
     run_lengths,
     threshold_range,
 )
 from inference_code.visualization import overlay
+from training_code.data.geometry import resize_map
 from training_code.display.examples import OUTLINE
 from training_code.foundation.errors import InputError
 

@@ -29,6 +29,8 @@ def test_run_id_is_readable_and_stable():
         {"normalization": "imagenet"},
         {"mean": (0.4,) * 3},
         {"validation_split": 0.2},
+        {"resize": "letterbox"},
+        {"center_crop": (32, 48)},
         {"weights_sha256": None},
         {"backbone_precision": "bfloat16"},
         {"channels_last": True},

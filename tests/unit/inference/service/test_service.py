@@ -415,7 +415,8 @@ def test_models_are_described_and_chosen_by_their_runs(predictor):
         first, other = client.get("/models").json()
         assert first == {
             "model": "brightness-0", "detector": "Padim", "backbone": "resnet18", "dataset": "made_up",
-            "image_size": [16, 16], "runtime": "torch", "threshold": 0.5, "pixel_threshold": 0.5,
+            "image_size": [16, 16], "resize": "stretch", "center_crop": False, "region": False,
+            "runtime": "torch", "threshold": 0.5, "pixel_threshold": 0.5,
             "rule": "conformal", "alpha": 0.05, "image_promise": 0.05, "pixel_promise": 0.05, "least_promise": 0.005,
             "good_images": 199, "labelled_defects": 0, "promise": PROMISE, "metrics": {"image_AUROC": 0.75},
             "needs_reference": False,
