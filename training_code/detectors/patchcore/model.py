@@ -75,7 +75,7 @@ class PatchcoreModel(AnomalibPatchcoreModel):
             distances, indices = nearest_neighbors(embedding, self.memory_bank, n_neighbors, self.left_out)
             return (distances[:, 0], indices[:, 0]) if n_neighbors == 1 else (distances, indices)
         cache, index = (self.cache, self.search.index(self.memory_bank)) if n_neighbors == 1 else (None, None)
-        how = [] if index is None else [int(self.search.effort), math.prod(self.map_size)]
+        how = [] if index is None else [self.search.chosen, math.prod(self.map_size)]
         content = [] if cache is None else [content_key(self.memory_bank), content_key(embedding)]
         key = cache_key("neighbors", *content, *how)
         found = None if cache is None else cache.get(key)

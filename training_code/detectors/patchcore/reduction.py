@@ -1,5 +1,6 @@
 """Fewer dimensions of patches: a projection that is fitted once to those of training and kept with the checkpoint."""
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -93,17 +94,17 @@ def principal_directions(parts: Iterable[torch.Tensor], dimensions: int) -> torc
     torch.Tensor
         Orthonormal columns, the widest direction first, float32, of shape (channels, dimensions).
     """
-    count, origin, total, products = 0, None, None, None
-    for part in parts:
-        if origin is None:
-            origin = part.double().mean(0)
-            total, products = torch.zeros_like(origin), origin.new_zeros(len(origin), len(origin))
+    rest = iter(parts)
+    first = next(rest, None)
+    if first is None:
+        raise ValueError("there are no patches")
+    origin = first.double().mean(0)
+    total, products, count = torch.zeros_like(origin), origin.new_zeros(len(origin), len(origin)), 0
+    for part in itertools.chain([first], rest):
         shifted = part.double() - origin
         total += shifted.sum(0)
         products.addmm_(shifted.T, shifted)
         count += len(part)
-    if products is None:
-        raise ValueError("there are no patches")
     covariance = products / count - torch.outer(total / count, total / count)
     # On the processor, and with one sign of each direction: a seed gives the same projection on a GPU.
     directions = torch.linalg.eigh(covariance.cpu()).eigenvectors.flip(1)[:, :dimensions]

@@ -83,9 +83,14 @@ class BankSearch(nn.Module):
         print(sentence)
         return {"neighbors": searched.describe(), "warnings": [sentence]}
 
+    @property
+    def chosen(self) -> int:
+        """How much of the index is searched, 0 for the exact search."""
+        return 0 if self.effort is None else int(self.effort)
+
     def index(self, bank: torch.Tensor) -> "IndexedBank | None":
         """Return the index of a memory bank; None where the search is exact."""
-        if self.exactly or self.effort is None or not self.effort:
+        if self.exactly or not self.chosen:
             return None
         if self._index is None or self._index.bank is not bank:
             self._index = index_of(bank)
