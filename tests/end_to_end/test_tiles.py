@@ -94,7 +94,7 @@ def test_a_large_photograph_is_predicted_and_drawn_in_little_memory(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(paths.ROOT)}
     result = subprocess.run([*command, tmp_path], capture_output=True, text=True, cwd=paths.ROOT, env=environment)
     assert result.returncode == 0, result.stderr
-    found = dict(line.split(": ") for line in result.stdout.splitlines() if ": " in line)
+    found = dict(line.split(": ", 1) for line in result.stdout.splitlines() if ": " in line)
     assert float(found["GiB of a photograph"]) * 1024 < LIMIT, result.stdout
     mask = np.asarray(Image.open(next((tmp_path / "out" / "masks").glob("*.png"))))
     assert mask.shape == (4096, 4096) and mask[2000:2040, 3000:3040].any()

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import minimum_spanning_tree
 
 TREES = 8
 #: Vectors that are left together, at most.
@@ -54,10 +52,13 @@ def spanning_pairs(distances: NDArray[np.float32], limit: float) -> list[tuple[i
     distances
         Shape (N, N), symmetric.
     """
+    # Here, since scipy takes 0.15 s to import, which a plan goes without whose groups are known.
+    from scipy.sparse import csgraph, csr_array
+
     rows, columns = np.nonzero(np.triu(distances < limit, 1))
     # A distance of 0 would be no pair.
     edges = np.maximum(distances[rows, columns].astype(np.float64), np.finfo(np.float64).tiny)
-    tree = minimum_spanning_tree(csr_array((edges, (rows, columns)), shape=distances.shape)).tocoo()
+    tree = csgraph.minimum_spanning_tree(csr_array((edges, (rows, columns)), shape=distances.shape)).tocoo()
     return [
         (int(min(one, other)), int(max(one, other)), float(edge))
         for one, other, edge in zip(tree.row, tree.col, tree.data, strict=True)
