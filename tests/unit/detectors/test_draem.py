@@ -63,9 +63,7 @@ def test_a_normalizing_transform_and_images_that_cannot_be_halved_are_refused():
     with pytest.raises(InputError, match="Draem takes images with values from 0 to 1.*must not hold Normalize"):
         Draem(width=0.125, pre_processor=PreProcessor(transform), **PARTS)
     for size in ((64, 80), (32, 64)):
-        with pytest.raises(
-            InputError, match="does not fit the networks of Draem; valid, .*: multiples of 32 from 64"
-        ):
+        with pytest.raises(InputError, match="does not fit the networks of Draem; valid, .*: multiples of 32 from 64"):
             check_draem({"anomaly_source_path": None}, size, 3)
 
 
