@@ -53,6 +53,8 @@ ENTRY_POINTS = [
     "training_code.records.promises:promise",
     "training_code.tiling:Tiling",
 ]
+#: Their examples train.
+TRAINING = ("training_code.experiment:Experiment", "inference_code.loading:load_predictor")
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef)
 
@@ -66,7 +68,11 @@ def examples(request, tmp_path, monkeypatch):
     return [test for test in found if test.examples]
 
 
-@pytest.mark.parametrize("examples", ENTRY_POINTS, indirect=True)
+@pytest.mark.parametrize(
+    "examples",
+    [pytest.param(name, marks=pytest.mark.slow) if name in TRAINING else name for name in ENTRY_POINTS],
+    indirect=True,
+)
 def test_an_entry_point_has_an_example_that_is_so(examples):
     assert examples
     run(examples)

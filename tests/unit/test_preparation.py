@@ -26,6 +26,7 @@ def _patchcore(dataset, memory_limit=None, **arguments):
     return prepare(conditions, "Patchcore", {"backbone": "efficientnet_lite0", **arguments})
 
 
+@pytest.mark.slow
 def test_a_coreset_is_exact_where_the_patches_fit_and_composed_where_they_do_not(tiny_dataset):
     """12 images have 1,024 patches of 152 numbers each: 7.1 MiB, and as much again may be taken for all the rest."""
     alone, small = _patchcore(tiny_dataset), _patchcore(tiny_dataset, memory_limit=0.01)

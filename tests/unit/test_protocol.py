@@ -133,6 +133,7 @@ assert (effect["argument"], effect["difference"]) == ("gamma", 0.25)
 """
 
 
+@pytest.mark.slow
 def test_a_new_condition_is_one_field_and_appears_in_identity_workbook_and_effects(tmp_path):
     environment = os.environ | {"PYTHONPATH": f"{paths.ROOT}{os.pathsep}{paths.ROOT / 'tests'}"}
     command = [sys.executable, "-c", ANOTHER_FIELD, tmp_path]

@@ -67,6 +67,7 @@ def test_a_dataset_with_a_line_break_in_its_name_is_shown_in_one_line(tmp_path):
     assert r"two\nlines" in repr(experiment) and "\n" not in repr(experiment)
 
 
+@pytest.mark.slow
 def test_the_rule_for_thresholds_says_what_it_can_promise_with_these_images(tiny_dataset):
     shown = Experiment(tiny_dataset, alpha=0.01, validation_split=0.25)._repr_html_()
     assert "threshold auto, <b>alpha 0.01</b>, area 0.05" in shown

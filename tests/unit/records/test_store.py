@@ -112,6 +112,7 @@ def test_the_lock_of_a_machine_that_is_gone_is_taken_over_by_a_process_that_only
     assert version_of(store) == 1
 
 
+@pytest.mark.slow
 def test_the_lock_of_a_machine_that_works_on_the_run_is_left_alone(store):
     path, stop = _foreign(store), threading.Event()
 

@@ -174,6 +174,7 @@ def test_formulas_follow_where_people_have_sheets_of_these_names(made, tmp_path)
     assert "'Curves auto'!" in text and not re.search(r"\bCurves!", text)
 
 
+@pytest.mark.slow
 def test_nothing_but_functions_of_every_spreadsheet_program(made):
     folder, _ = made
     workbook = openpyxl.load_workbook(folder / "w.xlsx")
