@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from helpers.browser import CHROMIUM, open_page
 from helpers.data import SIZE, make_mvtec, save
+from helpers.regions import EDGE, look_at_the_left, with_chessboard
 from helpers.serving_process import serve
 from helpers.small_runs import BACKBONE, recorded_scores, run_small
 from PIL import Image
@@ -25,7 +26,6 @@ from training_code.foundation import stacks
 from training_code.foundation.errors import InputError, run_command
 from training_code.records.reading import read_record
 
-EDGE = 34  # from this column on nothing is looked at
 CONFIGURATIONS = {
     "Padim": ("Padim", BACKBONE | {"n_features": 10}),
     "Patchcore": ("Patchcore", BACKBONE | {"coreset_sampling_ratio": 0.2, "num_neighbors": 3}),
@@ -34,21 +34,10 @@ CONFIGURATIONS = {
 }
 
 
-def _glaring(pixels):
-    """Return an image with a chessboard where nothing is looked at."""
-    pixels = np.array(pixels)
-    rows, columns = np.indices((SIZE, SIZE - EDGE)) // 3
-    pixels[:, EDGE:] = np.where((rows + columns) % 2, 255, 0)
-    return pixels
-
-
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory):
     """Images of which the left part is looked at."""
-    root = make_mvtec(tmp_path_factory.mktemp("clean") / "tiny")
-    polygon = [[0, 0], [EDGE, 0], [EDGE, SIZE], [0, SIZE]]
-    (root / "region.json").write_text(json.dumps({"size": [SIZE, SIZE], "polygons": [polygon]}))
-    return root
+    return look_at_the_left(make_mvtec(tmp_path_factory.mktemp("clean") / "tiny"))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +45,7 @@ def glaring(clean, tmp_path_factory):
     """The same with glaring defects where nothing is looked at, in all images that are tested."""
     root = shutil.copytree(clean, tmp_path_factory.mktemp("glaring") / "tiny")
     for path in (root / "test").rglob("*.png"):
-        save(path, _glaring(Image.open(path)))
+        save(path, with_chessboard(Image.open(path)))
     for path in (root / "ground_truth").rglob("*.png"):
         mask = np.array(Image.open(path))
         mask[:, EDGE:] = 255
@@ -130,7 +119,7 @@ def pair(clean, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pair")
     pixels = np.array(Image.open(clean / "test" / "bar" / "000.png"))
     save(folder / "clean.png", pixels)
-    save(folder / "glaring.png", _glaring(pixels))
+    save(folder / "glaring.png", with_chessboard(pixels))
     return folder
 
 

@@ -6,6 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from helpers.data import SIZE, make_mvtec, save
+from helpers.regions import EDGE, look_at_the_left, with_chessboard
 from helpers.small_runs import BACKBONE, recorded_scores, run_small
 from PIL import Image
 
@@ -16,7 +17,6 @@ from training_code.data.geometry import OUTSIDE
 from training_code.experiment import Experiment
 from training_code.foundation.errors import InputError
 
-EDGE = 34
 TILING = {"tile": 64, "overlap": 16}
 CONFIGURATIONS = {
     "Padim": ("Padim", BACKBONE | {"n_features": 10}),
@@ -25,21 +25,12 @@ CONFIGURATIONS = {
 }
 
 
-def _glaring(pixels):
-    pixels = np.array(pixels)
-    rows, columns = np.indices((SIZE, SIZE - EDGE)) // 3
-    pixels[:, EDGE:] = np.where((rows + columns) % 2, 255, 0)
-    return pixels
-
-
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
-    clean = make_mvtec(tmp_path_factory.mktemp("clean") / "tiny")
-    polygon = [[0, 0], [EDGE, 0], [EDGE, SIZE], [0, SIZE]]
-    (clean / "region.json").write_text(json.dumps({"size": [SIZE, SIZE], "polygons": [polygon]}))
+    clean = look_at_the_left(make_mvtec(tmp_path_factory.mktemp("clean") / "tiny"))
     glaring = shutil.copytree(clean, tmp_path_factory.mktemp("glaring") / "tiny")
     for path in (glaring / "test").rglob("*.png"):
-        save(path, _glaring(Image.open(path)))
+        save(path, with_chessboard(Image.open(path)))
     return clean, glaring
 
 

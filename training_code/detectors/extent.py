@@ -10,8 +10,8 @@ from training_code.foundation.clock import duration
 from training_code.foundation.hardware import multiplication_rate
 from training_code.foundation.memory import GIB, readable
 
-#: Part of the rate of large products of matrices that the selection of a coreset reaches, see docs/scale.md.
-SELECTION_PART = 0.5
+#: Part of the rate of large products of matrices that the selection of a coreset reaches, see docs/performance.md.
+SELECTION_PART = 0.25
 
 
 @dataclass(frozen=True)
