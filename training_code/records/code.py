@@ -7,6 +7,7 @@ from pathlib import Path
 
 from training_code.detectors.registry import get_detector
 from training_code.foundation import paths
+from training_code.foundation.collection import rarely_collecting
 from training_code.foundation.files import digest
 
 #: Where a run begins, ``module:definition``; whatever these use by name is found from there.
@@ -57,7 +58,8 @@ def code_hash(detector: str) -> str:
 
 def hash_of(detector: str, root: Path) -> str:
     """Return `code_hash` of the package that lies in the folder ``root``."""
-    return digest(deciding_code(detector, root))
+    with rarely_collecting():  # the trees of all modules are kept
+        return digest(deciding_code(detector, root))
 
 
 def deciding_code(detector: str, root: Path) -> dict[str, str]:
