@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from training_code.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Recipe, Weights
+from training_code.backbones.published import find_published
 from training_code.backbones.weights import find_weights, random_weights
 from training_code.data.dataset import Dataset, read_dataset
 from training_code.data.division import Division, divide
@@ -21,7 +22,7 @@ from training_code.detectors.spec import DetectorSpec
 from training_code.foundation import paths
 from training_code.foundation.checking import whole
 from training_code.foundation.errors import InputError
-from training_code.foundation.files import free_space
+from training_code.foundation.files import content_hash, free_space
 from training_code.foundation.hardware import has_gpu
 from training_code.foundation.memory import memory_limit, readable
 from training_code.members import Member, find_members
@@ -182,9 +183,15 @@ def prepare(
         std=std,
         dataset_fingerprint=dataset.fingerprint,
         weights_sha256=weights.sha256 if weights else None,
-        files_sha256=spec.files(values) | _checkpoints(members) | ({} if taken is None else {LABELLED: taken}),
+        files_sha256=_files(spec, values) | _checkpoints(members) | ({} if taken is None else {LABELLED: taken}),
     )
     return PreparedRun(configuration, weights, identity, members, need)
+
+
+def _files(spec: DetectorSpec, arguments: dict[str, Any]) -> dict[str, str]:
+    """Return the hashes of the files that numbers depend on beside images and the weights of the backbone."""
+    published = {file.name: content_hash(find_published(file)) for file in spec.needs(arguments)}
+    return spec.files(arguments) | published
 
 
 def _members(configuration: Configuration, conditions: Conditions, store: RunStore | None) -> tuple[Member, ...]:

@@ -4,8 +4,10 @@ import sys
 from pathlib import Path
 
 from training_code.backbones.files import fingerprint, list_files
+from training_code.backbones.published import WeightFile
 from training_code.backbones.registry import get_backbone
 from training_code.backbones.weights import find_weights
+from training_code.detectors.registry import DETECTORS
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
@@ -47,13 +49,16 @@ def main(arguments: list[str]) -> int:
 
 
 def list_weights(folder: Path) -> int:
-    """Print every registered backbone and every other file, whether it is there, its size and fingerprint."""
-    files = list_files(folder)
+    """Print every registered backbone, every file that detectors need beside one, and all others that are there."""
+    published = _published()
+    files: dict[str, list[Path]] = {name: [] for name in published} | list_files(folder)
     width = max(len(name) for name in files)
     for name, found in files.items():
         if not found:
             carried = ", made from an installed package when it is first needed" if name == "efficientnet_lite0" else ""
-            print(f"{name:{width}}  missing{carried}")
+            other = published.get(name)
+            comes = f", {other.holds}, from {other.source}, license {other.license}" if other else ""
+            print(f"{name:{width}}  missing{carried}{comes}")
         for number, path in enumerate(found):
             state = "present " if number == 0 else "not used"
             size = path.stat().st_size / 2**20
@@ -64,7 +69,7 @@ def list_weights(folder: Path) -> int:
 def check(folder: Path) -> int:
     """Reload every file that is used; print a line for each; return 1 if one cannot be used."""
     # Here, as in `main`.
-    from training_code.backbones.check import check_weights
+    from training_code.backbones.check import check_tensors, check_weights
 
     status = 0
     present = {name: found[0] for name, found in list_files(folder).items() if found}
@@ -72,11 +77,17 @@ def check(folder: Path) -> int:
         print(f"there are no weight files in {folder}")
     for name, path in present.items():
         try:
-            print(f"{name}: {check_weights(path, name)}", flush=True)
+            checked = check_tensors(path) if name in _published() else check_weights(path, name)
+            print(f"{name}: {checked}", flush=True)
         except (InputError, OSError) as error:
             print(f"{name}: NOT GOOD, {error}", flush=True)
             status = 1
     return status
+
+
+def _published() -> dict[str, WeightFile]:
+    """Return the files that detectors need beside backbones, by name."""
+    return {file.name: file for spec in DETECTORS.values() for file in spec.published}
 
 
 def _print_stored(path: Path) -> None:

@@ -23,6 +23,7 @@ from inference_code.runs import find_run
 from inference_code.runtimes import MODEL_FILES
 from inference_code.torch_predictor import TorchPredictor
 from training_code.data.geometry import FILL, Geometry
+from training_code.detectors.registry import get_detector
 from training_code.evaluation.thresholds import Thresholds
 from training_code.features.runtime import import_openvino
 from training_code.foundation import paths
@@ -77,6 +78,8 @@ def export_run(
     record = predictor.record
     if format == "anomalib":
         check_convertible(record)
+    elif reason := get_detector(record.identity.detector).not_exported:
+        raise InputError(f"{record.run_id} cannot be exported to {format}: {reason}; valid: torch, the run itself")
     if record.members and tiles_of_run(record):
         raise InputError(
             f"{record.run_id} combines detectors that each put their tiles together, which no file of one tile can; "

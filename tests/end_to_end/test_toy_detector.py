@@ -11,7 +11,8 @@ import pytest
 from training_code.foundation import paths
 
 SPEC = """
-from training_code.detectors.spec import POSITIVE, Argument, DetectorSpec
+from training_code.detectors.arguments import POSITIVE, Argument
+from training_code.detectors.spec import DetectorSpec
 
 SPEC = DetectorSpec(
     name="Toy",

@@ -16,7 +16,7 @@ from training_code.notebooks.kernel import execute_notebook
 from training_code.records.reading import read_records
 from training_code.sweep.notebook import read_notebook
 
-TRAINING = project_files("notebooks/1?_train_*.ipynb")
+TRAINING = project_files("notebooks/??_train_*.ipynb")
 
 
 # What trains in epochs gets smaller images; networks that are trained from the start have parameters by which they are

@@ -15,9 +15,9 @@ from training_code.foundation import paths
 NUMBERS = itertools.count()  # each made-up library is imported once
 
 
-def _run(marker=None):
-    """Pass a test of a twentieth of a second through the plugin."""
-    option = SimpleNamespace(usepdb=False)
+def _run(marker=None, chosen="not slow"):
+    """Pass a test of a twentieth of a second through the plugin, in a run of the tests that are ``chosen``."""
+    option = SimpleNamespace(usepdb=False, markexpr=chosen)
     item = SimpleNamespace(config=SimpleNamespace(option=option), get_closest_marker=lambda name: name == marker)
     call = pace.pytest_runtest_call(item)
     next(call)
@@ -33,6 +33,11 @@ def test_a_test_that_takes_too_long_fails_unless_it_is_marked(monkeypatch):
         _run()
     with pytest.raises(StopIteration):
         _run("slow")
+    with pytest.raises(StopIteration):
+        _run(chosen="")  # of the whole suite, where neighbors may have slowed it
+    monkeypatch.setattr(pace, "LIMIT", 0.01)
+    with pytest.raises(pytest.fail.Exception, match="not marked slow"):
+        _run(chosen="")
     monkeypatch.setattr(pace, "LIMIT", 60)
     with pytest.raises(StopIteration):
         _run()

@@ -13,6 +13,7 @@ from efficientnet_pytorch import EfficientNet
 from training_code.backbones import store
 from training_code.backbones.registry import BACKBONES, get_backbone
 from training_code.backbones.weights import find_weights
+from training_code.detectors.registry import DETECTORS
 from training_code.foundation import paths
 from training_code.foundation.errors import run_command
 from training_code.foundation.files import sha256
@@ -37,7 +38,8 @@ def test_list_has_a_line_for_each_backbone_and_for_other_files(tmp_path, resnet1
     capsys.readouterr()
     assert _run(folder, "list") == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert set(lines) == {*BACKBONES, "regnety_008"}
+    published = {file.name for spec in DETECTORS.values() for file in spec.published}
+    assert set(lines) == {*BACKBONES, *published, "regnety_008"}
     assert "present" in lines["resnet18"] and "44.6 MiB" in lines["resnet18"]
     assert sha256(folder / "resnet18.safetensors") in lines["resnet18"]
     assert "missing" in lines["resnet50"] and "present" in lines["regnety_008"]

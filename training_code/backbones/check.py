@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from training_code.backbones.files import read_origin
-from training_code.backbones.reading import load_backbone
+from training_code.backbones.reading import check_finite, load_backbone, read_state_dict
 from training_code.backbones.registry import get_backbone
 from training_code.backbones.weights import find_weights
 from training_code.foundation.errors import InputError
@@ -25,3 +25,15 @@ def check_weights(path: Path, name: str) -> str:
     load_backbone(weights)
     trained = "" if weights.pretrained else "; never trained: its normalizing layers are as they were initialized"
     return ("as it was added" if origin else "good; added by hand, no fingerprint to compare with") + trained
+
+
+def check_tensors(path: Path) -> str:
+    """Read a file that is no backbone's; return the result in words.
+
+    Raises
+    ------
+    InputError
+        If it is no file of tensors, or one of them holds a number that is not finite.
+    """
+    check_finite(read_state_dict(path), path)
+    return "good; whether its tensors fit is seen when a detector is built with it"

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from training_code.backbones.backbone import Backbone
+from training_code.backbones.published import WeightFile
+from training_code.detectors.arguments import AT_LEAST_1, Argument
 from training_code.detectors.extent import Extent, Need, no_need, no_settling
 from training_code.foundation.errors import InputError
 from training_code.foundation.program import missing_extra
@@ -13,52 +15,6 @@ from training_code.options import Trait
 
 if TYPE_CHECKING:
     from anomalib.models.components import AnomalibModule
-
-Check = tuple[Callable[[Any], bool], str]  # whether a value is valid, and a description of the valid ones
-
-POSITIVE: Check = (lambda value: value > 0, "above 0")
-AT_LEAST_0: Check = (lambda value: value >= 0, "at least 0")
-AT_LEAST_1: Check = (lambda value: value >= 1, "at least 1")
-AT_LEAST_2: Check = (lambda value: value >= 2, "at least 2")
-RATIO: Check = (lambda value: 0 < value <= 1, "above 0 and at most 1")
-# Networks of DSR and DRAEM halve an image five times, and their norms need more than one position at the end.
-_SIDE, _LEAST = 32, 64
-
-
-def one_of(*values: object) -> Check:
-    """Return the check that a value is one of ``values``."""
-    return (lambda value: value in values, f"one of {', '.join(map(str, values))}")
-
-
-# Of an argument that its detector has had from the beginning.
-_EVER: Any = object()
-
-
-@dataclass(frozen=True)
-class Argument:
-    """An argument of a detector.
-
-    Attributes
-    ----------
-    type
-        The type hint, made of plain types alone.
-    default
-        As the JSON of a record holds it.
-    check
-        Which values are valid beside their type.
-    before
-        What runs had before there was this argument, so that with this value it is no part of their identity.
-    """
-
-    type: Any
-    default: Any
-    check: Check | None = None
-    before: Any = _EVER
-
-    @property
-    def came_later(self) -> bool:
-        """Whether there were runs before there was this argument."""
-        return self.before is not _EVER
 
 
 @dataclass(frozen=True)
@@ -160,6 +116,10 @@ def _no_files(arguments: dict[str, Any]) -> dict[str, str]:
     return {}
 
 
+def _no_weights(arguments: Mapping[str, Any]) -> tuple[WeightFile, ...]:
+    return ()
+
+
 @dataclass(frozen=True)
 class DetectorSpec:
     """A detector.
@@ -196,6 +156,15 @@ class DetectorSpec:
         as reduced.
     plain
         How it becomes a checkpoint of anomalib's own class; None where anomalib has none.
+    small
+        Arguments with which it is trained within seconds on a processor, as tests try it; empty for detectors that
+        have tests of their own.
+    not_exported
+        Why it cannot be exported to other runtimes, in half a sentence; None where it can.
+    published
+        The files in ``weights/`` that a configuration may need beside that of its backbone.
+    needs
+        Given arguments, returns those of them that are needed.
     complete
         Given arguments and backbone, returns the arguments with those filled in that depend on the backbone.
     check
@@ -228,6 +197,10 @@ class DetectorSpec:
     told_by: tuple[str, ...] = ()
     paper: Mapping[str, float] = field(default_factory=dict)
     plain: PlainForm | None = None
+    small: Mapping[str, Any] = field(default_factory=dict)
+    not_exported: str | None = None
+    published: tuple[WeightFile, ...] = ()
+    needs: Callable[[Mapping[str, Any]], tuple[WeightFile, ...]] = _no_weights
     complete: Callable[[dict[str, Any], Backbone | None], dict[str, Any]] = _nothing_to_complete
     check: Callable[[dict[str, Any], tuple[int, int], int], None] = _fits
     settle: Callable[[dict[str, Any], Extent], dict[str, Any]] = no_settling
@@ -288,12 +261,3 @@ def load_object(path: str) -> Any:
     """Return what ``module:name`` names."""
     module, name = path.split(":")
     return getattr(importlib.import_module(module), name)
-
-
-def check_image_size(detector: str, image_size: tuple[int, int]) -> None:
-    """Raise an `InputError` if images of ``image_size``, height and width in pixels, cannot be halved five times."""
-    if any(side % _SIDE or side < _LEAST for side in image_size):
-        raise InputError(
-            f"image_size={image_size[0]} × {image_size[1]} does not fit the networks of {detector}; valid, for it or "
-            f"for center_crop where that is set: multiples of {_SIDE} from {_LEAST} on"
-        )

@@ -44,7 +44,7 @@ WITHOUT_INFLUENCE = (
     "training_code.data.layout:_shared_masks",
 )
 # Arguments of a specification that tables go by, and export.
-_SHOWN = ("notebook", "told_by", "paper", "plain")
+_SHOWN = ("notebook", "told_by", "paper", "plain", "small", "not_exported", "published")
 # Calls that only print or log, by the beginning or the end of the name.
 _SAYING = ("print", "warn", "warnings", "logger", "logging", "note")
 _PACKAGE, _EVERYTHING = "training_code", "*"

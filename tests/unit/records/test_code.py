@@ -62,7 +62,7 @@ def changed_by(copy):
         ("training/callbacks.py", "# Images whose reconstruction is logged.", "# So many are logged."),
         ("foundation/files.py", "os.fsync(file.fileno())", "os.fdatasync(file.fileno())"),
         ("detectors/padim/spec.py", 'told_by=("n_features",)', 'told_by=("layers", "n_features")'),
-        ("detectors/spec.py", '"at least 0"', '"0 or more"'),
+        ("detectors/arguments.py", '"at least 0"', '"0 or more"'),
         ("foundation/errors.py", "did you mean", "is it"),
         ("data/checks.py", "MOST_MARKED = 0.8", "MOST_MARKED = 0.9"),
         ("data/unread.py", "_SHOWN = 6", "_SHOWN = 7"),

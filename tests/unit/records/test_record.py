@@ -4,8 +4,8 @@ import json
 import pytest
 from helpers.records import IDENTITY, make_identity, make_record
 
+from training_code.detectors.arguments import Argument
 from training_code.detectors.registry import DETECTORS
-from training_code.detectors.spec import Argument
 from training_code.records.identity import SCHEMA_VERSION
 from training_code.records.reading import read_record, read_records, write_record
 from training_code.records.record import RECORD

@@ -2,16 +2,8 @@
 
 from typing import Any
 
-from training_code.detectors.spec import (
-    AT_LEAST_0,
-    AT_LEAST_1,
-    POSITIVE,
-    RATIO,
-    Argument,
-    DetectorSpec,
-    Epochs,
-    one_of,
-)
+from training_code.detectors.arguments import AT_LEAST_0, AT_LEAST_1, POSITIVE, RATIO, Argument, one_of
+from training_code.detectors.spec import DetectorSpec, Epochs
 from training_code.foundation.errors import InputError
 
 VARIANTS = ("AE", "AEE", "DAE", "DAEE")

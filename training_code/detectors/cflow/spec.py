@@ -1,16 +1,7 @@
 """The specification of CFlow."""
 
-from training_code.detectors.spec import (
-    AT_LEAST_1,
-    POSITIVE,
-    RATIO,
-    Argument,
-    BackboneUse,
-    DetectorSpec,
-    Epochs,
-    PlainForm,
-    one_of,
-)
+from training_code.detectors.arguments import AT_LEAST_1, POSITIVE, RATIO, Argument, one_of
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, PlainForm
 
 SPEC = DetectorSpec(
     name="Cflow",

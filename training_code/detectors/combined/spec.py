@@ -3,7 +3,8 @@
 from typing import Any
 
 from training_code.backbones.backbone import Backbone
-from training_code.detectors.spec import Argument, DetectorSpec, one_of
+from training_code.detectors.arguments import Argument, one_of
+from training_code.detectors.spec import DetectorSpec
 
 #: How the scores and maps of several detectors, on a common scale, become one.
 WAYS = ("mean", "maximum")

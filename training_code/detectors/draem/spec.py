@@ -6,15 +6,8 @@ from typing import Any
 from skimage.data import data_dir
 
 from training_code.data.walk import find_images
-from training_code.detectors.spec import (
-    AT_LEAST_0,
-    POSITIVE,
-    Argument,
-    DetectorSpec,
-    Epochs,
-    PlainForm,
-    check_image_size,
-)
+from training_code.detectors.arguments import AT_LEAST_0, POSITIVE, Argument, check_image_size
+from training_code.detectors.spec import DetectorSpec, Epochs, PlainForm
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices
 from training_code.foundation.files import content_hash, digest

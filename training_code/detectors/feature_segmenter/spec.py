@@ -3,18 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from training_code.detectors.arguments import AT_LEAST_0, AT_LEAST_1, AT_LEAST_2, POSITIVE, Argument, one_of
 from training_code.detectors.extent import Extent, Need
-from training_code.detectors.spec import (
-    AT_LEAST_0,
-    AT_LEAST_1,
-    AT_LEAST_2,
-    POSITIVE,
-    Argument,
-    BackboneUse,
-    DetectorSpec,
-    always,
-    one_of,
-)
+from training_code.detectors.spec import BackboneUse, DetectorSpec, always
 
 #: What is minimized: cross-entropy with Dice loss, or focal loss with it.
 LOSSES = ("bce_dice", "focal")

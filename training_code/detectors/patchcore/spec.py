@@ -6,8 +6,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from training_code.backbones.backbone import Backbone
+from training_code.detectors.arguments import AT_LEAST_1, RATIO, Argument, one_of
 from training_code.detectors.extent import Extent, Need
-from training_code.detectors.spec import AT_LEAST_1, RATIO, Argument, BackboneUse, DetectorSpec, PlainForm, one_of
+from training_code.detectors.spec import BackboneUse, DetectorSpec, PlainForm
 from training_code.foundation.errors import InputError
 from training_code.foundation.program import missing_extra
 

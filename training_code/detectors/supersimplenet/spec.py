@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from training_code.backbones.backbone import Backbone
-from training_code.detectors.spec import POSITIVE, Argument, BackboneUse, DetectorSpec, Epochs, PlainForm
+from training_code.detectors.arguments import POSITIVE, Argument
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, PlainForm
 
 #: anomalib's noise was chosen for the features of networks whose weights have this name; others get relative noise.
 FIXED_NOISE, RELATIVE_NOISE = "tv_in1k", 0.3

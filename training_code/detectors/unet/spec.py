@@ -3,7 +3,8 @@
 from typing import Any
 
 from training_code.backbones.registry import get_backbone
-from training_code.detectors.spec import POSITIVE, Argument, BackboneUse, DetectorSpec, Epochs, always, one_of
+from training_code.detectors.arguments import POSITIVE, Argument, one_of
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, always
 from training_code.foundation.errors import InputError, choices
 
 LOSSES = ("bce_dice", "focal")
