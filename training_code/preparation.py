@@ -19,12 +19,11 @@ from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.extent import Extent, Need
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import DetectorSpec
-from training_code.foundation import paths
 from training_code.foundation.checking import whole
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import content_hash, free_space
 from training_code.foundation.hardware import has_gpu
-from training_code.foundation.memory import memory_limit, readable
+from training_code.foundation.memory import memory_limit, readable, scratch_folder
 from training_code.members import Member, find_members
 from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options
 from training_code.records.identity import Identity
@@ -171,7 +170,7 @@ def prepare(
         values = configuration.arguments
     divided = divide(dataset, protocol.validation_split, conditions.seed, not spec.leaves_out(values), learns)
     _check_labels(spec, values, conditions, divided)
-    need = None if members else _check_fits(configuration, conditions, divided)
+    need = None if members else _check_fits(configuration, conditions, divided, store)
     taken = labelled_sha256(dataset)
     identity = Identity(
         detector=configuration.detector,
@@ -215,7 +214,9 @@ def _checkpoints(members: Sequence[Member]) -> dict[str, str]:
     return {member.record.run_id: member.record.checkpoint.sha256 for member in members if member.record.checkpoint}
 
 
-def _check_fits(configuration: Configuration, conditions: Conditions, divided: Division) -> Need | None:
+def _check_fits(
+    configuration: Configuration, conditions: Conditions, divided: Division, store: RunStore | None
+) -> Need | None:
     """Refuse what would make training fail: too few images, or of an unsuitable size; return what the fit needs."""
     protocol, spec = conditions.protocol, get_detector(configuration.detector)
     images, held_out = len(divided.train), len(divided.held_out)
@@ -240,7 +241,7 @@ def _check_fits(configuration: Configuration, conditions: Conditions, divided: D
         raise InputError(f"to {spec.name} a tile is an image: {error}") from error
     need = spec.need(arguments, _extent(configuration, conditions))
     if need is not None:
-        _check_memory(need, configuration, conditions)
+        _check_memory(need, configuration, conditions, store.results if store else scratch_folder())
     return need
 
 
@@ -251,8 +252,11 @@ def _extent(configuration: Configuration, conditions: Conditions) -> Extent:
     return Extent(images, protocol.network_size, limit, configuration.backbone, protocol.tiles)
 
 
-def _check_memory(need: Need, configuration: Configuration, conditions: Conditions) -> None:
-    """Refuse a fit that does not fit into the memory that it may take, or whose file does not fit onto the disk."""
+def _check_memory(need: Need, configuration: Configuration, conditions: Conditions, scratch: Path) -> None:
+    """Refuse a fit that does not fit into the memory that it may take, or whose file does not fit onto the disk.
+
+    The file will lie in a folder of the run in ``scratch``, see `training_code.foundation.scratch`.
+    """
     allowed = memory_limit(conditions.compute.memory_limit)
     height, width = conditions.protocol.seen_size
     if need.memory > allowed:
@@ -261,10 +265,10 @@ def _check_memory(need: Need, configuration: Configuration, conditions: Conditio
             f"at {height} × {width} pixels, more than the {readable(allowed)} that it may take; valid: {need.instead}, "
             "or a larger memory_limit"
         )
-    free = free_space(paths.CACHE)
+    free = free_space(scratch)
     if need.disk > free:
         raise InputError(
-            f"{configuration.detector} puts {readable(need.disk)} of features into a file in {paths.CACHE}, where "
+            f"{configuration.detector} puts {readable(need.disk)} of features into a file in {scratch}, where "
             f"{readable(free)} are free; valid: {need.instead}, or a larger memory_limit"
         )
 

@@ -1,17 +1,13 @@
 """Features of many images to be read position by position: in memory, or in a file where they take too much of it."""
 
-import errno
-import math
-import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from typing import BinaryIO
 
 import numpy as np
 import torch
 
-from training_code.foundation import paths
-from training_code.foundation.memory import KEPT_PART, POSITIONS_AT_ONCE, allowed, readable
+from training_code.foundation.memory import KEPT_PART, POSITIONS_AT_ONCE, allowed
+from training_code.foundation.scratch import ScratchFile
 
 # The largest value that the file holds in 16 bits; half of what such a number can be.
 _LARGEST = 2.0**15
@@ -42,7 +38,8 @@ class Collected:
         self.shape: tuple[int, int, int] = (0, 0, 0)
         self.device = torch.device("cpu")
         self._batches: list[torch.Tensor] = []
-        self._file: BinaryIO | None = None
+        self._file: ScratchFile | None = None
+        self._end = 0  # of the file, in bytes
         self._sizes: list[int] = []  # images of the batches that are in the file
         for batch in batches:
             self.append(batch)
@@ -78,8 +75,7 @@ class Collected:
             return
         self._batches.append(batch)
         if sum(each.nbytes for each in self._batches) > KEPT_PART * allowed():
-            paths.CACHE.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=paths.CACHE)  # noqa: SIM115  open as long as this object
+            self._file = ScratchFile("features")
             while self._batches:
                 self._write(self._batches.pop(0))
 
@@ -96,9 +92,8 @@ class Collected:
         channels, begin, found = self.shape[0], 0, []
         end = min(part.stop, self.positions)
         for images in self._sizes:
-            shape = images, channels, end - part.start
-            self._file.seek(2 * channels * (begin * self.positions + images * part.start))
-            values = np.fromfile(self._file, np.float16, math.prod(shape)).reshape(shape)
+            values = np.empty((images, channels, end - part.start), np.float16)
+            self._file.read(2 * channels * (begin * self.positions + images * part.start), values.data)
             found.append(torch.from_numpy(values).to(self.device).float())
             begin += images
         return found
@@ -108,16 +103,8 @@ class Collected:
             raise OverflowError(f"a feature is {float(batch.abs().max()):.3g}, above {_LARGEST:.0f}: too large to keep")
         assert self._file is not None
         flat = batch.flatten(2).half().cpu()
-        self._file.seek(0, 2)
-        try:
-            for block in blocks(self):
-                self._file.write(flat[:, :, block].contiguous().numpy().data)
-            self._file.flush()
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            size = readable(2 * self.shape[0] * self.positions * self.images)
-            raise OSError(error.errno, f"no space for more than {size} of features in {paths.CACHE}") from error
+        for block in blocks(self):
+            self._end = self._file.write(self._end, flat[:, :, block].contiguous().numpy().data)
         self._sizes.append(len(batch))
 
 

@@ -5,16 +5,14 @@ file. It is read and written explicitly rather than mapped, so that resident mem
 """
 
 import math
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from training_code.foundation.memory import allowed, readable, scratch_folder
+from training_code.foundation.memory import allowed
+from training_code.foundation.scratch import ScratchFile
 
 #: Part of the memory of a run up to which a stack is an array. Two sets of maps are there at a time, those of the
 #: calibration and of the test images, and ranking the pixels of one takes some five times its size beside it: 7/16.
@@ -34,39 +32,17 @@ class _File:
     def __init__(self, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self.shape, self.dtype = shape, np.dtype(dtype)
         self._each = math.prod(shape[1:]) * self.dtype.itemsize
-        self._folder = scratch_folder()
-        if shutil.disk_usage(self._folder).free < shape[0] * self._each:
-            raise self._too_full()
-        self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115  # open as long as the object
+        self._file = ScratchFile("maps", shape[0] * self._each)
 
     def write(self, row: int, images: NDArray) -> None:
         """Write images from a row on; at least one."""
-        content = np.ascontiguousarray(images, self.dtype).data.cast("B")
-        place = row * self._each
-        try:
-            while content:
-                written = os.pwrite(self._file.fileno(), content, place)
-                content, place = content[written:], place + written
-        except OSError as error:
-            raise self._too_full() from error
+        self._file.write(row * self._each, np.ascontiguousarray(images, self.dtype).data)
 
     def read(self, rows: NDArray[np.int64], into: NDArray) -> None:
         """Read the images in some rows, at least one; those that follow each other at once."""
         begins = np.flatnonzero(np.diff(rows, prepend=rows[0] - 2) != 1)
         for begin, end in zip(begins, [*begins[1:], len(rows)], strict=True):
-            content, place = into[begin:end].data.cast("B"), int(rows[begin]) * self._each
-            while content:
-                count = os.preadv(self._file.fileno(), [content], place)
-                if not count:
-                    raise OSError(f"a temporary file in {self._folder} ended before its last image")
-                content, place = content[count:], place + count
-
-    def _too_full(self) -> OSError:
-        size = readable(self.shape[0] * self._each)
-        return OSError(
-            f"{self._folder} has no room for {size} of maps, which do not fit into the memory of the run "
-            f"({readable(allowed())}): make room, or raise memory_limit"
-        )
+            self._file.read(int(rows[begin]) * self._each, into[begin:end].data)
 
 
 class _Array:

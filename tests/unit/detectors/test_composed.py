@@ -101,7 +101,7 @@ def test_few_patches_are_selected_whole():
 
 
 def test_parts_are_bounded_and_there_are_several():
-    assert images_of_a_part(1350, 64 * 64, 1536) == PART_BYTES // (4 * 64 * 64 * 1536) == 42
+    assert images_of_a_part(1350, 64 * 64, 1536) == PART_BYTES // (4 * 64 * 64 * 1536) == 21
     assert images_of_a_part(40, 28 * 28, 100) == 5
     assert images_of_a_part(3, 28 * 28, 100) == 1
 

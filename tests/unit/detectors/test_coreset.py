@@ -2,7 +2,7 @@ import pytest
 import torch
 from anomalib.models.components import KCenterGreedy
 
-from training_code.detectors.patchcore import coreset
+from training_code.detectors.patchcore import centers, coreset
 from training_code.detectors.patchcore.coreset import farthest_beside, k_center_greedy, shared_k_center_greedy
 from training_code.foundation.cache import TensorCache
 
@@ -117,8 +117,8 @@ def test_half_precision_is_refused():
 def test_blocks_smaller_than_the_selection_make_no_difference(monkeypatch):
     features = _inputs()["random"]
     expected = k_center_greedy(features, 500).order
-    monkeypatch.setattr(coreset, "CANDIDATES", 16)
-    monkeypatch.setattr(coreset, "BLOCK", 100)
+    monkeypatch.setattr(centers, "CANDIDATES", 16)
+    monkeypatch.setattr(centers, "BLOCK", 100)
     assert torch.equal(k_center_greedy(features, 500).order, expected)
 
 
@@ -141,7 +141,7 @@ def test_impossible_selections_are_refused(count, start):
 
 @pytest.mark.parametrize("candidates", [3, 512])
 def test_selection_beside_known_centers_goes_on_as_the_one_that_selected_them(candidates, monkeypatch):
-    monkeypatch.setattr(coreset, "CANDIDATES", candidates)
+    monkeypatch.setattr(centers, "CANDIDATES", candidates)
     features = torch.randn(300, 8, generator=torch.Generator().manual_seed(3))
     order = k_center_greedy(features, 40).order
     distances = torch.cdist(features.double(), features[order[:15]].double()).amin(1)

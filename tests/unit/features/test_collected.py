@@ -1,11 +1,12 @@
 """Features that are put together and read again by positions, from memory or from a file."""
 
 import errno
+import os
+import tempfile
 
 import pytest
 import torch
 
-from training_code.features import collected
 from training_code.features.collected import Collected, blocks
 from training_code.foundation.memory import POSITIONS_AT_ONCE, allowing
 
@@ -55,15 +56,22 @@ def test_a_feature_that_16_bits_cannot_hold_is_an_error_and_no_infinity():
         Collected(batches)
 
 
-def test_a_full_disk_is_one_sentence(monkeypatch):
-    class Full:
-        def seek(self, *_):
-            return 0
+def test_a_disk_that_gets_full_is_told_in_one_sentence_with_what_helps(monkeypatch, tmp_path):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        def write(self, _):
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(collected.tempfile, "TemporaryFile", lambda dir: Full())
+    monkeypatch.setattr(os, "pwrite", full)
     batches = _batches()
-    with allowing(batches[0].nbytes), pytest.raises(OSError, match="no space for more than 0 MiB of features in"):
+    expected = f"{tmp_path} has no room for 0 MiB of features, .*: make room, or raise memory_limit"
+    with allowing(batches[0].nbytes, tmp_path), pytest.raises(OSError, match=expected):
         Collected(batches)
+
+
+def test_the_file_lies_in_the_folder_of_the_run_without_a_name(tmp_path, monkeypatch):
+    folders = []
+    make = tempfile.TemporaryFile
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir, **how: folders.append(dir) or make(dir=dir, **how))
+    batches = _batches()
+    with allowing(batches[0].nbytes, tmp_path):
+        stored = Collected(batches)
+    assert stored.in_file and folders == [tmp_path] and not list(tmp_path.iterdir())

@@ -83,6 +83,6 @@ def test_a_disk_that_is_or_gets_full_is_told_in_one_sentence_with_what_helps(scr
     with monkeypatch.context() as patch, pytest.raises(OSError, match=expected):
         patch.setattr(os, "pwrite", full)
         stacked(7, IMAGES)
-    monkeypatch.setattr(stacks.shutil, "disk_usage", lambda folder: stacks.shutil._ntuple_diskusage(9, 8, 1))
+    monkeypatch.setattr("training_code.foundation.scratch.free_space", lambda folder: 1)
     with pytest.raises(OSError, match=expected):
         stacked(7, IMAGES)

@@ -119,8 +119,8 @@ class PatchParts:
     selected
         Returns how many of so many patches the coreset has.
     projection
-        Given how many patches there will be, their dimensions and device, returns what gives the features that the
-        selection goes by.
+        Given the patches of a part, their dimensions and device, returns what gives the features that the selection
+        goes by.
     cache
         Where selections are shared; None for none.
     executor
@@ -153,7 +153,7 @@ class PatchParts:
         if not self._each:
             self._each = per_image
             self._size = per_image * images_of_a_part(self.images, per_image, patches.shape[1])
-            self._project = self._projection(self.images * per_image, patches.shape[1], patches.device)
+            self._project = self._projection(self._size, patches.shape[1], patches.device)
         self._waiting.append(patches)
         self._came += len(patches)
         self._rows += len(patches)

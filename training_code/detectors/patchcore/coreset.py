@@ -5,19 +5,13 @@ each time, with temporaries as large as the features. Here many centers are sele
 again, and these are compared with all new centers in one matrix product.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from tqdm import tqdm
 
+from training_code.detectors.patchcore.centers import CANDIDATES, Points, full_precision
 from training_code.foundation.cache import TensorCache, cache_key, content_key
-
-#: Points among which selection continues before all points are compared again.
-CANDIDATES = 512
-#: Points whose distances to new centers are computed at once.
-BLOCK = 4096
 
 
 @dataclass(frozen=True)
@@ -58,8 +52,8 @@ def k_center_greedy(features: torch.Tensor, n_select: int, start: int = 0, known
     - Distances only get smaller while centers are added. So among the points farthest away now, the candidates,
       selection may continue without the others for as long as the farthest candidate is farther than the
       farthest of the others was.
-    - A product in the precision of the features bounds the distances from below; only pairs whose bound is below the
-      distance that is known are computed exactly.
+    - A product in the precision of the features bounds the distances from both sides; exact ones are computed for the
+      candidates, and where bounds do not tell which of two centers is the nearer one.
 
     Parameters
     ----------
@@ -100,8 +94,8 @@ def k_center_greedy(features: torch.Tensor, n_select: int, start: int = 0, known
     orders, radii = [selected], [] if known is None else [known.radii[:-1]]  # the last one is found again
     remaining = n_select - len(selected)
     progress = tqdm(total=n_select, desc="coreset", initial=len(selected), leave=False, disable=None)
-    with _full_precision(), progress:
-        points = _Points(features)
+    with full_precision(), progress:
+        points = Points(features)
         for begin in range(0, len(selected), CANDIDATES):
             points.add_centers(selected[begin : begin + CANDIDATES].to(features.device))
         while remaining:
@@ -111,7 +105,7 @@ def k_center_greedy(features: torch.Tensor, n_select: int, start: int = 0, known
             radii.append(before.cpu())
             remaining -= len(new)
             progress.update(len(new))
-        radii.append(points.distances.max().clamp(min=0).sqrt()[None].cpu())
+        radii.append(points.farthest()[None].cpu())
     return Selection(torch.cat(orders), torch.cat(radii))
 
 
@@ -142,98 +136,13 @@ def farthest_beside(features: torch.Tensor, distances: torch.Tensor, most: int) 
     selected = torch.empty(0, dtype=torch.int64, device=features.device)
     if not len(features):
         return selected
-    with _full_precision():
-        points = _Points(features)
-        points.distances = distances.double().square()
-        while len(selected) < most and points.distances.max() > 0:
+    with full_precision():
+        points = Points(features, distances.double().square())
+        while len(selected) < most and points.farthest() > 0:
             new, _ = points.select_among_candidates(most - len(selected))
             points.add_centers(new)
             selected = torch.cat([selected, new])
     return selected
-
-
-class _Points:
-    """Points with the squared distance of each to its nearest center; -1 for the centers themselves."""
-
-    def __init__(self, features: torch.Tensor) -> None:
-        self.features = features
-        self.distances = torch.full((len(features),), torch.inf, dtype=torch.float64, device=features.device)
-        mean = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
-        for block in features.split(BLOCK):
-            mean += block.double().sum(0)
-        # Distances stay as they are, and rounding errors, which grow with the norms, get smaller.
-        self.origin = (mean / len(features)).to(features.dtype)
-        self.norms = torch.cat([(block - self.origin).norm(dim=1) for block in features.split(BLOCK)])
-        if not self.norms.square().isfinite().all():
-            raise ValueError("the features are not all finite, or so large that their squares are not")
-        # Bound of the relative error of a squared distance from a product of this many terms: Higham, "Accuracy and
-        # Stability of Numerical Algorithms", 2002, equation 3.5.
-        precision = torch.finfo(features.dtype)
-        self.error = (features.shape[1] + 16) * precision.eps / 2
-        # And of the absolute one, of squares that are too small for the precision.
-        self.least = (features.shape[1] + 16) * precision.tiny
-
-    def select_among_candidates(self, limit: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return up to ``limit`` new centers, at least one, as the loop would select them, and how far each was."""
-        distances = self.distances
-        # One more than the candidates: the farthest of the others. Sorted by index, so that argmax takes the lowest.
-        far, indices = distances.topk(min(CANDIDATES + 1, len(distances)))
-        if far[0] == 0:  # only copies of centers are left
-            copies = (distances == 0).nonzero().flatten()[:limit]
-            return copies, torch.zeros_like(copies, dtype=torch.float64)
-        bound = far[-1].clamp(min=0) if len(distances) > CANDIDATES else far.new_zeros(())
-        inside = far > bound
-        if not inside.any():  # more points at the very same distance than there are candidates
-            return distances.argmax().reshape(1), far[:1].sqrt()
-        candidates = indices[inside].sort().values
-        points, nearest = self.features[candidates].double(), distances[candidates]
-        new: list[int] = []
-        before: list[torch.Tensor] = []
-        while len(new) < limit:
-            farthest, position = nearest.max(0)
-            if farthest <= bound:
-                break
-            new.append(int(position))
-            before.append(farthest)
-            nearest = torch.minimum(nearest, (points - points[new[-1]]).square_().sum(1))
-            nearest[new[-1]] = -1
-        return candidates[torch.tensor(new, device=candidates.device)], torch.stack(before).sqrt()
-
-    def add_centers(self, new: torch.Tensor) -> None:
-        """Bring the distances up to date."""
-        centers = self.features[new]
-        shifted = centers - self.origin
-        norms = self.norms[new]
-        # The product with this gives the distances less the bound of their error, but for a term of the point alone.
-        factor = torch.cat([-2 * shifted, -2 * self.error * norms[:, None]], 1).T.contiguous()
-        offset = (1 - self.error) * norms.square() - self.least
-        centers = centers.double()
-        for begin in range(0, len(self.features), BLOCK):
-            rows = slice(begin, begin + BLOCK)
-            points, norm, known = self.features[rows], self.norms[rows], self.distances[rows]
-            low = torch.addmm(offset, torch.cat([points - self.origin, norm[:, None]], 1), factor)
-            own = (1 - self.error) * norm.square()
-            nearer = ((low.amin(1) + own < known) & (known > 0)).nonzero().flatten()
-            if len(nearer):
-                low = low[nearer] + own[nearer, None]
-                lowest, center = low.min(1)
-                highest = lowest + 2.02 * self.error * (norm[nearer] + norms[center]).square() + 2 * self.least
-                pairs = (low <= torch.minimum(highest, known[nearer])[:, None]).nonzero()
-                for row, column in (part.unbind(1) for part in pairs.split(BLOCK)):
-                    exact = (points[nearer[row]].double() - centers[column]).square_().sum(1)
-                    known.scatter_reduce_(0, nearer[row], exact, "amin")
-        self.distances[new] = -1
-
-
-@contextmanager
-def _full_precision() -> Iterator[None]:
-    """Have products keep float32, which users may have traded for speed: the bounds count on it."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
 
 
 def shared_k_center_greedy(features: torch.Tensor, n_select: int, start: int, cache: TensorCache | None) -> Selection:

@@ -273,7 +273,7 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         return selected(self.coreset_sampling_ratio, self.coreset_size, patches)
 
     def _projection(self, count: int, dimensions: int, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return what gives the features that the coreset of ``count`` patches is selected by."""
+        """Return what gives the features by which some of ``count`` patches are selected."""
         projection = SparseRandomProjection(eps=DISTORTION)
         fewer = projection._johnson_lindenstrauss_min_dim(count, projection.eps) < dimensions
         if not (fewer if self.projection is None else self.projection):

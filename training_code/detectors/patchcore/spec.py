@@ -16,8 +16,9 @@ from training_code.foundation.program import missing_extra
 IN_MEMORY = 1 / 2
 #: Multiplications of an exact selection up to which ``coreset="auto"`` takes one: some minutes on two cores.
 EXACT = 2e13
-#: Bytes of the patches of a part of a composed coreset, and the least number of parts.
-PART_BYTES, LEAST_PARTS = 2**30, 8
+#: Bytes of the patches of a part of a composed coreset, and the least number of parts: the time of the selection within
+#: parts grows with their size.
+PART_BYTES, LEAST_PARTS = 2**29, 8
 #: Times its share of the coreset that is selected within a part.
 SURPLUS = 1.5
 # Distortion of distances that anomalib allows its projection: there are 4 ln(n) / (e^2 / 2 - e^3 / 3) dimensions.
@@ -81,37 +82,43 @@ class _Sizes:
         each, self.dimensions = extent.positions(arguments["layers"]), extent.channels(arguments["layers"])
         self.patches = extent.images * each
         self.selected = selected(arguments["coreset_sampling_ratio"], arguments["coreset_size"], self.patches)
-        projected = int(4 * math.log(max(2, self.patches)) / (DISTORTION**2 / 2 - DISTORTION**3 / 3))
-        wanted = projected < self.dimensions if arguments["projection"] is None else arguments["projection"]
-        self.compared = projected if wanted else self.dimensions
+        self._projection = arguments["projection"]
         # The maps, pooled, at one size, side by side, and in rows.
         self.each = 4 * 4 * each * self.dimensions
         self.part = each * images_of_a_part(extent.images, each, self.dimensions)
         self.candidates = min(self.patches, math.ceil(SURPLUS * self.selected))
         self.features = 4 * self.patches * self.dimensions
 
+    def _compared(self, patches: int) -> int:
+        """Return in how many dimensions so many patches are compared: what anomalib's projection leaves."""
+        projected = int(4 * math.log(max(2, patches)) / (DISTORTION**2 / 2 - DISTORTION**3 / 3))
+        projects = projected < self.dimensions if self._projection is None else self._projection
+        return projected if projects else self.dimensions
+
     @property
     def exact_bytes(self) -> int:
         """The patches, their projections, and the memory bank."""
-        apart = self.compared if self.compared != self.dimensions else 0
+        compared = self._compared(self.patches)
+        apart = compared if compared != self.dimensions else 0
         return 4 * (self.patches * (self.dimensions + apart) + self.selected * self.dimensions)
 
     @property
     def composed_bytes(self) -> int:
         """A part twice, while it is put together, its projection, and the candidates."""
-        part = self.part * (2 * self.dimensions + self.compared)
-        return 4 * (part + 2 * self.candidates * (self.dimensions + self.compared))
+        compared = self._compared(self.part)
+        part = self.part * (2 * self.dimensions + compared)
+        return 4 * (part + 2 * self.candidates * (self.dimensions + compared))
 
     @property
     def exact_operations(self) -> float:
         """One for each patch, selected one and dimension."""
-        return float(self.patches) * self.selected * self.compared
+        return float(self.patches) * self.selected * self._compared(self.patches)
 
     @property
     def composed_operations(self) -> float:
         """Those within the parts, and those among the candidates."""
         within = float(self.patches) * self.part * SURPLUS * self.selected / self.patches
-        return (within + float(self.candidates) * self.selected) * self.compared
+        return (within + float(self.candidates) * self.selected) * self._compared(self.part)
 
 
 def selected(ratio: float, size: int | None, patches: int) -> int:
