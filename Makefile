@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 NOTEBOOKS_HAVE_NO_OUTPUTS = $(VENV)/bin/nbstripout --keep-id --verify notebooks/*.ipynb tests/notebooks/*/*.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test lint format notebooks sweep tensorboard compare report benchmark clean-cache environment
+.PHONY: help demo check test test-gpu lint format notebooks sweep tensorboard compare report benchmark clean-cache environment
 
 help:  ## print what each target does
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ check: environment  ## lint, and the tests that need no training: a minute and a
 
 test: environment  ## run the whole test suite
 	OMP_NUM_THREADS=1 $(RUN) -m pytest $(PYTEST)
+
+test-gpu: environment  ## run the tests that need a GPU, one after the other; they are skipped without one
+	$(RUN) -m pytest -m gpu
 
 lint: environment  ## check style and types, and that notebooks carry no outputs
 	$(RUN) -m ruff check .

@@ -12,6 +12,16 @@ pytest_plugins = ["helpers.home", "helpers.late_imports", "helpers.pace"]
 REAL_DATA = Path(os.environ.get("ANOMALY_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("gpu"):
+        # Here, since no test is set up before all are collected, which goes without torch.
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a GPU")
+
+
 @pytest.fixture(scope="session")
 def tiny_dataset(tmp_path_factory) -> Path:
     """A dataset of 48 × 48 pixels in MVTec layout: 12 images for training, 6 good and 8 with defects for testing."""

@@ -10,12 +10,14 @@ from helpers.small_runs import CONFIGURATIONS, recorded_scores, run_scores, run_
 
 from inference_code.loading import load_predictor
 from inference_code.runtimes import LoadOptions
+from training_code.detectors.registry import DETECTORS
 from training_code.experiment import Experiment
 
-pytestmark = pytest.mark.skipif("not torch.cuda.is_available()", reason="needs a GPU")
+pytestmark = pytest.mark.gpu
 
 # Relative, of scores of detectors without training in epochs: PaDiM's were measured to differ by 5e-5.
 TOLERANCE = 1e-3
+SMALL = [name for name, spec in DETECTORS.items() if spec.small]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +43,23 @@ def test_every_detector_runs_on_the_gpu_and_its_record_says_so(runs, name):
     assert run.record.memory["gpu"] > 0
     if run.record.features:
         assert run.record.features["runtime"] == "torch"
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_small_detector_runs_on_the_gpu_and_a_processor_predicts_the_same(name, labelled_dataset, tmp_path):
+    run = Experiment(labelled_dataset, image_size=64, tensorboard="off", results=tmp_path).run(
+        name, **DETECTORS[name].small
+    )
+    if run.status == "skipped":
+        pytest.skip(run.reason)
+    recorded = recorded_scores(run.folder)
+    files = [labelled_dataset / path for path in recorded]
+    predictor = load_predictor(run.folder, options=LoadOptions(device="cpu"))
+    found = np.array([single.score for single in predictor.predict(files)])
+    expected = np.array(list(recorded.values()))
+    assert run.record.memory["gpu"] > 0
+    print(name, np.abs(found - expected).max() / np.ptp(expected))
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE * np.ptp(expected), rtol=TOLERANCE)
 
 
 def test_a_processor_predicts_what_the_gpu_does_that_trained(runs, labelled_dataset):

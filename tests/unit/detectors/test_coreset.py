@@ -68,7 +68,7 @@ def test_products_in_low_precision_select_the_same():
     assert found == one_at_a_time(features, 300, 3)
 
 
-@pytest.mark.skipif("not torch.cuda.is_available()", reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_selects_the_same():
     features = _inputs()["random"]
     assert torch.equal(k_center_greedy(features.cuda(), 400, 3).order, k_center_greedy(features, 400, 3).order)

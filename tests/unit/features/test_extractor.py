@@ -84,7 +84,7 @@ def test_mixed_precision_and_channels_last_change_the_features_a_little_and_not_
     assert torch.allclose(last(images)["layer2"], exact, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif("not torch.cuda.is_available()", reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["float32", "float16", "bfloat16"])
 def test_features_on_a_gpu_are_the_same_each_time(precision):
     backbone = get_backbone("resnet50")
@@ -97,7 +97,7 @@ def test_features_on_a_gpu_are_the_same_each_time(precision):
         assert feature.dtype == torch.float32 and torch.equal(feature, second[layer])
 
 
-@pytest.mark.skipif("not torch.cuda.is_available()", reason="needs a GPU")
+@pytest.mark.gpu
 @pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-5), ("float16", 2**-9), ("bfloat16", 2**-6)])
 def test_features_on_a_gpu_are_those_of_a_processor_in_batches_of_any_size(precision, tolerance):
     backbone = get_backbone("resnet18")

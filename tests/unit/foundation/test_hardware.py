@@ -106,7 +106,7 @@ def test_a_gpu_that_does_not_answer_is_none(machine, monkeypatch, asked):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif("not torch.cuda.is_available()", reason="needs a GPU")
+@pytest.mark.gpu
 def test_the_name_is_the_one_that_torch_has_for_the_gpu():
     assert hardware.gpu_name() == torch.cuda.get_device_name()
 
