@@ -7,8 +7,8 @@ import torch
 
 #: Points among which selection continues before all points are compared again.
 CANDIDATES = 256
-#: Points whose distances to new centers are computed at once.
-BLOCK = 4096
+#: Points whose distances to new centers are computed at once, on a processor and on a GPU, which waits for each block.
+BLOCK, BLOCK_ON_GPU = 4096, 65536
 # How much smaller the squared norms have to get for the points to be moved to their mean: that costs a copy each time.
 _WORTH_MOVING = 16
 
@@ -35,20 +35,21 @@ class Points:
 
     def __init__(self, features: torch.Tensor, distances: torch.Tensor | None = None) -> None:
         self.features = features
+        self.block = BLOCK if features.device.type == "cpu" else BLOCK_ON_GPU
         known = torch.full((len(features),), torch.inf, dtype=torch.float64, device=features.device)
         # Equal where the distance is known; -1 for the centers themselves.
         self.high = known if distances is None else distances
         self.low = self.high.clone()
         self.nearest = torch.zeros(len(features), dtype=torch.int64, device=features.device)
         squares, mean = 0.0, torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
-        for block in features.split(BLOCK):
+        for block in features.split(self.block):
             mean += block.double().sum(0)
             squares += float(block.double().square().sum())
         mean /= len(features)
         # Distances stay as they are, and rounding errors, which grow with the norms, get smaller.
         moves = squares > _WORTH_MOVING * (squares - len(features) * float(mean.square().sum()))
         self.origin = mean.to(features.dtype) if moves else None
-        self.squares = torch.cat([self._moved(block).square().sum(1) for block in features.split(BLOCK)])
+        self.squares = torch.cat([self._moved(block).square().sum(1) for block in features.split(self.block)])
         if not self.squares.isfinite().all():
             raise ValueError("the features are not all finite, or so large that their squares are not")
         # Bound of the error of a squared distance from a product of this many terms, as a part of the sum of the two
@@ -98,8 +99,8 @@ class Points:
         factor = (-2 * self._moved(self.features[new])).T.contiguous()
         # The product with this gives a lower bound of the distances, but for a term of the point alone.
         offset = (1 - self.error) * squares - self.least
-        for begin in range(0, len(self.features), BLOCK):
-            rows = slice(begin, begin + BLOCK)
+        for begin in range(0, len(self.features), self.block):
+            rows = slice(begin, begin + self.block)
             low = torch.addmm(offset, self._moved(self.features[rows]), factor)
             own = (1 - self.error) * self.squares[rows]
             high = self.high[rows]
@@ -135,7 +136,7 @@ class Points:
         points, low, upper = points[~sure], low[~sure], upper[~sure]
         self._resolve(points)
         pairs = (low <= torch.minimum(upper, self.high[points])[:, None]).nonzero()
-        for row, column in (part.unbind(1) for part in pairs.split(BLOCK)):
+        for row, column in (part.unbind(1) for part in pairs.split(self.block)):
             exact = self._between(points[row], new[column])
             self.high.scatter_reduce_(0, points[row], exact, "amin")
         self.low[points] = self.high[points]
@@ -143,7 +144,7 @@ class Points:
     def _resolve(self, points: torch.Tensor) -> None:
         """Compute the distances of points, given by their indices, that lie between bounds."""
         unknown = points[self.low[points] < self.high[points]]
-        for part in unknown.split(BLOCK):
+        for part in unknown.split(self.block):
             self.low[part] = self.high[part] = self._between(part, self.nearest[part])
 
     def _between(self, points: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
