@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from helpers.data import SIZE, make_mvtec, save
 from helpers.regions import EDGE, look_at_the_left, with_chessboard
 from helpers.small_runs import BACKBONE, recorded_scores, run_small
@@ -13,6 +14,7 @@ from PIL import Image
 from inference_code.export.export import export_run
 from inference_code.loading import load_predictor
 from inference_code.runtimes import LoadOptions
+from inference_code.service.app import create_app
 from training_code.data.geometry import OUTSIDE
 from training_code.experiment import Experiment
 from training_code.foundation.errors import InputError
@@ -54,6 +56,7 @@ def test_what_a_region_leaves_out_is_seen_by_no_tile_and_files_say_the_same(root
         assert prediction.score == prediction.anomaly_map.max()
         assert (prediction.on_image[:, EDGE:] == OUTSIDE).all()
         assert prediction.on_image[SIZE // 2, EDGE // 2] > OUTSIDE
+    _assert_served(load_predictor(second.folder), files[0], own[0], rel=1e-4)
     for runtime in ("onnx", "openvino"):
         path, difference = export_run(second.folder, runtime, tmp_path / runtime)
         assert difference.score < 1e-3 and difference.map < 1e-2, difference
@@ -61,6 +64,7 @@ def test_what_a_region_leaves_out_is_seen_by_no_tile_and_files_say_the_same(root
         assert description["tiling"] and description["geometry"]["takes"] == "tiles of images of image_size"
         assert not description["geometry"]["fills_and_leaves_out"]
         found = list(load_predictor(path, options=LoadOptions(runtime=runtime)).predict(files))
+        _assert_served(load_predictor(path, options=LoadOptions(runtime=runtime)), files[0], own[0], rel=1e-3)
         for one, two in zip(own, found, strict=True):
             assert two.score == pytest.approx(one.score, rel=1e-3)
             assert np.array_equal(one.anomaly_map == OUTSIDE, two.anomaly_map == OUTSIDE)
@@ -69,3 +73,11 @@ def test_what_a_region_leaves_out_is_seen_by_no_tile_and_files_say_the_same(root
     (tmp_path / runtime / f"{path.name}.json").write_text(json.dumps(description))
     with pytest.raises(InputError, match="not as an export wrote it"):
         load_predictor(path, options=LoadOptions(runtime=runtime))
+
+
+def _assert_served(predictor, file, expected, rel):
+    """Ask the service for an image: score and label are those of the prediction."""
+    with TestClient(create_app([predictor]), "http://127.0.0.1") as client:
+        answer = client.post("/predict", files={"image": file.read_bytes()}).raise_for_status().json()
+    assert answer["score"] == pytest.approx(expected.score, rel=rel)
+    assert answer["abnormal"] == expected.abnormal
