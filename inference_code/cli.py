@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": ("training_code.compare", "gather all runs into models_comparing.xlsx"),
     "predict": ("inference_code.predict", "scores, masks and pictures of new images"),
     "export": ("inference_code.export.__main__", "the detector of a run as a file"),
+    "station": ("inference_code.station.__main__", "parts judged at a line as their photographs come in"),
     "serve": ("inference_code.serve", "detectors over HTTP, and a page to try them"),
 }
 

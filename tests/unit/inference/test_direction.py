@@ -17,13 +17,13 @@ ORDER = (
     ("annotations", "most_useful"),
     ("export", "service"),
     ("arguments",),
-    ("labeling",),
+    ("labeling", "station"),
     ("predict", "serve"),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 #: Answer what needs no library before they import it.
-COMMANDS = {"cli.py", "predict.py", "serve.py", "export/__main__.py"}
+COMMANDS = {"cli.py", "predict.py", "serve.py", "export/__main__.py", "station/__main__.py"}
 #: Comes with an extra that not everybody has who imports the module.
 OPTIONAL = {("graph_predictor.py", "onnxruntime")}
 FILES = sorted(path for path in FOLDER.rglob("*.py") if path != FOLDER / "__init__.py")

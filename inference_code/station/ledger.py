@@ -1,0 +1,298 @@
+"""The ledger of a station: every photograph, part and verdict, in an SQLite file that survives a kill at any moment.
+
+A photograph is entered before anything is done with it, together with the place that it will be moved to. Whatever is
+done with it afterwards can be done again, so that a station that was killed goes on where the ledger says it was:
+
+    entered -> found (a score, or that it cannot be read) -> its part judged -> moved to its place
+
+A part is judged once: with the verdict it is closed, and what comes later under its name is late or doubled.
+"""
+
+import itertools
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inference_code.station.inbox import Photograph
+from inference_code.station.rules import VERDICTS, Verdict
+from training_code.foundation.errors import InputError
+
+SCHEMA_VERSION = 1
+#: What becomes of photographs.
+WAITING, FOUND, UNREADABLE, DOUBLED, LATE, UNKNOWN = "waiting", "found", "unreadable", "doubled", "late", "unknown"
+_SCHEMA = """
+CREATE TABLE parts (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    folder TEXT NOT NULL UNIQUE,
+    opened REAL NOT NULL,
+    judged REAL,
+    verdict TEXT,
+    reason TEXT,
+    score REAL,
+    p_value REAL,
+    number INTEGER UNIQUE,
+    filed INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX part_names ON parts (name);
+CREATE UNIQUE INDEX open_parts ON parts (name) WHERE verdict IS NULL;
+CREATE TABLE photographs (
+    id INTEGER PRIMARY KEY,
+    part INTEGER REFERENCES parts (id),
+    view TEXT,
+    source TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    came REAL NOT NULL,
+    state TEXT NOT NULL,
+    run TEXT,
+    score REAL,
+    threshold REAL,
+    scaled REAL,
+    p_value REAL,
+    abnormal INTEGER,
+    regions INTEGER,
+    error TEXT,
+    place TEXT NOT NULL UNIQUE,
+    moved INTEGER NOT NULL DEFAULT 0
+);
+CREATE INDEX photographs_of_parts ON photographs (part);
+CREATE UNIQUE INDEX views ON photographs (part, view) WHERE state IN ('waiting', 'found', 'unreadable');
+CREATE UNIQUE INDEX sources ON photographs (source) WHERE NOT moved;
+CREATE TABLE sinks (name TEXT PRIMARY KEY, delivered INTEGER NOT NULL);
+"""
+#: States of photographs that their part is judged by.
+OF_VIEWS = (WAITING, FOUND, UNREADABLE)
+# Seconds that a change waits for one of another connection.
+_PATIENCE = 60
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part as the ledger has it; see the table ``parts``. Verdicts have numbers, from 1, in their order."""
+
+    id: int
+    name: str
+    folder: str
+    opened: float
+    judged: float | None
+    verdict: str | None
+    reason: str | None
+    score: float | None
+    p_value: float | None
+    number: int | None
+    filed: bool
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A photograph as the ledger has it; see the table ``photographs``."""
+
+    id: int
+    part: int | None
+    view: str | None
+    source: str
+    size: int
+    modified: int
+    came: float
+    state: str
+    run: str | None
+    score: float | None
+    threshold: float | None
+    scaled: float | None
+    p_value: float | None
+    abnormal: bool | None
+    regions: int | None
+    error: str | None
+    place: str
+    moved: bool
+
+
+class Ledger:
+    """The ledger in a file; one process at a time writes to it.
+
+    Raises
+    ------
+    InputError
+        If the file is no ledger, or one of another version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        try:
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = FULL")
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if not version:
+                with self.changing():
+                    for statement in _SCHEMA.split(";"):
+                        self._connection.execute(statement)
+                    self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version != SCHEMA_VERSION:
+                raise InputError(f"{path} is a ledger of version {version}; valid: {SCHEMA_VERSION}")
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
+                raise
+            raise InputError(f"{path} cannot be used as a ledger: {error}") from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Have all changes in the block be made together, or none of them."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk has ended it already
+                self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    # Photographs
+
+    def sources(self) -> set[str]:
+        """Return the paths in the inbox of all photographs that have not been moved."""
+        return {row["source"] for row in self._all("SELECT source FROM photographs WHERE NOT moved")}
+
+    def taken(self, place: str) -> bool:
+        """Return whether a photograph has this place, or will have it."""
+        return bool(self._all("SELECT 1 FROM photographs WHERE place = ?", place))
+
+    def enter(
+        self, photograph: Photograph, part: int | None, view: str | None, state: str, place: str, came: float
+    ) -> int:
+        """Enter a photograph; return its number."""
+        return self._insert(
+            "photographs",
+            {
+                "part": part,
+                "view": view,
+                "source": str(photograph.source),
+                "size": photograph.size,
+                "modified": photograph.modified,
+                "came": came,
+                "state": state,
+                "place": place,
+            },
+        )
+
+    def note(self, number: int, state: str, found: Mapping[str, Any]) -> None:
+        """Note what was found in a photograph, by the names of columns."""
+        values = {"state": state, "error": None, **found}
+        columns = ", ".join(f"{name} = ?" for name in values)
+        self._connection.execute(f"UPDATE photographs SET {columns} WHERE id = ?", (*values.values(), number))
+
+    def waiting(self, limit: int) -> list[Entry]:
+        """Return photographs in which nothing was looked for yet, those first that came first."""
+        return self._entries("WHERE state = ? ORDER BY id LIMIT ?", WAITING, limit)
+
+    def unreadable(self) -> list[Entry]:
+        """Return the photographs of open parts that could not be read."""
+        condition = "WHERE state = ? AND part IN (SELECT id FROM parts WHERE verdict IS NULL)"
+        return self._entries(condition, UNREADABLE)
+
+    def of_part(self, part: int) -> list[Entry]:
+        """Return the photographs of a part, in the order in which they came."""
+        return self._entries("WHERE part = ? ORDER BY id", part)
+
+    def to_move(self) -> list[Entry]:
+        """Return the photographs that nothing is decided by any more, and that lie in the inbox."""
+        return self._entries(
+            "WHERE NOT moved AND (state IN (?, ?, ?) OR part IN (SELECT id FROM parts WHERE verdict IS NOT NULL))",
+            *(DOUBLED, LATE, UNKNOWN),
+        )
+
+    def note_moved(self, numbers: Sequence[int]) -> None:
+        """Note that photographs lie at their places."""
+        self._connection.executemany("UPDATE photographs SET moved = 1 WHERE id = ?", [(number,) for number in numbers])
+
+    # Parts
+
+    def latest(self, name: str) -> Part | None:
+        """Return the part of this name that was opened last."""
+        return next(iter(self._parts("WHERE name = ? ORDER BY id DESC LIMIT 1", name)), None)
+
+    def open_parts(self) -> list[Part]:
+        """Return the parts that have no verdict, in the order in which they were opened."""
+        return self._parts("WHERE verdict IS NULL ORDER BY id")
+
+    def to_file(self) -> list[Part]:
+        """Return the parts with a verdict whose folder is not complete."""
+        return self._parts("WHERE verdict IS NOT NULL AND NOT filed ORDER BY id")
+
+    def open_part(self, name: str, folder: str, opened: float) -> int:
+        """Open a part; return its number."""
+        return self._insert("parts", {"name": name, "folder": folder, "opened": opened})
+
+    def folder_taken(self, folder: str) -> bool:
+        """Return whether a part has this folder."""
+        return bool(self._all("SELECT 1 FROM parts WHERE folder = ?", folder))
+
+    def next_number(self) -> int:
+        """Return the number that the next part will have."""
+        return int(self._all("SELECT coalesce(max(id), 0) + 1 AS next FROM parts")[0]["next"])
+
+    def judge(self, part: int, verdict: Verdict, judged: float) -> None:
+        """Close a part with its verdict."""
+        changed = self._connection.execute(
+            "UPDATE parts SET verdict = ?, reason = ?, score = ?, p_value = ?, judged = ?, "
+            "number = (SELECT coalesce(max(number), 0) + 1 FROM parts) WHERE id = ? AND verdict IS NULL",
+            (verdict.verdict, verdict.reason, verdict.score, verdict.p_value, judged, part),
+        )
+        assert changed.rowcount == 1, f"part {part} was judged twice"
+
+    def note_filed(self, part: int, filed: bool = True) -> None:
+        """Note that the folder of a part is complete, or that something came into it since."""
+        self._connection.execute("UPDATE parts SET filed = ? WHERE id = ?", (filed, part))
+
+    def filed_after(self, number: int, limit: int) -> list[Part]:
+        """Return parts whose folders are complete, in the order of their verdicts, up to the first that is not."""
+        found = self._parts("WHERE number > ? ORDER BY number LIMIT ?", number, limit)
+        return list(itertools.takewhile(lambda part: part.filed, found))
+
+    def delivered(self, sink: str) -> int:
+        """Return the number of the last verdict that a sink has got."""
+        rows = self._all("SELECT delivered FROM sinks WHERE name = ?", sink)
+        return int(rows[0]["delivered"]) if rows else 0
+
+    def note_delivered(self, sink: str, number: int) -> None:
+        """Note up to which verdict a sink has got all of them."""
+        self._connection.execute("INSERT OR REPLACE INTO sinks VALUES (?, ?)", (sink, number))
+
+    def totals(self, since: float = 0.0) -> dict[str, int]:
+        """Return how many parts got each verdict from a time on, in seconds since the epoch."""
+        rows = self._all("SELECT verdict, count(*) AS parts FROM parts WHERE judged >= ? GROUP BY verdict", since)
+        return dict.fromkeys(VERDICTS, 0) | {row["verdict"]: row["parts"] for row in rows}
+
+    def _parts(self, condition: str, *values: Any) -> list[Part]:
+        rows = self._all(f"SELECT * FROM parts {condition}", *values)
+        return [Part(**{**dict(row), "filed": bool(row["filed"])}) for row in rows]
+
+    def _entries(self, condition: str, *values: Any) -> list[Entry]:
+        rows = self._all(f"SELECT * FROM photographs {condition}", *values)
+        return [
+            Entry(**{**dict(row), "moved": bool(row["moved"]), "abnormal": _truth(row["abnormal"])}) for row in rows
+        ]
+
+    def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        return self._connection.execute(query, values).fetchall()
+
+    def _insert(self, table: str, values: Mapping[str, Any]) -> int:
+        marks = ", ".join("?" * len(values))
+        query = f"INSERT INTO {table} ({', '.join(values)}) VALUES ({marks})"
+        number = self._connection.execute(query, tuple(values.values())).lastrowid
+        assert number is not None
+        return number
+
+
+def _truth(value: int | None) -> bool | None:
+    return None if value is None else bool(value)

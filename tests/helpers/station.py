@@ -1,0 +1,74 @@
+"""A station whose viewer reads scores from the photographs themselves, so that no detector is needed.
+
+``python tests/helpers/station.py INBOX OUTPUT [SINK]`` runs one until nothing waits.
+"""
+
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from inference_code.station.grouping import PATTERN, ByPattern, Expected
+from inference_code.station.inbox import Inbox
+from inference_code.station.ledger import FOUND, UNREADABLE, Ledger
+from inference_code.station.rules import Rule
+from inference_code.station.running import run
+from inference_code.station.sinks import Courier, open_sink
+from inference_code.station.station import Station, Way
+from inference_code.station.views import ToSee, Viewers
+
+THRESHOLD = 0.5
+
+
+class Reading:
+    """A viewer for which the content of a photograph is its score, and its picture a copy of it."""
+
+    def look(self, photographs: Sequence[ToSee]) -> list[tuple[str, dict[str, Any]]]:
+        """Return scores; what is no number cannot be read."""
+        return [self._look(photograph) for photograph in photographs]
+
+    def _look(self, photograph: ToSee) -> tuple[str, dict[str, Any]]:
+        try:
+            score = float(photograph.path.read_text())
+        except (ValueError, OSError) as error:
+            return UNREADABLE, {"error": str(error)}
+        photograph.folder.mkdir(parents=True, exist_ok=True)
+        (photograph.folder / f"{photograph.view}.overlay.png").write_text("picture")
+        return FOUND, {"run": "reading", "score": score, "scaled": score, "abnormal": score >= THRESHOLD}
+
+
+def make_station(inbox: Path, output: Path, **changes: Any) -> Station:
+    """Return a station for parts of two views."""
+    way = {"grouping": ByPattern(PATTERN), "expected": Expected.of("2"), "rule": Rule("any")}
+    way |= {"part_timeout": 5.0, "again_after": 3600.0}
+    clock = changes.pop("clock", None)
+    say = changes.pop("say", lambda sentence: None)
+    settle = changes.pop("settle", 0.0)
+    output.mkdir(parents=True, exist_ok=True)
+    clocks = {} if clock is None else {"clock": clock}
+    folder = Inbox(inbox, settle, **clocks)
+    ledger = Ledger(output / "station.sqlite")
+    return Station(folder, output, ledger, Way(**(way | changes)), Viewers(Reading(), {}), say)
+
+
+def put(inbox: Path, name: str, score: object) -> Path:
+    """Have a photograph appear in the inbox, complete."""
+    hidden = inbox / f".{Path(name).name}"
+    hidden.write_text(str(score))
+    (inbox / name).parent.mkdir(parents=True, exist_ok=True)
+    return hidden.rename(inbox / name)
+
+
+def main() -> None:
+    """Run a station."""
+    inbox, output, *sinks = map(Path, sys.argv[1:])
+    station = make_station(inbox, output)
+    with ExitStack() as stack:
+        for sink in sinks:
+            stack.enter_context(Courier(open_sink(str(sink)), station.ledger.path, output))
+        run(station, 0.01, once=True)
+
+
+if __name__ == "__main__":
+    main()

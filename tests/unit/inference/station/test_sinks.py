@@ -1,0 +1,104 @@
+"""Verdicts reach a sink in their order, none is left out, and one that is out of reach holds nothing up."""
+
+import json
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from helpers.station import make_station, put
+
+from inference_code.station import sinks
+from inference_code.station.sinks import Courier, LinesFile, open_sink
+from training_code.foundation.errors import InputError
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """A station that has judged five parts."""
+    (tmp_path / "inbox").mkdir()
+    for number in range(5):
+        put(tmp_path / "inbox", f"p{number}_1.png", 0.1), put(tmp_path / "inbox", f"p{number}_2.png", number / 5)
+    station = make_station(tmp_path / "inbox", tmp_path / "output")
+    while station.step():
+        pass
+    return station
+
+
+class Receiver:
+    """A web server that keeps what it gets, and refuses while it is told to."""
+
+    def __init__(self):
+        self.got, self.asked, self.refuses = [], 0, 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                outer.asked += 1
+                if outer.refuses:
+                    outer.refuses -= 1
+                    self.send_response(503)
+                else:
+                    outer.got.append((int(self.headers["Idempotency-Key"]), body["part"]))
+                    self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.address = f"http://127.0.0.1:{self.server.server_address[1]}/verdicts"
+
+
+@pytest.fixture
+def receiver():
+    found = Receiver()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def _bring(sink, station):
+    with Courier(sink, station.ledger.path, station.output):
+        deadline = time.monotonic() + 10
+        while station.ledger.delivered(sink.name) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
+def test_an_address_that_refuses_for_a_while_gets_every_verdict_in_order(judged, receiver, monkeypatch, capsys):
+    monkeypatch.setattr(sinks, "_POLL", 0.01)
+    receiver.refuses = 3
+    _bring(open_sink(receiver.address), judged)
+    order = [part.name for part in sorted(judged.ledger.filed_after(0, 9), key=lambda part: part.number)]
+    assert receiver.got == list(enumerate(order, 1)) and receiver.asked == 8
+    assert capsys.readouterr().err.count("503") == 1, "the same trouble is told once"
+    _bring(open_sink(receiver.address), judged)
+    assert len(receiver.got) == 5, "what was delivered is not sent again"
+
+
+def test_a_file_gets_each_verdict_once_also_after_a_kill(judged, tmp_path):
+    path = tmp_path / "lines.jsonl"
+    _bring(open_sink(str(path)), judged)
+    whole = path.read_text()
+    assert [json.loads(line)["number"] for line in whole.splitlines()] == [1, 2, 3, 4, 5]
+    # Killed after a line, and while the next one was written; the ledger knows of neither.
+    lines = whole.splitlines(keepends=True)
+    path.write_text("".join(lines[:3]) + lines[3][:20])
+    judged.ledger.note_delivered(LinesFile(path).name, 2)
+    _bring(open_sink(str(path)), judged)
+    assert path.read_text() == whole
+
+
+def test_a_file_of_somebody_else_is_left_alone(tmp_path):
+    (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="mine.csv holds lines that no station wrote"):
+        open_sink(str(tmp_path / "mine.csv"))
+    assert (tmp_path / "mine.csv").read_text() == "a,b\n1,2\n"
+
+
+@pytest.mark.parametrize("given", ["ftp://host/x", "http://", "mqtt://host"])
+def test_an_address_that_nothing_can_be_sent_to_is_told(given):
+    with pytest.raises(InputError, match="neither a file nor an address"):
+        open_sink(given)
