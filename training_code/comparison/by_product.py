@@ -49,8 +49,8 @@ def by_product(runs: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
         (`MEAN`), and each metric of `TOLD`. ``one_for_all`` and ``one_for_each`` are means over the seeds that were run
         both ways, or over all seeds of the former where there is no such seed. ``separation_gains`` says by how much
         one detector for each is better, whichever way the metric is; ``separation_gains_95`` is half the width of its
-        95 % interval (Student's t) over the ``paired`` seeds. The rows of `ALL_CONFIGURATIONS` have the mean difference over
-        configurations, of which so many are paired. Empty where nothing was trained on several products.
+        95 % interval (Student's t) over the ``paired`` seeds. The rows of `ALL_CONFIGURATIONS` have the mean difference
+        over configurations, of which so many are paired. Empty where nothing was trained on several products.
     """
     if PRODUCTS not in runs or not len(models):
         return pd.DataFrame(columns=list(COLUMNS))

@@ -42,6 +42,8 @@ def take_labelled(dataset: Dataset, labelled: float | int, labels: int | None, s
     InputError
         If labelled images are asked for and there is no image with a defect to take.
     """
+    if labelled and not any(sample.abnormal for sample in dataset.select(TEST)):
+        raise InputError(f"labelled={labelled}: {dataset.folder} has no test image with a defect; valid: 0")
     parts = [_take(part, labelled, labels, seed) for part in parts_of(dataset)]  # a product gives those it gives alone
     split = {sample.path: sample.split for part in parts for sample in part.samples}
     samples = tuple(replace(sample, split=split[sample.path]) for sample in dataset.samples)
@@ -54,8 +56,6 @@ def _take(dataset: Dataset, labelled: float | int, labels: int | None, seed: int
     if labelled:
         order = _Order(dataset, seed)
         test = dataset.select(TEST)
-        if not any(sample.abnormal for sample in test):
-            raise InputError(f"labelled={labelled}: {dataset.root} has no test image with a defect; valid: 0")
         for kind in sorted({sample.defect_type for sample in test if sample.abnormal}):
             sizes = order.groups_of(kind, test)
             already = sum(size for name, size in sizes.items() if name in taken)

@@ -78,7 +78,7 @@ def test_fewer_misses_are_a_gain(results):
 @pytest.mark.parametrize(
     "other",
     [
-        {"identity": {"dataset_fingerprint": "other images"}},
+        {"dataset": "other images"},
         {"code_sha256": "d" * 64},
         {"arguments": {"backbone": "resnet18", "layers": ["layer1"], "n_features": 7}},
         {"identity": {"validation_split": 0.3}},

@@ -71,6 +71,15 @@ def test_an_image_is_found_in_a_single_folder_whatever_it_is_called(tmp_path):
     assert image_file(str(folder), "test/good/000.png") == folder / "test" / "good" / "000.png"
 
 
+def test_an_image_outside_of_the_folder_of_its_list_has_its_whole_path(tmp_path):
+    image, folder = save(tmp_path / "shelf" / "1.png", np.zeros((SIZE, SIZE), np.uint8)), tmp_path / "list"
+    folder.mkdir()
+    other = save(tmp_path / "shelf" / "2.png", np.full((SIZE, SIZE), 90, np.uint8))
+    (folder / "files.csv").write_text(f"path,split,defect,mask\n{image},train,,\n{other},test,,\n")
+    dataset = read_dataset(folder)
+    assert image_file(dataset.folder, dataset.name_of(image)) == image
+
+
 def test_the_fingerprint_follows_from_those_of_the_products_and_not_from_names_or_order(folders, tmp_path):
     first = _joined(*folders)
     assert _joined(*folders[::-1]).fingerprint == first.fingerprint and _joined(*folders[::-1]).name == "a+b"
@@ -98,6 +107,14 @@ def test_a_product_holds_out_and_labels_what_it_does_alone(folders, seed):
     assert taken.fingerprint == joined.fingerprint and labelled_sha256(taken) != labelled_sha256(joined)
     conditions = read_conditions(joined, labelled=0.5, labels=1, seed=seed)
     assert conditions.dataset.samples == taken.samples
+
+
+def test_a_product_without_defects_gives_no_labelled_ones_and_the_others_do(folders):
+    for kind in ("bar", "square"):
+        shutil.rmtree(folders[1] / "test" / kind)
+        shutil.rmtree(folders[1] / "ground_truth" / kind)
+    joined = take_labelled(_joined(*folders), 0.5, None, seed=0)
+    assert {joined.product_of(each.path).name for each in joined.labelled} == {"a"}
 
 
 def test_labelled_images_of_a_product_are_those_of_all(folders):
