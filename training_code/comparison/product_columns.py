@@ -20,13 +20,7 @@ _FINGERPRINT = "dataset_fingerprint"
 
 
 def column_of(name: str, product: str) -> str:
-    """Return the column of something that is told of a product, or of `MEAN`.
-
-    Examples
-    --------
-    >>> column_of("image_AUROC", "boards_a"), column_of("image_AUROC", MEAN)
-    ('image_AUROC of boards_a', 'image_AUROC mean of products')
-    """
+    """Return the column of something that is told of a product, or of `MEAN`."""
     return f"{name} {MEAN}" if product == MEAN else f"{name} of {product}"
 
 

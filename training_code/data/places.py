@@ -22,11 +22,6 @@ def names_of(dataset: Named) -> list[str | Path]:
     ------
     InputError
         If no dataset is named, or a name is empty.
-
-    Examples
-    --------
-    >>> names_of("boards_a + boards_b")
-    ['boards_a', 'boards_b']
     """
     if isinstance(dataset, str | Path):
         one = JOIN not in str(dataset) or _find(str(dataset)) is not None
@@ -76,12 +71,6 @@ def image_place(folder: str, name: str) -> tuple[Path, str]:
         As a record names it: of one dataset, or of several joined by ``+``.
     name
         Of the image, as ``scores.csv`` has it; with several datasets it begins with the name of its own one.
-
-    Examples
-    --------
-    >>> place, below = image_place("data/boards_a+data/boards_b", "boards_b/test/good/3.png")
-    >>> paths.relative_to_home(place), below
-    ('data/boards_b', 'test/good/3.png')
     """
     product, _, below = name.partition("/")
     joined = {Path(each).name: each for each in folder.split(JOIN)}

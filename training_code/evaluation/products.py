@@ -35,13 +35,7 @@ def decide_by_product(
 
 
 def mean_of_products(by_product: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """Return the mean over products of each metric that all of them have; a product counts as much as another one.
-
-    Examples
-    --------
-    >>> mean_of_products({"a": {"images": 30, "image_AUROC": 0.5, "pixel_AUROC": 0.9}, "b": {"image_AUROC": 1.0}})
-    {'image_AUROC': 0.75}
-    """
+    """Return the mean over products of each metric that all of them have; a product counts as another one."""
     rows = list(by_product.values())
     names = [name for name in (rows[0] if rows else ()) if all(name in row for row in rows)]
     return {name: float(np.mean([row[name] for row in rows])) for name in names if name not in (IMAGES, GOOD)}
