@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from training_code.data.dataset import Dataset
+from training_code.data.places import Named
 from training_code.detectors.configuration import configure
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import load_object
@@ -42,7 +43,8 @@ class Experiment:
     Parameters
     ----------
     dataset
-        Name of a folder in ``data/`` or a path; see `training_code.data.layout`.
+        Name of a folder in ``data/`` or a path; see `training_code.data.layout`. Several of them, in a list or joined
+        as ``"boards_a+boards_b"``, are products that one detector is trained on; see `training_code.data.joined`.
     seed
         Seed of everything random: held-out images, random features, coresets, initial weights, order of the images.
     results
@@ -80,7 +82,7 @@ class Experiment:
 
     def __init__(
         self,
-        dataset: str | Path,
+        dataset: Named,
         *,
         seed: int = DEFAULT_SEED,
         results: str | Path = "results",

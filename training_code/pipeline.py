@@ -15,6 +15,7 @@ from lightning.pytorch import seed_everything
 from training_code.backbones.reading import load_backbone
 from training_code.data.boxes import TypedRegions
 from training_code.data.datamodule import SampleDataModule
+from training_code.data.joined import products_of
 from training_code.data.regions import find_regions
 from training_code.detectors.build import build_detector, feature_extractor, stop_sharing
 from training_code.detectors.configuration import Configuration
@@ -26,22 +27,17 @@ from training_code.display.curves import LEARNING_CURVES, draw_learning_curves
 from training_code.display.examples import write_examples
 from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
-from training_code.evaluation.metrics import (
-    bootstrap_intervals,
-    decide,
-    rank_by_area,
-    rank_by_defect_type,
-    rank_predictions,
-)
+from training_code.evaluation.metrics import bootstrap_intervals, rank_by_area, rank_by_defect_type, rank_predictions
 from training_code.evaluation.objectives import validation_metrics
 from training_code.evaluation.predictions import Predictions
+from training_code.evaluation.products import rank_by_product
 from training_code.evaluation.thresholds import NO_POINTS, Points, Thresholds, find_points
 from training_code.features.store import FeatureStore
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.files import sha256
 from training_code.preparation import Conditions, PreparedRun
 from training_code.protocol import ComputeOptions, ExperimentProtocol
-from training_code.records.operating_points import calibrated, in_force
+from training_code.records.operating_points import at_rule, calibrated, in_force
 from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD, AtRule, CheckpointFile
 from training_code.records.scores import write_calibration, write_labelled, write_scores
 from training_code.training import calibrating
@@ -87,13 +83,14 @@ class Predicted:
     features: dict[str, Any]
     seconds: dict[str, float]
     regions: TypedRegions | None = None  # the types of marked pixels, where images show several
+    products: tuple[str, ...] = ()  # of each image, where several datasets are joined
 
 
 @dataclass(frozen=True)
 class Findings:
     """What is found about a detector: thresholds by all rules, and metrics as `Record` has them.
 
-    ``ranked``, ``intervals`` and ``by_kind``, by type and by area of defects, go by no threshold.
+    ``ranked``, ``intervals``, ``by_kind``, by type and by area of defects, and ``by_product`` go by no threshold.
     """
 
     rules: dict[str, AtRule]
@@ -102,6 +99,7 @@ class Findings:
     validation: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     by_kind: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]
+    by_product: dict[str, dict[str, float]]
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -230,7 +228,8 @@ def predict(trained: Trained, data: SampleDataModule) -> Predicted:
     extractor = feature_extractor(detector)
     features = extractor.describe(engine.device) if extractor else {}
     stop_sharing(detector)
-    return Predicted(test, features, seconds, find_regions(data.dataset, test.paths, test.masks, data.geometry))
+    regions = find_regions(data.dataset, test.paths, test.masks, data.geometry)
+    return Predicted(test, features, seconds, regions, products_of(data.dataset, test.paths))
 
 
 def _check_finite(detector: AnomalibModule, *found: Predictions | None) -> None:
@@ -250,21 +249,15 @@ def evaluate(predicted: Predicted, calibration: Calibration, protocol: Experimen
         on_labels, best = rank_predictions(unseen) if unseen else ({}, NO_POINTS)
         points = find_points(calibration, oracle, protocol.alpha, protocol.area, best)
         return Findings(
-            {name: _at_rule(test, found) for name, found in points.items()},
+            {name: at_rule(test, found, predicted.products) for name, found in points.items()},
             ranked,
             on_labels=best.thresholds,
             validation=validation_metrics(calibration, on_labels, points[protocol.threshold].thresholds),
             intervals=bootstrap_intervals(test),
             by_kind=(rank_by_defect_type(test, predicted.regions), rank_by_area(test)),
+            by_product=rank_by_product(test, predicted.products),
             seconds=seconds,
         )
-
-
-def _at_rule(test: Predictions, points: Points) -> AtRule:
-    decided = decide(test, points.thresholds)
-    return AtRule(
-        points.image, points.pixel, decided.metrics, decided.intervals, decided.missed, decided.missed_by_area
-    )
 
 
 def write(
@@ -276,18 +269,18 @@ def write(
     conditions: Conditions,
 ) -> dict[str, Any]:
     """Write scores and pictures to ``folder``; return what the record keeps of the run."""
-    protocol, root = conditions.protocol, conditions.dataset.root
+    protocol, name_of = conditions.protocol, conditions.dataset.name_of
     at = findings.rules[protocol.threshold]
     thresholds = Points(at.image, at.pixel).thresholds
-    write_scores(folder, predicted.test, thresholds.image, root)
-    write_calibration(folder, calibration, protocol.area, root)
-    write_labelled(folder, calibration, root)
+    write_scores(folder, predicted.test, thresholds.image, name_of)
+    write_calibration(folder, calibration, protocol.area, name_of)
+    write_labelled(folder, calibration, name_of)
     write_examples(predicted.test, thresholds, folder / EXAMPLES, conditions.geometry)
     if curves := trained.training.get("curves"):
         draw_learning_curves(curves, folder / EXAMPLES / LEARNING_CURVES)
     checkpoint = folder / CHECKPOINT
     return {
-        **in_force(at, findings.ranked, findings.intervals, findings.by_kind),
+        **in_force(at, findings.ranked, findings.intervals, findings.by_kind, findings.by_product),
         "rules": findings.rules,
         "calibration": calibrated(calibration, protocol.area, findings.on_labels),
         "validation": findings.validation,

@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from training_code.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Recipe, Weights
 from training_code.backbones.published import find_published
 from training_code.backbones.weights import find_weights, random_weights
-from training_code.data.dataset import Dataset, read_dataset
+from training_code.data.dataset import Dataset
 from training_code.data.division import Division, divide
 from training_code.data.geometry import Geometry
+from training_code.data.joined import read_datasets
 from training_code.data.labelled import labelled_sha256, take_labelled
 from training_code.data.looked_at import defects_outside
+from training_code.data.places import Named
 from training_code.data.sample import LABELLED, TRAIN, VALIDATION
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.extent import Extent, Need
@@ -99,7 +100,7 @@ class PreparedRun:
 
 
 def read_conditions(
-    dataset: str | Path | Dataset,
+    dataset: Named | Dataset,
     *,
     seed: int = DEFAULT_SEED,
     protocol: Mapping[str, Any] = MappingProxyType({}),
@@ -119,7 +120,7 @@ def read_conditions(
     checked = read_options(options, protocol, compute)
     if checked[1].backbone_precision == "float16" and not has_gpu():
         raise InputError("backbone_precision='float16' needs a GPU; valid without one: float32, bfloat16")
-    read = dataset if isinstance(dataset, Dataset) else read_dataset(dataset)
+    read = dataset if isinstance(dataset, Dataset) else read_datasets(dataset)
     asked = checked[0]
     if read.fingerprint_as_read is None and (asked.labelled or asked.labels is not None):
         read = take_labelled(read, asked.labelled, asked.labels, seed)
@@ -130,7 +131,7 @@ def _told(dataset: Dataset, geometry: Geometry) -> Dataset:
     """Return a dataset that also tells of defects which the protocol cuts away altogether."""
     if geometry.stretches:  # then its own region alone decides, and it tells that already
         return dataset
-    found = defects_outside(dataset.samples, dataset.facts, geometry, dataset.mask_threshold)
+    found = defects_outside(dataset.samples, dataset.facts, geometry)
     others = [finding for finding in dataset.findings if finding.kind != "defect outside"]
     return replace(dataset, findings=(*others, *found))
 

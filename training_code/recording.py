@@ -4,12 +4,14 @@ import dataclasses
 from typing import Any
 
 from training_code.backbones.backbone import Weights
+from training_code.data.dataset import Dataset
+from training_code.data.joined import parts_of
 from training_code.foundation import paths
 from training_code.foundation.clock import now
 from training_code.preparation import Conditions, PreparedRun
 from training_code.records.code import code_hash
 from training_code.records.environment import describe_environment, git_commit
-from training_code.records.record import DatasetUsed, Note, Record, RegionUsed, Status, WeightsUsed
+from training_code.records.record import DatasetUsed, Note, ProductUsed, Record, RegionUsed, Status, WeightsUsed
 from training_code.records.store import RunStore
 
 
@@ -30,13 +32,14 @@ def make_record(conditions: Conditions, prepared: PreparedRun, started: str, **f
         compute=dataclasses.asdict(conditions.compute),
         dataset=DatasetUsed(
             dataset.name,
-            paths.relative_to_home(dataset.root),
+            dataset.folder,
             dataset.fingerprint,
             dataset.counts,
             dataset.bits,
             len(dataset.references),
             tuple(Note(note.kind, note.message) for note in dataset.notes),
             None if dataset.region is None else RegionUsed(dataset.region.size, dataset.region.run_lengths()),
+            tuple(map(_product, parts_of(dataset) if dataset.products else [])),
         ),
         weights=None if weights is None else _used(weights),
         environment=describe_environment(),
@@ -47,6 +50,10 @@ def make_record(conditions: Conditions, prepared: PreparedRun, started: str, **f
         finished=now(),
         **findings,
     )
+
+
+def _product(dataset: Dataset) -> ProductUsed:
+    return ProductUsed(dataset.name, dataset.folder, dataset.fingerprint, dataset.counts)
 
 
 def _used(weights: Weights) -> WeightsUsed:

@@ -15,8 +15,8 @@ from inference_code.images import Prepared, Source, read_pixels
 from inference_code.predictor import Prediction, Predictor, make_predictions
 from training_code.data.geometry import Geometry, inside
 from training_code.data.images import open_image
+from training_code.data.places import image_file
 from training_code.evaluation.thresholds import Thresholds
-from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.records.scores import read_scores
 
@@ -105,13 +105,12 @@ def _farthest(given: Prediction, wanted: Prediction) -> float:
 
 def _images_of_dataset(predictor: Predictor, folder: Path) -> list[Path]:
     """Return test images of the run, of all its defect types where they are few; none where they are not all here."""
-    root = paths.from_home(predictor.record.dataset.folder)
     try:
         names = read_scores(folder).paths
     except (OSError, ValueError):
         return []
     chosen = sorted({round(place) for place in np.linspace(0, len(names) - 1, IMAGES)})
-    images = [root / names[place] for place in chosen]
+    images = [image_file(predictor.record.dataset.folder, names[place]) for place in chosen]
     try:
         for image in images:
             open_image(image)

@@ -56,11 +56,15 @@ def make_calibrated(
     )
     folder = results / "runs" / record.run_id
     folder.mkdir(parents=True)
-    write_scores(folder, test, record.thresholds["image"], Path("/data/d"))
-    write_calibration(folder, calibration, area, Path("/data/d"))
+    write_scores(folder, test, record.thresholds["image"], _name)
+    write_calibration(folder, calibration, area, _name)
     (folder / "model.ckpt").write_bytes(b"a network")
     write_record(folder, record)
     return record
+
+
+def _name(path: Path) -> str:
+    return path.relative_to("/data/d").as_posix()
 
 
 def store_as(store: RunStore, identity: Identity) -> Path:

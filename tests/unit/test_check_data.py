@@ -1,5 +1,6 @@
 """The command `python -m training_code.check_data`."""
 
+import shutil
 import subprocess
 import sys
 
@@ -40,6 +41,20 @@ def test_few_images_can_be_used_with_a_note_about_thresholds(tmp_path, capsys):
     assert run_command(main, [str(make_mvtec(tmp_path / "d", train=3))]) == 0
     said = capsys.readouterr().out
     assert "3 defect-free training images" in said and "thresholds from so few are unreliable" in said
+
+
+def test_joined_datasets_are_checked_each_and_together(tmp_path, capsys):
+    a, b = make_mvtec(tmp_path / "a"), make_mvtec(tmp_path / "b", seed=1)
+    shutil.copy(a / "train" / "good" / "000.png", b / "test" / "good" / "copied.png")
+    assert run_command(main, [f"{a}+{b}"]) == 0
+    said = capsys.readouterr().out
+    assert f"{a}: 26 images" in said and f"{b}: 27 images" in said and "a+b: they can be joined" in said
+    assert (
+        "kept       b/test/good/copied.png has the content of a training image: a leak (a/train/good/000.png)" in said
+    )
+    shutil.rmtree(b / "ground_truth")
+    assert run_command(main, [f"{a}+{b}"]) == 1
+    assert "THEY CANNOT BE JOINED: b has defects without masks and a has masks" in capsys.readouterr().out
 
 
 def test_a_missing_folder_is_an_error(tmp_path, capsys):

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from training_code.comparison.naming import backbone_name, configuration_name, tell_apart
+from training_code.comparison.product_columns import PRODUCTS
 from training_code.comparison.table import (
     BESIDE,
     DECISIONS,
@@ -39,7 +40,7 @@ OTHER_CODE = "other code"
 # What a configuration takes from the run that stands for it.
 _OF_THE_RUN = (
     *("detector", *RANKED, *LABELS_SEEN, "backbone", "normalization", "reduced", *MARKED_KINDS, "weights", "run_id"),
-    *("configuration_key", F1_ALL_BAD, *PROMISES, *HIDDEN),
+    *("configuration_key", F1_ALL_BAD, *PROMISES, PRODUCTS, *HIDDEN),
 )
 #: What is told of the thresholds beside the best models.
 SHOWN_PROMISES = ("threshold_rule", "image_promise", "image_promise_sentence")

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from training_code.comparison.configurations import newest_code
+from training_code.comparison.product_columns import PRODUCTS
 from training_code.comparison.statistics import ALPHA, OverDatasets, compare_over_datasets
 from training_code.comparison.table import LABELS, WITH_LABELS, WITHOUT_LABELS
 from training_code.records.metrics import METRICS
@@ -32,6 +33,8 @@ def over_datasets(
     if models.empty:
         raise ValueError("there are no models to compare")
     models = newest_code(models[models[LABELS] == labels])
+    if PRODUCTS in models:  # the images of joined datasets count as those of each of them
+        models = models[models[PRODUCTS].isna()]
     data = [models["dataset"], models["dataset_fingerprint"]]
     # One protocol of each dataset, the one with the most models: others on the same images would count them twice.
     usual = models["protocol"].groupby(data).transform(lambda protocols: protocols.mode()[0])

@@ -9,6 +9,7 @@ import pandas as pd
 
 from training_code.comparison.naming import backbone_name, configuration_name
 from training_code.comparison.paper import reduced_settings
+from training_code.comparison.product_columns import product_columns
 from training_code.comparison.values import is_missing
 from training_code.data.findings import MARKED_KINDS
 from training_code.data.sample import LABELLED, NORMAL, VALIDATION
@@ -127,6 +128,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
             for defect_type, values in {**record.by_area, **record.by_defect_type}.items()
             for name, value in values.items()
         },
+        **product_columns(record),
         **{f"{name}_threshold": value for name, value in record.thresholds.items()},
         **_promises(record),
         **{f"{name}_s": seconds for name, seconds in record.times.items()},

@@ -153,7 +153,7 @@ class SampleDataModule(AnomalibDataModule):
         self.held_out = validation = divided.held_out
         codes = {name: code for code, name in enumerate(dict.fromkeys(named.values()))}
         groups = {path: codes[name] for path, name in named.items()}
-        reading = Reading(self.dataset.bits, self.dataset.mask_threshold, self.dataset.facts, self.cache)
+        reading = Reading(self.dataset.bits, self.dataset.facts, self.cache)
         masks = self.dataset.has_masks
 
         def data(samples: Sequence[Sample]) -> SampleDataset | None:

@@ -17,21 +17,20 @@ from training_code.data.checks import (
     reference_findings,
     siblings,
 )
-from training_code.data.demo import EMBEDDED
 from training_code.data.facts import Facts
-from training_code.data.file_list import LIST
 from training_code.data.findings import FileFinding, Finding, Kind
 from training_code.data.fingerprint import fingerprint
 from training_code.data.groups import find_groups
 from training_code.data.inspection import inspect_files
 from training_code.data.layout import find_samples
 from training_code.data.looked_at import outside_region
+from training_code.data.places import locate
 from training_code.data.region_of_interest import RegionOfInterest, read_region
 from training_code.data.sample import LABELLED, SPLITS, TRAIN, VALIDATION, Sample
 from training_code.data.split import hold_out
 from training_code.foundation import paths
 from training_code.foundation.collection import rarely_collecting
-from training_code.foundation.errors import InputError, choices
+from training_code.foundation.errors import InputError
 
 #: Defect-free images without which nothing can be trained.
 LEAST_TRAINING = 1
@@ -56,6 +55,12 @@ class Dataset:
     alike: tuple[tuple[Path, Path], ...] = ()  # pairs that look alike, those of one group too
     region: RegionOfInterest | None = None  # what of all images is looked at, where the folder says so
     fingerprint_as_read: str | None = None  # where a part of the test set was taken out, see `take_labelled`
+    products: tuple["Dataset", ...] = ()  # as they were read, where several are joined: `training_code.data.joined`
+
+    @property
+    def folder(self) -> str:
+        """The folder as records name it."""
+        return paths.relative_to_home(self.root)
 
     def select(self, split: str) -> tuple[Sample, ...]:
         """Return the samples of ``split``, one of `training_code.data.sample.SPLITS`."""
@@ -153,6 +158,14 @@ class Dataset:
         name = path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
         name = path.name if name == "." else name
         return name if name.isprintable() else ascii(name)
+
+    def name_of(self, path: Path) -> str:
+        """Return the name of an image as tables of runs have it, see `training_code.data.places.image_file`."""
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
+
+    def product_of(self, path: Path) -> "Dataset":
+        """Return the dataset that a file belongs to: this one, where it is not joined of several."""
+        return self
 
     @property
     def _image_facts(self) -> list[Facts]:
@@ -259,23 +272,6 @@ def examine(dataset: str | Path) -> Dataset:
         *siblings(samples, facts, groups.by_image),
         *labelled_siblings(samples, groups.by_image),
         *wrong,
-        *outside_region(samples, facts, region, found.mask_threshold),
+        *outside_region(samples, facts, region),
     ]
     return replace(examined, findings=tuple(findings))
-
-
-def locate(dataset: str | Path) -> Path:
-    """Return the folder of a dataset given by its name in ``data/`` or by its path, or by that of its list of files."""
-    name = str(dataset)
-    if not name:
-        raise InputError("no dataset is given: it is the name of a folder in data/ or a path")
-    if name in EMBEDDED:
-        return EMBEDDED[name](paths.DATA / name)
-    for root in (paths.DATA / name, paths.from_home(name)):
-        if root.is_dir():
-            return root
-        if root.name == LIST and root.is_file():
-            return root.parent
-    below = sorted(entry.name for entry in paths.DATA.iterdir() if entry.is_dir()) if paths.DATA.is_dir() else []
-    known = sorted({*EMBEDDED, *(name for name in below if not name.startswith("."))})
-    raise InputError(f"there is no dataset folder {name!r}; give a path or one of data/: {choices(known)}")

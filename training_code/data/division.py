@@ -1,8 +1,10 @@
 """Which images of a dataset a detector is trained on, and which are kept from it for thresholds."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from training_code.data.dataset import Dataset
+from training_code.data.joined import parts_of
 from training_code.data.sample import TRAIN, Sample
 from training_code.data.split import split_validation
 
@@ -31,7 +33,7 @@ class Division:
 
 
 def divide(dataset: Dataset, part: float, seed: int, holds_out: bool, learns_from_labels: bool) -> Division:
-    """Return the images of a dataset as a detector gets them.
+    """Return the images of a dataset as a detector gets them; of joined datasets each holds out what it does alone.
 
     Parameters
     ----------
@@ -45,7 +47,7 @@ def divide(dataset: Dataset, part: float, seed: int, holds_out: bool, learns_fro
         Whether labelled defects are trained on.
     """
     good, labelled = list(dataset.select(TRAIN)), list(dataset.labelled)
-    train, held_out = split_validation(good, part, seed, dataset.groups)
+    train, held_out = _split(dataset, good, part, seed)
     if not holds_out:
         return Division(good, held_out, labelled if learns_from_labels else [], labelled)
     if not learns_from_labels:
@@ -54,7 +56,20 @@ def divide(dataset: Dataset, part: float, seed: int, holds_out: bool, learns_fro
     unseen: list[Sample] = []
     for kind in dict.fromkeys(sample.defect_type for sample in labelled):
         of_kind = [sample for sample in labelled if sample.defect_type == kind]
-        taken, left = split_validation(of_kind, part, seed, dataset.groups)
+        taken, left = _split(dataset, of_kind, part, seed)
         learned += taken
         unseen += left
     return Division(train, held_out, learned, unseen)
+
+
+def _split(dataset: Dataset, samples: list[Sample], part: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    """Return what `split_validation` does of the images of each product, in the order of the images."""
+    among = {sample.path for sample in samples}
+    held_out: set[Path] = set()
+    for product in parts_of(dataset):
+        own = [sample for sample in product.samples if sample.path in among]
+        held_out |= {sample.path for sample in split_validation(own, part, seed, dataset.groups)[1]}
+    return (
+        [sample for sample in samples if sample.path not in held_out],
+        [sample for sample in samples if sample.path in held_out],
+    )

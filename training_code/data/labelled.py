@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from training_code.data.dataset import Dataset
+from training_code.data.joined import parts_of
 from training_code.data.sample import LABELLED, TEST, UNUSED, Sample
 from training_code.data.split import choose_groups
 from training_code.foundation.errors import InputError
@@ -41,12 +42,20 @@ def take_labelled(dataset: Dataset, labelled: float | int, labels: int | None, s
     InputError
         If labelled images are asked for and there is no image with a defect to take.
     """
+    if labelled and not any(sample.abnormal for sample in dataset.select(TEST)):
+        raise InputError(f"labelled={labelled}: {dataset.folder} has no test image with a defect; valid: 0")
+    parts = [_take(part, labelled, labels, seed) for part in parts_of(dataset)]  # a product gives those it gives alone
+    split = {sample.path: sample.split for part in parts for sample in part.samples}
+    samples = tuple(replace(sample, split=split[sample.path]) for sample in dataset.samples)
+    return replace(dataset, samples=samples, fingerprint_as_read=dataset.fingerprint)
+
+
+def _take(dataset: Dataset, labelled: float | int, labels: int | None, seed: int) -> Dataset:
+    """Return a single dataset of whose test set a part is labelled, see `take_labelled`."""
     taken: set[str] = set()
     if labelled:
         order = _Order(dataset, seed)
         test = dataset.select(TEST)
-        if not any(sample.abnormal for sample in test):
-            raise InputError(f"labelled={labelled}: {dataset.root} has no test image with a defect; valid: 0")
         for kind in sorted({sample.defect_type for sample in test if sample.abnormal}):
             sizes = order.groups_of(kind, test)
             already = sum(size for name, size in sizes.items() if name in taken)
@@ -57,7 +66,7 @@ def take_labelled(dataset: Dataset, labelled: float | int, labels: int | None, s
                 taken |= {names[index] for index in choose_groups(list(free.values()), wanted)}
     moved = {sample.path: LABELLED for sample in dataset.select(TEST) if taken and dataset.groups[sample.path] in taken}
     samples = [replace(sample, split=moved.get(sample.path, sample.split)) for sample in dataset.samples]
-    divided = replace(dataset, samples=tuple(samples), fingerprint_as_read=dataset.fingerprint)
+    divided = replace(dataset, samples=tuple(samples))
     return _limited(divided, labels, seed) if labels is not None else divided
 
 

@@ -17,26 +17,18 @@ _KEPT: dict[tuple[object, ...], bool] = {}  # whether something of a defect is l
 
 
 def outside_region(
-    samples: Iterable[Sample],
-    facts: Mapping[Path, Facts],
-    region: RegionOfInterest | None,
-    mask_threshold: int | None,
+    samples: Iterable[Sample], facts: Mapping[Path, Facts], region: RegionOfInterest | None
 ) -> Iterator[FileFinding]:
     """Find images whose mask marks something, and nothing of it within the region of the dataset; none without one."""
-    return defects_outside(samples, facts, Geometry(_STRETCHED, region=region), mask_threshold)
+    return defects_outside(samples, facts, Geometry(_STRETCHED, region=region))
 
 
 def defects_outside(
-    samples: Iterable[Sample], facts: Mapping[Path, Facts], geometry: Geometry, mask_threshold: int | None
+    samples: Iterable[Sample], facts: Mapping[Path, Facts], geometry: Geometry
 ) -> Iterator[FileFinding]:
     """Find images whose mask marks something, and nothing of it where the geometry looks.
 
-    Parameters
-    ----------
-    facts
-        Of all files.
-    mask_threshold
-        As of `training_code.data.marking.read_marked`.
+    ``facts`` are those of all files.
     """
     for sample in samples if geometry.cuts else ():
         if sample.mask is None or facts[sample.path].problem:
@@ -44,9 +36,9 @@ def defects_outside(
         mask = facts[sample.mask]
         if mask.problem or not mask.marked or not mask.threshold:
             continue
-        key = (mask.sha256, mask_threshold, *geometry.key)
+        key = (mask.sha256, mask.threshold, *geometry.key)
         if key not in _KEPT:
-            marked = read_marked(sample.mask, mask_threshold)
+            marked = read_marked(sample.mask, mask.threshold)
             looked_at = geometry.place((mask.height, mask.width)).looked_at()
             _KEPT[key] = looked_at is None or bool((marked & looked_at).any())
         if not _KEPT[key]:

@@ -35,16 +35,13 @@ class Reading:
     ----------
     bits
         As of `training_code.data.images.read_image`.
-    mask_threshold
-        As of `load_mask`.
     facts
-        What is known of the files, by path.
+        What is known of the files, by path: also from which value on a pixel of a mask counts.
     cache
         Keeps resized images under the hashes of their files in ``facts``; without a cache they are read each time.
     """
 
     bits: int = 16
-    mask_threshold: int | None = None
     facts: Mapping[Path, Facts] = field(default_factory=dict)
     cache: TensorCache | None = None
 
@@ -97,8 +94,10 @@ class SampleDataset(AnomalibDataset):
         if self.task == TaskType.SEGMENTATION:
             mask = torch.zeros(self.image_size, dtype=torch.uint8)
             if sample.label_index:
-                path, least = Path(sample.mask_path), self.reading.mask_threshold
-                made = self.kept("mask", path, lambda: {"mask": load_mask(path, self.geometry, least)}, least or 0)
+                path = Path(sample.mask_path)
+                known = self.reading.facts.get(path)
+                least = known.threshold if known else 0
+                made = self.kept("mask", path, lambda: {"mask": load_mask(path, self.geometry, least or None)}, least)
                 mask = made["mask"]
         path = Path(sample.image_path)
         return ImageItem(

@@ -59,7 +59,7 @@ def draw_samples(dataset: Dataset) -> Figure:
                 sample.mask
                 and not dataset.facts[sample.mask].problem
                 and dataset.facts[sample.mask].threshold
-                and (mask := _mask_thumbnail(sample.mask, dataset.mask_threshold)).any()
+                and (mask := _mask_thumbnail(sample.mask, dataset.facts[sample.mask].threshold)).any()
             ):
                 axis.contour(mask, levels=[0.5], colors="#00e5ff", linewidths=0.8)
             if dataset.region is not None and not (looked_at := dataset.region.at(_shown_size(sample.path))).all():
@@ -110,7 +110,7 @@ def _shown_size(path: Path) -> tuple[int, int]:
     return height, width
 
 
-def _mask_thumbnail(path: Path, threshold: int | None) -> np.ndarray:
+def _mask_thumbnail(path: Path, threshold: int) -> np.ndarray:
     image = Image.fromarray(read_marked(path, threshold).astype(np.uint8) * 255)
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     return np.asarray(image) > 0

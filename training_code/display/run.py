@@ -8,6 +8,7 @@ from pathlib import Path
 
 from training_code.display.curves import LEARNING_CURVES
 from training_code.display.examples import OVERVIEW
+from training_code.display.products import products_html
 from training_code.evaluation.operating_point import labelled_defects, percent
 from training_code.records.metrics import F1_ALL_BAD, METRICS
 from training_code.records.promises import promise
@@ -56,6 +57,7 @@ class Run:
             f"<code>{html.escape(self.record.detector)}({html.escape(arguments)})</code></p>",
             *(_table(self._metric_cells(kind), METRICS_ABREAST) for kind in ("image_", "pixel_")),
             *self._thresholds(),
+            products_html(self.record),
             _table({name.replace("_", " "): text for name, text in self._cost_cells().items()}),
         ]
         parts += [f"<p><b>{html.escape(warning)}</b></p>" for warning in self.record.training.get("warnings", [])]

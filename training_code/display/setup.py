@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Collection
 
 from training_code.data.dataset import Dataset
+from training_code.data.division import divide
 from training_code.data.findings import MARKED_KINDS, Finding
+from training_code.data.joined import parts_of
 from training_code.data.sample import UNUSED
-from training_code.data.split import split_validation
 from training_code.detectors.registry import DETECTORS
 from training_code.display.dataset import samples_html
 from training_code.evaluation.decisions import tells_low_rates
@@ -42,8 +43,7 @@ class Setup:
     @property
     def held_out(self) -> int:
         """Number of training images that are held out by detectors that do not leave each one out afterwards."""
-        train = self.dataset.select("train")
-        return len(split_validation(train, self.protocol.validation_split, self.seed, self.dataset.groups)[1])
+        return len(divide(self.dataset, self.protocol.validation_split, self.seed, True, False).held_out)
 
     @property
     def metrics(self) -> list[str]:
@@ -93,13 +93,21 @@ def setup_html(setup: Setup) -> str:
 
 
 def _data(dataset: Dataset) -> str:
-    counts = ", ".join(f"{html.escape(_printable(name))} {count}" for name, count in dataset.counts.items())
+    counts = "<br>".join([_counts(dataset), *map(_of_product, parts_of(dataset) if dataset.products else [])])
     masks = "with pixel masks" if dataset.has_masks else "without pixel masks"
     notes = "".join(f"<li>{_note(note)}</li>" for note in dataset.notes)
     return (
         f"<b>{html.escape(_printable(dataset.name))}</b>, {len(dataset.samples)} images {masks}, fingerprint "
         f"<code>{dataset.fingerprint[:16]}</code><br>{counts}" + (f"<ul>{notes}</ul>" if notes else "")
     )
+
+
+def _counts(dataset: Dataset) -> str:
+    return ", ".join(f"{html.escape(_printable(name))} {count}" for name, count in dataset.counts.items())
+
+
+def _of_product(product: Dataset) -> str:
+    return f"{html.escape(_printable(product.name))}: {_counts(product)}"
 
 
 def _note(note: Finding) -> str:

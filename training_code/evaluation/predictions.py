@@ -34,10 +34,13 @@ class Predictions:
 
     def of_type(self, defect_type: str) -> "Predictions":
         """Return the predictions for the images of one defect type."""
-        chosen = np.array([name == defect_type for name in self.defect_types])
+        return self.only(np.array([name == defect_type for name in self.defect_types]))
+
+    def only(self, chosen: NDArray[np.bool_]) -> "Predictions":
+        """Return the predictions for some of the images; ``chosen`` has the shape (N,)."""
         return Predictions(
             tuple(path for path, take in zip(self.paths, chosen, strict=True) if take),
-            tuple(name for name in self.defect_types if name == defect_type),
+            tuple(name for name, take in zip(self.defect_types, chosen, strict=True) if take),
             self.scores[chosen],
             self.labels[chosen],
             self.maps[chosen],

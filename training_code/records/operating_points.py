@@ -1,16 +1,22 @@
 """Which rule's thresholds are in force in a record, and putting another one in force without training."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
+import numpy as np
+
 from training_code.evaluation.calibration import Calibration
-from training_code.evaluation.metrics import decide_images
+from training_code.evaluation.metrics import decide, decide_images
 from training_code.evaluation.operating_point import OF_LABELS, ORACLE, OperatingPoint
+from training_code.evaluation.predictions import Predictions
+from training_code.evaluation.products import decide_by_product
 from training_code.evaluation.thresholds import (
     NO_POINTS,
     Marking,
+    Points,
     Thresholds,
     bounded_point,
     conformal_point,
@@ -21,7 +27,7 @@ from training_code.foundation.errors import InputError
 from training_code.protocol import ExperimentProtocol
 from training_code.records.metrics import METRICS
 from training_code.records.record import AtRule, Calibrated, OnLabels, Record
-from training_code.records.scores import CalibrationScores, read_calibration, read_scores
+from training_code.records.scores import CalibrationScores, Scores, read_calibration, read_scores
 from training_code.records.unseen import read_unseen
 
 T = TypeVar("T")
@@ -50,15 +56,24 @@ def calibrated(
     return Calibrated(calibration.way, images, groups, area, calibration.visible, labelled, calibration.moved)
 
 
+def at_rule(test: Predictions, points: Points, products: Sequence[str] = ()) -> AtRule:
+    """Return what follows from thresholds on the test images, of which ``products`` are those that they show."""
+    found, by_product = decide(test, points.thresholds), decide_by_product(test, products, points.thresholds)
+    return AtRule(
+        points.image, points.pixel, found.metrics, found.intervals, found.missed, found.missed_by_area, by_product
+    )
+
+
 def in_force(
     at: AtRule,
     ranked: Mapping[str, float],
     intervals: Mapping[str, tuple[float, float]],
     by_kind: tuple[Mapping[str, Mapping[str, float]], Mapping[str, Mapping[str, float]]],
+    by_product: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Return the fields of a record that follow from the rule in force, with what goes by no threshold beside it.
 
-    ``by_kind`` is that by type and by area of defects.
+    ``by_kind`` is that by type and by area of defects, ``by_product`` that of each of several joined datasets.
     """
     by_type, by_area = (
         {name: {**row, **({_MISSED: missed[name]} if name in missed else {})} for name, row in rows.items()}
@@ -69,6 +84,7 @@ def in_force(
         "intervals": {**intervals, **at.intervals},
         "by_defect_type": by_type,
         "by_area": by_area,
+        "by_product": {name: {**row, **at.by_product.get(name, {})} for name, row in by_product.items()},
         "at": at,
         "thresholds": {kind: point and point.threshold for kind, point in (("image", at.image), ("pixel", at.pixel))},
     }
@@ -109,11 +125,12 @@ def rethresholded(record: Record, folder: Path, protocol: ExperimentProtocol) ->
         there = [other for other, found in record.rules.items() if other != ORACLE and (found.image or found.pixel)]
         raise InputError(f"{record.run_id} has no thresholds by the rule {name}; valid: {', '.join(there) or 'none'}")
     metrics, intervals = _of_no_threshold(record.metrics), _of_no_threshold(record.intervals)
-    by_type, by_area = (
-        {kind: _of_no_threshold(row) for kind, row in rows.items()} for rows in (record.by_defect_type, record.by_area)
+    by_type, by_area, by_product = (
+        {kind: _of_no_threshold(row) for kind, row in rows.items()}
+        for rows in (record.by_defect_type, record.by_area, record.by_product)
     )
     identity = dataclasses.replace(record.identity, protocol=protocol)
-    found = in_force(at, metrics, intervals, (by_type, by_area))
+    found = in_force(at, metrics, intervals, (by_type, by_area), by_product)
     return dataclasses.replace(record, identity=identity, validation=_judged_anew(record, folder, at), **found)
 
 
@@ -153,8 +170,23 @@ def _found_anew(record: Record, folder: Path, protocol: ExperimentProtocol) -> A
     pixel = pixel or before.pixel
     decided = decide_images(test.scores, test.labels, test.defect_types, test.areas, image.threshold)
     same = before.pixel is not None and pixel is not None and before.pixel.threshold == pixel.threshold
-    pixels = {name: value for name, value in before.metrics.items() if name.startswith("pixel_") and same}
-    return AtRule(image, pixel, decided.metrics | pixels, decided.intervals, decided.missed, decided.missed_by_area)
+    metrics = decided.metrics | (_of_pixels(before.metrics) if same else {})
+    by_product = {
+        name: _decided(test, name, image.threshold) | (_of_pixels(row) if same else {})
+        for name, row in before.by_product.items()
+    }
+    return AtRule(image, pixel, metrics, decided.intervals, decided.missed, decided.missed_by_area, by_product)
+
+
+def _of_pixels(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {name: value for name, value in metrics.items() if name.startswith("pixel_")}
+
+
+def _decided(test: Scores, product: str, threshold: float) -> dict[str, float]:
+    """Return what follows from a threshold for the test images of a product, with whose name theirs begin."""
+    own = np.array([name.startswith(f"{product}/") for name in test.paths])
+    types = [kind for kind, take in zip(test.defect_types, own, strict=True) if take]
+    return decide_images(test.scores[own], test.labels[own], types, None, threshold).metrics
 
 
 def _conformal(

@@ -70,17 +70,28 @@ class RegionUsed:
 
 
 @dataclass(frozen=True)
+class ProductUsed:
+    """One of several datasets that a run has joined, with its images as the run divides them."""
+
+    name: str
+    folder: str
+    fingerprint: str  # as of a run on it alone
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True)
 class DatasetUsed:
     """The dataset of a run."""
 
     name: str
-    folder: str  # relative to the home where it lies below it
+    folder: str  # relative to the home where it lies below it; of several with + between them, see `image_place`
     fingerprint: str
     counts: dict[str, int]  # images by ``split/defect_type``
     bits: int = 16  # of white in 16-bit grayscale images
     references: int = 0  # golden samples; with any, a new image is predicted together with its own
     notes: tuple[Note, ...] = ()
     region: RegionUsed | None = None  # what of all photographs is looked at; None for all of them
+    products: tuple[ProductUsed, ...] = ()  # where several datasets are joined
 
 
 @dataclass(frozen=True)
@@ -129,6 +140,8 @@ class AtRule:
         By name.
     missed, missed_by_area
         Share of missed images by defect type, and by class of `training_code.evaluation.decisions.AREAS`.
+    by_product
+        Of joined datasets the same metrics for each product, by its name.
     """
 
     image: OperatingPoint | None = None
@@ -137,6 +150,7 @@ class AtRule:
     intervals: dict[str, tuple[FiniteFloat, FiniteFloat]] = field(default_factory=dict)
     missed: dict[str, FiniteFloat] = field(default_factory=dict)
     missed_by_area: dict[str, FiniteFloat] = field(default_factory=dict)
+    by_product: dict[str, dict[str, FiniteFloat]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -201,6 +215,7 @@ class Record:
     intervals: dict[str, tuple[FiniteFloat, FiniteFloat]] = field(default_factory=dict)
     by_defect_type: dict[str, dict[str, FiniteFloat]] = field(default_factory=dict)
     by_area: dict[str, dict[str, FiniteFloat]] = field(default_factory=dict)  # of the defects, where there are masks
+    by_product: dict[str, dict[str, FiniteFloat]] = field(default_factory=dict)  # where several datasets are joined
     thresholds: dict[str, FiniteFloat | None] = field(default_factory=dict)  # those in force
     calibration: Calibrated | None = None  # None where there are no good images that the detector has not seen
     labels: int = 0  # labelled defects that it was trained on

@@ -20,6 +20,7 @@ from training_code.records.record import CALIBRATION, LABELLED_SCORES, SCORES
 
 T = TypeVar("T")
 F = TypeVar("F", bound=np.floating)
+NameOf = Callable[[Path], str]
 
 _COLUMNS = ("path", "defect_type", "label", "score", "prediction", "area")
 
@@ -40,7 +41,7 @@ class Scores:
         return len(self.paths)
 
 
-def write_scores(folder: Path, predictions: Predictions, threshold: float | None, root: Path) -> None:
+def write_scores(folder: Path, predictions: Predictions, threshold: float | None, name_of: NameOf) -> None:
     """Write the scores of test images to the folder of a run, atomically.
 
     Parameters
@@ -51,8 +52,8 @@ def write_scores(folder: Path, predictions: Predictions, threshold: float | None
         Of the test images.
     threshold
         Raw score from which on an image is called abnormal; None where none was found.
-    root
-        Of the dataset: paths are written relative to it.
+    name_of
+        Returns the name of an image in the table, see `training_code.data.dataset.Dataset.name_of`.
     """
     rows = []
     areas = [""] * len(predictions) if predictions.areas is None else [repr(float(area)) for area in predictions.areas]
@@ -60,7 +61,7 @@ def write_scores(folder: Path, predictions: Predictions, threshold: float | None
         predictions.paths, predictions.defect_types, predictions.labels, predictions.scores, areas, strict=True
     ):
         called = "" if threshold is None else int(score >= threshold)
-        rows.append([path.relative_to(root).as_posix(), defect_type, int(label), repr(float(score)), called, area])
+        rows.append([name_of(path), defect_type, int(label), repr(float(score)), called, area])
     _write_table(folder / SCORES, _COLUMNS, rows)
 
 
@@ -157,22 +158,22 @@ class CalibrationScores:
     highest: NDArray[np.float32]  # (N,), of each map
 
 
-def write_calibration(folder: Path, calibration: Calibration, area: float, root: Path) -> None:
+def write_calibration(folder: Path, calibration: Calibration, area: float, name_of: NameOf) -> None:
     """Write the scores of the good images of ``calibration``, if there are any, to the folder of a run, atomically.
 
     Parameters
     ----------
     area
         For which the area scores are.
-    root
-        Of the dataset: paths are written relative to it.
+    name_of
+        Returns the name of an image in the table, see `training_code.data.dataset.Dataset.name_of`.
     """
     good = calibration.good
     if good is None:
         return
     of_images = zip(good.scores, calibration.area_scores(area), calibration.area_scores(0), strict=True)
     rows = (
-        [path.relative_to(root).as_posix(), group, *(repr(float(value)) for value in found)]
+        [name_of(path), group, *(repr(float(value)) for value in found)]
         for path, group, found in zip(good.paths, calibration.groups, of_images, strict=True)
     )
     _write_table(folder / CALIBRATION, _OF_CALIBRATION, rows)
@@ -212,20 +213,20 @@ class LabelledScores:
     scores: NDArray[np.float64]  # (N,)
 
 
-def write_labelled(folder: Path, calibration: Calibration, root: Path) -> None:
+def write_labelled(folder: Path, calibration: Calibration, name_of: NameOf) -> None:
     """Write the scores of the labelled defects of ``calibration``, if any, to the folder of a run, atomically.
 
     Parameters
     ----------
-    root
-        Of the dataset: paths are written relative to it.
+    name_of
+        Returns the name of an image in the table, see `training_code.data.dataset.Dataset.name_of`.
     """
     found = calibration.labelled
     if found is None:
         return
     areas = [""] * len(found) if found.areas is None else [repr(float(area)) for area in found.areas]
     rows = (
-        [path.relative_to(root).as_posix(), kind, repr(float(score)), area]
+        [name_of(path), kind, repr(float(score)), area]
         for path, kind, score, area in zip(found.paths, found.defect_types, found.scores, areas, strict=True)
     )
     _write_table(folder / LABELLED_SCORES, _OF_LABELLED, rows)

@@ -100,6 +100,6 @@ def _number_format(name: str, value: Any) -> str:
             return number_format
     if isinstance(value, int):
         return _WHOLE_FORMAT
-    if name.startswith(("image_", "pixel_", "p_", "difference", "optimism")):
+    if name.startswith(("image_", "pixel_", "p_", "difference", "optimism", "one_for_", "separation_")):
         return _METRIC_FORMAT if abs(value) >= 0.0005 or value == 0 else _SMALL_FORMAT
     return "General"

@@ -4,6 +4,17 @@ import re
 
 # Names as patterns, with what they mean; the first one that fits the whole name is taken.
 _HELP = {
+    r"products": "Names of the datasets that one detector was trained on; blank for a single dataset.",
+    r".+ mean of products": "Mean over the products; each of them counts as much as another one.",
+    r"(test_images|good_images|dataset_fingerprint|image_\w+|pixel_\w+) of .+": "Of the images of this product alone, "
+    "where a detector was trained on several.",
+    r"product": "One of the datasets that a detector was trained on, or the mean over them.",
+    r"one_for_all": "Of a detector that was trained on all products, at its one threshold: the mean over seeds.",
+    r"one_for_each": "Of detectors for this product alone, same configuration, conditions, code and seeds.",
+    r"separation_gains": "By how much one detector for each product is better, whichever way the metric is.",
+    r"separation_gains_95": "Half the width of its 95% interval over what is paired; blank with one.",
+    r"paired": "Seeds that were run both ways; of all configurations, how many of these there are.",
+    r"test_images": "Number of test images.",
     r"Model|detector": "The detector, by anomalib's name of its class.",
     r"Comparison .*": "Configurations of one dataset side by side, a block for each detector.",
     r"Decision": "Calculates which model costs least on your line; Decision models and Curves are what it goes by.",
@@ -91,7 +102,7 @@ _HELP = {
     r"error": "Why the run did not end well.",
     r"images.*": "Number of test images.",
     r"defect type": "Folder of the defect, or by how much of an image the mask marks.",
-    r"metric": "The metric of this row, of defective images of that type against all good ones.",
+    r"metric": "The metric of this row; by defect type that of its images against all good ones.",
     r"argument": "The argument that alone differs between the runs of a pair.",
     r"value": "Its value.",
     r"reference": "The value that it is compared with: none where some runs have none, otherwise the smallest.",

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from training_code.comparison.table import LABELS_SEEN, RANKED
 from training_code.data.images import shown_image
+from training_code.data.places import image_file
 from training_code.foundation import paths
 from training_code.records.metrics import METRICS
 from training_code.records.scores import Scores, read_scores
@@ -128,14 +129,14 @@ def found_by_one_class(
         except (OSError, ValueError) as error:
             problems.append(f"no scores of {labelled['run_id']} or {other['run_id']}: {error}")
             continue
-        folder = paths.from_home(group["dataset_folder"].iloc[0])
+        folder = group["dataset_folder"].iloc[0]
         names = labelled["Model"], other["Model"]
         chosen = [_only(*scores, folder) for scores in ((one, two), (two, one))]
         found[", ".join(title)] = FoundByOne(*names, *chosen)
     return found, problems
 
 
-def _only(finder: Scores, other: Scores, folder: Path) -> list[Telling]:
+def _only(finder: Scores, other: Scores, folder: str) -> list[Telling]:
     """Return the defects that one run finds and another one misses, those first that the other one is surest of."""
     if finder.called is None or other.called is None:
         return []
@@ -145,7 +146,7 @@ def _only(finder: Scores, other: Scores, folder: Path) -> list[Telling]:
         for index in np.argsort(other.scores, kind="stable")
         if other.labels[index] and not other.called[index] and called.get(other.paths[index])
     ]
-    return [Telling(folder / other.paths[index], other.defect_types[index]) for index in missed]
+    return [Telling(image_file(folder, other.paths[index]), other.defect_types[index]) for index in missed]
 
 
 def draw_found_by_one(found: dict[str, FoundByOne]) -> Figure:
@@ -220,9 +221,9 @@ def _chosen(
         found = [(name, each) for name, each in found if each.called is not None and each.paths == found[0][1].paths]
         if len(found) < least:
             continue
-        folder = paths.from_home(group["dataset_folder"].iloc[0])
+        folder = group["dataset_folder"].iloc[0]
         telling = [
-            Telling(folder / found[0][1].paths[index], f"{found[0][1].defect_types[index]}, {words}")
+            Telling(image_file(folder, found[0][1].paths[index]), f"{found[0][1].defect_types[index]}, {words}")
             for index, words in choose(found)
         ]
         if telling:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from training_code.comparison.by_product import PRODUCT_KEY, by_product
 from training_code.comparison.configurations import (
     CRITERION,
     HIDDEN,
@@ -177,6 +178,7 @@ def all_sheets(comparison: Comparison, results: Path) -> list[Sheet]:
         by_backbone(models, criterion),
         by_dataset(models, criterion),
         by_defect_type(runs, best),
+        *_products(by_product(runs, models)),
         *_labels(comparison.labels, criterion),
         Sheet(
             "Hyper-parameters",
@@ -209,6 +211,10 @@ def _decision(candidates: tuple[Candidate, ...], *names: str) -> list[Sheet]:
         CURVES: curves(candidates),
     }
     return [Sheet(name, tables[name], "decision", candidates=candidates) for name in names]
+
+
+def _products(table: pd.DataFrame) -> list[Sheet]:
+    return [Sheet("By product", table, key=PRODUCT_KEY)] if len(table) else []
 
 
 def _labels(curves: pd.DataFrame, criterion: str) -> list[Sheet]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from training_code.data.places import JOIN
 from training_code.foundation.errors import InputError, choices, unknown
 from training_code.foundation.yaml_files import as_plain, as_text, read_yaml
 from training_code.sweep.notebook import TrainingNotebook, notebook_path, read_notebook
@@ -186,6 +187,8 @@ def _check_kind(path: Path, notebook: TrainingNotebook, name: str, value: Any) -
     expected = notebook.expected(name)
     if expected and not isinstance(value, expected):
         valid = "text, in quotes if need be" if str in expected else "true or false"
+        if name == "dataset" and isinstance(value, list):
+            valid = f"text: datasets that one detector is trained on are {JOIN.join(map(str, value))!r}"
         raise InputError(f"{path}: {name}={value!r} of {notebook.path.name} must be {valid}")
 
 

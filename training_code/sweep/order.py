@@ -34,7 +34,7 @@ def cheapest_first(jobs: Sequence[Job], estimates: Estimates) -> list[Job]:
     rounds: Counter[tuple] = Counter()
     keyed = []
     for number, job in enumerate(sorted(jobs, key=cost)):
-        kind = job.conditions.dataset.root, job.cell.detector, job.backbone
+        kind = job.conditions.dataset.folder, job.cell.detector, job.backbone
         keyed.append((rounds[kind], cost(job), number, job))
         rounds[kind] += 1
     return [job for *_, job in sorted(keyed, key=lambda entry: entry[:3])]

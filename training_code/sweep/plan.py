@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from training_code.data.dataset import Dataset, read_dataset
+from training_code.data.joined import read_datasets
 from training_code.detectors.registry import DETECTORS
 from training_code.foundation import paths
 from training_code.foundation.errors import (
@@ -218,8 +219,7 @@ class Planner:
                 return JobState.STALE, f"changed since: {choices(changes)}"
             return JobState.STORED, ""
         now = prepared.identity
-        folder = paths.relative_to_home(conditions.dataset.root)
-        older = self._alike[store.results].get(_apart_from_contents(now, folder))
+        older = self._alike[store.results].get(_apart_from_contents(now, conditions.dataset.folder))
         if older is not None:
             changes = [what for name, what in _CONTENTS.items() if getattr(older.identity, name) != getattr(now, name)]
             return JobState.STALE, f"changed since {older.run_id}: {choices(changes)}"
@@ -246,11 +246,19 @@ class Planner:
 
     def _read(self, dataset: Any) -> dict[str, Dataset]:
         """Return the argument ``dataset`` as it is read, before conditions take labelled images out of its test set."""
-        if not isinstance(dataset, str):
+        if not isinstance(dataset, str | list):
             return {}
-        if dataset not in self._datasets:
-            self._datasets[dataset] = read_dataset(dataset)
-        return {"dataset": self._datasets[dataset]}
+        key = str(dataset)
+        if key not in self._datasets:
+            self._datasets[key] = read_datasets(dataset, self._read_one)
+        return {"dataset": self._datasets[key]}
+
+    def _read_one(self, name: str | Path) -> Dataset:
+        """Return a single dataset, which may also be joined with others."""
+        key = str(name)
+        if key not in self._datasets:
+            self._datasets[key] = read_dataset(name)
+        return self._datasets[key]
 
 
 def with_half_the_batch(planner: Planner, job: Job) -> Job | None:

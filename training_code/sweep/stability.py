@@ -95,7 +95,7 @@ def of_seeds(trials: Trials, trial: Trial, seeds: Sequence[int]) -> OfSeeds:
     """Return what a trial comes to with other seeds; a run that fails is told and costs no other one."""
     found = OfSeeds()
     dataset = trials.template.conditions.dataset
-    among = {sample.path.relative_to(dataset.root).as_posix() for sample in dataset.labelled}
+    among = {dataset.name_of(sample.path) for sample in dataset.labelled}
     for seed in seeds:
         try:
             outcome = trials.run(trial.values, seed)

@@ -11,9 +11,9 @@ from PIL import Image
 
 from inference_code.predictor import Predictor
 from training_code.data.images import SUFFIXES, open_image, shown_image
+from training_code.data.places import image_place
 from training_code.data.references import reference_of
 from training_code.data.shards import exists, read_content
-from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.records.scores import Scores, read_scores
 
@@ -63,12 +63,15 @@ def find_examples(predictor: Predictor, count: int = 8) -> list[Example]:
     Of each type there are about as many, from a low score to a high one. None where the dataset is not on this machine,
     or the run's scores are not.
     """
-    folder = paths.from_home(predictor.record.dataset.folder)
+    folder = predictor.record.dataset.folder
     try:
         scores = read_scores(predictor.folder)
     except (OSError, ValueError):
         return []
-    chosen = [Example(scores.defect_types[index], folder, scores.paths[index]) for index in _choose(scores, count)]
+    places = (
+        (scores.defect_types[index], image_place(folder, scores.paths[index])) for index in _choose(scores, count)
+    )
+    chosen = [Example(kind, *place) for kind, place in places]
     return [example for example in chosen if "\0" not in example.name and example.path is not None]
 
 

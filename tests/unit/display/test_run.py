@@ -67,3 +67,17 @@ def test_a_run_says_how_many_labelled_defects_it_has_seen_and_for_what(tmp_path)
     assert "as near as that allows to the largest F1 on 3 labelled defects" in shown
     without = _shown(make_calibrated(tmp_path / "without", good=199), tmp_path)
     assert "labelled" not in without
+
+
+def test_false_alarms_of_a_product_beyond_the_promise_for_all_stand_out(tmp_path):
+    """20 of 40 are more than 5 % beyond chance (Clopper-Pearson: from 33.8 % on), 3 of 40 are not (from 1.6 % on)."""
+    rows = {
+        name: {"images": 60, "good_images": 40, "image_AUROC": auroc, "image_FalseAlarmRate": count / 40}
+        for name, auroc, count in (("boards_a", 0.9, 3), ("boards_b", 0.7, 20))
+    }
+    shown = _shown(dataclasses.replace(make_calibrated(tmp_path, good=199), by_product=rows), tmp_path)
+    assert "<td>0.075 <small>[0.016, 0.204], 3 of 40</small></td>" in shown
+    assert "<td><b>0.500 <small>[0.338, 0.662], 20 of 40</small></b></td>" in shown
+    assert "<td>mean of products</td><td></td><td>0.800</td><td>0.287</td>" in shown
+    assert "at most 5 % of new good images are refused is promised of all products together" in shown
+    assert "of all products" not in _shown(make_calibrated(tmp_path / "single", good=199), tmp_path)

@@ -10,10 +10,11 @@ from training_code.evaluation.calibration import Calibration, area_scores
 from training_code.evaluation.metrics import decide, rank_by_area, rank_by_defect_type, rank_predictions
 from training_code.evaluation.objectives import validation_metrics
 from training_code.evaluation.predictions import Predictions
+from training_code.evaluation.products import rank_by_product
 from training_code.evaluation.thresholds import Points, find_points
 from training_code.foundation.errors import InputError
 from training_code.protocol import ExperimentProtocol
-from training_code.records.operating_points import calibrated, in_force, rethresholded
+from training_code.records.operating_points import at_rule, calibrated, in_force, rethresholded
 from training_code.records.record import CALIBRATION, LABELLED_SCORES, AtRule
 from training_code.records.scores import (
     read_calibration,
@@ -24,6 +25,10 @@ from training_code.records.scores import (
 )
 
 TYPES = ("good",) * 30 + ("hole",) * 10 + ("scratch",) * 5
+
+
+def _name(path):
+    return path.name
 
 
 def _predictions(types, folder, seed):
@@ -54,8 +59,8 @@ def run(tmp_path):
         rules=rules,
         calibration=calibrated(calibration, protocol.area),
     )
-    write_scores(tmp_path, test, rules["conformal"].image.threshold, tmp_path)
-    write_calibration(tmp_path, calibration, protocol.area, tmp_path)
+    write_scores(tmp_path, test, rules["conformal"].image.threshold, _name)
+    write_calibration(tmp_path, calibration, protocol.area, _name)
     return tmp_path, record, test, calibration
 
 
@@ -86,6 +91,29 @@ def test_another_alpha_is_found_from_the_scores_that_the_run_keeps(run):
     assert found.metrics["image_F1Score"] == decided.metrics["image_F1Score"]
     assert "pixel_F1Score" not in found.metrics, "it needs the maps, which are not kept"
     assert rethresholded(found, folder, record.identity.protocol) == record, "what the run found comes back"
+
+
+def test_another_rule_and_another_alpha_change_what_is_told_of_each_product(run):
+    folder, record, test, calibration = run
+    products = np.array(["a" if number % 2 else "b" for number in range(len(test))])
+    of_path = dict(zip(test.paths, products, strict=True))
+    write_scores(folder, test, 0.0, lambda path: f"{of_path[path]}/test/{path.name}")
+    points = find_points(calibration, rank_predictions(test)[1], 0.05, 0.05)
+    rules = {name: at_rule(test, found, products) for name, found in points.items()}
+    kinds = rank_by_defect_type(test), rank_by_area(test)
+    found = in_force(rules["conformal"], record.metrics, record.intervals, kinds, rank_by_product(test, products))
+    record = dataclasses.replace(record, rules=rules, **found)
+
+    for changes in ({"threshold": "mean_sd"}, {"alpha": 0.2}):
+        protocol = dataclasses.replace(record.identity.protocol, **changes)
+        changed = rethresholded(record, folder, protocol)
+        threshold = changed.thresholds["image"]
+        assert threshold != record.thresholds["image"]
+        for name in ("a", "b"):
+            refused = test.scores[~test.labels & (products == name)] >= threshold
+            assert changed.by_product[name]["image_FalseAlarmRate"] == refused.mean()
+            assert changed.by_product[name]["image_AUROC"] == record.by_product[name]["image_AUROC"]
+        assert rethresholded(changed, folder, record.identity.protocol) == record
 
 
 def test_a_quantile_of_other_good_images_leaves_the_threshold_of_pixels(run):
@@ -146,7 +174,7 @@ def labelled_run(run):
         calibration=calibrated(calibration, record.calibration.area, best.thresholds),
         validation={**validation_metrics(calibration, on_labels, thresholds), "image_F1Score": 0.5},
     )
-    write_labelled(folder, calibration, folder)
+    write_labelled(folder, calibration, _name)
     return folder, record, calibration, on_labels
 
 

@@ -14,6 +14,10 @@ from training_code.records.unseen import read_unseen
 ROOT = Path("/data/d")
 
 
+def _name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
 def _predictions(kind, scores):
     labels = np.full(len(scores), kind != "good")
     names = tuple(ROOT / kind / f"{number}.png" for number in range(len(scores)))
@@ -27,9 +31,9 @@ def folder(tmp_path):
     """The folder of a run with four good images, three labelled holes and two tested cracks."""
     good, labelled = _predictions("good", [0.1, 0.2, 0.3, 0.6]), _predictions("hole", [0.25, 0.7, 0.9])
     calibration = Calibration("leave one out", good, (0, 1, 2, 3), labelled=labelled)
-    write_calibration(tmp_path, calibration, 0.05, ROOT)
-    write_labelled(tmp_path, calibration, ROOT)
-    write_scores(tmp_path, _predictions("crack", [0.15, 0.8]), 0.5, ROOT)
+    write_calibration(tmp_path, calibration, 0.05, _name)
+    write_labelled(tmp_path, calibration, _name)
+    write_scores(tmp_path, _predictions("crack", [0.15, 0.8]), 0.5, _name)
     return tmp_path
 
 

@@ -183,6 +183,7 @@ def test_numbers_stay_numbers_where_they_are_meant(tmp_path):
         ("parameters: {results: ~}", "sweep.yaml: results=None of 10_train_padim.ipynb must be text"),
         ("parameters: {dataset: true}", "dataset=True of 10_train_padim.ipynb must be text, in quotes if need be"),
         ("parameters: {dataset: [a, [b]]}", r"dataset=\['b'\] of 10_train_padim.ipynb must be text"),
+        ("parameters: {dataset: [[a, b]]}", r"must be text: datasets that one detector is trained on are 'a\+b'"),
         ("parameters: {seed: 1, seed: 2}", "sweep.yaml, line 2: the key 'seed' is given twice"),
         ("parameters: 0", "parameters must be names with values, found 0"),
         ("resources: []", r"resources must be names with values, found \[\]"),

@@ -62,8 +62,8 @@ def test_lists_of_parameters_and_variations_multiply(plan):
 
 def test_a_dataset_is_read_once_however_many_seeds_there_are(plan, monkeypatch):
     read, names = planning.read_dataset, []
-    for module in (planning, preparation):
-        monkeypatch.setattr(module, "read_dataset", lambda name: names.append(name) or read(name))
+    monkeypatch.setattr(planning, "read_dataset", lambda name: names.append(name) or read(name))
+    monkeypatch.setattr(preparation, "read_datasets", lambda name: names.append(name) or read(name))
     jobs = plan({"select": {"n_features": 20}, "parameters": {"seed": [0, 1, 2]}})
     assert len(jobs) == 3 and len(names) == 1
     assert len({id(job.conditions.dataset) for job in jobs}) == 1

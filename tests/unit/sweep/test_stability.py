@@ -17,6 +17,10 @@ from training_code.sweep.stability import Trial, of_images, seeds_of
 GOOD, BAD = 60, 40
 
 
+def _name(path):
+    return path.relative_to("/d").as_posix()
+
+
 def _trial(folder, number, good, bad, threshold=0.0):
     folder = folder / str(number)
     folder.mkdir()
@@ -27,8 +31,8 @@ def _trial(folder, number, good, bad, threshold=0.0):
         labels = np.full(len(scores), kind != "good")
         parts.append(Predictions(names, (kind,) * len(scores), np.asarray(scores, float), labels, maps))
     calibration = Calibration("leave one out", parts[0], tuple(range(len(good))), labelled=parts[1])
-    write_calibration(folder, calibration, 0.05, Path("/d"))
-    write_labelled(folder, calibration, Path("/d"))
+    write_calibration(folder, calibration, 0.05, _name)
+    write_labelled(folder, calibration, _name)
     record = SimpleNamespace(thresholds={"image": threshold})
     return Trial(number, {}, SimpleNamespace(folder=folder, record=record, values=()))
 
