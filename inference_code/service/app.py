@@ -12,7 +12,7 @@ from inference_code.predictor import BATCH_SIZE, Predictor
 from inference_code.service.guard import Guard
 from inference_code.service.limits import Limits
 from inference_code.service.routes import models as models_routes
-from inference_code.service.routes import page, prediction, state
+from inference_code.service.routes import page, parts, prediction, state
 from inference_code.service.schemas import REFUSED
 from inference_code.service.services.lanes import Lanes
 from inference_code.service.services.measures import Measures
@@ -70,7 +70,7 @@ def create_app(
     app.state.service, app.state.measures = service, measures
     # For the document: the guard has asked for the key before.
     schemes = [Security(APIKeyHeader(name="X-API-Key", auto_error=False)), Security(HTTPBearer(auto_error=False))]
-    for routes in (prediction, models_routes):
+    for routes in (prediction, parts, models_routes):
         app.include_router(routes.router, responses=REFUSED, dependencies=schemes if keys else [])
     app.include_router(state.router)
     app.include_router(page.router)

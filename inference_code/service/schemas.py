@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from inference_code.ranges import AREAS, DILATIONS
+from inference_code.verdicts import RULES, VERDICTS
 
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -80,6 +81,34 @@ class BatchAnswer(BaseModel):
 
     model: str = Field(description="The id of the run that predicted.")
     images: list[ImageAnswer | ImageError] = Field(description="In the order of the request.")
+
+
+class PartOptions(BaseModel):
+    """How the views of a part make a verdict."""
+
+    views: str = Field("", description="Names of the views, with commas between; 1, 2 and so on by default.")
+    models: str = Field("", description="The id of a run for each view, with commas between; one for all by default.")
+    rule: str = Field(RULES[0], description=f"One of {', '.join(RULES)}.")
+    alpha: _Finite = Field(0.05, description="Part of good parts that a rule by p-values may refuse.")
+
+
+class ViewAnswer(BaseModel):
+    """What was found in a view of a part."""
+
+    view: str
+    model: str = Field(description="The id of the run that predicted.")
+    p_value: float | None = Field(None, description="Of its score among good images; null where that is not known.")
+    found: ImageAnswer | ImageError
+
+
+class PartAnswer(BaseModel):
+    """A verdict about a part."""
+
+    verdict: str = Field(description=f"One of {', '.join(VERDICTS)}.")
+    reason: str = Field(description="Why, in a few words; empty for good parts.")
+    score: float | None = Field(description="The highest normalised score of the views.")
+    p_value: float | None = Field(description="Of all views together, where the rule goes by it.")
+    views: list[ViewAnswer] = Field(description="In the order of the images.")
 
 
 class ModelAnswer(BaseModel):

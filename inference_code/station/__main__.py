@@ -34,8 +34,8 @@ def main(arguments: list[str]) -> int:
     # Only now, since --help and wrong arguments need none of it.
     from filelock import FileLock, Timeout
 
-    from inference_code.station.rules import check_rule
     from inference_code.station.sinks import Courier, open_sink
+    from inference_code.verdicts import check_rule
 
     rule = check_rule(options.rule, options.alpha)
     sinks = [open_sink(given) for given in options.sink]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from inference_code.station.inbox import Photograph
-from inference_code.station.rules import VERDICTS, Verdict
+from inference_code.verdicts import VERDICTS, Verdict
 from training_code.foundation.errors import InputError
 
 SCHEMA_VERSION = 1

@@ -19,8 +19,8 @@ from inference_code.station.ledger import (
     Ledger,
     Part,
 )
-from inference_code.station.rules import Rule, Seen
 from inference_code.station.views import ToSee, Viewers
+from inference_code.verdicts import Rule, Seen
 
 #: Photographs that are looked at together.
 BATCH = 16

@@ -12,8 +12,8 @@ from inference_code.postprocessing import find_abnormal
 from inference_code.predictor import Prediction, Predictor
 from inference_code.station.filing import PICTURES, safe
 from inference_code.station.ledger import FOUND, UNREADABLE
-from inference_code.station.rules import p_value
 from inference_code.station.views import ToSee
+from inference_code.verdicts import p_value
 from inference_code.visualization import overlay
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import atomic_path

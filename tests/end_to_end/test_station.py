@@ -15,7 +15,7 @@ from PIL import Image
 
 from inference_code.loading import load_predictor
 from inference_code.station.__main__ import main
-from inference_code.station.rules import p_value
+from inference_code.verdicts import p_value
 from training_code.experiment import Experiment
 from training_code.foundation import paths
 from training_code.foundation.errors import run_command
@@ -90,7 +90,7 @@ def test_each_view_may_have_its_own_run(runs, parts, tmp_path):
     ("options", "words"),
     [
         (["--views", "top,top"], "different names"),
-        (["--views", "2", "--rule", "most"], "--rule most is unknown"),
+        (["--views", "2", "--rule", "most"], "rule 'most' is unknown"),
         (["--views", "2", "--pattern", "x"], "has no group"),
         (["--views", "2", "--view", "top"], "is not NAME=RUN"),
         (["--views", "2", "--sink", "ftp://x"], "neither a file nor an address"),

@@ -6,14 +6,15 @@ from fastapi import APIRouter, File, HTTPException, Query, Request, UploadFile
 
 from inference_code.service.schemas import Answer, BatchAnswer, Error, ImageError, Options
 
-_REFUSED: dict[int | str, dict[str, Any]] = {
+#: Answers to images that are not predicted.
+REFUSED_IMAGES: dict[int | str, dict[str, Any]] = {
     400: {"model": Error, "description": "The form cannot be read."},
     408: {"model": Error, "description": "The request took too long to arrive."},
     413: {"model": Error, "description": "The request is too large."},
     429: {"model": Error, "description": "Too many images wait; the header Retry-After says when to ask again."},
     503: {"model": Error, "description": "The answer would have taken too long."},
 }
-router = APIRouter(prefix="/predict", tags=["prediction"], responses=_REFUSED)
+router = APIRouter(prefix="/predict", tags=["prediction"], responses=REFUSED_IMAGES)
 
 _Options = Annotated[Options, Query()]
 

@@ -9,7 +9,7 @@ from training_code.foundation import paths
 FOLDER = paths.ROOT / "inference_code"
 ORDER = (
     ("ranges", "runtimes", "images", "postprocessing", "batches", "sources"),
-    ("graph_files", "visualization", "predictor", "promises", "runs", "graphs"),
+    ("graph_files", "visualization", "predictor", "promises", "runs", "graphs", "verdicts"),
     ("torch_predictor", "graph_predictor"),
     ("loading",),
     ("thresholds", "output", "display", "references"),

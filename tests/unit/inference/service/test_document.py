@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 KEY = "a-key-of-32-characters-0123456789"
 _SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 EXAMPLES = "/models/{model}/examples"
-PATHS = ["/predict", "/predict/batch", "/models", EXAMPLES, f"{EXAMPLES}/{{number}}"]
+PATHS = ["/predict", "/predict/batch", "/parts", "/models", EXAMPLES, f"{EXAMPLES}/{{number}}"]
 PATHS += [f"{EXAMPLES}/{{number}}/thumbnail", f"{EXAMPLES}/{{number}}/reference", "/health", "/ready", "/metrics"]
 
 

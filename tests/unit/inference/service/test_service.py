@@ -534,7 +534,8 @@ def test_the_page_loads_nothing_from_elsewhere(client):
 def test_the_document_describes_what_clients_send_and_get(client):
     document = client.get("/openapi.json").json()
     assert set(document["paths"]) == {
-        "/predict", "/predict/batch", "/models", "/models/{model}/examples", "/models/{model}/examples/{number}",
+        "/predict", "/predict/batch", "/parts", "/models", "/models/{model}/examples",
+        "/models/{model}/examples/{number}",
         "/models/{model}/examples/{number}/thumbnail", "/health", "/ready", "/metrics",
         "/models/{model}/examples/{number}/reference",
     }  # fmt: skip

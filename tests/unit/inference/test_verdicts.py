@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from inference_code.station.rules import Rule, Seen, bonferroni, check_rule, fisher, p_value
+from inference_code.verdicts import Rule, Seen, bonferroni, check_rule, fisher, p_value
 from training_code.foundation.errors import InputError
 from training_code.records.scores import CalibrationScores
 
@@ -69,7 +69,7 @@ def test_good_parts_have_p_values_as_promised():
 
 
 def test_rules_and_levels_that_there_are_not_are_told():
-    with pytest.raises(InputError, match="--rule most is unknown; valid: any, all, bonferroni, fisher"):
+    with pytest.raises(InputError, match="rule 'most' is unknown; valid: any, all, bonferroni, fisher"):
         check_rule("most", 0.05)
-    with pytest.raises(InputError, match="--alpha 1.0 is out of range"):
+    with pytest.raises(InputError, match="alpha=1.0 is out of range"):
         check_rule("fisher", 1.0)

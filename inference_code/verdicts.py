@@ -154,9 +154,9 @@ RULES = ("any", "all", *_COMBINED)
 def check_rule(name: str, alpha: float) -> Rule:
     """Return a rule; raise an `InputError` for an unknown one and a level that is out of range."""
     if name not in RULES:
-        raise InputError(f"--rule {name} is unknown; valid: {', '.join(RULES)}")
+        raise InputError(f"rule {name!r} is unknown; valid: {', '.join(RULES)}")
     if not 0 < alpha < 1:
-        raise InputError(f"--alpha {alpha} is out of range; valid: above 0 and below 1")
+        raise InputError(f"alpha={alpha} is out of range; valid: above 0 and below 1")
     return Rule(name, alpha)
 
 
