@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from training_code.detectors.super_add.model import SuperADD as SuperADD
     from training_code.detectors.supersimplenet.model import Supersimplenet as Supersimplenet
     from training_code.detectors.unet.model import Unet as Unet
+    from training_code.detectors.winclip.model import WinClip as WinClip
 
 
 def __getattr__(name: str) -> Any:
