@@ -21,7 +21,7 @@ def to_graph(model: AnomalyDINOModel, image_size: tuple[int, int]) -> nn.Module:
 class AnomalyDINOGraph(AnomalyDINOModel):
     """`AnomalyDINOModel`, the distances to the whole memory bank in one product."""
 
-    def distances(self, patches: torch.Tensor) -> torch.Tensor:
+    def distances(self, patches: torch.Tensor, left_out: torch.Tensor | None = None) -> torch.Tensor:
         """Return the mean cosine distance to the nearest rows of the memory bank."""
         count = min(self.num_neighbours, len(self.memory_bank))
         return nearest(patches, self.memory_bank, count).square().mean(1) / 2

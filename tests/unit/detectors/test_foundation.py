@@ -10,6 +10,7 @@ from training_code.data.dataset import read_dataset
 from training_code.detectors.anomaly_dino.model import PlainAnomalyDINO
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
+from training_code.detectors.leaving_out import TooLittleLeftError
 from training_code.detectors.rad.model import AnomalibRad
 from training_code.detectors.super_add.model import PlainSuperADD
 from training_code.features.extractor import TORCH
@@ -91,3 +92,39 @@ def test_scores_maps_and_auroc_are_anomalibs(images, name, arguments, theirs, tm
     torch.testing.assert_close(scores, wanted, rtol=0, atol=1e-3 * spread)
     torch.testing.assert_close(found.anomaly_map.flatten(), expected.anomaly_map.flatten(), rtol=0, atol=1e-2 * spread)
     assert roc_auc_score(abnormal, scores) == pytest.approx(roc_auc_score(abnormal, wanted), abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("AnomalyDINO", {"pre_trained": False, "num_neighbours": 2}),
+        ("Rad", VIT | {"k_image": 2}),
+        ("Rad", VIT | {"k_image": 2, "use_positional_bank": False}),
+        ("Rad", VIT),
+    ],
+)
+def test_an_image_is_left_out_as_if_it_had_not_been_trained_on(images, name, arguments):
+    train, test, _ = images
+    size = SIZES[name]
+    train = torch.nn.functional.interpolate(torch.cat(train)[:5], size)
+    test = torch.nn.functional.interpolate(test[:2], size)
+    torch.manual_seed(0)
+    configuration = configure(name, arguments)
+    network = create_network(configuration.backbone.recipe)
+
+    def fitted(*batches):
+        detector = build_detector(configuration, network, size, ((0.0,) * 3, (1.0,) * 3), TORCH)
+        _fit(detector, batches)
+        return detector
+
+    groups = torch.tensor([4, 7, 4, 8, 9])  # the first and the third image show one part
+    with torch.no_grad():
+        whole = fitted(train[:3], train[3:])
+        found = list(whole.left_out(groups, [whole.embed(test)], torch.tensor([7, 4])))
+        for (score, anomaly_map), image, group in zip(found, [*train, *test], [*groups, 7, 4], strict=True):
+            expected = fitted(train[groups != group]).model(image[None])
+            torch.testing.assert_close(score.flatten(), expected.pred_score.flatten(), rtol=1e-3, atol=1e-6)
+            torch.testing.assert_close(anomaly_map, expected.anomaly_map, rtol=1e-3, atol=1e-6)
+        with pytest.raises(TooLittleLeftError):
+            list(whole.left_out(torch.zeros(5), [], torch.empty(0)))

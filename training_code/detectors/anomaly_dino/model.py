@@ -1,6 +1,7 @@
 """AnomalyDINO on shared features of any backbone, its memory bank searched in blocks."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from training_code.detectors.anomalib_seams import derived, feature_extractor, rebound, remade
+from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftError
 from training_code.detectors.patchcore.coreset import shared_k_center_greedy
 from training_code.detectors.patchcore.neighbors import nearest_neighbors
 from training_code.detectors.smoothing import BandedGaussianBlur2d
@@ -36,28 +38,28 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
     ----------
     cache
         Keeps the coreset, so that configurations share it; None for images that do not recur.
+    map_size
+        How many patches the images that were seen last have in height and width.
     """
 
     cache: TensorCache | None = None
+    map_size: tuple[int, int] = (0, 0)
     # anomalib's masks come of a decomposition that draws at random: a run would not say twice the same of an image.
     compute_background_masks = staticmethod(remade(AnomalibAnomalyDINOModel.compute_background_masks, PCA=_exact_pca))
 
     def __init__(
         self,
         num_neighbours: int,
-        backbone: str,
         masking: bool,
         coreset_subsampling: bool,
         sampling_ratio: float,
-        layers: Sequence[str] | None,
-        pre_trained: bool,
+        feature_encoder: TimmFeatureExtractor,
     ) -> None:
         nn.Module.__init__(self)  # anomalib's constructor takes the last block of networks of DINO alone
-        self.num_neighbours, self.encoder_name, self.masking = num_neighbours, backbone, masking
+        self.num_neighbours, self.masking = num_neighbours, masking
         self.coreset_subsampling, self.sampling_ratio = coreset_subsampling, sampling_ratio
-        layers = layers or [f"blocks.{self._last_block_index(backbone)}"]
-        (self.last_layer,) = layers
-        self.feature_encoder = feature_extractor(backbone, layers, pre_trained)
+        self.feature_encoder = feature_encoder
+        (self.last_layer,) = feature_encoder.layers
         self.patch_size = self._stride()
         self.register_buffer("memory_bank", torch.empty(0))
         self.embedding_store: list[torch.Tensor] = []
@@ -75,34 +77,51 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
 
     def forward(self, input_tensor: torch.Tensor) -> torch.Tensor | InferenceBatch:
         """Collect the patches of training images, or return scores and maps, as anomalib does."""
-        images = input_tensor.type(self.memory_bank.dtype)
-        height, width = images.shape[-2:]
-        rows, columns = height // self.patch_size * self.patch_size, width // self.patch_size * self.patch_size
-        top, left = (height - rows) // 2, (width - columns) // 2
-        maps = self.feature_encoder(images[:, :, top : top + rows, left : left + columns])[self.last_layer]
-        features, grid = maps.flatten(2).transpose(1, 2), (maps.shape[2], maps.shape[3])
-        masks = self._masks(features, grid) if self.masking else None
+        features = self.features(input_tensor)
+        masks = self._masks(features) if self.masking else None
         patches = F.normalize(features.flatten(0, 1) if masks is None else features[masks], dim=1)
         if self.training:
             self.embedding_store.append(patches)
-            return torch.tensor(0.0, device=images.device, requires_grad=True)
+            return torch.tensor(0.0, device=features.device, requires_grad=True)
         distances = self.distances(patches)
         if masks is not None:
             distances = torch.zeros_like(masks, dtype=distances.dtype).masked_scatter(masks, distances)
-        distances = distances.reshape(-1, grid[0] * grid[1])  # no number of images: in a graph it is open
-        anomaly_map = self.anomaly_map_generator(distances.reshape(-1, 1, *grid), (rows, columns))
-        border = (left, width - columns - left, top, height - rows - top)
-        anomaly_map = F.pad(anomaly_map, border, mode="replicate") if any(border) else anomaly_map
-        return InferenceBatch(pred_score=self.mean_top1p(distances), anomaly_map=anomaly_map)
+        score, anomaly_map = self.find(distances, input_tensor.shape[-2:])
+        return InferenceBatch(pred_score=score, anomaly_map=anomaly_map)
 
-    def distances(self, patches: torch.Tensor) -> torch.Tensor:
-        """Return the mean cosine distance to the nearest rows of the memory bank, shape (n,); both have length 1."""
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the features of all patches, of shape (images, patches, dimensions), and note how they lie."""
+        top, left, rows, columns = self._inside(images.shape[-2:])
+        inside = images[:, :, top : top + rows, left : left + columns].type(self.memory_bank.dtype)
+        maps = self.feature_encoder(inside)[self.last_layer]
+        self.map_size = (maps.shape[2], maps.shape[3])
+        return maps.flatten(2).transpose(1, 2)
+
+    def find(self, distances: torch.Tensor, image_size: Sequence[int]) -> Found:
+        """Return scores and maps of images of ``image_size``, given the distances of all their patches."""
+        rows, columns = self.map_size
+        distances = distances.reshape(-1, rows * columns)  # no number of images: in a graph it is open
+        top, left, height, width = self._inside(image_size)
+        maps = self.anomaly_map_generator(distances.reshape(-1, 1, rows, columns), (height, width))
+        border = (left, image_size[1] - width - left, top, image_size[0] - height - top)
+        return self.mean_top1p(distances), F.pad(maps, border, mode="replicate") if any(border) else maps
+
+    def distances(self, patches: torch.Tensor, left_out: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the mean cosine distance to the nearest rows of the memory bank, shape (n,); all have length 1.
+
+        ``left_out`` says which rows are no neighbors, bool; None for none.
+        """
         count = min(self.num_neighbours, len(self.memory_bank))
-        return nearest_neighbors(patches, self.memory_bank, count)[0].square().mean(1) / 2
+        return nearest_neighbors(patches, self.memory_bank, count, left_out)[0].square().mean(1) / 2
 
-    def _masks(self, features: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
+    def _inside(self, image_size: Sequence[int]) -> tuple[int, int, int, int]:
+        """Return where the patches begin, top and left, and how many pixels they cover, height and width."""
+        height, width = (side // self.patch_size * self.patch_size for side in image_size)
+        return (image_size[0] - height) // 2, (image_size[1] - width) // 2, height, width
+
+    def _masks(self, features: torch.Tensor) -> torch.Tensor:
         """Return which patches show the object, bool of shape (images, patches)."""
-        found = self.compute_background_masks(features.detach().float().cpu().numpy(), grid)
+        found = self.compute_background_masks(features.detach().float().cpu().numpy(), self.map_size)
         return torch.from_numpy(found).to(features.device)
 
     def _stride(self) -> int:
@@ -111,7 +130,7 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
         return int(reductions[0] if reductions else self.feature_encoder.patch_size)
 
 
-class AnomalyDINO(AnomalibAnomalyDINO):
+class AnomalyDINO(LeavesOut, AnomalibAnomalyDINO):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
     """anomalib's `AnomalyDINO` with the same scores, on any backbone, which downloads nothing.
 
     Damm, Laszkiewicz, Lederer, Fischer, "AnomalyDINO: Boosting Patch-based Few-shot Anomaly Detection with DINOv2",
@@ -149,10 +168,10 @@ class AnomalyDINO(AnomalibAnomalyDINO):
         layers: list[str] | None = None,
         pre_trained: bool = True,
     ) -> None:
-        def model(num_neighbours: int, encoder_name: str, *arguments: Any, **options: Any) -> AnomalyDINOModel:
-            return AnomalyDINOModel(
-                num_neighbours, encoder_name, *arguments, layers=layers, pre_trained=pre_trained, **options
-            )
+        def model(num_neighbours: int, encoder_name: str, **options: Any) -> AnomalyDINOModel:
+            taken = layers or [f"blocks.{AnomalibAnomalyDINOModel._last_block_index(encoder_name)}"]
+            encoder = feature_extractor(encoder_name, taken, pre_trained)
+            return AnomalyDINOModel(num_neighbours, feature_encoder=encoder, **options)
 
         rebound(super().__init__, AnomalyDINOModel=model)(
             num_neighbours,
@@ -166,6 +185,24 @@ class AnomalyDINO(AnomalibAnomalyDINO):
             evaluator,
             visualizer,
         )
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the patches of images that were transformed, of shape (images * patches, dimensions)."""
+        return F.normalize(self.model.features(images).flatten(0, 1), dim=1)
+
+    def left_out(
+        self, groups: torch.Tensor, others: Sequence[torch.Tensor], of_others: torch.Tensor
+    ) -> Iterator[Found]:
+        """Return scores and maps as the memory bank gives them without the patches of each image's group."""
+        if len(groups.unique()) < 2:
+            raise TooLittleLeftError("all patches of the memory bank are of one group of images")
+        model = self.model
+        each = math.prod(model.map_size)
+        of_row = groups.to(model.memory_bank.device).repeat_interleave(each)
+        further = [patches for batch in others for patches in batch.split(each)]
+        images = zip([*model.memory_bank.split(each), *further], [*groups, *of_others], strict=True)
+        for patches, group in images:
+            yield model.find(model.distances(patches, of_row == group.to(of_row.device)), self.image_size)
 
     def share(self, cache: TensorCache | None) -> None:
         """Look coresets up in a cache and keep them there; None for images that do not recur."""

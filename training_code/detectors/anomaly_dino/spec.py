@@ -69,6 +69,8 @@ SPEC = DetectorSpec(
         "layers": Argument(list[str] | None, None),
         "pre_trained": Argument(bool, True),
     },
+    # Of a coreset, and of masked images, not all patches are there to leave some out.
+    leaves_out=lambda arguments: not arguments["coreset_subsampling"] and not arguments["masking"],
     backbone=BackboneUse(strides=(16,), depths=(1,)),
     told_by=("num_neighbours", "masking", "coreset_subsampling", "sampling_ratio"),
     plain=PlainForm(

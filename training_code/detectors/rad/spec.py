@@ -6,7 +6,7 @@ from typing import Any
 from training_code.backbones.backbone import Backbone
 from training_code.detectors.arguments import AT_LEAST_0, AT_LEAST_1, Argument, one_of
 from training_code.detectors.extent import Extent, Need
-from training_code.detectors.spec import BackboneUse, DetectorSpec, PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec, PlainForm, always
 from training_code.foundation.errors import InputError, choices
 
 
@@ -45,6 +45,7 @@ SPEC = DetectorSpec(
         "layer_weights": Argument(list[float] | None, None),
         "bank_dtype": Argument(str | None, None, one_of("float32", "float16", "bfloat16")),
     },
+    leaves_out=always,
     # Blocks 3, 6, 9 and 11 of 12.
     backbone=BackboneUse(strides=(), depths=(4 / 12, 7 / 12, 10 / 12, 1), tokens=True),
     told_by=("k_image", "use_positional_bank", "pos_radius"),
