@@ -103,7 +103,7 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
         distances = distances.reshape(-1, rows * columns)  # no number of images: in a graph it is open
         top, left, height, width = self._inside(image_size)
         maps = self.anomaly_map_generator(distances.reshape(-1, 1, rows, columns), (height, width))
-        border = (left, image_size[1] - width - left, top, image_size[0] - height - top)
+        border = (left, int(image_size[1]) - width - left, top, int(image_size[0]) - height - top)
         return self.mean_top1p(distances), F.pad(maps, border, mode="replicate") if any(border) else maps
 
     def distances(self, patches: torch.Tensor, left_out: torch.Tensor | None = None) -> torch.Tensor:
@@ -116,8 +116,10 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
 
     def _inside(self, image_size: Sequence[int]) -> tuple[int, int, int, int]:
         """Return where the patches begin, top and left, and how many pixels they cover, height and width."""
-        height, width = (side // self.patch_size * self.patch_size for side in image_size)
-        return (image_size[0] - height) // 2, (image_size[1] - width) // 2, height, width
+        # As whole numbers, of which a graph makes constants: sides of images are known there.
+        sides = [int(side) for side in image_size]
+        height, width = (side // self.patch_size * self.patch_size for side in sides)
+        return (sides[0] - height) // 2, (sides[1] - width) // 2, height, width
 
     def _masks(self, features: torch.Tensor) -> torch.Tensor:
         """Return which patches show the object, bool of shape (images, patches)."""
