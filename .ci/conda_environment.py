@@ -16,8 +16,8 @@ dependencies:
   - pip
   - pip:
 """
-# Data that not everyone may use: who may, installs it.
-NOT_FOR_ALL = "elpv"
+# Data that not everyone may use, and a language model without its weights: who may and wants to, installs them.
+NOT_FOR_ALL = ("elpv", "words")
 
 
 def environment(project: dict, constraints: str) -> str:
@@ -31,7 +31,7 @@ def environment(project: dict, constraints: str) -> str:
         The content of constraints.txt.
     """
     pinned = {_normalized(line): line for line in constraints.splitlines() if "==" in line and line[0] != "#"}
-    extras = {name: packages for name, packages in project["optional-dependencies"].items() if name != NOT_FOR_ALL}
+    extras = {name: packages for name, packages in project["optional-dependencies"].items() if name not in NOT_FOR_ALL}
     named = [*project["dependencies"], *(name for packages in extras.values() for name in packages)]
     lines = []
     for requirement in named:

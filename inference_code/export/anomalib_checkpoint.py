@@ -26,7 +26,7 @@ from training_code.records.record import Record
 from training_code.training.engine import quiet
 
 # Where anomalib's models keep their feature extractor.
-_EXTRACTORS = ("model.feature_extractor.", "model.encoder.")
+_EXTRACTORS = ("model.feature_extractor.", "model.feature_encoder.", "model.encoder.")
 # anomalib calls abnormal what is above a threshold, runs what reaches it: so much lower, as a part of it, is that one.
 _LOWER = 1e-6
 # What checkpoints name where anomalib wants a folder that it does not read.
@@ -54,6 +54,8 @@ def check_convertible(record: Record) -> None:
                 f"{argument}={arguments[argument]!r} cannot be converted: anomalib's {name} has only {value!r}; valid "
                 "for this run: onnx, openvino"
             )
+    if reason := plain.refuses(arguments):
+        raise InputError(f"{reason}; valid for this run: onnx, openvino")
     if record.identity.protocol.tiles > 1:
         raise InputError(
             f"{record.run_id} gets images in tiles whose maps are blended, which anomalib's {name} does not do; valid "
@@ -83,13 +85,13 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     """
     cls = _plain_class(record.detector)
     declared = inspect.signature(cls).parameters
-    arguments = {
-        name: _as_declared(value, declared[name].annotation)
-        for name, value in record.arguments.items()
-        if name in declared
-    }
+    own = dict(record.arguments)
     if record.weights:
-        arguments["backbone"] = record.weights.recipe.architecture
+        own["backbone"] = record.weights.recipe.architecture
+    named = {_anomalibs_name(record.detector, name): value for name, value in own.items()}
+    arguments = {
+        name: _as_declared(value, declared[name].annotation) for name, value in named.items() if name in declared
+    }
     if "pre_trained" in arguments:
         arguments["pre_trained"] = False
     folders = _folders(record.detector)
@@ -151,9 +153,20 @@ def _plain_class(detector: str) -> type[AnomalibModule]:
     return load_object(plain.path) if plain and plain.path else getattr(models, detector)
 
 
+def _anomalibs_name(detector: str, argument: str) -> str:
+    plain = get_detector(detector).plain
+    return plain.renamed.get(argument, argument) if plain else argument
+
+
 def _as_declared(value: Any, hint: Any) -> Any:
-    """Return an argument as anomalib's class wants it: records hold lists also where it declares a tuple."""
-    wants_tuple = any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
+    """Return an argument as anomalib's class wants it.
+
+    Records hold lists also where it declares a tuple, and the names of layers where it declares numbers of blocks.
+    """
+    kinds = (hint, *get_args(hint))
+    wants_tuple = any(get_origin(kind) is tuple for kind in kinds)
+    if list[int] in kinds and isinstance(value, list) and any(isinstance(item, str) for item in value):
+        return [int(name.rpartition(".")[2]) for name in value]
     return tuple(value) if wants_tuple and isinstance(value, list) else value
 
 
@@ -165,8 +178,10 @@ def _folders(detector: str) -> tuple[str, ...]:
 def _converted(detector: AnomalibModule, module: AnomalibModule, name: str) -> dict[str, torch.Tensor]:
     """Return the state of ``detector``, that of this name, under the names of ``module``."""
     plain = get_detector(name).plain
-    without = plain.without if plain else ()
-    state = {tensor: value for tensor, value in detector.state_dict().items() if tensor not in without}
+    assert plain is not None
+    state = {tensor: value for tensor, value in detector.state_dict().items() if tensor not in plain.without}
+    for ours, theirs in plain.moved.items():
+        state = {tensor.replace(ours, theirs): value for tensor, value in state.items()}
     for place, part in detector.named_modules():
         if isinstance(part, FactorizedGaussian):
             del state[f"{place}.factor"], state[f"{place}.low_rank"]

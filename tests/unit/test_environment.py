@@ -20,7 +20,9 @@ PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 #: An extra of data that not everyone may use: nothing installs it unasked.
 NOT_FOR_ALL = "elpv"
-FOR_ALL = [names for extra, names in EXTRAS.items() if extra != NOT_FOR_ALL]
+#: An extra that no test here runs with, and that is of no use without a file of weights.
+NOT_TESTED = "words"
+FOR_ALL = [names for extra, names in EXTRAS.items() if extra not in (NOT_FOR_ALL, NOT_TESTED)]
 NEEDED = {_normalized(name) for name in sum(FOR_ALL, PROJECT["dependencies"])} - {PROJECT["name"]}
 CONSTRAINTS = (paths.ROOT / "constraints.txt").read_text()
 PINNED = {

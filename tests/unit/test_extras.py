@@ -157,5 +157,5 @@ def test_serving_a_model_installs_neither_ray_nor_jupyterlab():
 
 
 def test_all_is_every_extra_of_users():
-    assert _installed_with("all") == set().union(*map(_installed_with, EXTRAS.keys() - {"elpv"}))
+    assert _installed_with("all") == set().union(*map(_installed_with, EXTRAS.keys() - {"elpv", "words"}))
     assert _installed_with("dev") >= _installed_with("all") | {"pytest", "ruff", "mypy"}

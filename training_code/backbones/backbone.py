@@ -143,12 +143,17 @@ class Backbone:
         strides = use.strides
         last = {layer.stride: layer.name for layer in listed}  # the last one of each stride
         found = [name for stride, name in last.items() if stride in strides]
-        return found if len(found) > 1 else [layer.name for layer in listed[: len(strides)]]
+        return found if len(found) >= min(2, len(strides)) else [layer.name for layer in listed[: len(strides)]]
 
     def channels(self, layers: Sequence[str]) -> int:
         """Return the sum of the channels of ``layers``, the number of features that PaDiM chooses from."""
         by_name = {layer.name: layer.channels for layer in self.layers}
         return sum(by_name[name] for name in layers)
+
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether it is a transformer whose blocks all have the same positions of the image."""
+        return len({layer.stride for layer in self.layers}) == 1 and self.layers[0].name.startswith("blocks.")
 
     def _choices(self) -> str:
         blocks = sum(alias.startswith("block") and "." not in alias for alias in self.aliases)

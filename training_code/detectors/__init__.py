@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from training_code.detectors.registry import DETECTORS
 
 if TYPE_CHECKING:
+    from training_code.detectors.anomaly_dino.model import AnomalyDINO as AnomalyDINO
+    from training_code.detectors.anomalyvfm.model import AnomalyVFM as AnomalyVFM
     from training_code.detectors.autoencoder.model import Autoencoder as Autoencoder
     from training_code.detectors.cflow.model import Cflow as Cflow
     from training_code.detectors.combined.model import Combined as Combined
@@ -17,8 +19,11 @@ if TYPE_CHECKING:
     from training_code.detectors.feature_segmenter.model import FeatureSegmenter as FeatureSegmenter
     from training_code.detectors.padim.model import Padim as Padim
     from training_code.detectors.patchcore.model import Patchcore as Patchcore
+    from training_code.detectors.rad.model import Rad as Rad
+    from training_code.detectors.super_add.model import SuperADD as SuperADD
     from training_code.detectors.supersimplenet.model import Supersimplenet as Supersimplenet
     from training_code.detectors.unet.model import Unet as Unet
+    from training_code.detectors.winclip.model import WinClip as WinClip
 
 
 def __getattr__(name: str) -> Any:

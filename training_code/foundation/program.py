@@ -19,6 +19,7 @@ EXTRAS = {
     "notebooks": "notebooks need",
     "labels": "detectors that learn from labels need",
     "scale": "an index of the memory bank needs",
+    "words": "detectors that compare images with words need",
     "elpv": "the photographs of solar cells need",
 }
 #: Modules whose packages have other names.

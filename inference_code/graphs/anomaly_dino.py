@@ -1,0 +1,27 @@
+"""AnomalyDINO as a graph."""
+
+import torch
+from torch import nn
+
+from inference_code.graphs.parts import nearest, taken
+from training_code.detectors.anomaly_dino.model import AnomalyDINOModel
+from training_code.foundation.errors import InputError
+
+
+def to_graph(model: AnomalyDINOModel, image_size: tuple[int, int]) -> nn.Module:
+    """Return the model as a graph can hold it; one that masks the background is refused."""
+    if model.masking:
+        raise InputError(
+            "AnomalyDINO with masking=True decomposes the features of each image, which no graph can; valid: torch, "
+            "the run itself"
+        )
+    return taken(AnomalyDINOGraph, model)
+
+
+class AnomalyDINOGraph(AnomalyDINOModel):
+    """`AnomalyDINOModel`, the distances to the whole memory bank in one product."""
+
+    def distances(self, patches: torch.Tensor, left_out: torch.Tensor | None = None) -> torch.Tensor:
+        """Return the mean cosine distance to the nearest rows of the memory bank."""
+        count = min(self.num_neighbours, len(self.memory_bank))
+        return nearest(patches, self.memory_bank, count).square().mean(1) / 2

@@ -1,0 +1,1 @@
+"""AnomalyVFM: a foundation model that was adapted to defects beforehand, on other images."""
