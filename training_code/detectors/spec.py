@@ -86,12 +86,15 @@ class PlainForm:
     path
         Where anomalib's class with a constructor that downloads nothing lies, ``module:class``; None where the argument
         ``pre_trained`` of its own constructor says so, or it has no backbone.
+    unlike
+        Why no run can become one, in half a sentence about anomalib's class; None where runs can.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     path: str | None = None
+    unlike: str | None = None
 
 
 def _nothing_to_complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:
@@ -169,6 +172,9 @@ class DetectorSpec:
         Given arguments and backbone, returns the arguments with those filled in that depend on the backbone.
     check
         Given arguments, image size and number of training images, raises an `InputError` for what does not fit.
+    shows_places
+        Given arguments, returns whether its maps say where in an image an anomaly is. Maps of others have the score of
+        their image everywhere; their runs have no metrics and no thresholds for pixels.
     settle
         Given arguments and the extent of what it is fitted to, returns the arguments with those decided that stand for
         what suits the extent.
@@ -203,6 +209,7 @@ class DetectorSpec:
     needs: Callable[[Mapping[str, Any]], tuple[WeightFile, ...]] = _no_weights
     complete: Callable[[dict[str, Any], Backbone | None], dict[str, Any]] = _nothing_to_complete
     check: Callable[[dict[str, Any], tuple[int, int], int], None] = _fits
+    shows_places: Callable[[Mapping[str, Any]], bool] = always
     settle: Callable[[dict[str, Any], Extent], dict[str, Any]] = no_settling
     need: Callable[[Mapping[str, Any], Extent], Need | None] = no_need
     files: Callable[[dict[str, Any]], dict[str, str]] = _no_files
