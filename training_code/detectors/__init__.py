@@ -10,6 +10,7 @@ from training_code.detectors.registry import DETECTORS
 
 if TYPE_CHECKING:
     from training_code.detectors.autoencoder.model import Autoencoder as Autoencoder
+    from training_code.detectors.cfa.model import Cfa as Cfa
     from training_code.detectors.cflow.model import Cflow as Cflow
     from training_code.detectors.combined.model import Combined as Combined
     from training_code.detectors.dfkde.model import Dfkde as Dfkde
