@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from training_code.detectors.dsr.model import Dsr as Dsr
     from training_code.detectors.feature_segmenter.model import FeatureSegmenter as FeatureSegmenter
     from training_code.detectors.fre.model import Fre as Fre
+    from training_code.detectors.glass.model import Glass as Glass
     from training_code.detectors.mh_patchcore.model import MHPatchcore as MHPatchcore
     from training_code.detectors.padim.model import Padim as Padim
     from training_code.detectors.patchcore.model import Patchcore as Patchcore
