@@ -45,8 +45,8 @@ def check_convertible(record: Record) -> None:
             f"{name} is this project's own and anomalib has no class for it; valid for anomalib: {able}; "
             "valid for this run: onnx, openvino"
         )
-    if plain.unlike:
-        raise InputError(f"anomalib's {name} {plain.unlike}; valid for this run: onnx, openvino")
+    if unlike := plain.unlike(arguments):
+        raise InputError(f"anomalib's {name} {unlike}; valid for this run: onnx, openvino")
     if not record.geometry.plain:
         raise InputError(
             "anomalib's checkpoint stretches images to image_size and looks at all of them, and the run has a region, "

@@ -9,6 +9,7 @@ from inference_code.export.export import export_run
 from inference_code.loading import load_predictor
 from training_code.detectors.registry import DETECTORS
 from training_code.experiment import Experiment
+from training_code.foundation.errors import InputError
 from training_code.records.operating_points import rethresholded
 
 SIDE = 64
@@ -40,7 +41,8 @@ def test_nothing_is_said_of_pixels(run):
 def test_another_alpha_gives_no_threshold_for_pixels_either(run):
     protocol = dataclasses.replace(run.record.identity.protocol, alpha=0.3)
     found = rethresholded(run.record, run.folder, protocol)
-    assert found.thresholds["image"] < run.record.thresholds["image"] and found.thresholds["pixel"] is None
+    assert found.at.image.alpha == 0.3 and found.thresholds["image"] is not None
+    assert found.at.pixel is None and found.thresholds["pixel"] is None
 
 
 def test_no_pixel_is_marked_and_maps_have_the_score_everywhere(run, experiment):
@@ -50,8 +52,11 @@ def test_no_pixel_is_marked_and_maps_have_the_score_everywhere(run, experiment):
     assert all((each.anomaly_map == np.float32(each.score)).all() for each in found)
 
 
-def test_anomalibs_class_gives_the_same_probabilities(run, tmp_path):
-    path, difference = export_run(run.folder, "anomalib", tmp_path)
+def test_anomalibs_class_gives_the_same_probabilities_of_one_layer(run, experiment, tmp_path):
+    with pytest.raises(InputError, match="anomalib's Dfkde fails with more than one layer; valid for this run: onnx"):
+        export_run(run.folder, "anomalib", tmp_path)
+    single = experiment.run("Dfkde", **DETECTORS["Dfkde"].small | {"layers": ["blocks.4"], "log_odds": False})
+    path, difference = export_run(single.folder, "anomalib", tmp_path)
     assert path.is_file() and difference.score < 1e-3 and not difference.labels
 
 

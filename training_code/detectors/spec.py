@@ -70,6 +70,10 @@ class BackboneUse:
     trained: bool = False
 
 
+def _alike(arguments: Mapping[str, Any]) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class PlainForm:
     """How a detector becomes a checkpoint of anomalib's own class.
@@ -87,14 +91,15 @@ class PlainForm:
         Where anomalib's class with a constructor that downloads nothing lies, ``module:class``; None where the argument
         ``pre_trained`` of its own constructor says so, or it has no backbone.
     unlike
-        Why no run can become one, in half a sentence about anomalib's class; None where runs can.
+        Given arguments, returns why a run with these cannot become one, in half a sentence about anomalib's class; None
+        where it can.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     path: str | None = None
-    unlike: str | None = None
+    unlike: Callable[[Mapping[str, Any]], str | None] = _alike
 
 
 def _nothing_to_complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The specification of CFA."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from training_code.detectors.arguments import AT_LEAST_1, POSITIVE, Argument
@@ -32,6 +33,10 @@ def settle(arguments: dict[str, Any], extent: Extent) -> dict[str, Any]:
     return arguments
 
 
+def _unlike(arguments: Mapping[str, Any]) -> str:
+    return "computes features with networks of torchvision, whose parts have other names"
+
+
 SPEC = DetectorSpec(
     name="Cfa",
     path="training_code.detectors.cfa.model:Cfa",
@@ -51,7 +56,7 @@ SPEC = DetectorSpec(
     backbone=BackboneUse(strides=(4, 8, 16), depths=(1 / 4, 1 / 2, 3 / 4)),
     told_by=("layers", "gamma_c", "gamma_d", "max_epochs"),
     paper={"max_epochs": 30},
-    plain=PlainForm(unlike="computes features with networks of torchvision, whose parts have other names"),
+    plain=PlainForm(unlike=_unlike),
     small={"backbone": "efficientnet_lite0", "layers": ["blocks.2", "blocks.4"], "gamma_d": 4, "max_epochs": 2},
     settle=settle,
 )

@@ -42,6 +42,10 @@ def need(arguments: Mapping[str, Any], extent: Extent) -> Need:
     return Need(features, 7 * features, each=4 * 4 * extent.values(arguments["layers"]), way="in memory")
 
 
+def _unlike(arguments: Mapping[str, Any]) -> str | None:
+    return "fails with more than one layer" if len(arguments["layers"]) > 1 else None
+
+
 SPEC = DetectorSpec(
     name="Dfkde",
     path="training_code.detectors.dfkde.model:Dfkde",
@@ -57,7 +61,7 @@ SPEC = DetectorSpec(
     },
     backbone=BackboneUse(strides=(32,), depths=(1,)),
     told_by=("layers", "n_pca_components"),
-    plain=PlainForm(fixed={"log_odds": False}),
+    plain=PlainForm(fixed={"log_odds": False}, unlike=_unlike),
     small={"backbone": "efficientnet_lite0", "layers": ["blocks.2", "blocks.4"], "n_pca_components": 4},
     complete=complete,
     check=check,
