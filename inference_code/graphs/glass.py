@@ -1,7 +1,10 @@
 """GLASS as a graph."""
 
+from typing import cast
+
 import torch
 from anomalib.data import InferenceBatch
+from anomalib.models.image.glass.components import Preprocessing
 from torch import nn
 from torch.nn import functional as F
 
@@ -23,13 +26,16 @@ class GlassGraph(nn.Module):
         super().__init__()
         self.backbone = model.forward_modules["feature_aggregator"]
         maker = model.patch_maker
-        each, whole = model.forward_modules["preprocessing"].output_dim, model.target_embed_dimension
+        each, whole = (
+            cast(Preprocessing, model.forward_modules["preprocessing"]).output_dim,
+            model.target_embed_dimension,
+        )
         with torch.no_grad():
             maps = list(self.backbone(torch.zeros(1, 3, *image_size)).values())
         self.patches = Patches(maps, Patching(maker.patchsize, maker.stride, each, whole))
         self.projection = model.projection if model.pre_projection else nn.Identity()
         self.discriminator = model.discriminator
-        self.register_buffer("kernel", model.anomaly_segmentor._kernel)
+        self.register_buffer("kernel", model.anomaly_segmentor.get_buffer("_kernel"))
 
     def forward(self, images: torch.Tensor) -> InferenceBatch:
         """Return raw scores and maps of images, resized and normalized as in training."""

@@ -1,7 +1,7 @@
 """CFA on shared features of any backbone, with centers of the images that it is trained on."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from anomalib.data import Batch, InferenceBatch
@@ -177,7 +177,7 @@ class Cfa(AnomalibCfa):
 
     def training_step(self, batch: Batch, *args: Any, **kwargs: Any) -> Any:
         """Return anomalib's loss, and log it."""
-        found = super().training_step(batch, *args, **kwargs)
+        found = cast(dict[str, torch.Tensor], super().training_step(batch, *args, **kwargs))
         self.log("train_loss", found["loss"], on_epoch=True)
         return found
 

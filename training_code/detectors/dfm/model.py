@@ -73,7 +73,9 @@ class DFMModel(AnomalibDFMModel):
             features = F.avg_pool2d(features, self.pooling_kernel_size)
         return features.flatten(1), features.shape
 
-    def score(self, features: torch.Tensor, feature_shapes: tuple) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def score(  # type: ignore[override]  # anomalib returns such a pair too, and declares less
+        self, features: torch.Tensor, feature_shapes: tuple
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return scores and, of reconstructions, maps, as anomalib does."""
         if self.score_type == "nll":
             return self.gaussian_model.score_samples(self.pca_model.transform(features)), None

@@ -27,7 +27,7 @@ class FREModel(AnomalibFREModel):
         if self.pooling_kernel_size > 1:
             maps = F.avg_pool2d(maps, self.pooling_kernel_size)
         features = maps.flatten(1)
-        return features, self.fre_model(features), maps.shape  # type: ignore[return-value]  # anomalib declares a tensor
+        return features, self.fre_model(features), maps.shape
 
 
 class Fre(AnomalibFre):
@@ -84,5 +84,5 @@ class Fre(AnomalibFre):
         assert batch.image is not None and batch.gt_label is not None
         normal = batch.image[~batch.gt_label.bool()]
         if len(normal):
-            features, found, _ = self.model.get_features(normal)
+            features, found = self.model.get_features(normal)[:2]
             self.log("val_loss", self.loss_fn(features, found), on_epoch=True, batch_size=len(normal))

@@ -32,6 +32,8 @@ class GlassModel(AnomalibGlassModel):
         As in anomalib.
     """
 
+    _altered: torch.Tensor | None = None
+
     def __init__(self, source: str | None, **options: Any) -> None:
         parts = {"TimmFeatureExtractor": _frozen, "_deduce_dims": lambda extractor, *_: list(extractor.out_dims)}
         rebound(super().__init__, **parts)(**options)
@@ -52,7 +54,7 @@ class GlassModel(AnomalibGlassModel):
         self, images: torch.Tensor, evaluation: bool = False
     ) -> tuple[torch.Tensor, list[tuple[int, int]]]:
         """Return the features of all patches, and how many there are along each side, as anomalib does."""
-        extractor = self.forward_modules["feature_aggregator"]
+        extractor: Any = self.forward_modules["feature_aggregator"]
         store = getattr(extractor, "store", None)
         if images is not self._altered or store is None:
             return super().generate_embeddings(images, evaluation)
@@ -61,8 +63,6 @@ class GlassModel(AnomalibGlassModel):
             return super().generate_embeddings(images, evaluation)
         finally:
             extractor.store = store
-
-    _altered: torch.Tensor | None = None
 
 
 class Glass(AnomalibGlass):
