@@ -26,13 +26,11 @@ class GlassGraph(nn.Module):
         super().__init__()
         self.backbone = model.forward_modules["feature_aggregator"]
         maker = model.patch_maker
-        each, whole = (
-            cast(Preprocessing, model.forward_modules["preprocessing"]).output_dim,
-            model.target_embed_dimension,
-        )
+        preprocessing = cast(Preprocessing, model.forward_modules["preprocessing"])
+        numbers = preprocessing.output_dim, model.target_embed_dimension
         with torch.no_grad():
             maps = list(self.backbone(torch.zeros(1, 3, *image_size)).values())
-        self.patches = Patches(maps, Patching(maker.patchsize, maker.stride, each, whole))
+        self.patches = Patches(maps, Patching(maker.patchsize, maker.stride, *numbers))
         self.projection = model.projection if model.pre_projection else nn.Identity()
         self.discriminator = model.discriminator
         self.register_buffer("kernel", model.anomaly_segmentor.get_buffer("_kernel"))
