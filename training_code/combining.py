@@ -16,9 +16,10 @@ from training_code.detectors.registry import get_detector
 from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.combining import combine, scored_by_maps
 from training_code.evaluation.measurement import reset_peak_memory, timed
+from training_code.findings import evaluate
 from training_code.foundation.cache import TensorCache
 from training_code.members import Member
-from training_code.pipeline import Places, Trained, calibrate, evaluate, predict, prepare_data, write
+from training_code.pipeline import Places, Trained, calibrate, predict, prepare_data, write
 from training_code.preparation import Conditions, PreparedRun
 from training_code.records.record import CHECKPOINT, RECORD
 from training_code.restoring import as_part, restore_detector
@@ -77,7 +78,8 @@ def calibrate_member(
     data = prepare_data(conditions, cache=cache, holds_out=holds_out, learns_from_labels=learns)
     if not data.holds_out:
         recall_training(cast(LeavesOut, detector), data, engine.device)
-    return detector, calibrate(Trained(detector, engine, {}, {}), data)
+    trained = Trained(detector, engine, {}, {}, shows_places=spec.shows_places(record.arguments))
+    return detector, calibrate(trained, data)
 
 
 def _abnormal_images(calibrations: Sequence[Calibration], members: Sequence[Member]) -> tuple[str, ...]:

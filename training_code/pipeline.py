@@ -5,7 +5,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +13,6 @@ from anomalib.models.components import AnomalibModule
 from lightning.pytorch import seed_everything
 
 from training_code.backbones.reading import load_backbone
-from training_code.data.boxes import TypedRegions
 from training_code.data.datamodule import SampleDataModule
 from training_code.data.joined import products_of
 from training_code.data.regions import find_regions
@@ -27,18 +26,16 @@ from training_code.display.curves import LEARNING_CURVES, draw_learning_curves
 from training_code.display.examples import write_examples
 from training_code.evaluation.calibration import Calibration
 from training_code.evaluation.measurement import peak_memory, reset_peak_memory, timed
-from training_code.evaluation.metrics import bootstrap_intervals, rank_by_area, rank_by_defect_type, rank_predictions
-from training_code.evaluation.objectives import validation_metrics
 from training_code.evaluation.predictions import Predictions
-from training_code.evaluation.products import rank_by_product
-from training_code.evaluation.thresholds import NO_POINTS, Points, Thresholds, find_points
+from training_code.evaluation.thresholds import Points
 from training_code.features.store import FeatureStore
+from training_code.findings import Findings, Predicted, evaluate
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.files import sha256
 from training_code.preparation import Conditions, PreparedRun
-from training_code.protocol import ComputeOptions, ExperimentProtocol
-from training_code.records.operating_points import at_rule, calibrated, in_force
-from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD, AtRule, CheckpointFile
+from training_code.protocol import ComputeOptions
+from training_code.records.operating_points import calibrated, in_force
+from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD, CheckpointFile
 from training_code.records.scores import write_calibration, write_labelled, write_scores
 from training_code.training import calibrating
 from training_code.training.comparing import against_references
@@ -66,41 +63,17 @@ class Places:
 
 @dataclass(frozen=True)
 class Trained:
-    """A fitted detector, the engine that fitted it, and what the record keeps of training; seconds by stage."""
+    """A fitted detector, the engine that fitted it, and what the record keeps of training; seconds by stage.
+
+    ``shows_places`` is that of `DetectorSpec`, for the arguments of the run.
+    """
 
     detector: AnomalibModule
     engine: QuietEngine
     training: dict[str, Any]
     seconds: dict[str, float]
     labels: int = 0  # labelled defects that it was trained on
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """Predictions for the test images, how features were obtained, and seconds by stage."""
-
-    test: Predictions
-    features: dict[str, Any]
-    seconds: dict[str, float]
-    regions: TypedRegions | None = None  # the types of marked pixels, where images show several
-    products: tuple[str, ...] = ()  # of each image, where several datasets are joined
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What is found about a detector: thresholds by all rules, and metrics as `Record` has them.
-
-    ``ranked``, ``intervals``, ``by_kind``, by type and by area of defects, and ``by_product`` go by no threshold.
-    """
-
-    rules: dict[str, AtRule]
-    ranked: dict[str, float]
-    on_labels: Thresholds  # with the largest F1 on labelled defects and good images that were not seen
-    validation: dict[str, float]
-    intervals: dict[str, tuple[float, float]]
-    by_kind: tuple[dict[str, dict[str, float]], dict[str, dict[str, float]]]
-    by_product: dict[str, dict[str, float]]
-    seconds: dict[str, float] = field(default_factory=dict)
+    shows_places: bool = True
 
 
 def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) -> dict[str, Any]:
@@ -190,7 +163,9 @@ def fit(
         engine.fit(detector, data)
     seconds["fit"] += engine.resumed_seconds
     training |= engine.training | getattr(detector, "describe_training", dict)()
-    return Trained(detector, engine, training, seconds, int(data.train_data.samples["label_index"].sum()))
+    labels = int(data.train_data.samples["label_index"].sum())
+    shows_places = prepared.spec.shows_places(prepared.configuration.arguments)
+    return Trained(detector, engine, training, seconds, labels, shows_places)
 
 
 def calibrate(trained: Trained, data: SampleDataModule, varied: bool = True) -> Calibration:
@@ -207,7 +182,7 @@ def calibrate(trained: Trained, data: SampleDataModule, varied: bool = True) -> 
     with timed(trained.seconds, "calibrate"):
         found = calibrating.calibrate(detector, engine, data, varied)
     _check_finite(detector, found.good, found.judged, found.varied, found.labelled)
-    return found
+    return dataclasses.replace(found, shows_places=trained.shows_places)
 
 
 def predict(trained: Trained, data: SampleDataModule) -> Predicted:
@@ -236,27 +211,6 @@ def _check_finite(detector: AnomalibModule, *found: Predictions | None) -> None:
     if not all(each.finite for each in found if each):
         raise FloatingPointError(
             f"{type(detector).__name__} gives scores or maps that are not finite: training diverged"
-        )
-
-
-def evaluate(predicted: Predicted, calibration: Calibration, protocol: ExperimentProtocol) -> Findings:
-    """Find thresholds by all rules, and what follows from them on the test images."""
-    test = predicted.test
-    seconds: dict[str, float] = {}
-    with timed(seconds, "metrics"):
-        ranked, oracle = rank_predictions(test)
-        unseen = calibration.with_labels
-        on_labels, best = rank_predictions(unseen) if unseen else ({}, NO_POINTS)
-        points = find_points(calibration, oracle, protocol.alpha, protocol.area, best)
-        return Findings(
-            {name: at_rule(test, found, predicted.products) for name, found in points.items()},
-            ranked,
-            on_labels=best.thresholds,
-            validation=validation_metrics(calibration, on_labels, points[protocol.threshold].thresholds),
-            intervals=bootstrap_intervals(test),
-            by_kind=(rank_by_defect_type(test, predicted.regions), rank_by_area(test)),
-            by_product=rank_by_product(test, predicted.products),
-            seconds=seconds,
         )
 
 

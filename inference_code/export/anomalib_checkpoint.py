@@ -17,16 +17,21 @@ from inference_code.graph_files import Graph
 from inference_code.postprocessing import threshold_range
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import image_transform
+from training_code.detectors.configuration import Configuration
 from training_code.detectors.padim.gaussian import FactorizedGaussian
 from training_code.detectors.registry import DETECTORS, get_detector
 from training_code.detectors.spec import load_object
+from training_code.detectors.whole_images import everywhere
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError, choices
 from training_code.records.record import Record
 from training_code.training.engine import quiet
 
 # Where anomalib's models keep their feature extractor.
-_EXTRACTORS = ("model.feature_extractor.", "model.feature_encoder.", "model.encoder.")
+_EXTRACTORS = (
+    *("model.feature_extractor.", "model.feature_encoder.", "model.encoder."),
+    "model.forward_modules.feature_aggregator.",
+)
 # anomalib calls abnormal what is above a threshold, runs what reaches it: so much lower, as a part of it, is that one.
 _LOWER = 1e-6
 # What checkpoints name where anomalib wants a folder that it does not read.
@@ -69,7 +74,7 @@ def check_convertible(record: Record) -> None:
             f"{record.weights.recipe.options}; valid for this run: onnx, openvino"
         )
     listed = [layer.name for layer in get_backbone(arguments["backbone"]).layers if layer.listed]
-    if strange := [layer for layer in arguments["layers"] if layer not in listed]:
+    if strange := [layer for layer in Configuration(name, arguments).layers if layer not in listed]:
         raise InputError(
             f"anomalib does not find the layers {choices(strange)} of {arguments['backbone']}; valid there: "
             f"{choices(listed)}; valid for this run: onnx, openvino"
@@ -134,8 +139,11 @@ def open_checkpoint(path: Path, detector: str) -> Graph:
 
     def run(image: NDArray[np.float32]) -> dict[str, NDArray]:
         with torch.inference_mode():
-            found = module.model(transform(torch.from_numpy(image)))
-        maps = found.anomaly_map.reshape(1, 1, *found.anomaly_map.shape[-2:])
+            images = transform(torch.from_numpy(image))
+            found = module.model(images)
+        # anomalib gives no map where a detector does not say where in an image an anomaly is.
+        maps = everywhere(found.pred_score, images) if found.anomaly_map is None else found.anomaly_map
+        maps = maps.reshape(1, 1, *maps.shape[-2:])
         outputs = {"score": found.pred_score.reshape(-1).float().numpy(), "anomaly_map": maps.float().numpy()}
         if not judge.image_threshold.isnan():
             outputs["label"] = judge(found).pred_label.reshape(-1).numpy()

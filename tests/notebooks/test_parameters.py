@@ -101,6 +101,7 @@ WITHOUT_EFFECT = {
     "15_train_autoencoders": {"train_batch_size", "feature_store", *_OF_BACKBONES},
     "16_train_with_labels": set(),
     "19_train_foundation": {"tensorboard"},
+    "21_train_features": set(),
 }
 
 IMAGES, FILES, RUN, BATCHES, OVERLAYS = "images", "files", "run", "batches", "overlays"

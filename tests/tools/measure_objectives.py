@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from training_code.data.synthetic import ANOMALIES, add_anomaly
+from training_code.findings import evaluate
 from training_code.foundation.cache import TensorCache
-from training_code.pipeline import Places, build, evaluate, feature_store, fit, predict, prepare_data
+from training_code.pipeline import Places, build, feature_store, fit, predict, prepare_data
 from training_code.preparation import Conditions, prepare, read_conditions
 
 STRENGTHS = (0.1, 0.25, 0.5, 1.0)

@@ -24,6 +24,7 @@ ORDER = (
     ("recording",),
     ("codebooks",),
     ("restoring",),
+    ("findings",),
     ("pipeline",),
     ("combining",),
     ("experiment",),

@@ -11,14 +11,18 @@ from training_code.comparison.values import NONE, Ranked, is_missing, plain, ran
 #: Columns of the table that `effects_of_arguments` returns, with the criterion in place of ``criterion``.
 COLUMNS = ("dataset", "Model", "argument", "value", "reference", "pairs", "criterion", "difference", "difference_sd")
 _STATISTICS = ("normalization_mean", "normalization_std")
+# What follows from network, layer and size of images.
+_FOLLOWING = ("input_dim", "input_shape")
 # A backbone brings layers, weights and statistics of its own, and normalization brings statistics.
 _BROUGHT = {
-    "backbone": {"layers", *_STATISTICS},
+    "backbone": {"layers", "layer", *_FOLLOWING, *_STATISTICS},
+    "layer": {*_FOLLOWING},
+    "pooling_kernel_size": {*_FOLLOWING},
     "normalization": {*_STATISTICS},
-    "image_height": {"image_width"},
+    "image_height": {"image_width", *_FOLLOWING},
 }
 # With another part of the test images labelled the test images are others, which tells nothing of a detector.
-_NOT_ARGUMENTS = {*_STATISTICS, "image_width", "labelled"}
+_NOT_ARGUMENTS = {*_STATISTICS, *_FOLLOWING, "image_width", "labelled"}
 #: What a missing value means where it is not that there is none.
 _MISSING = {"labels_of_each_type": "all"}
 

@@ -24,6 +24,8 @@ _FAMILIES = {
 _WORDS = {
     "n_features": "{} features",
     "layers": "{} layers",
+    "layer": "{}",
+    "score_type": "{}",
     "coreset_sampling_ratio": "{} sampling",
     "num_neighbors": "{} neighbors",
     "reduce": "{} dimensions",

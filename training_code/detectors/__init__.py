@@ -12,11 +12,17 @@ if TYPE_CHECKING:
     from training_code.detectors.anomaly_dino.model import AnomalyDINO as AnomalyDINO
     from training_code.detectors.anomalyvfm.model import AnomalyVFM as AnomalyVFM
     from training_code.detectors.autoencoder.model import Autoencoder as Autoencoder
+    from training_code.detectors.cfa.model import Cfa as Cfa
     from training_code.detectors.cflow.model import Cflow as Cflow
     from training_code.detectors.combined.model import Combined as Combined
+    from training_code.detectors.dfkde.model import Dfkde as Dfkde
+    from training_code.detectors.dfm.model import Dfm as Dfm
     from training_code.detectors.draem.model import Draem as Draem
     from training_code.detectors.dsr.model import Dsr as Dsr
     from training_code.detectors.feature_segmenter.model import FeatureSegmenter as FeatureSegmenter
+    from training_code.detectors.fre.model import Fre as Fre
+    from training_code.detectors.glass.model import Glass as Glass
+    from training_code.detectors.mh_patchcore.model import MHPatchcore as MHPatchcore
     from training_code.detectors.padim.model import Padim as Padim
     from training_code.detectors.patchcore.model import Patchcore as Patchcore
     from training_code.detectors.rad.model import Rad as Rad

@@ -36,8 +36,9 @@ class Configuration:
 
     @property
     def layers(self) -> list[str]:
-        """The layers that features are taken from, in network order."""
-        return self.arguments.get("layers") or []
+        """The layers that features are taken from, in network order; some of anomalib's classes take a single one."""
+        single = self.arguments.get("layer")
+        return [single] if single else self.arguments.get("layers") or []
 
     def __str__(self) -> str:
         """Return the call as a person would write it."""
@@ -90,9 +91,12 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
             f"{spec.name} takes the tokens of a transformer, which {backbone.name} does not have; valid: "
             "vit_small_patch14_dinov2, and every other vision transformer of timm"
         )
-    layers = resolved["layers"] if arguments.get("layers") is not None else backbone.default_layers(spec.backbone)
-    resolved["layers"] = backbone.resolve_layers(layers)
-    _check_strides(spec, backbone, resolved["layers"])
+    name = "layer" if "layer" in known else "layers"
+    given = None if arguments.get(name) is None else resolved[name]
+    asked = backbone.default_layers(spec.backbone) if given is None else [given] if name == "layer" else given
+    layers = backbone.resolve_layers(asked)
+    resolved[name] = layers[0] if name == "layer" else layers
+    _check_strides(spec, backbone, layers)
     return Configuration(spec.name, spec.complete(resolved, backbone))
 
 

@@ -73,6 +73,10 @@ class BackboneUse:
     tokens: bool = False
 
 
+def _refuses_nothing(arguments: Mapping[str, Any]) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class PlainForm:
     """How a detector becomes a checkpoint of anomalib's own class.
@@ -102,7 +106,7 @@ class PlainForm:
     without: tuple[str, ...] = ()
     path: str | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
-    refuses: Callable[[Mapping[str, Any]], str | None] = lambda arguments: None
+    refuses: Callable[[Mapping[str, Any]], str | None] = _refuses_nothing
     moved: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -181,6 +185,9 @@ class DetectorSpec:
         Given arguments and backbone, returns the arguments with those filled in that depend on the backbone.
     check
         Given arguments, image size and number of training images, raises an `InputError` for what does not fit.
+    shows_places
+        Given arguments, returns whether its maps say where in an image an anomaly is. Maps of others have the score of
+        their image everywhere; their runs have no metrics and no thresholds for pixels.
     settle
         Given arguments and the extent of what it is fitted to, returns the arguments with those decided that stand for
         what suits the extent.
@@ -215,6 +222,7 @@ class DetectorSpec:
     needs: Callable[[Mapping[str, Any]], tuple[WeightFile, ...]] = _no_weights
     complete: Callable[[dict[str, Any], Backbone | None], dict[str, Any]] = _nothing_to_complete
     check: Callable[[dict[str, Any], tuple[int, int], int], None] = _fits
+    shows_places: Callable[[Mapping[str, Any]], bool] = always
     settle: Callable[[dict[str, Any], Extent], dict[str, Any]] = no_settling
     need: Callable[[Mapping[str, Any], Extent], Need | None] = no_need
     files: Callable[[dict[str, Any]], dict[str, str]] = _no_files

@@ -60,6 +60,8 @@ class Calibration:
     moved
         How many of the good images had no golden sample but themselves, and were compared with themselves moved by a
         pixel or so. What they promise holds for photographs that differ from their references by no more than that.
+    shows_places
+        Whether maps say where in an image an anomaly is; otherwise there are no thresholds for pixels.
     """
 
     way: Way
@@ -69,6 +71,7 @@ class Calibration:
     varied: Predictions | None = None
     labelled: Predictions | None = None
     moved: int = 0
+    shows_places: bool = True
 
     def area_scores(self, area: float) -> NDArray[np.float32]:
         """Return for each good image the highest threshold at which more than ``area`` of its pixels are marked."""

@@ -83,6 +83,7 @@ def combine(calibrations: Sequence[Calibration], how: str, by: Sequence[str]) ->
         "leave one out",  # if not by a detector, then by the scale
         groups=tuple(scaling.group_of[path] for path in found["good"].paths),
         moved=max(calibration.moved for calibration in calibrations),
+        shows_places=any(calibration.shows_places for calibration in calibrations),
     )
     return scaling.full, dataclasses.replace(together, **found)
 

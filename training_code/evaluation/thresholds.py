@@ -69,7 +69,8 @@ def find_points(
     labels = 0 if calibration.labelled is None else len(calibration.labelled)
     pairs = (found["conformal"].image, on_labels.image), (found["conformal"].pixel, on_labels.pixel)
     labelled = (bounded_point(bound, None if best is None else best.threshold, labels) for bound, best in pairs)
-    return found | {LABELLED: Points(*labelled), ORACLE: oracle}
+    found |= {LABELLED: Points(*labelled), ORACLE: oracle}
+    return found if calibration.shows_places else {name: Points(points.image) for name, points in found.items()}
 
 
 def bounded_point(bound: OperatingPoint | None, best: float | None, labels: int) -> OperatingPoint | None:

@@ -167,7 +167,7 @@ def _found_anew(record: Record, folder: Path, protocol: ExperimentProtocol) -> A
         raise InputError(f"another alpha needs the scores of good images: {error}") from error
     image, pixel = _BY_ALPHA[protocol.threshold](good, protocol, record.calibration)
     before = record.rules[protocol.threshold]
-    pixel = pixel or before.pixel
+    pixel = None if before.pixel is None else pixel or before.pixel
     decided = decide_images(test.scores, test.labels, test.defect_types, test.areas, image.threshold)
     same = before.pixel is not None and pixel is not None and before.pixel.threshold == pixel.threshold
     metrics = decided.metrics | (_of_pixels(before.metrics) if same else {})

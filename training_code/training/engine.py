@@ -22,6 +22,7 @@ from training_code.data.datamodule import SampleDataModule
 from training_code.data.sample_data import SampleDataset
 from training_code.data.tiles import TileDataset
 from training_code.detectors.configuration import Configuration
+from training_code.detectors.leaving_out import LeavesOut
 from training_code.detectors.registry import get_detector
 from training_code.detectors.tiling import tiles_of
 from training_code.evaluation.collector import PredictionCollector
@@ -128,8 +129,11 @@ class QuietEngine:
     def fit(self, detector: AnomalibModule, datamodule: SampleDataModule) -> None:
         """Train on the training images; with ``patience`` the detector is then that of the best epoch."""
         if self._epochs is None:
+            # Who leaves images out is told which tiles belong to one image; to others a tile is an image.
+            leaves_out = isinstance(detector, LeavesOut)
+            loader = datamodule.train_dataloader() if leaves_out else self._train_dataloader(detector, datamodule)
             with quiet():
-                self._engine.fit(detector, datamodule.train_dataloader())
+                self._engine.fit(detector, loader)
             return
         state = self._unfinished / _STATE
         saved = read_state(state)

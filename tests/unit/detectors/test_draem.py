@@ -8,7 +8,8 @@ from helpers.data import save, texture
 from torchvision.transforms.v2 import Compose, Normalize, Resize
 
 from training_code.detectors import Draem
-from training_code.detectors.draem.spec import anomaly_sources, check_draem, files_of_draem
+from training_code.detectors.anomaly_sources import anomaly_sources, files_of_sources
+from training_code.detectors.draem.spec import check_draem
 from training_code.foundation.errors import InputError
 
 PARTS = {"post_processor": False, "evaluator": False, "visualizer": False}
@@ -45,9 +46,9 @@ def test_anomalies_come_from_the_textures_of_scikit_image_or_from_a_folder(tmp_p
     first = save(tmp_path / "a.png", texture(generator))
     assert anomaly_sources(str(tmp_path)) == [first, second]
     assert Draem(anomaly_source_path=str(tmp_path), **PARTS).augmenter.anomaly_source_paths == [first, second]
-    before = files_of_draem({"anomaly_source_path": str(tmp_path)})
+    before = files_of_sources({"anomaly_source_path": str(tmp_path)})
     save(second, texture(generator))
-    assert files_of_draem({"anomaly_source_path": str(tmp_path)}) != before, "other anomalies are another run"
+    assert files_of_sources({"anomaly_source_path": str(tmp_path)}) != before, "other anomalies are another run"
 
 
 def test_nothing_is_downloaded(monkeypatch):

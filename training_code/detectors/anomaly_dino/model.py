@@ -59,7 +59,7 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
         self.num_neighbours, self.masking = num_neighbours, masking
         self.coreset_subsampling, self.sampling_ratio = coreset_subsampling, sampling_ratio
         self.feature_encoder = feature_encoder
-        (self.last_layer,) = feature_encoder.layers
+        self.last_layer = str(feature_encoder.layers[-1])  # it is the only one
         self.patch_size = self._stride()
         self.register_buffer("memory_bank", torch.empty(0))
         self.embedding_store: list[torch.Tensor] = []

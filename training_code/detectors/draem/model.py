@@ -13,7 +13,7 @@ from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
 from skimage.data import data_dir
 
-from training_code.detectors.draem.spec import anomaly_sources
+from training_code.detectors.anomaly_sources import anomaly_sources
 from training_code.detectors.plain_images import EvenFocalLoss, refuse_normalization, scaled
 
 # Channels of the first layers in the paper's networks.

@@ -1,0 +1,1 @@
+"""CFA: features that a layer draws towards centers of those of good images."""

@@ -1,0 +1,1 @@
+"""DFKDE: the density of deep features, estimated with kernels."""

@@ -1,0 +1,1 @@
+"""DFM: the error of reconstructing deep features from their principal components."""

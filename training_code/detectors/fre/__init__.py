@@ -1,0 +1,1 @@
+"""FRE: the error of a shallow autoencoder of deep features."""

@@ -1,0 +1,1 @@
+"""GLASS: a discriminator of features of good images from those of painted anomalies and of noise."""

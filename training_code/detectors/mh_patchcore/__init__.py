@@ -1,0 +1,1 @@
+"""MHPatchcore: a memory of whitened patches, composed of coresets of parts."""
