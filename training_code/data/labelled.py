@@ -10,12 +10,11 @@ Otherwise a protocol takes a part of the test set, see `take_labelled`.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import replace
 
 from training_code.data.dataset import Dataset
-from training_code.data.sample import LABELLED, TEST, UNUSED, Sample
+from training_code.data.drawn import DrawnOrder
+from training_code.data.sample import LABELLED, TEST, UNUSED
 from training_code.data.split import choose_groups
 from training_code.foundation.errors import InputError
 
@@ -43,7 +42,7 @@ def take_labelled(dataset: Dataset, labelled: float | int, labels: int | None, s
     """
     taken: set[str] = set()
     if labelled:
-        order = _Order(dataset, seed)
+        order = DrawnOrder(dataset, seed)
         test = dataset.select(TEST)
         if not any(sample.abnormal for sample in test):
             raise InputError(f"labelled={labelled}: {dataset.root} has no test image with a defect; valid: 0")
@@ -68,7 +67,7 @@ def _wanted(labelled: float | int, images: int) -> int:
 
 def _limited(dataset: Dataset, labels: int, seed: int) -> Dataset:
     """Return a dataset that uses so many of the labelled images of each type, or as many as whole groups allow."""
-    order, used = _Order(dataset, seed), set()
+    order, used = DrawnOrder(dataset, seed), set()
     labelled = dataset.labelled
     for kind in sorted({sample.defect_type for sample in labelled}):
         sizes = order.groups_of(kind, labelled)
@@ -82,33 +81,11 @@ def _limited(dataset: Dataset, labels: int, seed: int) -> Dataset:
     return replace(dataset, samples=tuple(samples))
 
 
-class _Order:
-    """The groups of a dataset in the order in which a seed draws them, whatever their files are called."""
-
-    def __init__(self, dataset: Dataset, seed: int) -> None:
-        self._groups = dataset.groups
-        contents: dict[str, list[str]] = defaultdict(list)
-        for sample in dataset.samples:
-            contents[dataset.groups[sample.path]].append(dataset.facts[sample.path].sha256)
-        self._place = {
-            name: hashlib.sha256("/".join([str(seed), *sorted(found)]).encode()).hexdigest()
-            for name, found in contents.items()
-        }
-
-    def groups_of(self, kind: str, samples: Iterable[Sample]) -> dict[str, int]:
-        """Return the groups with images of a type in their order, with the number of such images."""
-        sizes: dict[str, int] = defaultdict(int)
-        for sample in samples:
-            if sample.defect_type == kind:
-                sizes[self._groups[sample.path]] += 1
-        return dict(sorted(sizes.items(), key=lambda item: self._place[item[0]]))
-
-
 def labelled_sha256(dataset: Dataset) -> str | None:
     """Return a hash of the images that were taken out of the test set, and of those that are used; None of none."""
     taken = sorted(
         f"{sample.split}/{dataset.facts[sample.path].sha256}"
         for sample in dataset.samples
-        if sample.split in (LABELLED, UNUSED)
+        if sample.split == LABELLED or (sample.split == UNUSED and sample.abnormal)
     )
     return hashlib.sha256("\n".join(taken).encode()).hexdigest() if taken else None
