@@ -60,8 +60,8 @@ def some_of(valid: Sequence[str]) -> Callable[[str, Any], tuple[str, ...]]:
 
     def check(name: str, value: Any) -> tuple[str, ...]:
         given = [value] if isinstance(value, str) else value
-        if not isinstance(given, list | tuple):
-            raise InputError(f"{name}={value!r} must be a list; valid: {choices(valid)}")
+        if not isinstance(given, list | tuple) or not all(isinstance(member, str) for member in given):
+            raise InputError(f"{name}={value!r} must be a list of names; valid: {choices(valid)}")
         for member in given:
             if member not in valid:
                 raise unknown(name, member, valid)

@@ -53,7 +53,8 @@ def test_copies_show_the_image_turned_mirrored_and_in_another_light():
     ("given", "words"),
     [
         (["turn"], "unknown augmentation 'turn'.*valid: rotate, flip, light"),
-        (3, "augmentation=3 must be a list; valid: rotate, flip, light"),
+        (3, "augmentation=3 must be a list of names; valid: rotate, flip, light"),
+        ([["flip"]], "must be a list of names; valid: rotate, flip, light"),
     ],
 )
 def test_unknown_alterations_are_refused(given, words):

@@ -90,7 +90,8 @@ def test_a_single_image_gives_results_without_thresholds_and_two_give_both(datas
     one = Experiment(dataset, image_size=64, train_images=1, results=tmp_path).run(detector, **configuration)
     assert one.status == "ok" and one.record.dataset.counts["train/good"] == 1
     assert one.metrics["image_AUROC"] > 0.5 and "image_F1Score" not in one.metrics
-    assert not one.record.operating_points and "no thresholds: nothing is promised" in one._repr_html_()
+    assert not one.record.operating_points
+    assert "no thresholds: there is no good image but the only one that was trained on" in one._repr_html_()
     two = Experiment(dataset, image_size=64, train_images=2, results=tmp_path).run(detector, **configuration)
     assert "2 good images allow no promise below 33 %" in two._repr_html_()
     assert two.record.calibration.images == 2
