@@ -17,6 +17,7 @@ CONFIGURATIONS = {
     "PaDiM, 100 features": ("Padim", LAYERS | {"n_features": 100}),
     "PatchCore, coreset 0.1": ("Patchcore", LAYERS | {"coreset_sampling_ratio": 0.1}),
     "Subspace, 0.99 explained": ("Subspace", LAYERS),
+    "Subspace, 0.9 explained": ("Subspace", LAYERS | {"explained": 0.9}),
     "Subspace, by position": ("Subspace", LAYERS | {"by_position": True}),
 }
 NUMBERS = (1, 2, 4, 8, 16, None)

@@ -1,8 +1,8 @@
 """Images that a seed draws, whole groups of them: the order in which it draws them, and a few to train on."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from training_code.data.dataset import Dataset
@@ -35,8 +35,8 @@ class DrawnOrder:
 def take_few(dataset: Dataset, images: int, seed: int) -> Dataset:
     """Return a dataset that trains on so many of its good training images; its fingerprint stays.
 
-    Groups are drawn one after the other, as long as they fit: the 4 images are among the 8. Where parts were
-    photographed several times it may be fewer, and it is more where the first group is larger than that.
+    The 4 images are among the 8. Photographs of one part are drawn together: first parts that were photographed once,
+    as long as there are any. Where whole parts do not give the number it is fewer, or the smallest part.
 
     Parameters
     ----------
@@ -58,13 +58,27 @@ def take_few(dataset: Dataset, images: int, seed: int) -> Dataset:
             f"train_images={images}: {dataset.root} has {len(train)} training images; valid: 1 to {len(train)}, or "
             "None for all of them"
         )
-    taken: set[str] = set()
-    total = 0
-    for name, size in DrawnOrder(dataset, seed).groups_of(NORMAL, train).items():
-        if taken and total + size > images:
-            break
-        taken.add(name)
-        total += size
+    taken = _whole_groups(DrawnOrder(dataset, seed).groups_of(NORMAL, train), images)
     left = {sample.path for sample in train if dataset.groups[sample.path] not in taken}
     samples = tuple(replace(each, split=UNUSED) if each.path in left else each for each in dataset.samples)
     return replace(dataset, samples=samples, fingerprint_as_read=dataset.fingerprint)
+
+
+def _whole_groups(sizes: Mapping[str, int], images: int) -> set[str]:
+    """Return the groups, given in the order in which they are drawn, that have so many images together.
+
+    With each image more that is asked for, the first group that fits then is taken: those of a smaller number stay.
+    """
+    waiting: dict[int, deque[tuple[int, str]]] = defaultdict(deque)
+    for place, (name, size) in enumerate(sizes.items()):
+        waiting[size].append((place, name))
+    taken: set[str] = set()
+    total = 0
+    for wanted in range(1, max(images, min(sizes.values())) + 1):
+        fitting = [(queue[0], size) for size, queue in waiting.items() if queue and size <= wanted - total]
+        if fitting:
+            (_, name), size = min(fitting)
+            waiting[size].popleft()
+            taken.add(name)
+            total += size
+    return taken

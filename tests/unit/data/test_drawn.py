@@ -55,6 +55,21 @@ def test_photographs_of_one_part_are_drawn_together_or_not_at_all(dataset):
         before = groups
 
 
+def test_parts_that_were_photographed_once_give_the_number_and_the_others_come_when_they_are_used_up(dataset):
+    train = [sample.path for sample in dataset.select("train")]
+    sizes = [3, 1, 2, 1, 4, 1]
+    names = [f"part {number}" for number, size in enumerate(sizes) for _ in range(size)]
+    write_groups(dataset.root, dict(zip(train, names, strict=True)))
+    grouped = read_dataset(dataset.root)
+    for seed in range(5):
+        before: set[str] = set()
+        for images, expected in ((1, 1), (2, 2), (3, 3), (4, 3), (5, 5), (8, 8), (12, 12)):
+            few = take_few(grouped, images, seed).select("train")
+            groups = {grouped.groups[sample.path] for sample in few}
+            assert len(few) == expected and before <= groups, images
+            before = groups
+
+
 def test_more_than_there_are_is_refused_with_what_is_valid(dataset):
     with pytest.raises(InputError, match=r"train_images=13: .*parts has 12 training images; valid: 1 to 12, or None"):
         take_few(dataset, 13, seed=0)

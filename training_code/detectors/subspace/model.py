@@ -45,10 +45,14 @@ class SubspaceModel(nn.Module):
         self.register_buffer("basis", torch.empty(0))
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the features of all layers at the size of the first one, shape (images, C, height, width)."""
+        """Return the features of all layers at the size of the first one, shape (images, C, height, width).
+
+        Each is the mean of its neighborhood, as in PatchCore: the subspace of single positions holds much noise, which
+        defects lie in as well.
+        """
         features = self.feature_extractor(images)
-        first, *others = (features[layer] for layer in self.layers)
-        resized = [F.interpolate(maps, size=first.shape[-2:], mode="nearest") for maps in others]
+        first, *others = (F.avg_pool2d(features[layer], 3, 1, 1) for layer in self.layers)
+        resized = [F.interpolate(maps, size=first.shape[-2:], mode="bilinear", align_corners=False) for maps in others]
         return torch.cat([first, *resized], 1)
 
     def subspace(self) -> tuple[torch.Tensor, torch.Tensor]:
