@@ -40,14 +40,15 @@ def image_curves(runs: pd.DataFrame, models: pd.DataFrame, criterion: str = CRIT
         were, the mean over seeds. ``more_images`` says of the largest number whether more images pay. Empty where all
         runs have the same number.
     """
-    rows: list[dict[str, Any]] = []
+    curves: list[list[dict[str, Any]]] = []
     able = candidates(models)
     if len(able) and DRAWN in able and able[DRAWN].notna().any():
         by = [*(name for name in RANKED if name != DRAWN), "Model", "configuration_key", "code_sha256"]
         for _, group in able.groupby(by, sort=False, dropna=False):
             if group[DRAWN].nunique(dropna=False) > 1:
-                rows += _curve(group.sort_values(DRAWN, na_position="last"), runs, criterion)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+                curves.append(_curve(group.sort_values(DRAWN, na_position="last"), runs, criterion))
+    curves.sort(key=lambda rows: [rows[0][name] for name in KEY[:-1]])
+    return pd.DataFrame([row for rows in curves for row in rows], columns=list(COLUMNS))
 
 
 def _curve(models: pd.DataFrame, runs: pd.DataFrame, criterion: str) -> list[dict[str, Any]]:
