@@ -8,7 +8,7 @@ from typing import Any, Literal
 from training_code.foundation.errors import InputError, choices, unknown
 
 #: What a detector may need to have for an option to have an effect; `DetectorSpec.traits` says which it has.
-Trait = Literal["backbone", "kept features", "common batches", "epochs"]
+Trait = Literal["backbone", "kept features", "common batches", "epochs", "one pass"]
 
 
 def option(default: Any, check: Callable[[str, Any], Any], needs: Trait | None = None, **told: Any) -> Any:
@@ -40,6 +40,24 @@ class Checked:
     def names_for(cls, traits: Collection[Trait]) -> tuple[str, ...]:
         """Return the names of the options that have an effect on runs of a detector with ``traits``."""
         return tuple(option.name for option in dataclasses.fields(cls) if option.metadata["needs"] in (None, *traits))
+
+    @classmethod
+    def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:
+        """Return the columns that tables have for these options.
+
+        ``ranked_together``: only options whose values are ranked together, or are not; None for all.
+        """
+        chosen = [
+            entry
+            for entry in dataclasses.fields(cls)
+            if ranked_together in (None, entry.metadata.get("ranked_together", False))
+        ]
+        return tuple(name for entry in chosen for name in entry.metadata.get("columns", (entry.name,)))
+
+    @classmethod
+    def afterwards(cls) -> tuple[str, ...]:
+        """Return the names of the options that can be changed when a run has ended."""
+        return tuple(entry.name for entry in dataclasses.fields(cls) if entry.metadata.get("afterwards"))
 
 
 def divided(

@@ -122,8 +122,7 @@ def prepare_data(
     data = SampleDataModule(
         conditions.dataset, conditions.geometry, protocol.validation_split, conditions.seed, compute, cache
     )
-    if not holds_out or learns_from_labels:
-        data.suit(holds_out, learns_from_labels)
+    data.suit(holds_out, learns_from_labels, protocol.augmentation)
     return data
 
 

@@ -11,6 +11,7 @@ from training_code.backbones.published import find_published
 from training_code.backbones.weights import find_weights, random_weights
 from training_code.data.dataset import Dataset
 from training_code.data.division import Division, divide
+from training_code.data.drawn import take_few
 from training_code.data.geometry import Geometry
 from training_code.data.joined import read_datasets
 from training_code.data.labelled import labelled_sha256, take_labelled
@@ -123,8 +124,11 @@ def read_conditions(
         raise InputError("backbone_precision='float16' needs a GPU; valid without one: float32, bfloat16")
     read = dataset if isinstance(dataset, Dataset) else read_datasets(dataset)
     asked = checked[0]
-    if read.fingerprint_as_read is None and (asked.labelled or asked.labels is not None):
-        read = take_labelled(read, asked.labelled, asked.labels, seed)
+    if read.fingerprint_as_read is None:
+        if asked.labelled or asked.labels is not None:
+            read = take_labelled(read, asked.labelled, asked.labels, seed)
+        if asked.train_images is not None:
+            read = take_few(read, asked.train_images, seed)
     return Conditions(_told(read, Geometry.of(asked, read.region)), *checked, seed)
 
 
@@ -166,6 +170,7 @@ def prepare(
         mean, std = _statistics(protocol.normalization, weights.recipe)
     spec, dataset = get_detector(configuration.detector), conditions.dataset
     members = _members(configuration, conditions, store)
+    spec.check_augmentation(protocol.augmentation)
     learns = spec.learns_from_labels(values) or any(member.record.labels for member in members)
     if not members:
         configuration = replace(configuration, arguments=spec.settle(values, _extent(configuration, conditions)))
@@ -221,7 +226,7 @@ def _check_fits(
 ) -> Need | None:
     """Refuse what would make training fail: too few images, or of an unsuitable size; return what the fit needs."""
     protocol, spec = conditions.protocol, get_detector(configuration.detector)
-    images, held_out = len(divided.train), len(divided.held_out)
+    images, held_out = len(divided.train) * (1 + protocol.copies), len(divided.held_out)
     arguments, backbone = configuration.arguments, configuration.backbone
     if arguments.get("patience") and not protocol.validation_split:
         raise InputError("patience needs validation images: with validation_split=0 there are none; valid: None")
@@ -249,7 +254,8 @@ def _check_fits(
 
 def _extent(configuration: Configuration, conditions: Conditions) -> Extent:
     """Return how much a detector is fitted to."""
-    protocol, images = conditions.protocol, len(conditions.dataset.select(TRAIN))
+    protocol = conditions.protocol
+    images = len(conditions.dataset.select(TRAIN)) * (1 + protocol.copies)
     limit = memory_limit(conditions.compute.memory_limit)
     return Extent(images, protocol.network_size, limit, configuration.backbone, protocol.tiles)
 

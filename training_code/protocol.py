@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from training_code.augmentation import AUGMENTATIONS, copies
 from training_code.foundation.checking import (
     at_least,
     below_1,
@@ -18,6 +19,7 @@ from training_code.foundation.checking import (
     one_of,
     part_or_number,
     positive_or_none,
+    some_of,
     square,
     square_or_none,
 )
@@ -87,6 +89,12 @@ class ExperimentProtocol(Checked):
     area
         The part of the pixels of a good image that may be marked. With less, good images that differ much from the
         others lift the threshold above real defects; see docs/decisions.md.
+    train_images
+        How many of the good training images are used, None for all, as the seed draws them: the 4 are among the 8.
+        Groups of images of one part stay whole. Results for different numbers are of the same test images.
+    augmentation
+        Altered copies of the training images that are trained on as well, by detectors that learn in one pass: some of
+        ``"rotate"``, ``"flip"`` and ``"light"``, see `training_code.augmentation`.
 
     Raises
     ------
@@ -110,6 +118,8 @@ class ExperimentProtocol(Checked):
     alpha: float = option(0.05, below_1, afterwards=True)
     area: float = option(0.05, below_1, afterwards=True)
     tiling: Tiling | None = option(None, tiling_or_none, columns=("tile", "tile_overlap"), later=True)
+    augmentation: tuple[str, ...] = option((), some_of((*AUGMENTATIONS,)), needs="one pass", later=True)
+    train_images: int | None = option(None, number_or_none, columns=("train_images_drawn",), later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,24 +129,6 @@ class ExperimentProtocol(Checked):
         if self.tiling is not None:
             whole = "image_size" if self.center_crop is None else "center_crop"
             no_larger("tiling: tile", self.tiling.tile, whole, self.seen_size)
-
-    @classmethod
-    def columns(cls, ranked_together: bool | None = None) -> tuple[str, ...]:
-        """Return the columns that tables have for these conditions.
-
-        ``ranked_together``: only conditions whose values are ranked together, or are not; None for all.
-        """
-        chosen = [
-            entry
-            for entry in dataclasses.fields(cls)
-            if ranked_together in (None, entry.metadata.get("ranked_together", False))
-        ]
-        return tuple(name for entry in chosen for name in entry.metadata.get("columns", (entry.name,)))
-
-    @classmethod
-    def afterwards(cls) -> tuple[str, ...]:
-        """Return the names of the conditions that can be changed when a run has ended."""
-        return tuple(entry.name for entry in dataclasses.fields(cls) if entry.metadata.get("afterwards"))
 
     @property
     def identifying(self) -> dict[str, Any]:
@@ -164,6 +156,11 @@ class ExperimentProtocol(Checked):
         """The number of tiles of an image."""
         return 1 if self.tiling is None else len(self.tiling.places(self.seen_size))
 
+    @property
+    def copies(self) -> int:
+        """The number of altered copies of a training image."""
+        return copies(self.augmentation, self.seen_size)
+
     def for_configuration(self, learns_from_labels: bool) -> "ExperimentProtocol":
         """Return the protocol with the rule for thresholds that ``"auto"`` stands for."""
         rule = "labelled" if learns_from_labels else "conformal"
@@ -177,6 +174,8 @@ class ExperimentProtocol(Checked):
             columns = entry.metadata.get("columns", (entry.name,))
             if isinstance(value, Tiling):
                 value = value.row()
+            elif entry.name == "augmentation":
+                value = ", ".join(value) or None
             elif isinstance(value, tuple) and len(columns) == 1:
                 value = shown(value)
             cells = value if isinstance(value, tuple) else (value,) * len(columns)  # None has no members

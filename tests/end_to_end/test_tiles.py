@@ -18,7 +18,10 @@ from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 
 SIZE, TILING = 112, {"tile": 64, "overlap": 16}
-EXPORTED = ["Padim", "Patchcore", "Cflow", "Draem", "Autoencoder", "FeatureSegmenter", "Unet"]
+EXPORTED = [
+    *("Padim", "Patchcore", "Cflow", "Draem", "Autoencoder", "FeatureSegmenter", "Unet"),
+    "Subspace at each position",
+]
 # Mebibytes that predicting photographs of 4096 × 4096 pixels may take beyond what the process took before: 780 were
 # measured, and each that is in memory beside another one takes 200 more. tests/tools/measure_large_images.py measures
 # those of 8192 × 8192.

@@ -160,6 +160,25 @@ def make_labelled(
     return records
 
 
+def make_few(
+    results: Path,
+    numbers: Sequence[int | None] = (1, 4, None),
+    seeds: Sequence[int] = (0, 1, 2),
+    dataset: str = "tiles",
+    **changes,
+) -> list[Record]:
+    """Write runs of two detectors with so many of 40 training images, None for all; both get better with each step."""
+    records = []
+    for (step, number), seed, detector in itertools.product(enumerate(numbers), seeds, ("Padim", "Patchcore")):
+        used = 40 if number is None else number
+        counts = COUNTS | {"train/good": used} | ({"unused/good": 40 - used} if used < 40 else {})
+        run_id = f"{dataset}-{detector.lower()}-{'all' if number is None else number}-{seed}"
+        identity = {"identity": {"train_images": number, "image_size": (64, 64)}, "counts": counts}
+        common = {"seed": seed, "images": 60, "dataset": dataset, "skill": 0.5 + 0.6 * step} | changes
+        records.append(_with_misses(results, run_id, detector, **identity, **common))
+    return records
+
+
 def _with_misses(results: Path, run_id: str, detector: str, **changes) -> Record:
     record = make_run(results, run_id, detector, **changes)
     scores = read_scores(results / "runs" / run_id)

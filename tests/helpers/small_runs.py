@@ -24,6 +24,7 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "Supersimplenet": ("Supersimplenet", SUPERSIMPLENET),
     "Supersimplenet with labels": ("Supersimplenet", SUPERSIMPLENET | {"supervised": True}),
     "Unet": ("Unet", UNET),
+    "Subspace at each position": ("Subspace", BACKBONE | {"by_position": True}),
     # Of configurations above, by their names here: one with a backbone and one without, which holds images out.
     "Combined": ("Combined", {"combine": ["Patchcore", "Autoencoder"]}),
 }

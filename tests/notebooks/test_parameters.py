@@ -61,6 +61,8 @@ TRAINING = {
     "validation_split": (0.3, IDENTITY),
     "labelled": (0.5, IDENTITY),
     "labels": (1, IDENTITY),
+    "train_images": (5, IDENTITY),
+    "augmentation": (["flip"], IDENTITY),
     "threshold": ("quantile", ASKED),
     "alpha": (0.1, ASKED),
     "area": (0.1, ASKED),
@@ -148,7 +150,14 @@ def _knobs(name: str) -> list[str]:
     own = [parameter for parameter in _parameters(name) if parameter not in DICTS]
     if name in OTHERS:
         return own
-    return own + [option for option in FIELDS if option not in own and option not in WITHOUT_EFFECT.get(name, ())]
+    return own + [option for option in FIELDS if option not in own and option not in _without_effect(name)]
+
+
+def _without_effect(name: str) -> set[str]:
+    """Return what a sweep cannot set in a training notebook; copies of images are for what learns in one pass."""
+    detectors = {cell.detector for cell in read_notebook(NOTEBOOKS[name]).cells}
+    copied = any(get_detector(detector).fits_in_one_pass for detector in detectors)
+    return WITHOUT_EFFECT.get(name, set()) | (set() if copied else {"augmentation"})
 
 
 EVERY = [(name, parameter) for name in NOTEBOOKS for parameter in _knobs(name)]
@@ -216,7 +225,7 @@ PROTOCOLS = {"16_train_with_labels": {"labelled": 0.3}}
 @pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)
 def test_a_sweep_file_reaches_every_condition_that_changes_something(name):
     reached = set(settable(read_notebook(NOTEBOOKS[name])))
-    assert set(FIELDS) - reached == WITHOUT_EFFECT[name]
+    assert set(FIELDS) - reached == _without_effect(name)
 
 
 @pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)

@@ -10,6 +10,7 @@ ORDER = (
     ("foundation",),
     ("options",),
     ("tiling",),
+    ("augmentation",),
     ("protocol",),
     ("data",),
     ("backbones",),

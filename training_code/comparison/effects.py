@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from training_code.comparison.table import EXPERIMENT, PROTOCOL, arguments_of
+from training_code.comparison.table import DRAWN, EXPERIMENT, PROTOCOL, arguments_of
 from training_code.comparison.values import NONE, Ranked, is_missing, plain, rank_values
 
 #: Columns of the table that `effects_of_arguments` returns, with the criterion in place of ``criterion``.
@@ -24,7 +24,7 @@ _BROUGHT = {
 # With another part of the test images labelled the test images are others, which tells nothing of a detector.
 _NOT_ARGUMENTS = {*_STATISTICS, *_FOLLOWING, "image_width", "labelled"}
 #: What a missing value means where it is not that there is none.
-_MISSING = {"labels_of_each_type": "all"}
+_MISSING = {"labels_of_each_type": "all", DRAWN: "all"}
 
 
 def effects_of_arguments(runs: pd.DataFrame, criterion: str) -> pd.DataFrame:

@@ -65,7 +65,7 @@ def label_curves(runs: pd.DataFrame, models: pd.DataFrame, criterion: str = CRIT
         if curves:
             without = group[group["labels_seen"] == 0].drop_duplicates("Model").head(MOST_BESIDE)
             for _, model in without.iterrows():
-                rows += _rows(_Step(model, _of(runs, model)))
+                rows += _rows(_Step(model, runs_of(runs, model)))
             for curve in curves:
                 for step in curve:
                     rows += _rows(step, more_labels(curve) if step is curve[-1] else None)
@@ -97,10 +97,10 @@ def _curves(models: pd.DataFrame, runs: pd.DataFrame) -> Iterator[list[_Step]]:
         several = [group for group in groups if group["labels_seen"].nunique() > 1]
         for group in several or [of_detector.head(1)]:
             steps = group.drop_duplicates("labels_seen").sort_values("labels_seen")
-            yield [_Step(model, _of(runs, model)) for _, model in steps.iterrows()]
+            yield [_Step(model, runs_of(runs, model)) for _, model in steps.iterrows()]
 
 
-def _of(runs: pd.DataFrame, model: pd.Series) -> pd.DataFrame:
+def runs_of(runs: pd.DataFrame, model: pd.Series) -> pd.DataFrame:
     """Return the runs of a configuration, by their seeds."""
     return runs[runs["folder"].isin(model["folders"])].drop_duplicates("seed").set_index("seed")
 
@@ -146,18 +146,18 @@ def more_labels(curve: Sequence[_Step]) -> str:
     # "from 20 to 50 labels of each type", and not "from 20 labels of each type to 50 labels of each type".
     first, _, unit = before.number.partition(" ")
     step = f"from {first if last.number.endswith(unit) else before.number} to {last.number}"
-    return _in_words(step, name, differences)
+    return in_words(step, name, differences, "labels")
 
 
-def _in_words(step: str, name: str, differences: pd.Series) -> str:
-    """Say by how much a metric changed with a step, and what follows from it."""
+def in_words(step: str, name: str, differences: pd.Series, what: str) -> str:
+    """Say by how much a metric changed with a step, and what follows from it for more of ``what``."""
     change, width = float(differences.mean()), half_width(differences)
     moved = f"{step} {name} {'rose' if change >= 0 else 'fell'} by {abs(change):.3f}"
     if is_missing(width):
-        return f"{moved} with one seed, which does not tell whether more labels pay"
+        return f"{moved} with one seed, which does not tell whether more {what} pay"
     better = METRICS[name].gain(change) > 0
     if abs(change) <= width:
-        judged = "the seeds do not tell whether more labels pay"
+        judged = f"the seeds do not tell whether more {what} pay"
     else:
-        judged = "more labels still pay" if better else "more labels do not pay"
+        judged = f"more {what} still pay" if better else f"more {what} do not pay"
     return f"{moved} ± {width:.3f} (95%, {len(differences)} seeds): {judged}"

@@ -29,6 +29,8 @@ _WORDS = {
     "coreset_sampling_ratio": "{} sampling",
     "num_neighbors": "{} neighbors",
     "reduce": "{} dimensions",
+    "explained": "{} explained",
+    "n_components": "{} components",
     "max_epochs": "{} epochs",
     "width": "width {}",
     "variant": "{}",

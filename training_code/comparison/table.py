@@ -28,6 +28,8 @@ DECISIONS = ("image_FalseAlarmRate", "image_MissRate")
 PROTOCOL = ("dataset", "dataset_fingerprint", *ExperimentProtocol.columns(ranked_together=False))
 #: Those of them that are equal for runs with and without labels that are shown beside each other.
 BESIDE = tuple(name for name in PROTOCOL if name not in ("labels_of_each_type", "threshold_rule"))
+#: How many training images were drawn; missing where all were taken.
+DRAWN = "train_images_drawn"
 #: The class of a model by the labels that it has seen, its values, and the columns that are equal for models that are
 #: ranked together.
 LABELS = "labels"
@@ -265,13 +267,15 @@ def beside_name(row: Mapping[str, Any]) -> str:
 
 def _conditions(row: Mapping[str, Any]) -> list[str]:
     """Return the conditions of `BESIDE` in words."""
-    split, labelled, usual = row["validation_split"], row["labelled"], _DEFAULTS.row()
+    split, labelled, drawn, usual = row["validation_split"], row["labelled"], row[DRAWN], _DEFAULTS.row()
     said = [f"{row['image_height']} × {row['image_width']}", f"{split:.0%} held out" if split else "nothing held out"]
     if labelled:
         said.append(
             f"{labelled:.0%} of the defects labelled" if labelled < 1 else f"{labelled:g} labelled of each type"
         )
-    told = ("image_height", "image_width", "validation_split", "labelled")
+    if not is_missing(drawn):
+        said.append(f"{drawn:g} training image{'' if drawn == 1 else 's'}")
+    told = ("image_height", "image_width", "validation_split", "labelled", DRAWN)
     return said + [f"{name} {row[name]}" for name in BESIDE[2:] if name not in told and row[name] != usual[name]]
 
 

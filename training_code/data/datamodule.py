@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 from torchvision.tv_tensors import Mask
 
+from training_code.data.augmented import AugmentedDataset
 from training_code.data.dataset import Dataset
 from training_code.data.division import divide
 from training_code.data.geometry import Geometry, as_geometry
@@ -100,6 +101,9 @@ class SampleDataModule(AnomalibDataModule):
     learns_from_labels
         Whether labelled defects are among the training images, which then have masks; a part of them is held out where
         ``holds_out`` is set.
+    augmentation
+        Which altered copies of the training images a detector that learns in one pass gets, see
+        `training_code.augmentation`.
     good_data, labelled_data
         Good images that are neither trained nor tested on beside the validation images, and labelled defects to judge
         by, see `training_code.data.division.Division`; None if there are none.
@@ -127,6 +131,7 @@ class SampleDataModule(AnomalibDataModule):
         self.geometry = as_geometry(geometry)
         self.validation_split = validation_split
         self.holds_out, self.learns_from_labels = True, False
+        self.augmentation: tuple[str, ...] = ()
         self._setup()
 
     @property
@@ -134,7 +139,7 @@ class SampleDataModule(AnomalibDataModule):
         """Name of the dataset."""
         return self.dataset.name
 
-    def suit(self, holds_out: bool, learns_from_labels: bool) -> None:
+    def suit(self, holds_out: bool, learns_from_labels: bool, augmentation: tuple[str, ...] = ()) -> None:
         """Divide the images for a detector.
 
         Parameters
@@ -143,9 +148,13 @@ class SampleDataModule(AnomalibDataModule):
             False gives all images for training, for a detector that leaves each one out afterwards.
         learns_from_labels
             Whether labelled defects are given, too.
+        augmentation
+            Which copies of the training images are given, too.
         """
-        self.holds_out, self.learns_from_labels = holds_out, learns_from_labels
-        self._setup()
+        self.augmentation = augmentation
+        if (holds_out, learns_from_labels) != (self.holds_out, self.learns_from_labels):
+            self.holds_out, self.learns_from_labels = holds_out, learns_from_labels
+            self._setup()
 
     def _setup(self, _stage: str | None = None) -> None:
         seed, size, test, named = self.seed or 0, self.geometry, self.dataset.select("test"), self.dataset.groups
@@ -179,6 +188,22 @@ class SampleDataModule(AnomalibDataModule):
     def loader(self, data: SampleDataset) -> DataLoader:
         """Return the loader that predicts images of one of the datasets."""
         return DataLoader(data, self.eval_batch_size, num_workers=self.num_workers, collate_fn=data.collate_fn)
+
+    @property
+    def fitted_data(self) -> SampleDataset | AugmentedDataset:
+        """The training images, with their copies where there are any."""
+        return AugmentedDataset(self.train_data, self.augmentation) if self.augmentation else self.train_data
+
+    def train_dataloader(self) -> DataLoader:
+        """Return the loader of the training images for a detector that learns in one pass."""
+        data = self.fitted_data
+        return DataLoader(
+            data,
+            self.train_batch_size,
+            shuffle=True,
+            num_workers=self.num_workers,
+            collate_fn=data.collate_fn,
+        )
 
     def val_dataloader(self) -> EVAL_DATALOADERS:
         """Return the loader of the validation set; an empty list where none is held out."""

@@ -26,7 +26,7 @@ from training_code.data.layout import find_samples
 from training_code.data.looked_at import outside_region
 from training_code.data.places import locate
 from training_code.data.region_of_interest import RegionOfInterest, read_region
-from training_code.data.sample import LABELLED, SPLITS, TRAIN, VALIDATION, Sample
+from training_code.data.sample import LABELLED, SPLITS, TRAIN, UNUSED, VALIDATION, Sample
 from training_code.data.split import hold_out
 from training_code.foundation import paths
 from training_code.foundation.collection import rarely_collecting
@@ -54,7 +54,7 @@ class Dataset:
     mask_threshold: int | None = None  # from which value on a pixel of a mask counts, where the folder says so
     alike: tuple[tuple[Path, Path], ...] = ()  # pairs that look alike, those of one group too
     region: RegionOfInterest | None = None  # what of all images is looked at, where the folder says so
-    fingerprint_as_read: str | None = None  # where a part of the test set was taken out, see `take_labelled`
+    fingerprint_as_read: str | None = None  # where the protocol chose among the images: `take_labelled`, `take_few`
     products: tuple["Dataset", ...] = ()  # as they were read, where several are joined: `training_code.data.joined`
 
     @property
@@ -126,7 +126,7 @@ class Dataset:
             groups[finding.kind, finding.what].append(finding)
         notes = []
         if self.held_out:
-            total = self.held_out + len(self.select("train"))
+            total = self.held_out + sum(each.split in (TRAIN, UNUSED) and not each.abnormal for each in self.samples)
             message = (
                 f"no defect-free test images: {self.held_out} of {total} defect-free images are held out for testing"
             )

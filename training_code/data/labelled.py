@@ -10,13 +10,12 @@ Otherwise a protocol takes a part of the test set, see `take_labelled`.
 """
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import replace
 
 from training_code.data.dataset import Dataset
+from training_code.data.drawn import DrawnOrder
 from training_code.data.joined import parts_of
-from training_code.data.sample import LABELLED, TEST, UNUSED, Sample
+from training_code.data.sample import LABELLED, TEST, UNUSED
 from training_code.data.split import choose_groups
 from training_code.foundation.errors import InputError
 
@@ -54,7 +53,7 @@ def _take(dataset: Dataset, labelled: float | int, labels: int | None, seed: int
     """Return a single dataset of whose test set a part is labelled, see `take_labelled`."""
     taken: set[str] = set()
     if labelled:
-        order = _Order(dataset, seed)
+        order = DrawnOrder(dataset, seed)
         test = dataset.select(TEST)
         for kind in sorted({sample.defect_type for sample in test if sample.abnormal}):
             sizes = order.groups_of(kind, test)
@@ -77,7 +76,7 @@ def _wanted(labelled: float | int, images: int) -> int:
 
 def _limited(dataset: Dataset, labels: int, seed: int) -> Dataset:
     """Return a dataset that uses so many of the labelled images of each type, or as many as whole groups allow."""
-    order, used = _Order(dataset, seed), set()
+    order, used = DrawnOrder(dataset, seed), set()
     labelled = dataset.labelled
     for kind in sorted({sample.defect_type for sample in labelled}):
         sizes = order.groups_of(kind, labelled)
@@ -91,33 +90,11 @@ def _limited(dataset: Dataset, labels: int, seed: int) -> Dataset:
     return replace(dataset, samples=tuple(samples))
 
 
-class _Order:
-    """The groups of a dataset in the order in which a seed draws them, whatever their files are called."""
-
-    def __init__(self, dataset: Dataset, seed: int) -> None:
-        self._groups = dataset.groups
-        contents: dict[str, list[str]] = defaultdict(list)
-        for sample in dataset.samples:
-            contents[dataset.groups[sample.path]].append(dataset.facts[sample.path].sha256)
-        self._place = {
-            name: hashlib.sha256("/".join([str(seed), *sorted(found)]).encode()).hexdigest()
-            for name, found in contents.items()
-        }
-
-    def groups_of(self, kind: str, samples: Iterable[Sample]) -> dict[str, int]:
-        """Return the groups with images of a type in their order, with the number of such images."""
-        sizes: dict[str, int] = defaultdict(int)
-        for sample in samples:
-            if sample.defect_type == kind:
-                sizes[self._groups[sample.path]] += 1
-        return dict(sorted(sizes.items(), key=lambda item: self._place[item[0]]))
-
-
 def labelled_sha256(dataset: Dataset) -> str | None:
     """Return a hash of the images that were taken out of the test set, and of those that are used; None of none."""
     taken = sorted(
         f"{sample.split}/{dataset.facts[sample.path].sha256}"
         for sample in dataset.samples
-        if sample.split in (LABELLED, UNUSED)
+        if sample.split == LABELLED or (sample.split == UNUSED and sample.abnormal)
     )
     return hashlib.sha256("\n".join(taken).encode()).hexdigest() if taken else None

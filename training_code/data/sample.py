@@ -9,8 +9,8 @@ from training_code.foundation.errors import InputError, choices, suggestion
 NORMAL = "good"
 # Names, in small letters, of a folder of defect-free images in the MVTec layout, and of such images in lists.
 NORMAL_NAMES = ("good", "normal", "ok")
-#: The parts of a dataset. Labelled images are taken out of the test set by the protocol, and so are those unused ones
-#: of them that it does not look at; those for validation lie in a folder of their own.
+#: The parts of a dataset. Labelled images are taken out of the test set by the protocol; those for validation lie in a
+#: folder of their own. Unused are labelled and training images that the protocol does not look at.
 TRAIN, VALIDATION, LABELLED, UNUSED, TEST = SPLITS = ("train", "validation", "labelled", "unused", "test")
 #: The parts that people name in lists of files and in shards.
 NAMED_SPLITS = (TRAIN, VALIDATION, TEST)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from training_code.detectors.padim.model import Padim as Padim
     from training_code.detectors.patchcore.model import Patchcore as Patchcore
     from training_code.detectors.rad.model import Rad as Rad
+    from training_code.detectors.subspace.model import Subspace as Subspace
     from training_code.detectors.super_add.model import SuperADD as SuperADD
     from training_code.detectors.supersimplenet.model import Supersimplenet as Supersimplenet
     from training_code.detectors.unet.model import Unet as Unet

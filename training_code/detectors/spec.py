@@ -1,7 +1,7 @@
 """`DetectorSpec`: the specification of a detector, as data. Importing it loads no deep learning library."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -251,6 +251,19 @@ class DetectorSpec:
         return self.backbone is not None and self.backbone.trained
 
     @property
+    def fits_in_one_pass(self) -> bool:
+        """Whether it learns in one pass over good images, without epochs and without other runs."""
+        return self.epochs is None and self.combines is None and not self.learns_from_labels(self.defaults)
+
+    def check_augmentation(self, augmentation: Sequence[str]) -> None:
+        """Refuse copies of images, in an `InputError`, for a detector that alters them itself or needs labels."""
+        if augmentation and self.combines is None and not self.fits_in_one_pass:
+            raise InputError(
+                f"augmentation={list(augmentation)} is for detectors that learn from good images in one pass, and "
+                f"{self.name} does not; valid for it: []"
+            )
+
+    @property
     def traits(self) -> frozenset[Trait]:
         """The traits that options of an experiment may need to have an effect on its runs."""
         has: dict[Trait, bool] = {
@@ -258,6 +271,7 @@ class DetectorSpec:
             "kept features": self.normalizes,  # the others take features of altered images, which never recur
             "common batches": self.epochs is None or self.epochs.batch_size is None,
             "epochs": self.epochs is not None,
+            "one pass": self.fits_in_one_pass,
         }
         return frozenset(trait for trait, there in has.items() if there)
 

@@ -22,6 +22,8 @@ from training_code.records.metrics import METRICS, Need
 # Libraries of which the version is shown; a record holds all of them.
 _SHOWN = ("anomalib", "torch", "openvino")
 _LEFT = "text-align:left;vertical-align:top"
+#: Why there are no thresholds.
+_ONE_PART = "of a single part no image can be left out or held out"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,12 @@ class Setup:
         return len(divide(self.dataset, self.protocol.validation_split, self.seed, True, False).held_out)
 
     @property
+    def tells_thresholds(self) -> bool:
+        """Whether there can be a good image that a detector has not seen: those of a single part are trained on."""
+        groups = {self.dataset.groups[sample.path] for sample in self.dataset.select("train")}
+        return len(groups) > 1 or bool(self.dataset.unseen_good)
+
+    @property
     def metrics(self) -> list[str]:
         """Names of the metrics that can be computed, in the order in which they are shown."""
         test = self.dataset.select("test")
@@ -56,7 +64,7 @@ class Setup:
             "good": good > 0,
             "defective": good < len(test),
             "masks": self.dataset.has_masks and marked,
-            "threshold": len(self.dataset.select("train")) > 1,
+            "threshold": self.tells_thresholds,
             "pixels": tells_low_rates(good * height * width),
         }
         return [name for name, metric in METRICS.items() if all(there[need] for need in metric.needs)]
@@ -119,7 +127,8 @@ def _split(setup: Setup) -> str:
     dataset, held_out = setup.dataset, setup.held_out
     test = dataset.select("test")
     abnormal = sum(sample.abnormal for sample in test)
-    trained = f"{len(dataset.select('train'))} good images to train on and for thresholds"
+    train = dataset.select("train")
+    trained = f"{len(train)} good images to train on and for thresholds"
     leaving = choices(name for name, spec in DETECTORS.items() if spec.leaves_out(spec.defaults))
     thresholds = (
         f"{leaving} train on all of them, and leave out one after the other for thresholds; other detectors hold out "
@@ -129,6 +138,9 @@ def _split(setup: Setup) -> str:
             else "none: they have no thresholds, and so no <code>F1Score</code>, no false alarms and misses"
         )
     )
+    if not setup.tells_thresholds:
+        trained = f"{len(train)} good image{'' if len(train) == 1 else 's'} to train on"
+        thresholds = f"{_ONE_PART}: no run has thresholds, and so no <code>F1Score</code>, no false alarms and misses"
     tested = f"{len(test)} images to test on, {len(test) - abnormal} good and {abnormal} with defects"
     return "<br>".join([trained, thresholds, *_labelled(dataset), tested])
 
@@ -137,7 +149,7 @@ def _labelled(dataset: Dataset) -> list[str]:
     """Return a line about images that are labelled, if there are any."""
     if not dataset.labelled:
         return []
-    beside, unused = len(dataset.unseen_good), len(dataset.select(UNUSED))
+    beside, unused = len(dataset.unseen_good), sum(sample.abnormal for sample in dataset.select(UNUSED))
     counts = Counter(sample.defect_type for sample in dataset.labelled)
     types = ", ".join(f"{html.escape(_printable(kind))} {count}" for kind, count in sorted(counts.items()))
     more = [f"{beside} good ones beside them" if beside else "", f"{unused} that are not used" if unused else ""]
@@ -160,7 +172,9 @@ def _thresholds(setup: Setup) -> str:
     """Return the rule for thresholds with what it can promise here, and that it can be changed afterwards."""
     protocol, train = setup.protocol, len(setup.dataset.select("train"))
     said = "this rule promises nothing; <code>conformal</code> does"
-    if protocol.threshold in (AUTO, *PROMISING):
+    if not setup.tells_thresholds:
+        said = _ONE_PART
+    elif protocol.threshold in (AUTO, *PROMISING):
         counts = dict.fromkeys(count for count in (train, setup.held_out) if count)
         limits = [f"{count} good images allow no promise below {percent(1 / (count + 1))}" for count in counts]
         said = (
@@ -180,11 +194,15 @@ def _options(options: ExperimentProtocol | ComputeOptions, names: Collection[str
         if option.name not in names:
             continue
         value = getattr(options, option.name)
-        shown = " × ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        shown = _value(value) if isinstance(value, tuple) else str(value)
         text = html.escape(f"{option.name} {shown}")
         texts.append(text if value == option.default else f"<b>{text}</b>")
         changed = changed or value != option.default
     return ", ".join(texts) + (" (in bold: not the default)" if changed else "")
+
+
+def _value(value: tuple[int | str, ...]) -> str:
+    return (" × " if value and isinstance(value[0], int) else " and ").join(map(str, value)) or "none"
 
 
 def _hardware() -> str:

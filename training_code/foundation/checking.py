@@ -5,7 +5,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from training_code.foundation.errors import InputError, unknown
+from training_code.foundation.errors import InputError, choices, unknown
 
 
 def square(name: str, value: Any) -> tuple[int, int]:
@@ -51,6 +51,21 @@ def one_of(valid: Sequence[str]) -> Callable[[str, Any], str]:
         if value not in valid:
             raise unknown(name, value, valid)
         return value
+
+    return check
+
+
+def some_of(valid: Sequence[str]) -> Callable[[str, Any], tuple[str, ...]]:
+    """Return the check that a value is some of ``valid``, or one of them; it is kept in their order."""
+
+    def check(name: str, value: Any) -> tuple[str, ...]:
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, list | tuple) or not all(isinstance(member, str) for member in given):
+            raise InputError(f"{name}={value!r} must be a list of names; valid: {choices(valid)}")
+        for member in given:
+            if member not in valid:
+                raise unknown(name, member, valid)
+        return tuple(member for member in valid if member in given)
 
     return check
 

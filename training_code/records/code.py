@@ -13,6 +13,7 @@ from training_code.foundation.files import digest
 #: Where a run begins, ``module:definition``; whatever these use by name is found from there.
 STAGES = (
     "training_code.data.dataset:examine",
+    "training_code.data.drawn:take_few",
     "training_code.backbones.weights:find_weights",
     "training_code.backbones.weights:random_weights",
 )

@@ -25,6 +25,8 @@ def promise(record: Record) -> str:
     >>> promise_of("synthetic", {"image": OperatingPoint(0.7)})
     'synthetic thresholds: nothing is promised'
     """
+    if not record.operating_points and record.dataset.counts.get("train/good") == 1:
+        return "no thresholds: there is no good image but the only one that was trained on"
     return promise_of(record.rule, record.operating_points)
 
 

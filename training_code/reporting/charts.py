@@ -1,6 +1,7 @@
 """Native charts of the workbook: bars with their deviation, accuracy against latency."""
 
 import math
+from dataclasses import dataclass
 
 import pandas as pd
 from openpyxl.chart import BarChart, Reference, ScatterChart, Series
@@ -17,7 +18,7 @@ from training_code.comparison.label_curves import ALL_DEFECTS
 from training_code.comparison.values import is_missing
 from training_code.reporting.cells import comment
 
-#: What is drawn against the number of labels.
+#: What is drawn against a number of labels, or of images.
 CHARTED = ("image_AUROC", "pixel_F1Score", "image_MissRate")
 #: Charts of a sheet at most, one for each dataset and protocol.
 MOST = 12
@@ -119,25 +120,41 @@ def add_front(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> int:
     return place - len(table) - 1
 
 
-def add_label_curves(worksheet: Worksheet, table: pd.DataFrame) -> int:
-    """Add charts for each dataset: results of all defects against the number of labels, with intervals over seeds.
+@dataclass(frozen=True)
+class Against:
+    """What results are drawn against: the column with its numbers, and what these are called."""
+
+    column: str
+    title: str
+    axis: str
+
+
+#: Labels and training images, by the name of the charts of a sheet.
+CURVES = {
+    "labels": Against("labels_seen", "labels", "labelled defects seen"),
+    "images": Against("train_images", "training images", "training images"),
+}
+
+
+def add_curves(worksheet: Worksheet, table: pd.DataFrame, against: Against) -> int:
+    """Add charts for each dataset: results of all defects against a number, with intervals over seeds.
 
     Configurations without labels are horizontal lines. What is drawn is written beside the table, each curve in one
     stretch. Returns the rows that the charts take below the table.
     """
-    drawn = table[table["defect type"] == ALL_DEFECTS]
+    drawn = table[table["defect type"] == ALL_DEFECTS] if "defect type" in table else table
     place, row, start = len(table) + 4, 2, len(table.columns) + 3
-    for offset, title in enumerate(("curve", "labels", *CHARTED, *(f"{name}_95" for name in CHARTED))):
+    for offset, title in enumerate(("curve", against.title, *CHARTED, *(f"{name}_95" for name in CHARTED))):
         worksheet.cell(1, start + offset, f"chart: {title}").comment = comment("What the charts are drawn from.")
         worksheet.column_dimensions[get_column_letter(start + offset)].width = 14
     for (dataset, protocol), group in list(drawn.groupby(["dataset", "protocol"], sort=False))[:MOST]:
-        curves = _label_curves(group)
+        curves = _named_curves(group, against.column)
         places = []
         for title, points in curves:
             for number, (_, point) in enumerate(points.iterrows(), row):
                 values = [
                     title,
-                    point["labels_seen"],
+                    point[against.column],
                     *(point[f"{name}{end}"] for end in ("", "_95") for name in CHARTED),
                 ]
                 for offset, value in enumerate(values):
@@ -148,11 +165,11 @@ def add_label_curves(worksheet: Worksheet, table: pd.DataFrame) -> int:
         for number, name in enumerate(name for name in CHARTED if group[name].notna().any()):
             chart = ScatterChart()
             chart.style, chart.scatterStyle = 13, "lineMarker"
-            chart.title = _title(f"{name} against labels, {dataset}, {protocol}")
+            chart.title = _title(f"{name} against {against.title}, {dataset}, {protocol}")
             column = start + 2 + CHARTED.index(name)
             for index, (title, first, last) in enumerate(places):
-                chart.series.append(_label_series(worksheet, title, (start + 1, column), (first, last), index))
-            chart.x_axis.title, chart.y_axis.title = "labelled defects seen", name
+                chart.series.append(_series(worksheet, title, (start + 1, column), (first, last), index))
+            chart.x_axis.title, chart.y_axis.title = against.axis, name
             chart.x_axis.number_format, chart.y_axis.number_format = "0", "0.00"
             chart.x_axis.scaling.min = 0
             _show_axes(chart)
@@ -163,24 +180,22 @@ def add_label_curves(worksheet: Worksheet, table: pd.DataFrame) -> int:
     return place - len(table) - 1
 
 
-def _label_curves(group: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+def _named_curves(group: pd.DataFrame, column: str) -> list[tuple[str, pd.DataFrame]]:
     """Return curves with their names; one without labels is drawn from no label to the most that there are."""
     found = []
     for (model, backbone, configuration), points in group.groupby(["Model", "backbone", "configuration"], sort=False):
         title = ", ".join(filter(None, (model, backbone, configuration)))
-        if not points["labels_seen"].any():
-            points = pd.concat([points, points.assign(labels_seen=group["labels_seen"].max())])
+        if not points[column].any():
+            points = pd.concat([points, points.assign(**{column: group[column].max()})])
             title += ", without labels"
         found.append((title, points))
     return found
 
 
-def _label_series(
-    worksheet: Worksheet, title: str, columns: tuple[int, int], rows: tuple[int, int], number: int
-) -> Series:
-    """Return a curve: its numbers of labels and values are in two columns, its intervals beside the values."""
-    labels, values = (Reference(worksheet, min_col=column, min_row=rows[0], max_row=rows[1]) for column in columns)
-    series = Series(values, labels, title=title)
+def _series(worksheet: Worksheet, title: str, columns: tuple[int, int], rows: tuple[int, int], number: int) -> Series:
+    """Return a curve: its numbers and its values are in two columns, its intervals beside the values."""
+    numbers, values = (Reference(worksheet, min_col=column, min_row=rows[0], max_row=rows[1]) for column in columns)
+    series = Series(values, numbers, title=title)
     colour = COLOURS[number % len(COLOURS)]
     series.graphicalProperties.line.solidFill = colour
     if title.endswith("without labels"):

@@ -34,7 +34,7 @@ from training_code.reporting.cells import (
     set_value,
     shown_value,
 )
-from training_code.reporting.charts import add_bars, add_front, add_label_curves
+from training_code.reporting.charts import CURVES, add_bars, add_curves, add_front
 from training_code.reporting.column_help import help_for
 from training_code.reporting.decision import DECISION, Book
 from training_code.reporting.decision_sheet import draw_decision, draw_rows
@@ -156,8 +156,9 @@ def _draw_table(worksheet: Worksheet, sheet: Sheet, order: Sequence[str], beside
         tail = add_bars(worksheet, table, sheet.criterion)
     if "front" in sheet.charts:
         tail = add_front(worksheet, table, sheet.criterion)
-    if "labels" in sheet.charts:
-        tail = add_label_curves(worksheet, table)
+    for name in sheet.charts:
+        if name in CURVES:
+            tail = add_curves(worksheet, table, CURVES[name])
     return _drawn(worksheet, row_names(sheet), tail)
 
 

@@ -14,7 +14,8 @@ from training_code.reporting.charts import CHARTED
 _BY_TYPE = ("image_AUROC", "image_MissRate")
 #: Datasets and protocols, types of defects, and curves of a panel that a picture shows at most.
 MOST, MOST_TYPES, MOST_CURVES = 6, 6, 8
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+#: Of curves.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES = ("--", ":", "-.")
 _LEGEND = 3.6  # inches
 _NOTHING = "no run has seen labelled defects"
@@ -42,7 +43,7 @@ def draw_label_curves(curves: pd.DataFrame) -> Figure:
             _draw_panel(axis, group, metric)
             axis.set(xlabel="labelled defects seen", ylabel=metric)
         row[0].set_title(f"{dataset}, {protocol}", loc="left", fontsize="medium", parse_math=False)
-        _add_legend(row)
+        add_legend(row)
     return figure
 
 
@@ -69,7 +70,7 @@ def draw_labels_by_type(curves: pd.DataFrame) -> Figure:
             axis.set_title(f"{dataset}: {kind}", fontsize="small", parse_math=False)
             axis.set_xlabel("labelled defects seen", fontsize="small")
         panels[0].set_ylabel(metric, fontsize="small")
-        _add_legend(panels[: len(types)])
+        add_legend(panels[: len(types)])
     return figure
 
 
@@ -83,7 +84,7 @@ def _draw_panel(axis: Axes, group: pd.DataFrame, metric: str) -> None:
             points["labels_seen"],
             points[metric],
             yerr=points[f"{metric}_95"].fillna(0),
-            marker=_MARKERS[number],
+            marker=MARKERS[number],
             color=color(number),
             capsize=3,
             linewidth=1.6,
@@ -100,7 +101,7 @@ def _draw_panel(axis: Axes, group: pd.DataFrame, metric: str) -> None:
     axis.tick_params(labelsize="small")
 
 
-def _add_legend(row: Sequence[Axes]) -> None:
+def add_legend(row: Sequence[Axes]) -> None:
     """Name the curves of a row at its right, each once."""
     named = {label: handle for axis in row for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     row[-1].legend(

@@ -24,8 +24,10 @@ from training_code.comparison.costs import speed_and_size
 from training_code.comparison.decision import Assumptions, Candidate, all_rankings, curves, ranking
 from training_code.comparison.decision_candidates import read_candidates
 from training_code.comparison.effects import effects_of_arguments
-from training_code.comparison.label_curves import COLUMNS as LABEL_COLUMNS
-from training_code.comparison.label_curves import KEY, label_curves
+from training_code.comparison.image_curves import KEY as IMAGE_KEY
+from training_code.comparison.image_curves import image_curves
+from training_code.comparison.label_curves import KEY as LABEL_KEY
+from training_code.comparison.label_curves import label_curves
 from training_code.comparison.level import MARKS, mark_level
 from training_code.comparison.table import LABELS, LABELS_SEEN, MAIN_METRICS, PROTOCOL, RANKED
 from training_code.comparison.values import NONE, is_missing, write_value
@@ -89,6 +91,8 @@ class Comparison:
         Of `read_candidates`: among which the sheet Decision chooses.
     labels
         Of `label_curves`: results against numbers of labels.
+    images
+        Of `image_curves`: results against numbers of training images.
     """
 
     runs: pd.DataFrame
@@ -97,7 +101,8 @@ class Comparison:
     problems: list[str] = field(default_factory=list)
     criterion: str = CRITERION
     candidates: tuple[Candidate, ...] = ()
-    labels: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(LABEL_COLUMNS)))
+    labels: pd.DataFrame = field(default_factory=pd.DataFrame)
+    images: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def compare(runs: pd.DataFrame, problems: Sequence[str] = (), criterion: str = CRITERION) -> Comparison:
@@ -106,8 +111,8 @@ def compare(runs: pd.DataFrame, problems: Sequence[str] = (), criterion: str = C
     marks = models.reindex(columns=["run_id", *MARKS])  # among all configurations: each best one is chosen from several
     best = best_models(runs, criterion).merge(marks, on="run_id", how="left", validate="one_to_one")
     candidates, left_out = read_candidates(models, runs)
-    labels = label_curves(runs, models, criterion)
-    return Comparison(runs, models, best, [*problems, *unread, *left_out], criterion, tuple(candidates), labels)
+    against = label_curves(runs, models, criterion), image_curves(runs, models, criterion)
+    return Comparison(runs, models, best, [*problems, *unread, *left_out], criterion, tuple(candidates), *against)
 
 
 def choose_runs(runs: pd.DataFrame, datasets: Sequence[str] = (), seeds: Sequence[int] = ()) -> pd.DataFrame:
@@ -179,7 +184,8 @@ def all_sheets(comparison: Comparison, results: Path) -> list[Sheet]:
         by_dataset(models, criterion),
         by_defect_type(runs, best),
         *_products(by_product(runs, models)),
-        *_labels(comparison.labels, criterion),
+        *_curves("Labels", comparison.labels, LABEL_KEY, criterion),
+        *_curves("Images", comparison.images, IMAGE_KEY, criterion),
         Sheet(
             "Hyper-parameters",
             effects_of_arguments(runs, criterion),
@@ -217,9 +223,9 @@ def _products(table: pd.DataFrame) -> list[Sheet]:
     return [Sheet("By product", table, key=PRODUCT_KEY)] if len(table) else []
 
 
-def _labels(curves: pd.DataFrame, criterion: str) -> list[Sheet]:
-    """Return the sheet of results against numbers of labels; none where nothing has seen labels."""
-    return [Sheet("Labels", curves, key=KEY, charts=("labels",), criterion=criterion)] if len(curves) else []
+def _curves(name: str, table: pd.DataFrame, key: tuple[str, ...], criterion: str) -> list[Sheet]:
+    """Return the sheet of results against a number; none where nothing was run with several numbers."""
+    return [Sheet(name, table, key=key, charts=(name.lower(),), criterion=criterion)] if len(table) else []
 
 
 def by_backbone(models: pd.DataFrame, criterion: str) -> Sheet:

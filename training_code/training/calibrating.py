@@ -12,6 +12,7 @@ from anomalib.models.components import AnomalibModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 
+from training_code.data.augmented import is_copy, original_path
 from training_code.data.datamodule import SYNTHETIC, SampleDataModule
 from training_code.data.layout import NORMAL
 from training_code.data.reference_data import reference_loader, references_of
@@ -82,7 +83,7 @@ def leave_one_out(
     """
     train = data.train_data
     number = {path: index for index, path in enumerate(train.paths)}
-    order = torch.tensor([number[path] for path in detector.trained_on])
+    order = torch.tensor([number[original_path(path)] for path in detector.trained_on])
     groups = torch.tensor(train.groups)
     paths = [Path(path) for path in train.paths]
     compared = references_of(data, paths) if data.dataset.has_references else []
@@ -97,12 +98,14 @@ def leave_one_out(
             for batch in reference_loader(data, compared) if compared else ():
                 features.append(detector.embed(transform(batch.image.to(device))))
             of_others = torch.cat([groups[originals], groups if compared else groups[:0]])
-            # The training images are put from the order in which they came into that of the dataset.
-            places = torch.cat([order, torch.arange(len(order), len(order) + len(of_others))])
+            # The training images are put from the order in which they came into that of the dataset; copies of them,
+            # which are left out with them, have no place.
+            own = [-1 if is_copy(path) else number[path] for path in detector.trained_on]
+            places = [*own, *range(len(train), len(train) + len(of_others))]
             of_altered = [Path(path) for each in further for path in each.paths]
             every = [*paths, *of_altered, *(each.path for each in compared)]
             found = detector.left_out(groups[order], features, of_others)
-            scores, maps = _gathered(found, places.tolist(), every, train.leave_out)
+            scores, maps = _gathered(found, places, every, train.leave_out)
     except TooLittleLeftError:  # there is no image that the detector has not seen
         return NOTHING
     finally:
@@ -153,14 +156,14 @@ def recall_training(detector: LeavesOut, data: SampleDataModule, device: torch.d
     """
     detector.keep_features()
     detector.to(device).eval()
-    transform, train = image_transform(detector), data.train_data
+    transform, train = image_transform(detector), data.fitted_data
     features = detector.collection()
     with full_precision():
         for batch in DataLoader(train, data.eval_batch_size, collate_fn=train.collate_fn):
             assert batch.image is not None
             detector.trained_on += batch.image_path or []
             features.append(detector.embed(transform(batch.image.to(device))))
-    detector.recall(features, torch.tensor(train.samples["label_index"].to_numpy()).bool())
+    detector.recall(features, torch.tensor(data.train_data.samples["label_index"].to_numpy()).bool())
 
 
 def _gathered(
@@ -168,16 +171,20 @@ def _gathered(
 ) -> tuple[NDArray[np.float64], Images]:
     """Return scores and maps, each in its place of ``places``; no map is in memory twice that comes on its own.
 
-    ``paths`` are those of the images in these places, from which ``leave_out`` takes what is not looked at.
+    ``paths`` are those of the images in these places, from which ``leave_out`` takes what is not looked at. What has a
+    place below 0 is let go.
     """
-    scores, maps, filled = np.empty(len(places)), Filling(len(places)), 0
+    scores, maps, filled = np.empty(len(paths)), Filling(len(paths)), 0
     for score, each in found:
-        into = places[filled : filled + len(score)]
+        chosen = [index for index, place in enumerate(places[filled : filled + len(score)]) if place >= 0]
+        into = [places[filled + index] for index in chosen]
+        filled += len(score)
+        if len(chosen) < len(score):
+            score, each = score[chosen], each[chosen]
         own_scores, own_maps = score.flatten().double().cpu().numpy(), each.flatten(0, 1).float().cpu().numpy()
         leave_out([paths[place] for place in into], own_scores, own_maps)
         scores[into] = own_scores
         maps.put(own_maps, into)
-        filled += len(into)
     return scores, maps.done()
 
 

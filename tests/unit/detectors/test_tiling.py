@@ -19,6 +19,8 @@ MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 LAYER = {"backbone": "efficientnet_lite0", "layers": ["blocks.2"]}
 PADIM, PATCHCORE = LAYER | {"n_features": 8}, LAYER | {"coreset_sampling_ratio": 0.2, "num_neighbors": 1}
 EVERYTHING = LAYER | {"coreset_sampling_ratio": 1.0, "num_neighbors": 1}
+SUBSPACE = LAYER | {"n_components": 3}
+SUBSPACES = SUBSPACE | {"by_position": True}
 
 
 def _build(name, arguments, size, tile=None):
@@ -104,7 +106,11 @@ def test_the_score_of_an_image_is_the_highest_of_its_tiles_each_an_image_of_its_
     torch.testing.assert_close(maps[:, :32, :32], each[0][1][:, :32, :32], msg="pixels of a single tile are its own")
 
 
-@pytest.mark.parametrize(("name", "arguments"), [("Padim", PADIM), ("Patchcore", EVERYTHING)])
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [("Padim", PADIM), ("Patchcore", EVERYTHING), ("Subspace", SUBSPACE), ("Subspace", SUBSPACES)],
+    ids=["PaDiM", "PatchCore", "one subspace", "a subspace at each position"],
+)
 @pytest.mark.parametrize("groups", [[0, 1, 2, 3, 4, 5], [0, 0, 1, 2, 3, 3]], ids=["alone", "siblings"])
 def test_an_image_is_left_out_with_all_its_tiles_and_those_of_its_group(name, arguments, groups):
     images, groups = _texture(6, 80), torch.tensor(groups)

@@ -1,11 +1,11 @@
 """The set-up of an experiment as a notebook shows it."""
 
-import re
 import shutil
 
 import pytest
 from helpers.data import make_mvtec
 
+from training_code.detectors.registry import DETECTORS
 from training_code.experiment import Experiment
 from training_code.protocol import ComputeOptions, ExperimentProtocol
 
@@ -33,15 +33,21 @@ def test_the_metrics_that_are_announced_are_those_that_a_run_has(tmp_path, masks
 def test_the_split_says_what_is_trained_on_held_out_and_tested_on(tiny_dataset):
     experiment = Experiment(tiny_dataset, image_size=64, validation_split=0.25)
     shown = experiment._repr_html_()
-    assert re.search(
-        "12 good images to train on and for thresholds<br>Padim, Patchcore, .*FeatureSegmenter.* train on all of them",
-        shown,
-    )
+    leaving = ", ".join(name for name, spec in DETECTORS.items() if spec.leaves_out(spec.defaults))
+    assert f"12 good images to train on and for thresholds<br>{leaving} train on all of them" in shown
     assert "other detectors hold out 3: for thresholds" in shown
     assert "14 images to test on, 6 good and 8 with defects" in shown
     line = repr(experiment)
     assert "12 good images to train on and for thresholds, 14 to test on; 64 × 64 pixels, seed 42" in line
     assert "\n" not in line and experiment.dataset.fingerprint[:16] in line
+
+
+def test_it_is_said_before_training_that_a_single_image_gives_no_threshold(tiny_dataset):
+    experiment = Experiment(tiny_dataset, image_size=64, train_images=1)
+    shown = experiment._repr_html_()
+    assert "train/good 1, unused/good 11" in shown and "<b>train_images 1</b>" in shown
+    assert "1 good image to train on<br>of a single part no image can be left out or held out: no run has" in shown
+    assert "image_F1Score" not in experiment.setup.metrics and "image_AUROC" in experiment.setup.metrics
 
 
 def test_every_condition_is_shown_and_those_that_are_not_the_default_stand_out(tiny_dataset):

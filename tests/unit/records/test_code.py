@@ -99,6 +99,8 @@ def test_a_change_of_a_picture_a_message_or_a_table_makes_no_run_stale(changed_b
         ),
         ("data/synthetic.py", "probability=1.0", "probability=0.5"),
         ("data/varied.py", "STRENGTH = 0.5", "STRENGTH = 0.6"),
+        ("data/drawn.py", "size <= wanted - total", "size <= wanted"),
+        ("data/augmented.py", "LIGHT = (0.85, 1.15)", "LIGHT = (0.8, 1.15)"),
         ("data/split.py", "HOLD_OUT = 0.2", "HOLD_OUT = 0.3"),
         ("data/marking.py", "_BETWEEN = 0.6", "_BETWEEN = 0.7"),
         ("data/pairing.py", "masks?|labels?", "masks?|label"),

@@ -91,3 +91,24 @@ def test_varied_anomalies_are_not_even_looked_at_unless_a_search_goes_by_them(da
     detector = Detector(data.train_data.paths)
     found = calibrating.calibrate(detector, SimpleNamespace(device=torch.device("cpu")), data, varied=False)
     assert found.varied is None and found.judged is not None and found.good is not None
+
+
+@pytest.mark.slow
+def test_copies_are_left_out_with_their_image_and_no_threshold_rests_on_them(data, monkeypatch):
+    monkeypatch.setattr(calibrating, "image_transform", lambda detector: lambda images: images)
+    data.augmentation = ("flip",)
+    paths = [item.image_path for item in data.fitted_data.__getitems__(range(36))]
+    came = [paths[place] for place in np.random.default_rng(0).permutation(36)]
+    groups = []
+
+    class Noting(Detector):
+        def left_out(self, own, others, of_others):
+            groups.extend(own.tolist())
+            return super().left_out(own, others, of_others)
+
+    found = calibrating.leave_one_out(Noting(came), data, torch.device("cpu"))
+    assert [str(path) for path in found.good.paths] == data.train_data.paths
+    assert found.good.scores.tolist() == [came.index(path) for path in data.train_data.paths]
+    group = dict(zip(data.train_data.paths, data.train_data.groups, strict=True))
+    assert groups == [group[path.partition("\0")[0]] for path in came]
+    assert found.varied.scores.tolist() == [group[str(path)] for path in found.varied.paths]

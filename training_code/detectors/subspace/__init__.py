@@ -1,0 +1,1 @@
+"""Subspace: how far features lie from the principal subspace of good ones."""
