@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -17,23 +16,22 @@ from training_code.data.joined import read_datasets
 from training_code.data.labelled import labelled_sha256, take_labelled
 from training_code.data.looked_at import defects_outside
 from training_code.data.places import Named
-from training_code.data.sample import LABELLED, TRAIN, VALIDATION
+from training_code.data.sample import LABELLED, TRAIN
 from training_code.detectors.configuration import Configuration, configure
 from training_code.detectors.extent import Extent, Need
 from training_code.detectors.registry import get_detector
 from training_code.detectors.spec import DetectorSpec
 from training_code.foundation.checking import whole
 from training_code.foundation.errors import InputError
-from training_code.foundation.files import content_hash, free_space
+from training_code.foundation.files import content_hash
 from training_code.foundation.hardware import has_gpu
-from training_code.foundation.memory import memory_limit, readable, scratch_folder
+from training_code.foundation.memory import memory_limit, scratch_folder
 from training_code.members import Member, find_members
 from training_code.protocol import ComputeOptions, ExperimentProtocol, read_options
 from training_code.records.identity import Identity
 from training_code.records.store import RunStore
+from training_code.suitability import check_labels, check_memory
 
-#: Parts with labelled defects that a detector needs which learns from them.
-LEAST_LABELLED = 2
 #: Part of the memory that is allowed which the features of a batch may take.
 BATCH_PART = 1 / 8
 #: The default seed of an experiment.
@@ -176,7 +174,7 @@ def prepare(
         configuration = replace(configuration, arguments=spec.settle(values, _extent(configuration, conditions)))
         values = configuration.arguments
     divided = divide(dataset, protocol.validation_split, conditions.seed, not spec.leaves_out(values), learns)
-    _check_labels(spec, values, conditions, divided)
+    check_labels(spec, values, dataset, divided, protocol.threshold)
     need = None if members else _check_fits(configuration, conditions, divided, store)
     taken = labelled_sha256(dataset)
     identity = Identity(
@@ -248,7 +246,8 @@ def _check_fits(
         raise InputError(f"to {spec.name} a tile is an image: {error}") from error
     need = spec.need(arguments, _extent(configuration, conditions))
     if need is not None:
-        _check_memory(need, configuration, conditions, store.results if store else scratch_folder())
+        extent = _extent(configuration, conditions)
+        check_memory(need, spec.name, protocol.seen_size, extent.memory, store.results if store else scratch_folder())
     return need
 
 
@@ -258,45 +257,6 @@ def _extent(configuration: Configuration, conditions: Conditions) -> Extent:
     images = len(conditions.dataset.select(TRAIN)) * (1 + protocol.copies)
     limit = memory_limit(conditions.compute.memory_limit)
     return Extent(images, protocol.network_size, limit, configuration.backbone, protocol.tiles)
-
-
-def _check_memory(need: Need, configuration: Configuration, conditions: Conditions, scratch: Path) -> None:
-    """Refuse a fit that does not fit into the memory that it may take, or whose file does not fit onto the disk.
-
-    The file will lie in a folder of the run in ``scratch``, see `training_code.foundation.scratch`.
-    """
-    allowed = memory_limit(conditions.compute.memory_limit)
-    height, width = conditions.protocol.seen_size
-    if need.memory > allowed:
-        raise InputError(
-            f"{configuration.detector} needs {readable(need.memory)} at once for {readable(need.features)} of features "
-            f"at {height} × {width} pixels, more than the {readable(allowed)} that it may take; valid: {need.instead}, "
-            "or a larger memory_limit"
-        )
-    free = free_space(scratch)
-    if need.disk > free:
-        raise InputError(
-            f"{configuration.detector} puts {readable(need.disk)} of features into a file in {scratch}, where "
-            f"{readable(free)} are free; valid: {need.instead}, or a larger memory_limit"
-        )
-
-
-def _check_labels(spec: DetectorSpec, arguments: Mapping[str, Any], conditions: Conditions, divided: Division) -> None:
-    """Refuse a configuration or a rule for thresholds that needs labelled defects which the dataset does not have."""
-    name, learns = conditions.dataset.name, spec.learns_from_labels(arguments)
-    how = f"put them into {VALIDATION}/<defect type>, or set labelled, which takes them out of the test set"
-    if learns and not divided.learned:
-        raise InputError(f"{spec.name} learns from labelled defects, and {name} has none: {how}")
-    if learns and not any(sample.mask for sample in divided.learned):
-        raise InputError(f"{spec.name} learns from labelled defects with masks, and those of {name} have none")
-    groups = {conditions.dataset.groups[sample.path] for sample in [*divided.learned, *divided.labelled]}
-    if learns and len(groups) < LEAST_LABELLED:
-        raise InputError(
-            f"{spec.name} needs at least {LEAST_LABELLED} parts with labelled defects, one to learn from while another "
-            f"one is kept apart, and {name} has {len(groups)}"
-        )
-    if conditions.protocol.threshold == "labelled" and not divided.labelled:
-        raise InputError(f"threshold='labelled' needs labelled defects to judge by, and {name} has none: {how}")
 
 
 def _statistics(normalization: str, recipe: Recipe) -> tuple[tuple[float, ...], tuple[float, ...]]:

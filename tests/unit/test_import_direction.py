@@ -21,6 +21,7 @@ ORDER = (
     ("records",),
     ("display",),
     ("members",),
+    ("suitability",),
     ("preparation",),
     ("recording",),
     ("codebooks",),

@@ -59,7 +59,7 @@ def test_a_file_that_does_not_fit_onto_the_disk_is_refused(tiny_dataset, monkeyp
     arguments = {"backbone": "efficientnet_lite0", "n_features": 160}
     prepared = prepare(conditions, "Padim", arguments)
     assert prepared.need.disk == 12 * 160 * 64 * 64 * 2, "16 bits for each number"
-    monkeypatch.setattr("training_code.preparation.free_space", lambda folder: 2**20)
+    monkeypatch.setattr("training_code.suitability.free_space", lambda folder: 2**20)
     with pytest.raises(
         InputError, match="Padim puts 15 MiB of features into a file in .*, where 1 MiB are free; valid: "
     ):

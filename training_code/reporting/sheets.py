@@ -1,6 +1,5 @@
 """The sheets of the workbook as tables: what each of them says, whatever it is written to."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +36,7 @@ from training_code.records.metrics import F1_ALL_BAD, METRICS
 from training_code.reporting.about import about
 from training_code.reporting.decision import CURVES, DECISION, MODELS
 from training_code.reporting.marks import f1_is_below
+from training_code.reporting.sheet_names import sheet_name
 
 BEST, ALL, FAILED, EXAMPLES, SPEED = "Best models", "All runs", "Failed", "Examples", "Speed and size"
 # Configurations of a detector that a sheet of blocks shows, the best ones.
@@ -44,7 +44,6 @@ MOST_IN_BLOCK = 40
 #: The mark of an F1Score that calling every image defective would beat.
 F1_BELOW = "F1Score below all bad"
 # A sheet's name may have so many characters, and none of these.
-_LONGEST_NAME, _NOT_IN_NAMES = 31, re.compile(r"[\[\]:*?/\\]")
 
 
 @dataclass(frozen=True)
@@ -278,7 +277,7 @@ def _blocks(models: pd.DataFrame, criterion: str) -> list[Sheet]:
             ["dataset_fingerprint", "protocol", "Model", criterion],
             ascending=[True, True, True, not METRICS[criterion].larger_is_better],
         )
-        name = _sheet_name(f"Comparison {dataset}", [sheet.name for sheet in sheets])
+        name = sheet_name(f"Comparison {dataset}", [sheet.name for sheet in sheets])
         sheets.append(Sheet(name, table.reindex(columns=columns).reset_index(drop=True), "blocks", criterion=criterion))
     return sheets
 
@@ -293,13 +292,3 @@ def _pivot(name: str, models: pd.DataFrame, index: list[str], column: str, crite
     best = models.pivot_table(index=index, columns=column, values=criterion, aggfunc=METRICS[criterion].extreme)
     table = best.reset_index().rename_axis(columns=None)
     return Sheet(name, table, key=tuple(index), scales=tuple(best.columns), criterion=criterion)
-
-
-def _sheet_name(name: str, taken: Sequence[str]) -> str:
-    """Return a name that a spreadsheet allows and that is not taken."""
-    clean = _NOT_IN_NAMES.sub("_", name).strip("'")
-    candidate, number = clean[:_LONGEST_NAME], 1
-    while candidate.lower() in {other.lower() for other in taken}:
-        number += 1
-        candidate = f"{clean[: _LONGEST_NAME - 4]} {number}"
-    return candidate
