@@ -59,7 +59,7 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
         self.num_neighbours, self.masking = num_neighbours, masking
         self.coreset_subsampling, self.sampling_ratio = coreset_subsampling, sampling_ratio
         self.feature_encoder = feature_encoder
-        (self.last_layer,) = feature_encoder.layers
+        (self.last_layer,) = map(str, feature_encoder.layers)
         self.patch_size = self._stride()
         self.register_buffer("memory_bank", torch.empty(0))
         self.embedding_store: list[torch.Tensor] = []
@@ -91,7 +91,7 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features of all patches, of shape (images, patches, dimensions), and note how they lie."""
-        top, left, rows, columns = self._inside(images.shape[-2:])
+        top, left, rows, columns = self.inside(images.shape[-2:])
         inside = images[:, :, top : top + rows, left : left + columns].type(self.memory_bank.dtype)
         maps = self.feature_encoder(inside)[self.last_layer]
         self.map_size = (maps.shape[2], maps.shape[3])
@@ -101,7 +101,7 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
         """Return scores and maps of images of ``image_size``, given the distances of all their patches."""
         rows, columns = self.map_size
         distances = distances.reshape(-1, rows * columns)  # no number of images: in a graph it is open
-        top, left, height, width = self._inside(image_size)
+        top, left, height, width = self.inside(image_size)
         maps = self.anomaly_map_generator(distances.reshape(-1, 1, rows, columns), (height, width))
         border = (left, int(image_size[1]) - width - left, top, int(image_size[0]) - height - top)
         return self.mean_top1p(distances), F.pad(maps, border, mode="replicate") if any(border) else maps
@@ -114,7 +114,7 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
         count = min(self.num_neighbours, len(self.memory_bank))
         return nearest_neighbors(patches, self.memory_bank, count, left_out)[0].square().mean(1) / 2
 
-    def _inside(self, image_size: Sequence[int]) -> tuple[int, int, int, int]:
+    def inside(self, image_size: Sequence[int]) -> tuple[int, int, int, int]:
         """Return where the patches begin, top and left, and how many pixels they cover, height and width."""
         # As whole numbers, of which a graph makes constants: sides of images are known there.
         sides = [int(side) for side in image_size]

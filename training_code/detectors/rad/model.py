@@ -55,9 +55,10 @@ class RadModel(AnomalibRadModel):
         self.k_image += int(left_out.sum())
         try:
             features = [(layer[None, 1:], layer[None, 0]) for layer in tokens]
-            found = self._score(features, self._patch_grid(*image_size), torch.Size(image_size))
+            found = self._score(features, self._patch_grid(*image_size), image_size)
         finally:
             self.k_image, self.left_out = asked, None
+        assert found.pred_score is not None and found.anomaly_map is not None
         return found.pred_score[:, None], found.anomaly_map
 
     def _extract_features(self, x: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:

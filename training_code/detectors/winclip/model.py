@@ -69,7 +69,7 @@ class WinClipModel(AnomalibWinClipModel):
         return super().encode_image((batch - self.mean) / self.std)
 
 
-class WinClip(ZeroShot, AnomalibWinClip):
+class WinClip(ZeroShot, AnomalibWinClip):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
     """anomalib's `WinClip` with the same scores, which downloads nothing.
 
     Jeong, Zou, Kim, Zhang, Ravichandran, Dabeer, "WinCLIP: Zero-/Few-Shot Anomaly Classification and Segmentation",
