@@ -24,6 +24,7 @@ from training_code.detectors.patchcore.coreset import shared_k_center_greedy
 from training_code.detectors.patchcore.neighbors import nearest_neighbors
 from training_code.detectors.smoothing import BandedGaussianBlur2d
 from training_code.foundation.cache import TensorCache
+from training_code.foundation.errors import InputError
 
 
 def _exact_pca(n_components: int, svd_solver: str) -> PCA:
@@ -66,9 +67,20 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
         self.anomaly_map_generator = derived(AnomalyMapGenerator, GaussianBlur2d=BandedGaussianBlur2d)()
 
     def fit(self) -> None:
-        """Keep the collected patches as memory bank, or those of them that the coreset has."""
+        """Keep the collected patches as memory bank, or those of them that the coreset has.
+
+        Raises
+        ------
+        InputError
+            If all of them were masked.
+        """
         self.memory_bank = torch.vstack(self.embedding_store)
         self.embedding_store.clear()
+        if not len(self.memory_bank):
+            raise InputError(
+                "masking=True takes all patches of the training images for background; valid: masking=False, or a "
+                "backbone of DINOv2, for whose features it was made"
+            )
         if self.coreset_subsampling:
             count = max(1, int(len(self.memory_bank) * self.sampling_ratio))
             start = int(torch.randint(len(self.memory_bank), (1,)))  # on the processor: the same on a GPU

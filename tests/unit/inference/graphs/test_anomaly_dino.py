@@ -36,6 +36,9 @@ def test_a_border_that_patches_leave_is_the_same_in_a_graph(neighbors):
     torch.testing.assert_close(found.anomaly_map, expected.anomaly_map, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_masks_of_the_background_are_no_graph():
+    model = _fitted()
+    model.masking = True
     with pytest.raises(InputError, match="masking=True decomposes the features of each image, which no graph can"):
-        make_graph("AnomalyDINO", _fitted(masking=True), SIZE)
+        make_graph("AnomalyDINO", model, SIZE)
