@@ -1,10 +1,13 @@
 """AnomalyDINO as a graph."""
 
 import torch
+from anomalib.models.image.patchcore.anomaly_map import AnomalyMapGenerator
 from torch import nn
 
-from inference_code.graphs.parts import nearest, taken
+from inference_code.graphs.parts import Blur, nearest, taken
+from training_code.detectors.anomalib_seams import derived
 from training_code.detectors.anomaly_dino.model import AnomalyDINOModel
+from training_code.detectors.smoothing import BandedGaussianBlur2d
 from training_code.foundation.errors import InputError
 
 
@@ -15,6 +18,10 @@ def to_graph(model: AnomalyDINOModel, image_size: tuple[int, int]) -> nn.Module:
             "AnomalyDINO with masking=True decomposes the features of each image, which no graph can; valid: torch, "
             "the run itself"
         )
+    # Maps are blurred before their border is put around them, where the patches leave one.
+    blur = derived(AnomalyMapGenerator, GaussianBlur2d=BandedGaussianBlur2d)().blur
+    _, _, height, width = model.inside(image_size)
+    model.anomaly_map_generator.blur = Blur(blur, (height, width))
     return taken(AnomalyDINOGraph, model)
 
 

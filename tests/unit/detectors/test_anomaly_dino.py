@@ -63,6 +63,15 @@ def test_masks_are_anomalibs_and_the_same_each_time():
     assert middle.all() and found[0].sum() == 2 * 8 * 8, "the object, and one patch more on each side"
 
 
+@pytest.mark.slow
+def test_masks_that_leave_nothing_are_told_when_the_memory_is_made():
+    # The features of this network are far below the threshold that was chosen for those of DINOv2.
+    with pytest.raises(
+        InputError, match="masking=True takes all patches .* valid: masking=False, or a backbone of DINO"
+    ):
+        _fitted(torch.zeros(4, 3, 64, 64), masking=True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

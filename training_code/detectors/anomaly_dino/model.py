@@ -24,6 +24,7 @@ from training_code.detectors.patchcore.coreset import shared_k_center_greedy
 from training_code.detectors.patchcore.neighbors import nearest_neighbors
 from training_code.detectors.smoothing import BandedGaussianBlur2d
 from training_code.foundation.cache import TensorCache
+from training_code.foundation.errors import InputError
 
 
 def _exact_pca(n_components: int, svd_solver: str) -> PCA:
@@ -59,16 +60,27 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
         self.num_neighbours, self.masking = num_neighbours, masking
         self.coreset_subsampling, self.sampling_ratio = coreset_subsampling, sampling_ratio
         self.feature_encoder = feature_encoder
-        self.last_layer = str(feature_encoder.layers[-1])  # it is the only one
+        (self.last_layer,) = map(str, feature_encoder.layers)
         self.patch_size = self._stride()
         self.register_buffer("memory_bank", torch.empty(0))
         self.embedding_store: list[torch.Tensor] = []
         self.anomaly_map_generator = derived(AnomalyMapGenerator, GaussianBlur2d=BandedGaussianBlur2d)()
 
     def fit(self) -> None:
-        """Keep the collected patches as memory bank, or those of them that the coreset has."""
+        """Keep the collected patches as memory bank, or those of them that the coreset has.
+
+        Raises
+        ------
+        InputError
+            If all of them were masked.
+        """
         self.memory_bank = torch.vstack(self.embedding_store)
         self.embedding_store.clear()
+        if not len(self.memory_bank):
+            raise InputError(
+                "masking=True takes all patches of the training images for background; valid: masking=False, or a "
+                "backbone of DINOv2, for whose features it was made"
+            )
         if self.coreset_subsampling:
             count = max(1, int(len(self.memory_bank) * self.sampling_ratio))
             start = int(torch.randint(len(self.memory_bank), (1,)))  # on the processor: the same on a GPU
@@ -91,7 +103,7 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features of all patches, of shape (images, patches, dimensions), and note how they lie."""
-        top, left, rows, columns = self._inside(images.shape[-2:])
+        top, left, rows, columns = self.inside(images.shape[-2:])
         inside = images[:, :, top : top + rows, left : left + columns].type(self.memory_bank.dtype)
         maps = self.feature_encoder(inside)[self.last_layer]
         self.map_size = (maps.shape[2], maps.shape[3])
@@ -101,7 +113,7 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
         """Return scores and maps of images of ``image_size``, given the distances of all their patches."""
         rows, columns = self.map_size
         distances = distances.reshape(-1, rows * columns)  # no number of images: in a graph it is open
-        top, left, height, width = self._inside(image_size)
+        top, left, height, width = self.inside(image_size)
         maps = self.anomaly_map_generator(distances.reshape(-1, 1, rows, columns), (height, width))
         border = (left, int(image_size[1]) - width - left, top, int(image_size[0]) - height - top)
         return self.mean_top1p(distances), F.pad(maps, border, mode="replicate") if any(border) else maps
@@ -114,7 +126,7 @@ class AnomalyDINOModel(AnomalibAnomalyDINOModel):
         count = min(self.num_neighbours, len(self.memory_bank))
         return nearest_neighbors(patches, self.memory_bank, count, left_out)[0].square().mean(1) / 2
 
-    def _inside(self, image_size: Sequence[int]) -> tuple[int, int, int, int]:
+    def inside(self, image_size: Sequence[int]) -> tuple[int, int, int, int]:
         """Return where the patches begin, top and left, and how many pixels they cover, height and width."""
         # As whole numbers, of which a graph makes constants: sides of images are known there.
         sides = [int(side) for side in image_size]
