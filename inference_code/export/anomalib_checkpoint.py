@@ -1,6 +1,7 @@
 """Detectors of this project as checkpoints of anomalib's own classes, which anomalib loads without this project."""
 
 import inspect
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -26,7 +27,7 @@ from training_code.records.record import Record
 from training_code.training.engine import quiet
 
 # Where anomalib's models keep their feature extractor.
-_EXTRACTORS = ("model.feature_extractor.", "model.encoder.")
+_EXTRACTORS = ("model.feature_extractor.", "model.encoder.", "model.teacher")
 # anomalib calls abnormal what is above a threshold, runs what reaches it: so much lower, as a part of it, is that one.
 _LOWER = 1e-6
 # What checkpoints name where anomalib wants a folder that it does not read.
@@ -82,24 +83,31 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     does not use, are zeros: runs do not keep them.
     """
     cls = _plain_class(record.detector)
-    declared = inspect.signature(cls).parameters
-    arguments = {
-        name: _as_declared(value, declared[name].annotation)
-        for name, value in record.arguments.items()
-        if name in declared
-    }
+    declared, given = inspect.signature(cls).parameters, dict(record.arguments)
     if record.weights:
-        arguments["backbone"] = record.weights.recipe.architecture
+        given["backbone"] = record.weights.recipe.architecture
+    given |= {name: given[own] for name, own in _renamed(record.detector).items()}
+    if "layers" in declared and any(isinstance(layer, int) for layer in declared["layers"].default):
+        given["layers"] = _numbers(given["layers"], given["backbone"])
+    arguments = {
+        name: _as_declared(value, declared[name].annotation) for name, value in given.items() if name in declared
+    }
     if "pre_trained" in arguments:
         arguments["pre_trained"] = False
     folders = _folders(record.detector)
     arguments |= dict.fromkeys(folders, data_dir)  # a small folder that is there
     assert detector.pre_processor is not None
-    module = cls(
-        **arguments,
-        pre_processor=detector.pre_processor,
-        post_processor=PostProcessor(enable_threshold_matching=False),
-    )
+    try:
+        module = cls(
+            **arguments,
+            pre_processor=detector.pre_processor,
+            post_processor=PostProcessor(enable_threshold_matching=False),
+        )
+    except (ValueError, AttributeError) as error:  # some are made for residual networks alone
+        raise InputError(
+            f"anomalib does not build its {record.detector} with the arguments of this run: {error}; valid for this "
+            "run: onnx, openvino"
+        ) from error
     for name in folders:
         module.hparams[name] = _HERE
     try:
@@ -151,6 +159,12 @@ def _plain_class(detector: str) -> type[AnomalibModule]:
     return load_object(plain.path) if plain and plain.path else getattr(models, detector)
 
 
+def _numbers(layers: Sequence[str], backbone: str) -> list[int | None]:
+    """Return the positions of layers in timm's list, as a class of anomalib's wants them that counts layers."""
+    numbers = {layer.name: layer.index for layer in get_backbone(backbone).layers}
+    return [numbers[name] for name in layers]
+
+
 def _as_declared(value: Any, hint: Any) -> Any:
     """Return an argument as anomalib's class wants it: records hold lists also where it declares a tuple."""
     wants_tuple = any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
@@ -162,11 +176,18 @@ def _folders(detector: str) -> tuple[str, ...]:
     return plain.folders if plain else ()
 
 
+def _renamed(detector: str) -> Mapping[str, str]:
+    plain = get_detector(detector).plain
+    return plain.renamed if plain else {}
+
+
 def _converted(detector: AnomalibModule, module: AnomalibModule, name: str) -> dict[str, torch.Tensor]:
     """Return the state of ``detector``, that of this name, under the names of ``module``."""
     plain = get_detector(name).plain
-    without = plain.without if plain else ()
-    state = {tensor: value for tensor, value in detector.state_dict().items() if tensor not in without}
+    assert plain is not None
+    state = {tensor: value for tensor, value in detector.state_dict().items() if tensor not in plain.without}
+    for ours, theirs in plain.prefixes.items():
+        state = {theirs + each.removeprefix(ours) if each.startswith(ours) else each: state[each] for each in state}
     for place, part in detector.named_modules():
         if isinstance(part, FactorizedGaussian):
             del state[f"{place}.factor"], state[f"{place}.low_rank"]

@@ -86,12 +86,18 @@ class PlainForm:
     path
         Where anomalib's class with a constructor that downloads nothing lies, ``module:class``; None where the argument
         ``pre_trained`` of its own constructor says so, or it has no backbone.
+    renamed
+        Arguments of anomalib's class that have another name here, with that name.
+    prefixes
+        How names of tensors begin, with what stands for it in anomalib's class.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     path: str | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    prefixes: Mapping[str, str] = field(default_factory=dict)
 
 
 def _nothing_to_complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:

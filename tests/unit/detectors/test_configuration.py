@@ -51,9 +51,9 @@ def test_arguments_and_defaults_are_anomalibs(name):
     added = {argument: parameter.default for argument, parameter in own.items() if argument not in expected}
     assert added == OURS.get(name, added)
     plain = DETECTORS[name].plain
-    # Folders of images that anomalib's constructor wants and would fill by a download.
+    # Folders of images that anomalib's constructor wants and would fill by a download, and what has another name here.
     left_out = set(expected) - set(own)
-    assert left_out <= set(plain.folders if plain else ())
+    assert left_out <= set({*plain.folders, *plain.renamed} if plain else ())
     assert [argument for argument in own if argument not in added] == [each for each in expected if each in own]
     for argument in set(own) - set(added):
         found, wanted = own[argument].default, expected[argument].default
@@ -171,7 +171,7 @@ def test_layers_are_recorded_under_their_own_names():
         (Patchcore, {"backbone": "resnet18", "reduce": 384}, "have 384 channels, valid: 1 to 383, or None"),
         (Cflow, {"max_epochs": 0}, "max_epochs=0 of Cflow is out of range; valid: at least 1"),
         (Cflow, {"condition_vector": 30}, "valid: a positive multiple of 4"),
-        (anomalib.models.Stfpm, {}, "unknown detector 'Stfpm'; valid: Padim, Patchcore, Cflow"),
+        (anomalib.models.VlmAd, {}, "unknown detector 'VlmAd'; valid: Padim, Patchcore, Cflow"),
         (dict, {}, "unknown detector 'dict'"),
     ],
 )
