@@ -100,6 +100,7 @@ WITHOUT_EFFECT = {
     "14_train_draem": {"train_batch_size", "feature_store", *_OF_BACKBONES},
     "15_train_autoencoders": {"train_batch_size", "feature_store", *_OF_BACKBONES},
     "16_train_with_labels": set(),
+    "17_train_students": {"train_batch_size"},
 }
 
 IMAGES, FILES, RUN, BATCHES, OVERLAYS = "images", "files", "run", "batches", "overlays"
