@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from training_code.detectors.stfpm.model import Stfpm as Stfpm
     from training_code.detectors.supersimplenet.model import Supersimplenet as Supersimplenet
     from training_code.detectors.unet.model import Unet as Unet
+    from training_code.detectors.uninet.model import UniNet as UniNet
 
 
 def __getattr__(name: str) -> Any:
