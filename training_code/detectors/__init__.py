@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from training_code.detectors.dsr.model import Dsr as Dsr
     from training_code.detectors.efficient_ad.model import EfficientAd as EfficientAd
     from training_code.detectors.feature_segmenter.model import FeatureSegmenter as FeatureSegmenter
+    from training_code.detectors.l2bt.model import L2BT as L2BT
     from training_code.detectors.padim.model import Padim as Padim
     from training_code.detectors.patchcore.model import Patchcore as Patchcore
     from training_code.detectors.reverse_distillation.model import ReverseDistillation as ReverseDistillation
