@@ -1,6 +1,7 @@
 """Detectors of this project as checkpoints of anomalib's own classes, which anomalib loads without this project."""
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -29,7 +30,7 @@ from training_code.training.engine import quiet
 
 # Where anomalib's models keep their feature extractor.
 _EXTRACTORS = (
-    *("model.feature_extractor.", "model.feature_encoder.", "model.encoder."),
+    *("model.feature_extractor.", "model.feature_encoder.", "model.encoder.", "model.teacher"),
     "model.forward_modules.feature_aggregator.",
 )
 # anomalib calls abnormal what is above a threshold, runs what reaches it: so much lower, as a part of it, is that one.
@@ -89,11 +90,13 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     does not use, are zeros: runs do not keep them.
     """
     cls = _plain_class(record.detector)
-    declared = inspect.signature(cls).parameters
-    own = dict(record.arguments)
+    declared, own = inspect.signature(cls).parameters, dict(record.arguments)
     if record.weights:
         own["backbone"] = record.weights.recipe.architecture
     named = {_anomalibs_name(record.detector, name): value for name, value in own.items()}
+    default = declared["layers"].default if "layers" in declared else None
+    if isinstance(default, list | tuple) and any(isinstance(layer, int) for layer in default):
+        named["layers"] = _numbers(own["layers"], own["backbone"])
     arguments = {
         name: _as_declared(value, declared[name].annotation) for name, value in named.items() if name in declared
     }
@@ -102,11 +105,17 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     folders = _folders(record.detector)
     arguments |= dict.fromkeys(folders, data_dir)  # a small folder that is there
     assert detector.pre_processor is not None
-    module = cls(
-        **arguments,
-        pre_processor=detector.pre_processor,
-        post_processor=PostProcessor(enable_threshold_matching=False),
-    )
+    try:
+        module = cls(
+            **arguments,
+            pre_processor=detector.pre_processor,
+            post_processor=PostProcessor(enable_threshold_matching=False),
+        )
+    except (ValueError, AttributeError) as error:  # some are made for residual networks alone
+        raise InputError(
+            f"anomalib does not build its {record.detector} with the arguments of this run: {error}; valid for this "
+            "run: onnx, openvino"
+        ) from error
     for name in folders:
         module.hparams[name] = _HERE
     try:
@@ -164,6 +173,12 @@ def _plain_class(detector: str) -> type[AnomalibModule]:
 def _anomalibs_name(detector: str, argument: str) -> str:
     plain = get_detector(detector).plain
     return plain.renamed.get(argument, argument) if plain else argument
+
+
+def _numbers(layers: Sequence[str], backbone: str) -> list[int | None]:
+    """Return the positions of layers in timm's list, as a class of anomalib's wants them that counts layers."""
+    numbers = {layer.name: layer.index for layer in get_backbone(backbone).layers}
+    return [numbers[name] for name in layers]
 
 
 def _as_declared(value: Any, hint: Any) -> Any:

@@ -20,8 +20,9 @@ def to_graph(model: AnomalyDINOModel, image_size: tuple[int, int]) -> nn.Module:
         )
     # Maps are blurred before their border is put around them, where the patches leave one.
     blur = derived(AnomalyMapGenerator, GaussianBlur2d=BandedGaussianBlur2d)().blur
+    assert isinstance(blur, BandedGaussianBlur2d)
     _, _, height, width = model.inside(image_size)
-    model.anomaly_map_generator.blur = Blur(blur, (height, width))
+    setattr(model.anomaly_map_generator, "blur", Blur(blur, (height, width)))  # noqa: B010  # declared as anomalib's
     return taken(AnomalyDINOGraph, model)
 
 

@@ -104,6 +104,7 @@ WITHOUT_EFFECT = {
     "16_train_with_labels": set(),
     "19_train_foundation": {"tensorboard"},
     "21_train_features": set(),
+    "17_train_students": {"train_batch_size"},
 }
 
 IMAGES, FILES, RUN, BATCHES, OVERLAYS = "images", "files", "run", "batches", "overlays"

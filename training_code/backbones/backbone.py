@@ -108,8 +108,8 @@ class Backbone:
             aliases |= {f"features.{stage + 1}": f"blocks.{stage}" for stage in range(7)}
         return aliases
 
-    def resolve_layers(self, names: Sequence[str]) -> list[str]:
-        """Return the layers' own names, in the order given.
+    def resolve_layers(self, names: Sequence[str | int]) -> list[str]:
+        """Return the layers' own names, in the order given; a number is a position in timm's own list of features.
 
         Raises
         ------
@@ -120,7 +120,8 @@ class Backbone:
         known = [layer.name for layer in self.layers]
         if not names:
             raise InputError(f"layers is empty; {self.name} has, in order: {self._choices()}")
-        resolved = [self.aliases.get(name, name) for name in names]
+        by_number: dict[object, str] = {layer.index: layer.name for layer in self.layers if layer.listed}
+        resolved = [self.aliases.get(str(name), by_number.get(name, str(name))) for name in names]
         for name, given in zip(resolved, names, strict=True):
             if name not in known:
                 hint = suggestion(given, known + list(self.aliases))

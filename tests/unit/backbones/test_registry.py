@@ -100,9 +100,16 @@ def test_the_last_block_of_a_stage_is_the_stage():
     ]
 
 
+def test_a_number_is_a_position_in_timms_list():
+    # timm.create_model(name, features_only=True).feature_info.module_name(), and the blocks of a transformer
+    assert get_backbone("efficientnet_b0").resolve_layers([0, 3]) == ["blocks.0", "blocks.4"]
+    assert get_backbone("vit_small_patch14_dinov2").resolve_layers([7, 11]) == ["blocks.7", "blocks.11"]
+
+
 @pytest.mark.parametrize(
     ("backbone", "layers", "words"),
     [
+        ("resnet18", [5], "unknown layer of resnet18 5; valid, in order: act1"),
         ("resnet18", [], "layers is empty; resnet18 has, in order: act1, layer1, layer2, layer3, layer4"),
         ("resnet18", ["layer9"], "unknown layer of resnet18 'layer9'.*valid, in order: act1, layer1, layer2, layer3"),
         ("resnet18", ["layer3", "layer2"], r"out of order or repeated; in network order: \['layer2', 'layer3'\]"),

@@ -173,7 +173,7 @@ def test_layers_are_recorded_under_their_own_names():
         (Patchcore, {"backbone": "resnet18", "reduce": 384}, "have 384 channels, valid: 1 to 383, or None"),
         (Cflow, {"max_epochs": 0}, "max_epochs=0 of Cflow is out of range; valid: at least 1"),
         (Cflow, {"condition_vector": 30}, "valid: a positive multiple of 4"),
-        (anomalib.models.Stfpm, {}, "unknown detector 'Stfpm'; valid: Padim, Patchcore, Cflow"),
+        (anomalib.models.VlmAd, {}, "unknown detector 'VlmAd'; valid: Padim, Patchcore, Cflow"),
         (dict, {}, "unknown detector 'dict'"),
     ],
 )

@@ -128,7 +128,7 @@ def test_a_change_of_code_that_all_detectors_use_makes_all_runs_stale(changed_by
             "detectors/plain_images.py",
             "def scaled(",
             "@cache\ndef scaled(",
-            {"Autoencoder", "Draem", "Dsr", "Supersimplenet"},
+            {"Autoencoder", "Draem", "Dsr", "EfficientAd", "Supersimplenet"},
         ),
         ("codebooks.py", "BATCH_SIZE = 8", "BATCH_SIZE = 4", {"Dsr"}),
         ("evaluation/combining.py", "CLEAREST = 10.0", "CLEAREST = 9.0", {"Combined"}),
