@@ -43,16 +43,25 @@ def check_convertible(record: Record) -> None:
             f"{name} is this project's own and anomalib has no class for it; valid for anomalib: {able}; "
             "valid for this run: onnx, openvino"
         )
+    if plain.refused:
+        raise InputError(f"{record.run_id} cannot be converted: {plain.refused}; valid for this run: onnx, openvino")
     if not record.geometry.plain:
         raise InputError(
             "anomalib's checkpoint stretches images to image_size and looks at all of them, and the run has a region, "
             "center_crop or another resize; valid for this run: onnx, openvino"
         )
+    side = plain.image_size
+    if side is not None and record.geometry.size != (side, side):
+        raise InputError(
+            f"anomalib's {name} reads checkpoints for images of {side} × {side} pixels alone, and {record.run_id} has "
+            f"images of {' × '.join(map(str, record.geometry.size))}; valid for this run: onnx, openvino"
+        )
     for argument, value in plain.fixed.items():
-        if arguments[argument] != value:
+        valid = value if isinstance(value, tuple) else (value,)
+        if arguments[argument] not in valid:
             raise InputError(
-                f"{argument}={arguments[argument]!r} cannot be converted: anomalib's {name} has only {value!r}; valid "
-                "for this run: onnx, openvino"
+                f"{argument}={arguments[argument]!r} cannot be converted: anomalib's {name} has only "
+                f"{' or '.join(map(repr, valid))}; valid for this run: onnx, openvino"
             )
     if record.identity.protocol.tiles > 1:
         raise InputError(
@@ -167,6 +176,8 @@ def _converted(detector: AnomalibModule, module: AnomalibModule, name: str) -> d
     plain = get_detector(name).plain
     without = plain.without if plain else ()
     state = {tensor: value for tensor, value in detector.state_dict().items() if tensor not in without}
+    for own, theirs in plain.moved.items() if plain else ():
+        state = {theirs + name.removeprefix(own) if name.startswith(own) else name: state[name] for name in state}
     for place, part in detector.named_modules():
         if isinstance(part, FactorizedGaussian):
             del state[f"{place}.factor"], state[f"{place}.low_rank"]

@@ -85,10 +85,18 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
             raise InputError(f"layers={resolved['layers']!r} of {spec.name} are of no use without a backbone")
         return Configuration(spec.name, spec.complete(resolved, None))
     backbone = get_backbone(resolved["backbone"])
-    layers = resolved["layers"] if arguments.get("layers") is not None else backbone.default_layers(spec.backbone)
+    layers = resolved["layers"] if arguments.get("layers") is not None else _default_layers(spec, backbone)
     resolved["layers"] = backbone.resolve_layers(layers)
     _check_strides(spec, backbone, resolved["layers"])
     return Configuration(spec.name, spec.complete(resolved, backbone))
+
+
+def _default_layers(spec: DetectorSpec, backbone: Backbone) -> list[str]:
+    """Return the layers that a detector takes where none are given: of its own default backbone its default ones."""
+    assert spec.backbone is not None
+    if backbone.name == spec.arguments["backbone"].default and (own := spec.arguments["layers"].default):
+        return own
+    return backbone.default_layers(spec.backbone)
 
 
 def _check_strides(spec: DetectorSpec, backbone: Backbone, layers: Sequence[str]) -> None:

@@ -77,12 +77,22 @@ class PlainForm:
     Attributes
     ----------
     fixed
-        Arguments that anomalib's class lacks, with the only values with which its networks are anomalib's.
+        Arguments that anomalib's class lacks, or knows less values of, with the only value with which its networks are
+        anomalib's, or a tuple of such values.
     folders
         Arguments of anomalib's class that have to name an existing folder, although only training reads it:
         otherwise the class downloads its content.
     without
         Tensors that anomalib's class lacks and does not need, since they say how something is computed and not what.
+    defaults
+        Arguments whose default differs from anomalib's, with anomalib's.
+    moved
+        Where anomalib's class has a part, by where ours has it; both begin names of tensors.
+    image_size
+        Side of the square images that anomalib's class is made for before it reads a checkpoint, where its networks
+        depend on that; None where they do not.
+    refused
+        Why no run becomes one, in half a sentence; None where runs do.
     path
         Where anomalib's class with a constructor that downloads nothing lies, ``module:class``; None where the argument
         ``pre_trained`` of its own constructor says so, or it has no backbone.
@@ -91,6 +101,10 @@ class PlainForm:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    moved: Mapping[str, str] = field(default_factory=dict)
+    image_size: int | None = None
+    refused: str | None = None
     path: str | None = None
 
 
