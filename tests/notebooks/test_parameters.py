@@ -86,6 +86,11 @@ TRAINING = {
     "lr": (5e-4, IDENTITY),
     "max_epochs": (3, IDENTITY),
     "epochs": (3, IDENTITY),
+    "flow_steps": (3, IDENTITY),
+    "hidden_ratio": (0.5, IDENTITY),
+    "affine_subnet_channels_ratio": (0.5, IDENTITY),
+    "cross_conv_hidden_channels": (32, IDENTITY),
+    "flow_feature_dim": (32, IDENTITY),
 }
 
 DICTS = ("protocol", "compute")
@@ -100,6 +105,7 @@ WITHOUT_EFFECT = {
     "14_train_draem": {"train_batch_size", "feature_store", *_OF_BACKBONES},
     "15_train_autoencoders": {"train_batch_size", "feature_store", *_OF_BACKBONES},
     "16_train_with_labels": set(),
+    "18_train_flows": {"train_batch_size"},
 }
 
 IMAGES, FILES, RUN, BATCHES, OVERLAYS = "images", "files", "run", "batches", "overlays"
