@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from training_code.detectors.autoencoder.model import Autoencoder as Autoencoder
     from training_code.detectors.cflow.model import Cflow as Cflow
     from training_code.detectors.combined.model import Combined as Combined
+    from training_code.detectors.csflow.model import Csflow as Csflow
     from training_code.detectors.draem.model import Draem as Draem
     from training_code.detectors.dsr.model import Dsr as Dsr
     from training_code.detectors.fastflow.model import Fastflow as Fastflow
