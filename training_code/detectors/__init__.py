@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from training_code.detectors.feature_segmenter.model import FeatureSegmenter as FeatureSegmenter
     from training_code.detectors.padim.model import Padim as Padim
     from training_code.detectors.patchcore.model import Patchcore as Patchcore
+    from training_code.detectors.patchflow.model import Patchflow as Patchflow
     from training_code.detectors.supersimplenet.model import Supersimplenet as Supersimplenet
     from training_code.detectors.uflow.model import Uflow as Uflow
     from training_code.detectors.unet.model import Unet as Unet
