@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from training_code.detectors.dsr.model import Dsr as Dsr
     from training_code.detectors.fastflow.model import Fastflow as Fastflow
     from training_code.detectors.feature_segmenter.model import FeatureSegmenter as FeatureSegmenter
+    from training_code.detectors.ganomaly.model import Ganomaly as Ganomaly
     from training_code.detectors.padim.model import Padim as Padim
     from training_code.detectors.patchcore.model import Patchcore as Patchcore
     from training_code.detectors.patchflow.model import Patchflow as Patchflow
