@@ -10,10 +10,10 @@ from anomalib.models.components import TimmFeatureExtractor
 from anomalib.models.image.csflow.loss import CsFlowLoss as AnomalibCsFlowLoss
 from anomalib.models.image.csflow.torch_model import CrossScaleFlow as AnomalibCrossScaleFlow
 from anomalib.models.image.csflow.torch_model import CsFlowModel as AnomalibCsFlowModel
+from anomalib.models.image.csflow.torch_model import GraphINN, InputNode
 from anomalib.post_processing import PostProcessor
 from anomalib.pre_processing import PreProcessor
 from anomalib.visualization import Visualizer
-from FrEIA.framework import GraphINN, InputNode
 from torch import nn
 from torch.nn import functional as F
 
@@ -71,7 +71,8 @@ class CsFlowLoss(AnomalibCsFlowLoss):
     """anomalib's `CsFlowLoss`, in which an image weighs the same whatever the batch.
 
     anomalib's coupling layers add up the Jacobians of all images of a batch, and its loss takes the mean of their
-    likelihoods: in a batch of sixteen the Jacobians weigh sixteen times as much.
+    likelihoods: in a batch of sixteen the Jacobians weigh sixteen times as much. The authors' own code adds up the
+    scales of each image.
     """
 
     @staticmethod
@@ -100,7 +101,7 @@ class CsFlowModel(AnomalibCsFlowModel):
         )(**options)
 
 
-class Csflow(TrainsLikelihood, AnomalibCsflow):
+class Csflow(TrainsLikelihood, AnomalibCsflow):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
     """anomalib's `Csflow` over one layer of any backbone, which downloads nothing.
 
     Rudolph, Wehrbein, Rosenhahn, Wandt, "Fully Convolutional Cross-Scale-Flows for Image-based Defect Detection", WACV

@@ -49,7 +49,7 @@ class FastflowModel(AnomalibFastflowModel):
         return [norm(features[layer]) for norm, layer in zip(self.norms, self.feature_extractor.layers, strict=True)]
 
 
-class Fastflow(TrainsLikelihood, AnomalibFastflow):
+class Fastflow(TrainsLikelihood, AnomalibFastflow):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
     """anomalib's `Fastflow` over any layers of any backbone.
 
     Yu et al., "FastFlow: Unsupervised Anomaly Detection and Localization via 2D Normalizing Flows", 2021.

@@ -1,6 +1,6 @@
 """GANomaly for images with values from 0 to 1 of any shape, with anomaly maps and a loss on held-out images."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from anomalib.data import Batch, InferenceBatch
@@ -109,10 +109,11 @@ class Ganomaly(AnomalibGanomaly):
         )
         refuse_normalization("Ganomaly", self.pre_processor)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:  # type: ignore[override]
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, torch.Tensor]:
         """Train both networks as anomalib does; log the loss of the generator as ``train_loss``."""
         assert batch.image is not None
-        loss = super().training_step(batch, batch_idx)["generator_loss"].detach()
+        losses = cast(dict[str, torch.Tensor], super().training_step(batch, batch_idx))
+        loss = losses["generator_loss"].detach()
         self.log("train_loss", loss, on_epoch=True, batch_size=len(batch.image))
         return {"loss": loss}
 
@@ -128,7 +129,7 @@ class Ganomaly(AnomalibGanomaly):
         loss = self.generator_loss(latent_i, latent_o, padded, fake, real, false)
         self.log("val_loss", loss, on_epoch=True, batch_size=len(normal))
 
-    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
         """Leave scores as they are; anomalib divides them by the range of those that came before."""
 
     def reconstruct(self, images: torch.Tensor) -> torch.Tensor:

@@ -53,7 +53,7 @@ class PatchflowModel(AnomalibPatchflowModel):
         return maps
 
 
-class Patchflow(TrainsLikelihood, AnomalibPatchflow):
+class Patchflow(TrainsLikelihood, AnomalibPatchflow):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
     """anomalib's `Patchflow` over any layers of any backbone.
 
     "PatchFlow: Leveraging a Flow-Based Model with Patch Features", 2026, arXiv:2602.05238.

@@ -20,7 +20,7 @@ from torch import nn
 from training_code.detectors.anomalib_seams import derived, feature_extractor, rebound
 from training_code.detectors.likelihood import TrainsLikelihood
 
-#: Part of the learning rate that is left in the end, as in the paper.
+#: Part of the learning rate that is left in the end, as in the authors' own code.
 LAST_RATE = 0.4
 
 
@@ -55,7 +55,8 @@ class UFlowLoss(AnomalibUFlowLoss):
     """anomalib's `UFlowLoss`, in which an image weighs the same whatever the batch.
 
     anomalib adds up the likelihoods of all images of a batch and takes the mean of their Jacobians: in a batch of
-    sixteen these weigh a sixteenth, and the latent variables become as much narrower than those of a unit Gaussian.
+    sixteen these weigh a sixteenth, and the latent variables become as much narrower than those of a unit Gaussian. The
+    authors' own code adds up the layers of each image, as it is done here.
     """
 
     @staticmethod
@@ -83,7 +84,7 @@ class UflowModel(AnomalibUflowModel):
         rebound(super().__init__, get_feature_extractor=get_feature_extractor)(**options)
 
 
-class Uflow(TrainsLikelihood, AnomalibUflow):
+class Uflow(TrainsLikelihood, AnomalibUflow):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
     """anomalib's `Uflow` over any layers of any backbone, which downloads nothing.
 
     Tailanian, Pardo, Musé, "U-Flow: A U-shaped Normalizing Flow for Anomaly Detection with Unsupervised Threshold",

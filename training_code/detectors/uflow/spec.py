@@ -35,7 +35,7 @@ SPEC = DetectorSpec(
         "layers": Argument(list[str], ["layer1", "layer2", "layer3"]),
         "lr": Argument(float, 0.001, POSITIVE),
     },
-    epochs=Epochs(max_epochs=200, batch_size=16),
+    epochs=Epochs(max_epochs=200, batch_size=8),
     # Maps of one size cannot be joined: of a transformer one block alone, which the U then consists of.
     backbone=BackboneUse(strides=(4, 8, 16), depths=(5 / 6,)),
     told_by=("flow_steps", "max_epochs"),
