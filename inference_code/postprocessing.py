@@ -58,12 +58,13 @@ def normalise(values: NDArray | float, value_range: tuple[float, float] | None =
 
 
 def threshold_range(threshold: float | None) -> tuple[float, float] | None:
-    """Return the range that puts 0.5 at a threshold, as anomalib's `PostProcessor` does: from 0 to twice the threshold.
+    """Return the range that puts 0.5 at a threshold, as anomalib's `PostProcessor` does.
 
     anomalib's width is that of the validation scores, which differs from set to set. Here it is the threshold that
-    decides: the scores of all detectors begin at 0, so that 0 stays 0. None without a threshold above 0.
+    decides: from 0, where the scores of most detectors begin, to twice the threshold. The scores of flows are negative
+    likelihoods and end at 0: from twice the threshold to 0. None without a threshold, and for one of 0.
     """
-    return (0.0, 2 * threshold) if threshold is not None and threshold > 0 else None
+    return (threshold - abs(threshold), threshold + abs(threshold)) if threshold else None
 
 
 def quantile_threshold(normal_scores: NDArray, quantile: float) -> float:

@@ -56,7 +56,7 @@ class Prediction:
 
     @property
     def normalised_score(self) -> float | None:
-        """The score from 0 to 1 with 0.5 at the threshold; None without a threshold above 0."""
+        """The score from 0 to 1 with 0.5 at the threshold; None without a threshold, and for one of 0."""
         scale = threshold_range(self.thresholds.image)
         return None if scale is None else float(normalise(self.score, scale))
 

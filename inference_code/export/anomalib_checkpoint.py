@@ -54,14 +54,21 @@ def check_convertible(record: Record) -> None:
             "anomalib's checkpoint stretches images to image_size and looks at all of them, and the run has a region, "
             "center_crop or another resize; valid for this run: onnx, openvino"
         )
+    side = plain.image_size
+    if side is not None and record.geometry.size != (side, side):
+        raise InputError(
+            f"anomalib's {name} reads checkpoints for images of {side} × {side} pixels alone, and {record.run_id} has "
+            f"images of {' × '.join(map(str, record.geometry.size))}; valid for this run: onnx, openvino"
+        )
     for argument, value in plain.fixed.items():
-        if arguments[argument] != value:
+        valid = value if isinstance(value, tuple) else (value,)
+        if arguments[argument] not in valid:
             raise InputError(
-                f"{argument}={arguments[argument]!r} cannot be converted: anomalib's {name} has only {value!r}; valid "
-                "for this run: onnx, openvino"
+                f"{argument}={arguments[argument]!r} cannot be converted: anomalib's {name} has only "
+                f"{' or '.join(map(repr, valid))}; valid for this run: onnx, openvino"
             )
     if reason := plain.refuses(arguments):
-        raise InputError(f"{reason}; valid for this run: onnx, openvino")
+        raise InputError(f"{record.run_id} cannot be converted: {reason}; valid for this run: onnx, openvino")
     if record.identity.protocol.tiles > 1:
         raise InputError(
             f"{record.run_id} gets images in tiles whose maps are blended, which anomalib's {name} does not do; valid "

@@ -91,7 +91,8 @@ class ExportableDetector(nn.Module):
         if self.threshold is not None:
             outputs.append(score >= self.threshold)
         if self.scale:
-            outputs.append((score / self.scale[1]).clamp(0, 1))
+            low, high = self.scale
+            outputs.append(((score - low) / (high - low)).clamp(0, 1))
         return tuple(outputs)
 
 

@@ -30,6 +30,7 @@ SMALL = {
     "17_train_students": {"max_epochs": 1, "batch_size": 4},
     "13_train_dsr": {"width": 0.05, "embedding_dim": 4, "num_embeddings": 16, "codebook_epochs": 1, "max_epochs": 2},
     "14_train_draem": {"width": 0.05, "max_epochs": 1},
+    "18_train_flows": {"flow_steps": 1, "cross_conv_hidden_channels": 8, "flow_feature_dim": 8, "max_epochs": 1},
     "15_train_autoencoders": {"width": 0.25, "max_epochs": 1, "num_crops": 24, "latent_dim": 8, "stride": 32},
 }
 

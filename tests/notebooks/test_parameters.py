@@ -88,6 +88,11 @@ TRAINING = {
     "lr": (5e-4, IDENTITY),
     "max_epochs": (3, IDENTITY),
     "epochs": (3, IDENTITY),
+    "flow_steps": (3, IDENTITY),
+    "hidden_ratio": (0.5, IDENTITY),
+    "affine_subnet_channels_ratio": (0.5, IDENTITY),
+    "cross_conv_hidden_channels": (32, IDENTITY),
+    "flow_feature_dim": (32, IDENTITY),
 }
 
 DICTS = ("protocol", "compute")
@@ -105,6 +110,7 @@ WITHOUT_EFFECT = {
     "19_train_foundation": {"tensorboard"},
     "21_train_features": set(),
     "17_train_students": {"train_batch_size"},
+    "18_train_flows": {"train_batch_size"},
 }
 
 IMAGES, FILES, RUN, BATCHES, OVERLAYS = "images", "files", "run", "batches", "overlays"

@@ -93,11 +93,19 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
         )
     name = "layer" if "layer" in known else "layers"
     given = None if arguments.get(name) is None else resolved[name]
-    asked = backbone.default_layers(spec.backbone) if given is None else [given] if name == "layer" else given
+    asked = _default_layers(spec, backbone) if given is None else [given] if name == "layer" else given
     layers = backbone.resolve_layers(asked)
     resolved[name] = layers[0] if name == "layer" else layers
     _check_strides(spec, backbone, layers)
     return Configuration(spec.name, spec.complete(resolved, backbone))
+
+
+def _default_layers(spec: DetectorSpec, backbone: Backbone) -> list[str]:
+    """Return the layers that a detector takes where none are given: of its own default backbone its default ones."""
+    assert spec.backbone is not None
+    if backbone.name == spec.arguments["backbone"].default and (own := spec.arguments["layers"].default):
+        return own
+    return backbone.default_layers(spec.backbone)
 
 
 def _check_strides(spec: DetectorSpec, backbone: Backbone, layers: Sequence[str]) -> None:

@@ -9,6 +9,7 @@ from training_code.backbones.backbone import Backbone
 from training_code.backbones.published import WeightFile
 from training_code.detectors.arguments import AT_LEAST_1, Argument
 from training_code.detectors.extent import Extent, Need, no_need, no_settling
+from training_code.detectors.plain_form import PlainForm
 from training_code.foundation.errors import InputError
 from training_code.foundation.program import missing_extra
 from training_code.options import Trait
@@ -71,43 +72,6 @@ class BackboneUse:
     required: tuple[int, ...] = ()
     trained: bool = False
     tokens: bool = False
-
-
-def _refuses_nothing(arguments: Mapping[str, Any]) -> None:
-    return None
-
-
-@dataclass(frozen=True)
-class PlainForm:
-    """How a detector becomes a checkpoint of anomalib's own class.
-
-    Attributes
-    ----------
-    fixed
-        Arguments that anomalib's class lacks, with the only values with which its networks are anomalib's.
-    folders
-        Arguments of anomalib's class that have to name an existing folder, although only training reads it:
-        otherwise the class downloads its content.
-    without
-        Tensors that anomalib's class lacks and does not need, since they say how something is computed and not what.
-    path
-        Where anomalib's class with a constructor that downloads nothing lies, ``module:class``; None where the argument
-        ``pre_trained`` of its own constructor says so, or it has no backbone.
-    renamed
-        Arguments that are called as those of all detectors here, with their names in anomalib's class.
-    refuses
-        Given arguments, returns why anomalib's class cannot compute them, None where it can.
-    moved
-        Parts of names of tensors, with what stands for them in anomalib's class.
-    """
-
-    fixed: Mapping[str, Any] = field(default_factory=dict)
-    folders: tuple[str, ...] = ()
-    without: tuple[str, ...] = ()
-    path: str | None = None
-    renamed: Mapping[str, str] = field(default_factory=dict)
-    refuses: Callable[[Mapping[str, Any]], str | None] = _refuses_nothing
-    moved: Mapping[str, str] = field(default_factory=dict)
 
 
 def _nothing_to_complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:

@@ -106,8 +106,9 @@ def load_or_compile(
     return _compiled[key]
 
 
-# One that gives the layers of the store, one that gives those of a detector; they are large.
-_IN_MEMORY = 2
+# One that gives the layers of the store or of a detector for each of three sizes that a detector may look at an image
+# in, and one more; they are large.
+_IN_MEMORY = 4
 _compiled: dict[str, CompiledNetwork] = {}
 
 

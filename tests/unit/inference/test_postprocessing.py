@@ -36,6 +36,8 @@ def test_a_constant_map_becomes_0_and_not_nan():
 def test_the_threshold_is_normalised_to_one_half():
     assert normalise(np.array([0.0, 3.0, 6.0, 9.0]), threshold_range(3.0)).tolist() == [0, 0.5, 1, 1]
     assert threshold_range(None) is None and threshold_range(0.0) is None
+    # scores of flows, which lie between -1 and 0
+    assert normalise(np.array([-1.0, -0.6, -0.3, 0.0]), threshold_range(-0.3)).tolist() == [0, 0, 0.5, 1]
 
 
 def test_a_quantile_of_normals():

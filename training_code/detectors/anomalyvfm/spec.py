@@ -5,7 +5,8 @@ from typing import Any
 
 from training_code.backbones.published import WeightFile
 from training_code.detectors.arguments import AT_LEAST_1, Argument, one_of
-from training_code.detectors.spec import DetectorSpec, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import DetectorSpec
 from training_code.foundation.errors import InputError
 
 #: Pixels of an image for each position of the features, along a side.

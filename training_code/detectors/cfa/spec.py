@@ -5,7 +5,8 @@ from typing import Any
 
 from training_code.detectors.arguments import AT_LEAST_1, POSITIVE, Argument
 from training_code.detectors.extent import Extent
-from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs
 from training_code.foundation.errors import InputError
 
 

@@ -1,7 +1,8 @@
 """The specification of CFlow."""
 
 from training_code.detectors.arguments import AT_LEAST_1, POSITIVE, RATIO, Argument, one_of
-from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs
 
 SPEC = DetectorSpec(
     name="Cflow",

@@ -5,8 +5,9 @@ from typing import Any
 
 from training_code.detectors.arguments import AT_LEAST_1, RATIO, Argument, one_of
 from training_code.detectors.extent import Extent, Need
+from training_code.detectors.plain_form import PlainForm
 from training_code.detectors.pooling import pooled_values
-from training_code.detectors.spec import BackboneUse, DetectorSpec, PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec
 from training_code.foundation.errors import InputError
 
 #: Squared error of the reconstruction, and negative log-likelihood of what is left of the features.

@@ -4,7 +4,8 @@ from typing import Any
 
 from training_code.detectors.anomaly_sources import anomaly_sources, files_of_sources
 from training_code.detectors.arguments import AT_LEAST_0, POSITIVE, Argument, check_image_size
-from training_code.detectors.spec import DetectorSpec, Epochs, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import DetectorSpec, Epochs
 
 
 def check_draem(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -> None:

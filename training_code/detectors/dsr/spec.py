@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from training_code.detectors.arguments import AT_LEAST_0, AT_LEAST_1, AT_LEAST_2, POSITIVE, Argument, check_image_size
-from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import content_hash

@@ -10,7 +10,8 @@ from training_code.backbones.backbone import Backbone
 from training_code.backbones.published import WeightFile
 from training_code.data.walk import find_images
 from training_code.detectors.arguments import AT_LEAST_0, AT_LEAST_1, POSITIVE, Argument, one_of
-from training_code.detectors.spec import DetectorSpec, Epochs, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import DetectorSpec, Epochs
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import content_hash, digest

@@ -4,8 +4,9 @@ from typing import Any
 
 from training_code.detectors.arguments import AT_LEAST_1, POSITIVE, Argument
 from training_code.detectors.extent import Extent
+from training_code.detectors.plain_form import PlainForm
 from training_code.detectors.pooling import pooled_values
-from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs
 from training_code.foundation.errors import InputError
 
 #: anomalib's number of features: those of ResNet-50 for images of 256 × 256 pixels.

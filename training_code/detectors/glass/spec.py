@@ -5,7 +5,8 @@ from typing import Any
 from training_code.detectors.anomaly_sources import anomaly_sources, files_of_sources
 from training_code.detectors.arguments import AT_LEAST_0, AT_LEAST_1, POSITIVE, RATIO, Argument, one_of
 from training_code.detectors.extent import Extent
-from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs
 from training_code.foundation.errors import InputError
 
 #: anomalib's height and width of images.

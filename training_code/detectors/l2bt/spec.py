@@ -5,7 +5,8 @@ from typing import Any
 from training_code.backbones.backbone import Backbone
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.arguments import AT_LEAST_0, POSITIVE, RATIO, Argument, Check
-from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs
 from training_code.foundation.errors import InputError, choices
 
 #: The only network of anomalib's class.

@@ -5,7 +5,8 @@ from typing import Any
 
 from training_code.detectors.arguments import AT_LEAST_1, RATIO, Argument
 from training_code.detectors.extent import Extent, Need
-from training_code.detectors.spec import BackboneUse, DetectorSpec, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec
 
 #: Numbers of a patch in anomalib, whatever the layers have, and positions along a side of a patch.
 DIMENSIONS, SIDE = 1024, 3

@@ -6,7 +6,8 @@ from typing import Any
 from training_code.backbones.backbone import Backbone
 from training_code.detectors.arguments import AT_LEAST_1, Argument
 from training_code.detectors.extent import Extent, Need
-from training_code.detectors.spec import BackboneUse, DetectorSpec, PlainForm, always
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec, always
 from training_code.foundation.errors import InputError
 from training_code.foundation.memory import KEPT_PART, POSITIONS_AT_ONCE
 

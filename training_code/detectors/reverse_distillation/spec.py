@@ -3,7 +3,8 @@
 from typing import Any
 
 from training_code.detectors.arguments import POSITIVE, Argument, check_image_size, one_of
-from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs
 
 
 def check(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -> None:

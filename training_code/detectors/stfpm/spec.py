@@ -4,7 +4,8 @@ from typing import Any
 
 from training_code.backbones.backbone import Backbone
 from training_code.detectors.arguments import POSITIVE, Argument
-from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs
 from training_code.foundation.errors import InputError, choices
 
 

@@ -6,7 +6,8 @@ from typing import Any
 from training_code.backbones.backbone import Backbone
 from training_code.detectors.arguments import AT_LEAST_0, AT_LEAST_1, RATIO, Argument, one_of
 from training_code.detectors.extent import Extent, Need
-from training_code.detectors.spec import BackboneUse, DetectorSpec, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec
 from training_code.foundation.errors import InputError
 
 #: How many of the nearest patches say how dense patches are.

@@ -5,7 +5,8 @@ from typing import Any
 
 from training_code.backbones.backbone import Backbone
 from training_code.detectors.arguments import POSITIVE, Argument
-from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs
 
 #: anomalib's noise was chosen for the features of networks whose weights have this name; others get relative noise.
 FIXED_NOISE, RELATIVE_NOISE = "tv_in1k", 0.3

@@ -5,7 +5,8 @@ from typing import Any
 from training_code.backbones.backbone import Backbone
 from training_code.backbones.registry import get_backbone
 from training_code.detectors.arguments import POSITIVE, Argument, check_image_size
-from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import BackboneUse, DetectorSpec, Epochs
 from training_code.foundation.errors import InputError, choices
 
 _USE = BackboneUse(strides=(4, 8, 16), depths=(1 / 3, 2 / 3, 1), required=(4, 8, 16))

@@ -7,7 +7,8 @@ from typing import Any
 from training_code.backbones.files import find_file
 from training_code.backbones.published import WeightFile
 from training_code.detectors.arguments import AT_LEAST_0, Argument
-from training_code.detectors.spec import DetectorSpec, PlainForm
+from training_code.detectors.plain_form import PlainForm
+from training_code.detectors.spec import DetectorSpec
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.foundation.program import missing_extra

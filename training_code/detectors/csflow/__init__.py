@@ -1,0 +1,1 @@
+"""CS-Flow: a normalizing flow over the features of an image at three sizes."""

@@ -1,0 +1,1 @@
+"""FastFlow: a normalizing flow over each feature map."""
