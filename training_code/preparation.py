@@ -9,6 +9,7 @@ from typing import Any
 from training_code.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Recipe, Weights
 from training_code.backbones.published import find_published
 from training_code.backbones.weights import find_weights, random_weights
+from training_code.data.contamination import take_contaminated
 from training_code.data.dataset import Dataset, read_dataset
 from training_code.data.division import Division, divide
 from training_code.data.geometry import Geometry
@@ -124,6 +125,8 @@ def read_conditions(
     asked = checked[0]
     if read.fingerprint_as_read is None and (asked.labelled or asked.labels is not None):
         read = take_labelled(read, asked.labelled, asked.labels, seed)
+    if not read.contaminating:
+        read = take_contaminated(read, asked.contamination, seed)
     return Conditions(_told(read, Geometry.of(asked, read.region)), *checked, seed)
 
 

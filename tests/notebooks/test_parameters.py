@@ -61,6 +61,7 @@ TRAINING = {
     "validation_split": (0.3, IDENTITY),
     "labelled": (0.5, IDENTITY),
     "labels": (1, IDENTITY),
+    "contamination": (0.2, IDENTITY),
     "threshold": ("quantile", ASKED),
     "alpha": (0.1, ASKED),
     "area": (0.1, ASKED),
@@ -103,10 +104,11 @@ WITHOUT_EFFECT = {
 }
 
 IMAGES, FILES, RUN, BATCHES, OVERLAYS = "images", "files", "run", "batches", "overlays"
+SUSPICIOUS = "strange training images"
 RUNS, BEST, WORKBOOK = "runs", "best configurations", "workbook"
 #: Of the other notebooks.
 OTHERS = {
-    "00_dataset_check": {"dataset": ("{other}", IMAGES)},
+    "00_dataset_check": {"dataset": ("{other}", IMAGES), "suspicious": (3, SUSPICIOUS)},
     "20_inference": {
         "run": ("padim-other", RUN),
         "source": ("{other}/test/good", FILES),
@@ -356,6 +358,7 @@ HANDED = {
 # Where the effect shows: what the cell holds that shows it, and what to look at of its names and of what it displays.
 SEEN = {
     IMAGES: ("examine(", lambda names, shown: shown.data),
+    SUSPICIOUS: ("find_suspicious(", lambda names, shown: len(names["found"].shown)),
     FILES: ("find_files(", lambda names, shown: names["files"]),
     RUN: ("load_predictor(", lambda names, shown: names["predictor"].record.run_id),
     BATCHES: ("predictor.predict(", lambda names, shown: names["predictor"].detector.batches),

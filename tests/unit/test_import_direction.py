@@ -25,6 +25,7 @@ ORDER = (
     ("codebooks",),
     ("restoring",),
     ("pipeline",),
+    ("suspicious",),
     ("combining",),
     ("experiment",),
     ("benchmark",),

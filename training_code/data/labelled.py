@@ -43,7 +43,7 @@ def take_labelled(dataset: Dataset, labelled: float | int, labels: int | None, s
     """
     taken: set[str] = set()
     if labelled:
-        order = _Order(dataset, seed)
+        order = DrawnOrder(dataset, seed)
         test = dataset.select(TEST)
         if not any(sample.abnormal for sample in test):
             raise InputError(f"labelled={labelled}: {dataset.root} has no test image with a defect; valid: 0")
@@ -68,7 +68,7 @@ def _wanted(labelled: float | int, images: int) -> int:
 
 def _limited(dataset: Dataset, labels: int, seed: int) -> Dataset:
     """Return a dataset that uses so many of the labelled images of each type, or as many as whole groups allow."""
-    order, used = _Order(dataset, seed), set()
+    order, used = DrawnOrder(dataset, seed), set()
     labelled = dataset.labelled
     for kind in sorted({sample.defect_type for sample in labelled}):
         sizes = order.groups_of(kind, labelled)
@@ -82,15 +82,21 @@ def _limited(dataset: Dataset, labels: int, seed: int) -> Dataset:
     return replace(dataset, samples=tuple(samples))
 
 
-class _Order:
-    """The groups of a dataset in the order in which a seed draws them, whatever their files are called."""
+class DrawnOrder:
+    """The groups of a dataset in the order in which a seed draws them, whatever their files are called.
+
+    Attributes
+    ----------
+    place
+        By the name of a group, what the order goes by.
+    """
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self._groups = dataset.groups
         contents: dict[str, list[str]] = defaultdict(list)
         for sample in dataset.samples:
             contents[dataset.groups[sample.path]].append(dataset.facts[sample.path].sha256)
-        self._place = {
+        self.place = {
             name: hashlib.sha256("/".join([str(seed), *sorted(found)]).encode()).hexdigest()
             for name, found in contents.items()
         }
@@ -101,7 +107,7 @@ class _Order:
         for sample in samples:
             if sample.defect_type == kind:
                 sizes[self._groups[sample.path]] += 1
-        return dict(sorted(sizes.items(), key=lambda item: self._place[item[0]]))
+        return dict(sorted(sizes.items(), key=lambda item: self.place[item[0]]))
 
 
 def labelled_sha256(dataset: Dataset) -> str | None:

@@ -108,6 +108,7 @@ _HELP = {
     r"threshold_rule": "The rule by which thresholds were found; conformal and labelled ones promise something.",
     r"labelled": "Part of the test images of each type of defect that was taken as labelled ones, or their number.",
     r"labels_of_each_type": "So many of the labelled ones of each type were used; blank: all, or a run without labels.",
+    r"contamination": "Part of the training images that show defects: test images passed off as good ones.",
     r"labels": "with labels: the criterion rests on labelled defects. Such models are ranked apart from the others.",
     r"labels_seen": "Labelled defects that the run has seen; training and thresholds may share them.",
     r"more_labels": "Whether labelling more pays: the step to the largest number of labels, over the same seeds.",
