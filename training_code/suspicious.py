@@ -1,11 +1,13 @@
 """Training images that look unlike the others: defects, other products, spoilt photographs among the good ones.
 
-Each is scored by a memory that knows neither it nor the images of its group, on features that training finds again in
-the store. Images stream through twice, once for the memory and once for the scores: what is in memory does not grow
-with their number.
+Each position of an image is measured by the Gaussian of the features that the other images have there, those of its own
+group apart: PaDiM's distances in closed form, see `training_code.detectors.padim.leave_out`. No Gaussian is fitted
+twice, features are those that training finds again in the store, and where they take too much memory they go to a
+file. Distances to the nearest patch of another image found fewer of the defects that were put among good images, see
+docs/results.md: a defect that two images share has a near one in the other.
 """
 
-import heapq
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +20,12 @@ from numpy.typing import NDArray
 from training_code.data.dataset import Dataset
 from training_code.data.sample import TRAIN
 from training_code.detectors.build import image_transform
-from training_code.detectors.patchcore.model import Patchcore
-from training_code.detectors.patchcore.strangeness import draw_memory, strangeness
+from training_code.detectors.leaving_out import TooLittleLeftError
+from training_code.detectors.padim.gaussian import FactorizedAnomalyMapGenerator
+from training_code.detectors.padim.leave_out import LEAST, left_out_distances
+from training_code.detectors.padim.model import Padim
 from training_code.evaluation.suspicion import Suspicion, Suspicions
+from training_code.features.collected import Collected
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.errors import InputError
 from training_code.foundation.precision import full_precision
@@ -29,6 +34,8 @@ from training_code.preparation import Conditions, prepare, read_conditions
 
 #: The backbone whose weights are part of the repository, images that are shown, and pixels of their sides.
 BACKBONE, SHOWN, IMAGE_SIZE = "efficientnet_lite0", 20, 256
+#: Part of the positions of an image, the strangest ones, whose mean distance is its score: a single one is often noise.
+STRANGEST = 0.01
 
 
 def find_suspicious(
@@ -43,89 +50,77 @@ def find_suspicious(
     shown
         How many images have maps.
     backbone
-        Its name, of which PatchCore's layers are taken.
+        Its name; its layers are those of PaDiM.
     image_size
         Height and width in pixels.
     seed
-        Of the patches that are drawn where not all of them can be compared.
+        Of the features that PaDiM draws from those of the layers.
 
     Raises
     ------
     InputError
-        If there are fewer than two groups of training images, or no such backbone; as `MissingWeightsError` if its
-        weight file is absent.
+        If too few images are left without a group to compare it with, or there is no such backbone; as
+        `MissingWeightsError` if its weight file is absent.
     """
-    conditions = read_conditions(dataset, image_size=image_size, seed=seed)
-    groups = [dataset.groups[sample.path] for sample in dataset.select(TRAIN)]
-    if len(set(groups)) < 2:
-        raise InputError(f"{dataset.root} has training images of a single part: there are no others to compare with")
-    comparison = _Comparison(conditions, backbone)
-    scores: dict[Path, float] = {}
-    strangest: list[tuple[float, int, torch.Tensor]] = []
-    for number, (path, score, distances) in enumerate(comparison.compare(seed)):
-        scores[path] = score
-        heapq.heappush(strangest, (score, -number, distances))
-        if len(strangest) > shown:
-            heapq.heappop(strangest)
-    paths = [*scores]
+    if shown < 1:
+        raise InputError(f"{shown} suspicious images are asked for; valid: a whole number from 1 on")
+    comparison = _Comparison(read_conditions(dataset, image_size=image_size, seed=seed), backbone)
+    distances = comparison.distances()
+    values = distances.flatten(1)
+    scores = values.topk(max(1, math.ceil(STRANGEST * values.shape[1]))).values.mean(1)
+    order = scores.argsort(descending=True, stable=True).tolist()[:shown]
     found = [
-        Suspicion(paths[-number], score, comparison.map(paths[-number], distances))
-        for score, number, distances in sorted(strangest, key=lambda entry: entry[:2], reverse=True)
+        Suspicion(comparison.paths[index], float(scores[index]), comparison.map(index, distances[index : index + 1]))
+        for index in order
     ]
-    size, rows = conditions.protocol.seen_size, comparison.rows
-    return Suspicions(tuple(found), scores, rows, len(paths) * comparison.each, backbone, size)
+    by_path = dict(zip(comparison.paths, scores.tolist(), strict=True))
+    return Suspicions(tuple(found), by_path, backbone, (image_size, image_size))
 
 
 class _Comparison:
-    """Patches of the training images under a backbone, as PatchCore has them.
+    """The training images of a dataset under a backbone.
 
     Attributes
     ----------
-    each
-        Patches of an image.
-    rows
-        Of those of all images in the memory; set by `compare`.
+    paths
+        Of the images, in their order.
     """
 
-    rows = 0
-
     def __init__(self, conditions: Conditions, backbone: str) -> None:
-        prepared = prepare(conditions, "Patchcore", {"backbone": backbone})
+        if (images := len(conditions.dataset.select(TRAIN))) <= LEAST:
+            raise InputError(
+                f"{conditions.dataset.root} has {images} training images: too few to compare with each other"
+            )
+        prepared = prepare(conditions, "Padim", {"backbone": backbone})
         cache = TensorCache()
         fitting = replace(conditions, compute=prepared.within(conditions.compute))
-        self._data = prepare_data(fitting, cache=cache, holds_out=False)
+        self._root, self._data = conditions.dataset.root, prepare_data(fitting, cache=cache, holds_out=False)
         store = feature_store(prepared.configuration, conditions.compute, cache)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._detector = cast(Patchcore, build(prepared, conditions, store).to(self._device).eval())
-        first = self._data.train_data[0].image
-        assert first is not None
-        self.each = len(self._embed(first[None]))
+        self._detector = cast(Padim, build(prepared, conditions, store).to(self._device).eval())
+        self.paths = [Path(path) for path in self._data.train_data.paths]
 
-    def compare(self, seed: int) -> Iterator[tuple[Path, float, torch.Tensor]]:
-        """Yield path and score of each training image, and the distances of its patches; see `strangeness`."""
-        train = self._data.train_data
-        groups = torch.tensor(train.groups)
-        memory = draw_memory(self._patches(), groups, self.each, seed)
-        self.rows = len(memory.rows)
-        found = strangeness(self._patches(), groups, self.each, memory)
-        for path, (score, distances) in zip(train.paths, found, strict=True):
-            yield Path(path), score, distances
+    def distances(self) -> torch.Tensor:
+        """Return the distance of each position to those of the other images, shape (images, 1, height, width)."""
+        groups = torch.tensor(self._data.train_data.groups)
+        try:
+            return left_out_distances(Collected(self._features()), groups).cpu()
+        except TooLittleLeftError as error:
+            raise InputError(f"training images of {self._root} cannot be compared with each other: {error}") from error
 
-    def map(self, path: Path, distances: torch.Tensor) -> NDArray[np.float32]:
-        """Return the distances of patches as a map of what networks see; what is not looked at is marked in it."""
-        model, train = self._detector.model, self._data.train_data
+    def map(self, index: int, distances: torch.Tensor) -> NDArray[np.float32]:
+        """Return the distances of an image as a map of what networks see; what is not looked at is marked in it."""
+        train, generator = self._data.train_data, self._detector.cpu().model.anomaly_map_generator
+        assert isinstance(generator, FactorizedAnomalyMapGenerator)
         height, width = train.image_size
-        maps = model.anomaly_map_generator(distances.reshape(1, 1, *model.map_size), (height, width))
-        values = maps[:, 0].float().cpu().numpy()
-        train.leave_out([path], np.zeros(1), values)
-        return values[0]
-
-    def _patches(self) -> Iterator[torch.Tensor]:
-        """Yield the patches of the training images, some images at a time."""
-        for batch in self._data.loader(self._data.train_data):
-            yield self._embed(batch.image)
+        maps = generator.of_distances(distances, (height, width))[:, 0].numpy()
+        train.leave_out([self.paths[index]], np.zeros(1), maps)
+        return maps[0]
 
     @torch.no_grad()
-    def _embed(self, images: torch.Tensor) -> torch.Tensor:
-        with full_precision():
-            return self._detector.embed(image_transform(self._detector)(images.to(self._device)))
+    def _features(self) -> Iterator[torch.Tensor]:
+        """Yield the features of the images, some at a time."""
+        transform = image_transform(self._detector)
+        for batch in self._data.loader(self._data.train_data):
+            with full_precision():
+                yield self._detector.embed(transform(batch.image.to(self._device)))

@@ -37,8 +37,6 @@ class Suspicions:
         The strangest first.
     scores
         Of all training images.
-    rows, patches
-        Patches in the memory, and in all.
     backbone
         Whose features they are.
     image_size
@@ -47,8 +45,6 @@ class Suspicions:
 
     shown: tuple[Suspicion, ...]
     scores: dict[Path, float]
-    rows: int
-    patches: int
     backbone: str
     image_size: tuple[int, int]
 
@@ -60,10 +56,9 @@ class Suspicions:
     def sentence(self) -> str:
         """Return what was compared with what."""
         height, width = self.image_size
-        memory = "all patches" if self.rows == self.patches else f"{self.rows:,} of {self.patches:,} patches, at random"
         return (
             f"{len(self.scores):,} training images at {height} × {width} pixels, each compared with the others by "
-            f"features of {self.backbone} ({memory}); strange is not wrong: look at them"
+            f"features of {self.backbone}, the strangest first; strange is not wrong: look at them"
         )
 
     def table(self, root: Path) -> pd.DataFrame:

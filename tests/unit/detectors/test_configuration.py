@@ -136,6 +136,7 @@ def test_defaults_are_filled_in():
         "coreset_size": None,
         "neighbors": "exact",
         "reduce": None,
+        "denoise": 0.0,
     }
     cflow = configure(Cflow, {}).arguments
     assert cflow["max_epochs"] == 30 and cflow["patience"] is None
