@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from training_code.data.dataset import Dataset
 from training_code.data.sample import TRAIN
 from training_code.detectors.build import image_transform
+from training_code.detectors.configuration import configure
 from training_code.detectors.leaving_out import TooLittleLeftError
 from training_code.detectors.padim.gaussian import FactorizedAnomalyMapGenerator
 from training_code.detectors.padim.leave_out import LEAST, left_out_distances
@@ -36,6 +37,8 @@ from training_code.preparation import Conditions, prepare, read_conditions
 BACKBONE, SHOWN, IMAGE_SIZE = "efficientnet_lite0", 20, 256
 #: Part of the positions of an image, the strangest ones, whose mean distance is its score: a single one is often noise.
 STRANGEST = 0.01
+#: Features at most that are drawn from those of the layers: all of the repository's backbone.
+FEATURES = 200
 
 
 def find_suspicious(
@@ -50,11 +53,11 @@ def find_suspicious(
     shown
         How many images have maps.
     backbone
-        Its name; its layers are those of PaDiM.
+        Its name.
     image_size
         Height and width in pixels.
     seed
-        Of the features that PaDiM draws from those of the layers.
+        Of the features that are drawn, where the layers have more than `FEATURES`.
 
     Raises
     ------
@@ -77,6 +80,14 @@ def find_suspicious(
     return Suspicions(tuple(found), by_path, backbone, (image_size, image_size))
 
 
+def _arguments(backbone: str) -> dict[str, Any]:
+    """Return the configuration of PaDiM that compares: PatchCore's layers, since finer ones found no more."""
+    patchcore = configure("Patchcore", {"backbone": backbone})
+    assert patchcore.backbone is not None  # PatchCore always has one
+    channels = patchcore.backbone.channels(patchcore.layers)
+    return {"backbone": backbone, "layers": patchcore.layers, "n_features": min(FEATURES, channels)}
+
+
 class _Comparison:
     """The training images of a dataset under a backbone.
 
@@ -91,7 +102,7 @@ class _Comparison:
             raise InputError(
                 f"{conditions.dataset.root} has {images} training images: too few to compare with each other"
             )
-        prepared = prepare(conditions, "Padim", {"backbone": backbone})
+        prepared = prepare(conditions, "Padim", _arguments(backbone))
         cache = TensorCache()
         fitting = replace(conditions, compute=prepared.within(conditions.compute))
         self._root, self._data = conditions.dataset.root, prepare_data(fitting, cache=cache, holds_out=False)
