@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
         _exclude(locate(options.path), options.exclude, options.reason or "")
     dataset = examine(options.path)
     print(report(dataset))
-    if options.suspicious is not None:
+    if options.suspicious is not None and is_usable(dataset):
         _list_suspicious(dataset, options.suspicious, options.backbone, options.image_size, options.sheet)
     return 0 if is_usable(dataset) and is_complete(dataset) else 1
 
@@ -65,10 +65,9 @@ def _list_suspicious(
     # Here, since they bring torch and anomalib, which take 15 s to import and 0.5 GiB.
     from training_code.display.examples import save_picture
     from training_code.display.suspicious import draw_suspicious
-    from training_code.suspicious import find_suspicious
+    from training_code.suspicious import BACKBONE, IMAGE_SIZE, find_suspicious
 
-    given = {"backbone": backbone, "image_size": image_size}
-    found = find_suspicious(dataset, shown, **{name: value for name, value in given.items() if value is not None})
+    found = find_suspicious(dataset, shown, backbone or BACKBONE, IMAGE_SIZE if image_size is None else image_size)
     print(f"\n{found.sentence()}\n")
     print(found.table(dataset.root).to_string(index=False, float_format="{:.3f}".format))
     if sheet is not None:

@@ -47,8 +47,8 @@ def take_contaminated(dataset: Dataset, contamination: float, seed: int) -> Data
     order = DrawnOrder(dataset, seed).place
     test = dataset.select(TEST)
     taken = _draw(dataset, order, wanted)
-    defective = [each.path for each in test if each.abnormal and dataset.groups[each.path] in taken]
-    passed_off = [Sample(path, TRAIN, NORMAL) for path in defective]
+    defective = [each for each in test if each.abnormal and dataset.groups[each.path] in taken]
+    passed_off = [replace(each, split=TRAIN, defect_type=NORMAL, mask=None, boxes=()) for each in defective]
     train_in_order = sorted(train, key=lambda sample: (order[dataset.groups[sample.path]], *_content(dataset, sample)))
     used = [*train_in_order[len(passed_off) :], *passed_off]
     others = [
@@ -61,7 +61,7 @@ def take_contaminated(dataset: Dataset, contamination: float, seed: int) -> Data
         # Training images in the order of their content, as a dataset has them.
         samples=(*sorted(used, key=partial(_content, dataset)), *others),
         fingerprint_as_read=dataset.fingerprint,
-        contaminating=frozenset(defective),
+        contaminating=frozenset(sample.path for sample in defective),
     )
 
 
