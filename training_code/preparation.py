@@ -8,6 +8,7 @@ from typing import Any
 from training_code.backbones.backbone import IMAGENET_MEAN, IMAGENET_STD, Recipe, Weights
 from training_code.backbones.published import find_published
 from training_code.backbones.weights import find_weights, random_weights
+from training_code.data.contamination import take_contaminated
 from training_code.data.dataset import Dataset
 from training_code.data.division import Division, divide
 from training_code.data.drawn import take_few
@@ -127,6 +128,8 @@ def read_conditions(
             read = take_labelled(read, asked.labelled, asked.labels, seed)
         if asked.train_images is not None:
             read = take_few(read, asked.train_images, seed)
+    if not read.contaminating:
+        read = take_contaminated(read, asked.contamination, seed)
     return Conditions(_told(read, Geometry.of(asked, read.region)), *checked, seed)
 
 

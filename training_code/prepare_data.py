@@ -11,6 +11,7 @@ import yaml
 
 from training_code.data.adapters import ADAPTERS, INSTALLED, Target
 from training_code.data.dataset import examine
+from training_code.data.excluded import EXCLUDE
 from training_code.data.findings import FileFinding, is_missing
 from training_code.data.layout import DESCRIPTION, DESCRIPTION_KEYS, Found, find_samples
 from training_code.data.report import is_complete, is_usable
@@ -91,6 +92,8 @@ def prepare(
             ADAPTERS[adapter](source, target)
             target.write_groups()
             findings = target.findings + find_unread(source, target.read, target.findings, True, adapter)
+        if (destination / EXCLUDE).is_file():  # people wrote it
+            shutil.copy(destination / EXCLUDE, temporary)
         (temporary / MARKER).write_text(adapter + "\n", encoding="utf-8")
         temporary.chmod(0o755)
         old = Path(f"{temporary}.old")

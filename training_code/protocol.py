@@ -79,6 +79,9 @@ class ExperimentProtocol(Checked):
     labels
         How many of the labelled images of each defect type are used, None for all. Those that are not used are not
         tested on, either: results for different numbers are of the same test images.
+    contamination
+        Part of the training images in whose place defective test images stand, passed off as good ones and no longer
+        tested on, see `training_code.data.contamination`: for comparing what detectors bear.
     threshold
         The rule by which thresholds are found, see `training_code.evaluation.thresholds`: ``"conformal"``, which
         promises something, ``"quantile"``, ``"mean_sd"``, ``"synthetic"``, or ``"labelled"``, which goes by labelled
@@ -114,6 +117,7 @@ class ExperimentProtocol(Checked):
     validation_split: float = option(0.1, half_at_most)
     labelled: float | int = option(0, part_or_number, later=True)
     labels: int | None = option(None, number_or_none, columns=("labels_of_each_type",), later=True)
+    contamination: float = option(0.0, half_at_most, later=True)
     threshold: str = option(AUTO, one_of((AUTO, *THRESHOLD_RULES)), columns=("threshold_rule",), afterwards=True)
     alpha: float = option(0.05, below_1, afterwards=True)
     area: float = option(0.05, below_1, afterwards=True)

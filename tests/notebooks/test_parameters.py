@@ -63,6 +63,7 @@ TRAINING = {
     "labels": (1, IDENTITY),
     "train_images": (5, IDENTITY),
     "augmentation": (["flip"], IDENTITY),
+    "contamination": (0.2, IDENTITY),
     "threshold": ("quantile", ASKED),
     "alpha": (0.1, ASKED),
     "area": (0.1, ASKED),
@@ -114,10 +115,11 @@ WITHOUT_EFFECT = {
 }
 
 IMAGES, FILES, RUN, BATCHES, OVERLAYS = "images", "files", "run", "batches", "overlays"
+SUSPICIOUS = "strange training images"
 RUNS, BEST, WORKBOOK = "runs", "best configurations", "workbook"
 #: Of the other notebooks.
 OTHERS = {
-    "00_dataset_check": {"dataset": ("{other}", IMAGES)},
+    "00_dataset_check": {"dataset": ("{other}", IMAGES), "suspicious": (3, SUSPICIOUS)},
     "20_inference": {
         "run": ("padim-other", RUN),
         "source": ("{other}/test/good", FILES),
@@ -374,6 +376,7 @@ HANDED = {
 # Where the effect shows: what the cell holds that shows it, and what to look at of its names and of what it displays.
 SEEN = {
     IMAGES: ("examine(", lambda names, shown: shown.data),
+    SUSPICIOUS: ("find_suspicious(", lambda names, shown: len(names["found"].shown)),
     FILES: ("find_files(", lambda names, shown: names["files"]),
     RUN: ("load_predictor(", lambda names, shown: names["predictor"].record.run_id),
     BATCHES: ("predictor.predict(", lambda names, shown: names["predictor"].detector.batches),

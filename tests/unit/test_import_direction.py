@@ -28,6 +28,7 @@ ORDER = (
     ("restoring",),
     ("findings",),
     ("pipeline",),
+    ("suspicious",),
     ("combining",),
     ("experiment",),
     ("benchmark",),

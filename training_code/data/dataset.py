@@ -56,6 +56,7 @@ class Dataset:
     region: RegionOfInterest | None = None  # what of all images is looked at, where the folder says so
     fingerprint_as_read: str | None = None  # where the protocol chose among the images: `take_labelled`, `take_few`
     products: tuple["Dataset", ...] = ()  # as they were read, where several are joined: `training_code.data.joined`
+    contaminating: frozenset[Path] = frozenset()  # defective images among the training images, see `take_contaminated`
 
     @property
     def folder(self) -> str:
@@ -134,6 +135,9 @@ class Dataset:
         if self.has_references and all(sample.abnormal for sample in self.select("test")):
             message = "no good image has a reference but itself: there is none to test on, and no metric that needs one"
             notes.append(Finding("no good images", message))
+        if self.contaminating:
+            contaminated = f"{len(self.contaminating)} of {len(self.select('train'))} training images"
+            notes.append(Finding("contaminated", f"{contaminated} show defects, as contamination asks of the protocol"))
         if 0 < (train := len(self.select("train"))) < FEW_TRAINING:
             notes.append(Finding("few images", few_images(train)))
         for (kind, _), findings in groups.items():
@@ -245,7 +249,8 @@ def examine(dataset: str | Path) -> Dataset:
     region, wrong = read_region(root)
     files = [path for sample in samples for path in (sample.path, sample.mask, sample.reference) if path]
     facts = inspect_files(files + found.good_masks, root, found.mask_threshold)
-    groups = find_groups(root, [sample.path for sample in samples], facts, found.groups)
+    images, excluded = ([sample.path for sample in each] for each in (samples, found.excluded))
+    groups = find_groups(root, images, facts, found.groups, excluded)
     samples, held_out = hold_out(samples, facts, groups.by_image) if can_be_tested(samples, facts) else (samples, 0)
     # Training images in an order that depends on nothing but their content: what is held out for thresholds and drawn
     # at random is the same whatever the files are called.

@@ -12,14 +12,20 @@ from training_code.foundation.errors import InputError
 
 
 class DrawnOrder:
-    """The groups of a dataset in the order in which a seed draws them, whatever their files are called."""
+    """The groups of a dataset in the order in which a seed draws them, whatever their files are called.
+
+    Attributes
+    ----------
+    place
+        By the name of a group, what the order goes by.
+    """
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self._groups = dataset.groups
         contents: dict[str, list[str]] = defaultdict(list)
         for sample in dataset.samples:
             contents[dataset.groups[sample.path]].append(dataset.facts[sample.path].sha256)
-        self._place = {
+        self.place = {
             name: hashlib.sha256("/".join([str(seed), *sorted(found)]).encode()).hexdigest()
             for name, found in contents.items()
         }
@@ -30,7 +36,7 @@ class DrawnOrder:
         for sample in samples:
             if sample.defect_type == kind:
                 sizes[self._groups[sample.path]] += 1
-        return dict(sorted(sizes.items(), key=lambda item: self._place[item[0]]))
+        return dict(sorted(sizes.items(), key=lambda item: self.place[item[0]]))
 
 
 def take_few(dataset: Dataset, images: int, seed: int) -> Dataset:

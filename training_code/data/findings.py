@@ -21,6 +21,8 @@ Kind = Literal[
     "unread images",  # beside the folders of the layout, or of a kind that is not read
     "published layout",  # an adapter reads more of the folder
     "left out",  # by an adapter, which knows why
+    "excluded",  # by people, in exclude.csv
+    "contaminated",  # training images that show defects, as the protocol asks
     "license",  # under which its images are published
     "annotations",  # of a labeling program, not read
     "foreign description",  # a dataset.yaml of another program
@@ -63,7 +65,7 @@ class FileFinding:
 
 def is_missing(finding: FileFinding) -> bool:
     """Return whether a finding is about images, masks or labels that are not read but may have been meant to be."""
-    return finding.treatment == "skipped" and finding.kind not in ("no image", "left out")
+    return finding.treatment == "skipped" and finding.kind not in ("no image", "left out", "excluded")
 
 
 @dataclass(frozen=True)

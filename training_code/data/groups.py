@@ -24,7 +24,7 @@ from training_code.data import likeness, neighborhoods
 from training_code.data.facts import Facts
 from training_code.data.inspection import THUMBNAIL
 from training_code.data.likeness import ALL_PAIRS, COPY, alike_pairs
-from training_code.data.pairing import composed
+from training_code.data.tables import ImagesByName
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import write_text
 from training_code.foundation.remembered import remembered, source_of
@@ -50,7 +50,11 @@ class Groups:
 
 
 def find_groups(
-    root: Path, images: Sequence[Path], facts: Mapping[Path, Facts], listed: Mapping[Path, str] | None = None
+    root: Path,
+    images: Sequence[Path],
+    facts: Mapping[Path, Facts],
+    listed: Mapping[Path, str] | None = None,
+    excluded: Sequence[Path] = (),
 ) -> Groups:
     """Return the groups of the images of a dataset folder.
 
@@ -58,18 +62,22 @@ def find_groups(
     ----------
     listed
         Those that its list of files or its shards give.
+    excluded
+        Images of the folder that are left out, which ``groups.csv`` may name, too.
 
     Raises
     ------
     InputError
         If its ``groups.csv`` is wrong, or there is one beside a list or shards with groups.
     """
-    named = read_groups(root, images)
+    named = read_groups(root, [*images, *excluded])
     if named and listed:
         raise InputError(
             f"{root / GROUPS} gives groups, and so do the files or labels of the dataset; valid: one of them"
         )
-    return join_images(root, images, facts, named or listed or {}, [])
+    left = set(excluded)
+    given = {image: group for image, group in (named or listed or {}).items() if image not in left}
+    return join_images(root, images, facts, given, [])
 
 
 def join_images(
@@ -133,11 +141,11 @@ def read_groups(root: Path, images: Iterable[Path]) -> dict[Path, str]:
         raise InputError(f"{path} is not a table that can be read ({error})") from error
     if lacking := [name for name in COLUMNS if name not in columns]:
         raise InputError(f"{path} lacks the column {lacking[0]!r}; it must have the columns {', '.join(COLUMNS)}")
-    known = {composed(_relative(image, root)): image for image in images}
+    by_name = ImagesByName(root, images)
     groups: dict[Path, str] = {}
     for number, row in enumerate(rows, 2):
         name, group = ((row[column] or "").strip() for column in COLUMNS)
-        image = known.get(composed(name)) or known.get(composed(name.replace("\\", "/")))
+        image = by_name.find(name)
         if image is None:
             raise InputError(f"{path}, line {number}: {name!r} is no image of the dataset; paths begin in its folder")
         if image in groups:

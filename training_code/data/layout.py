@@ -22,6 +22,7 @@ folder of any layout, ``dataset.yaml`` may have ``mask_threshold``, from which v
 ``ignored_dirs``, a list of folders whose images are not meant to be read. Golden samples in ``reference/`` are paired
 as `training_code.data.references` says, and ``defects.csv`` tells types apart, see `training_code.data.boxes`. What of
 the images is looked at says ``region.png`` or ``region.json``, see `training_code.data.region_of_interest`.
+Images that ``exclude.csv`` names are left out, see `training_code.data.excluded`.
 """
 
 from collections import defaultdict
@@ -39,6 +40,7 @@ from training_code.data.description import (
     described_folders,
     read_description,
 )
+from training_code.data.excluded import excluded_findings, read_excluded
 from training_code.data.file_list import LIST, is_list, read_list
 from training_code.data.findings import FileFinding
 from training_code.data.pairing import find_folder, pair_masks
@@ -66,6 +68,7 @@ class Found:
     good_masks: list[Path] = field(default_factory=list)  # of defect-free images: they should mark nothing
     mask_threshold: int | None = None  # from which value on a pixel of a mask counts, where the folder says so
     groups: dict[Path, str] = field(default_factory=dict)  # of the images to which a list or a label gives one
+    excluded: list[Sample] = field(default_factory=list)  # by people; they are not among the samples
 
 
 def find_samples(root: Path) -> Found:
@@ -90,13 +93,18 @@ def _find_samples(root: Path) -> Found:
         for sample in found.samples
     ]
     read = [path for sample in samples for path in (sample.path, sample.mask) if path] + [*references.files]
-    findings += [*found.findings, *_shared_masks(samples), *references.findings]
+    out = read_excluded(root, images)
+    excluded = [sample for sample in samples if sample.path in out]
+    samples = [sample for sample in samples if sample.path not in out]
+    told = [*found.findings, *_shared_masks(samples), *references.findings]
+    findings += [*(finding for finding in told if finding.path not in out), *excluded_findings(excluded)]
     if not is_list(root / LIST):  # it says what is read, and may share its folder with anything
         findings += [*_closed_folders(root), *problematic_names(root, read)]
         ignored = [root / name for name in content.get(IGNORED, [])]
         labeled = any(sample.mask for sample in samples)
         findings += find_unread(root, [*read, root / PICTURE, *found.good_masks], findings, labeled, None, ignored)
-    return replace(found, samples=samples, findings=findings, mask_threshold=content.get(MASK_THRESHOLD))
+    threshold = content.get(MASK_THRESHOLD)
+    return replace(found, samples=samples, findings=findings, mask_threshold=threshold, excluded=excluded)
 
 
 def _read(root: Path, content: dict[str, Any]) -> Found:

@@ -12,6 +12,7 @@ POSITIVE: Check = (lambda value: value > 0, "above 0")
 AT_LEAST_0: Check = (lambda value: value >= 0, "at least 0")
 AT_LEAST_1: Check = (lambda value: value >= 1, "at least 1")
 AT_LEAST_2: Check = (lambda value: value >= 2, "at least 2")
+BELOW_HALF: Check = (lambda value: 0 <= value < 0.5, "0 to below 0.5")
 RATIO: Check = (lambda value: 0 < value <= 1, "above 0 and at most 1")
 # Networks of DSR and DRAEM halve an image five times, and their norms need more than one position at the end.
 _SIDE, _LEAST = 32, 64

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps, get_data_path
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
@@ -63,7 +64,7 @@ def write_examples(
         for number, example in enumerate(row, 1):
             save_picture(example, folder / f"{kind}_{number}.png")
         rows += [row] if row else []
-    save_picture(_in_rows(rows), folder / OVERVIEW)
+    save_picture(in_rows(rows), folder / OVERVIEW)
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:
@@ -75,26 +76,54 @@ def save_picture(picture: Image.Image, path: Path) -> None:
 def _draw_example(
     predictions: Predictions, index: int, kind: str, scale_ends: tuple[float, float], geometry: Geometry | None
 ) -> Image.Image:
-    anomaly_map, (low, high) = predictions.maps[index], scale_ends
+    mask = predictions.masks[index] if predictions.masks is not None and predictions.masks[index].any() else None
+    words = f"{kind.replace('_', ' ')}: {predictions.defect_types[index]}", f"score {predictions.scores[index]:.4g}"
+    return draw_beside(predictions.paths[index], predictions.maps[index], scale_ends, words, geometry, mask)
+
+
+def draw_beside(
+    path: Path,
+    anomaly_map: NDArray[np.float32],
+    scale_ends: tuple[float, float],
+    words: tuple[str, str],
+    geometry: Geometry | None = None,
+    mask: NDArray[np.bool_] | None = None,
+) -> Image.Image:
+    """Return an image with its map beside it and words above both; what is not looked at is dark.
+
+    Parameters
+    ----------
+    path
+        File of the image.
+    anomaly_map
+        What networks see of it, shape (height, width).
+    scale_ends
+        Values of the map that have the first and the last color.
+    words
+        Above the image, and above the map; cut where they are too long.
+    geometry
+        Where the image lies in the map; None for one that is stretched to it.
+    mask
+        What is outlined, of the shape of the map; None for nothing.
+    """
+    low, high = scale_ends
     looked_at = anomaly_map > OUTSIDE
     height, width = anomaly_map.shape
     scale = TILE / max(height, width)
     size = round(width * scale), round(height * scale)
-    shown = _as_seen(shown_image(predictions.paths[index]), geometry)
-    photo = np.array(shown.resize(size, Image.Resampling.BILINEAR))
+    photo = np.array(_as_seen(shown_image(path), geometry).resize(size, Image.Resampling.BILINEAR))
     if not looked_at.all():
         photo[~np.asarray(Image.fromarray(looked_at).resize(size, Image.Resampling.NEAREST))] //= 3
-    if predictions.masks is not None and predictions.masks[index].any():
-        mask = np.asarray(Image.fromarray(predictions.masks[index]).resize(size, Image.Resampling.NEAREST))
-        photo[ndimage.binary_dilation(mask) ^ ndimage.binary_erosion(mask)] = OUTLINE
+    if mask is not None:
+        marked = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
+        photo[ndimage.binary_dilation(marked) ^ ndimage.binary_erosion(marked)] = OUTLINE
     values = np.where(looked_at, anomaly_map, low)
     heat = colormaps["inferno"]((values - low) / max(high - low, 1e-12), bytes=True)[..., :3]
     picture = Image.new("RGB", (2 * size[0] + GAP, size[1] + CAPTION), "white")
     picture.paste(Image.fromarray(photo), (0, CAPTION))
     picture.paste(Image.fromarray(heat).resize(size, Image.Resampling.BILINEAR), (size[0] + GAP, CAPTION))
-    words = f"{kind.replace('_', ' ')}: {predictions.defect_types[index]}"
     draw = ImageDraw.Draw(picture)
-    for left, text in ((0, words), (size[0] + GAP, f"score {predictions.scores[index]:.4g}")):
+    for left, text in zip((0, size[0] + GAP), words, strict=True):
         while text and draw.textlength(text, _font()) > size[0]:
             text = text.removesuffix("…")[:-1] + "…" if len(text) > 1 else ""
         draw.text((left, 1), text, "black", _font())
@@ -114,7 +143,7 @@ def _as_seen(photo: Image.Image, geometry: Geometry | None) -> Image.Image:
     return whole
 
 
-def _in_rows(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+def in_rows(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
     """Return one picture with the rows below each other; an empty one says that there are no examples."""
     if not rows:
         empty = Image.new("RGB", (2 * TILE, 2 * CAPTION), "white")

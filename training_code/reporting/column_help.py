@@ -121,6 +121,7 @@ _HELP = {
     r"train_images_drawn": "So many of the good training images were used, as the seed draws them; blank: all of them.",
     r"labelled": "Part of the test images of each type of defect that was taken as labelled ones, or their number.",
     r"labels_of_each_type": "So many of the labelled ones of each type were used; blank: all, or a run without labels.",
+    r"contamination": "Part of the training images that show defects: test images passed off as good ones.",
     r"labels": "with labels: the criterion rests on labelled defects. Such models are ranked apart from the others.",
     r"labels_seen": "Labelled defects that the run has seen; training and thresholds may share them.",
     r"more_images": "Whether more images pay: the step to the largest number of training images, over the same seeds.",

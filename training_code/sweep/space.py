@@ -18,8 +18,8 @@ from training_code.sweep.search_file import Search
 
 #: Conditions that make no other run, and that a search may vary: thresholds are found anew from scores that runs keep.
 AFTERWARDS = ("threshold", "alpha")
-# Conditions that say which images are labelled, and so by what trials are judged.
-_OF_LABELS = ("labelled", "labels")
+# Conditions that say which images are labelled or passed off as good, and so by what trials are judged.
+_OF_IMAGES = ("labelled", "labels", "contamination")
 # Combinations at most in which a value is tried before it counts as impossible.
 _COMBINATIONS = 200
 
@@ -28,7 +28,7 @@ def check_space(search: Search, template: Job, basis: Basis, planner: Planner) -
     """Raise an `InputError` if something cannot be searched over, or a value of a list fits no other values."""
     names = list(search.space)
     divide(template.notebook, search.space, AFTERWARDS)
-    if found := [name for name in names if name in _OF_LABELS]:
+    if found := [name for name in names if name in _OF_IMAGES]:
         raise InputError(
             f"{found[0]} cannot be searched over: each of its values judges by other images; set one in parameters"
         )

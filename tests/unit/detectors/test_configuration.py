@@ -20,7 +20,15 @@ from training_code.foundation.errors import InputError
 ANOMALIBS = [name for name, spec in DETECTORS.items() if spec.plain]
 # What anomalib's classes do not have; without them ours do as anomalib's.
 OURS = {
-    "Patchcore": {"projection": None, "coreset": "auto", "coreset_size": None, "neighbors": "exact", "reduce": None},
+    "Padim": {"trim": 0.0},
+    "Patchcore": {
+        "projection": None,
+        "coreset": "auto",
+        "coreset_size": None,
+        "neighbors": "exact",
+        "reduce": None,
+        "denoise": 0.0,
+    },
     "Cflow": {"fiber_sampling_ratio": 1.0},
     "Dsr": {
         "backbone": None,
@@ -133,6 +141,7 @@ def test_defaults_are_filled_in():
         "coreset_size": None,
         "neighbors": "exact",
         "reduce": None,
+        "denoise": 0.0,
     }
     cflow = configure(Cflow, {}).arguments
     assert cflow["max_epochs"] == 30 and cflow["patience"] is None

@@ -11,6 +11,7 @@ from training_code.backbones.registry import get_backbone
 from training_code.detectors.build import build_detector
 from training_code.detectors.configuration import configure
 from training_code.detectors.patchcore import model as patchcore
+from training_code.detectors.patchcore.lists import concatenate
 from training_code.features.extractor import TORCH
 from training_code.features.store import FeatureStore
 from training_code.foundation.cache import TensorCache
@@ -111,4 +112,4 @@ def test_configurations_share_order_and_search(images, tmp_path, monkeypatch):
 def test_collected_embeddings_are_put_together_once(monkeypatch):
     parts = [torch.randn(5, 3), torch.randn(2, 3)]
     expected = torch.vstack(parts)
-    assert torch.equal(patchcore._concatenate(parts), expected) and not parts
+    assert torch.equal(concatenate(parts), expected) and not parts

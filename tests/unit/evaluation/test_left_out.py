@@ -125,7 +125,7 @@ def test_the_colors_of_examples_are_those_of_what_is_looked_at(tmp_path, monkeyp
     cropped, drawn = _cropped(), []
     monkeypatch.setattr(examples, "_draw_example", lambda found, index, kind, ends, geometry: drawn.append(ends))
     monkeypatch.setattr(examples, "save_picture", lambda picture, path: None)
-    monkeypatch.setattr(examples, "_in_rows", lambda rows: None)
+    monkeypatch.setattr(examples, "in_rows", lambda rows: None)
     for each in (cropped, _with_outside(cropped)):
         examples.write_examples(each, Thresholds(1.1, None), tmp_path)
     values = np.asarray(cropped.maps)

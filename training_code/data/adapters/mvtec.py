@@ -12,6 +12,9 @@ from training_code.data.layout import find_samples
 from training_code.data.pairing import folded
 from training_code.foundation.errors import InputError
 
+# Kinds of findings about the source that are told; the others are found later for the whole source, or in the copy.
+_TOLD = ("misplaced", "mask without image", "no image", "excluded")
+
 
 def prepare_mvtec(source: Path, target: Target) -> None:
     """Bring one category, or each category below ``source`` into a folder of its own."""
@@ -44,11 +47,11 @@ def _prepare_category(source: Path, target: Target) -> None:
     found = find_samples(source)
     if refused := [finding for finding in found.findings if finding.treatment == "refused"]:
         raise InputError(f"{refused[0].path} {refused[0].what}")
-    # Files that are not read are found later for the whole source, and links and names in the copy.
-    target.findings.extend(f for f in found.findings if f.kind in ("misplaced", "mask without image", "no image"))
+    target.findings.extend(f for f in found.findings if f.kind in _TOLD)
     for mask in found.good_masks:
         target.check_good(mask)
-    groups = found.groups or read_groups(source, [sample.path for sample in found.samples])
+    images = [sample.path for sample in [*found.samples, *found.excluded]]
+    groups = found.groups or read_groups(source, images)
     for sample in found.samples:
         parts = sample.path.relative_to(source).parts if sample.path.is_relative_to(source) else ()
         below = parts[2:] if parts and folded(parts[0]) == sample.split else [sample.path.name]

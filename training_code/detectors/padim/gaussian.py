@@ -27,6 +27,8 @@ from anomalib.models.components import MultiVariateGaussian
 from anomalib.models.image.padim.anomaly_map import AnomalyMapGenerator
 
 from training_code.detectors.anomalib_seams import rebound
+from training_code.detectors.padim.triangles import lower_triangles, whole
+from training_code.detectors.padim.trimming import keep_nearest, kept_images
 from training_code.detectors.smoothing import BandedGaussianBlur2d
 from training_code.features.collected import Collected, blocks
 from training_code.foundation.memory import KEPT_PART, allowed
@@ -43,6 +45,11 @@ _SUBSTITUTED = 32
 
 class FactorizedGaussian(MultiVariateGaussian):
     """anomalib's `MultiVariateGaussian` with a factor in place of the inverse covariance.
+
+    Parameters
+    ----------
+    trim
+        Part of the images of each position that is left out of its Gaussian, see `keep_nearest`.
 
     Attributes
     ----------
@@ -65,8 +72,9 @@ class FactorizedGaussian(MultiVariateGaussian):
     1.4107
     """
 
-    def __init__(self) -> None:
+    def __init__(self, trim: float = 0.0) -> None:
         super().__init__()
+        self.trim = trim
         self.register_buffer("factor", torch.empty(0))
         self.register_buffer("low_rank", torch.zeros(1, dtype=torch.bool))
 
@@ -84,7 +92,8 @@ class FactorizedGaussian(MultiVariateGaussian):
             If there are fewer than two images.
         """
         features = batches if isinstance(batches, Collected) else Collected(batches)
-        images, channels, positions = features.images, features.shape[0], features.positions
+        channels, positions = features.shape[0], features.positions
+        images = kept_images(features.images, self.trim)
         if images < 2:
             raise ValueError(f"{images} images are too few for a covariance; at least 2 are needed")
         packed = 4 * positions * channels * min(images, channels) > KEPT_PART * allowed()
@@ -100,14 +109,14 @@ class FactorizedGaussian(MultiVariateGaussian):
         def fit_part(flat: Sequence[torch.Tensor], begin: int, part: slice) -> None:
             into = moved(part, begin)
             # In float64, which leaves the factor exact to the precision in which it is kept.
-            rows = by_position(flat, part).double()
+            rows = keep_nearest(by_position(flat, part).double(), self.trim, REGULARIZATION)
             mean = rows.mean(dim=1)
             centered = rows - mean[:, None]
             self.mean[:, into] = mean.T.float()
             factor = _woodbury_factor(centered) if low_rank else _whitening(centered)
-            self.factor[into] = (_lower_triangles(factor) if packed else factor).to(precision)
+            self.factor[into] = (lower_triangles(factor) if packed else factor).to(precision)
 
-        each = 8 * (2 * images * channels + 3 * rank * max(rank, channels))
+        each = 8 * (2 * features.images * channels + 3 * rank * max(rank, channels))
         for block in blocks(features):
             work = partial(fit_part, features.read(block), block.start)
             side_by_side(work, chunks(block.stop - block.start, each), features.device)
@@ -153,20 +162,20 @@ class FactorizedGaussian(MultiVariateGaussian):
 
     def factors(self, part: slice) -> torch.Tensor:
         """Return the factors of some positions, of shape (positions, N or C, C), float32 or float64."""
-        return _whole(self.factor[part].float(), len(self.mean)) if self.packed else self.factor[part]
+        return whole(self.factor[part].float(), len(self.mean)) if self.packed else self.factor[part]
 
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         """Keep of triangular factors the lower half."""
         super()._save_to_state_dict(destination, prefix, keep_vars)
         if self.factor.ndim == 3 and not self.low_rank:
-            destination[f"{prefix}factor"] = _lower_triangles(self.factor)
+            destination[f"{prefix}factor"] = lower_triangles(self.factor)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         """Load buffers of any shape, the factor also in the precision that it was stored in."""
         stored = state_dict.get(f"{prefix}factor")
         if stored is not None:
             if stored.ndim == 2 and stored.dtype != torch.float16:
-                state_dict[f"{prefix}factor"] = stored = _whole(stored, len(state_dict[f"{prefix}mean"]))
+                state_dict[f"{prefix}factor"] = stored = whole(stored, len(state_dict[f"{prefix}mean"]))
             # As it was read: one that is packed is too large to be in memory twice.
             self.factor = stored.to(self.factor.device)
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -215,19 +224,6 @@ def _is_large(features: Collected) -> bool:
     """Return whether features in memory vary much more than the regularization; a sample of positions tells."""
     sample = features.read(slice(0, features.positions, max(1, features.positions // 256)))
     return float(torch.cat(sample).var(dim=0).mean()) > LARGE_VARIANCE
-
-
-def _lower_triangles(factor: torch.Tensor) -> torch.Tensor:
-    """Return the lower triangles of matrices (positions, C, C), row by row, of shape (positions, C * (C + 1) / 2)."""
-    rows, columns = torch.tril_indices(*factor.shape[1:], device=factor.device)
-    return factor[:, rows, columns]
-
-
-def _whole(triangles: torch.Tensor, side: int) -> torch.Tensor:
-    """Return matrices of shape (positions, C, C) whose lower triangles are given as `_lower_triangles` returns them."""
-    rows, columns = torch.tril_indices(side, side, device=triangles.device)
-    whole = triangles.new_zeros(len(triangles), side * side)
-    return whole.index_copy_(1, rows * side + columns, triangles).reshape(-1, side, side)
 
 
 def moved(part: slice, begin: int) -> slice:

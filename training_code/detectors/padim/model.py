@@ -63,7 +63,17 @@ def _nearest(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 class Padim(LeavesOut, AnomalibPadim):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
-    """anomalib's `Padim` with its distances, in less time and memory."""
+    """anomalib's `Padim` with its distances, in less time and memory.
+
+    Parameters
+    ----------
+    trim
+        Part of the training images that is left out of the Gaussian of each position: those that lie farthest from the
+        others there, see `training_code.detectors.padim.trimming`. For training sets that may show defects. Thresholds
+        then come from images that are held out, as `validation_split` says.
+    others
+        As in anomalib.
+    """
 
     model: PadimModel
     by_position = True
@@ -78,10 +88,12 @@ class Padim(LeavesOut, AnomalibPadim):  # type: ignore[misc]  # as in anomalib, 
         post_processor: nn.Module | bool = True,
         evaluator: Evaluator | bool = True,
         visualizer: Visualizer | bool = True,
+        trim: float = 0.0,
     ) -> None:
         rebound(super().__init__, PadimModel=PadimModel)(
             backbone, layers, pre_trained, n_features, pre_processor, post_processor, evaluator, visualizer
         )
+        self.model.gaussian.trim = trim
 
     def fit(self) -> None:
         """Fit the Gaussians to the collected features and release the features, unless they are asked to be kept."""

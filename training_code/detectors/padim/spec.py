@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from training_code.backbones.backbone import Backbone
-from training_code.detectors.arguments import AT_LEAST_1, Argument
+from training_code.detectors.arguments import AT_LEAST_1, BELOW_HALF, Argument
 from training_code.detectors.extent import Extent, Need
 from training_code.detectors.plain_form import PlainForm
-from training_code.detectors.spec import BackboneUse, DetectorSpec, always
+from training_code.detectors.spec import BackboneUse, DetectorSpec
 from training_code.foundation.errors import InputError
 from training_code.foundation.memory import KEPT_PART, POSITIONS_AT_ONCE
+
+# Images of which some can be left out, and a covariance without one more is still there.
+_LEAST_TRIMMED = 6
 
 
 def complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:
@@ -35,6 +38,11 @@ def check(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -
     """Refuse a single training image, which has no covariance, with the reason in an `InputError`."""
     if images < 2:
         raise InputError(f"Padim needs at least 2 training images, of which {images} is left; valid for 1: Patchcore")
+    if arguments["trim"] and images < _LEAST_TRIMMED:
+        raise InputError(
+            f"trim={arguments['trim']} needs at least {_LEAST_TRIMMED} training images, of which {images} are left; "
+            "valid: 0"
+        )
 
 
 def need(arguments: Mapping[str, Any], extent: Extent) -> Need:
@@ -60,8 +68,9 @@ SPEC = DetectorSpec(
         "layers": Argument(list[str], ["layer1", "layer2", "layer3"]),
         "pre_trained": Argument(bool, True),
         "n_features": Argument(int | None, None, AT_LEAST_1),
+        "trim": Argument(float, 0.0, BELOW_HALF, before=0.0),
     },
-    leaves_out=always,
+    leaves_out=lambda arguments: not arguments["trim"],
     backbone=BackboneUse(strides=(4, 8, 16), depths=(1 / 3, 2 / 3, 1)),
     told_by=("n_features",),
     plain=PlainForm(),

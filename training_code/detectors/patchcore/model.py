@@ -19,7 +19,9 @@ from training_code.detectors.anomalib_seams import derived, feature_extractor, r
 from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftError
 from training_code.detectors.patchcore.composed import PatchParts
 from training_code.detectors.patchcore.coreset import shared_k_center_greedy
+from training_code.detectors.patchcore.denoising import quiet_patches
 from training_code.detectors.patchcore.leave_out import without_each_group
+from training_code.detectors.patchcore.lists import concatenate, given_away
 from training_code.detectors.patchcore.neighbors import nearest_neighbors
 from training_code.detectors.patchcore.reduction import Reduction
 from training_code.detectors.patchcore.search import BankSearch
@@ -139,6 +141,10 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         How the nearest row of the memory bank is found: ``exact``, ``index`` or ``auto``; see `BankSearch`.
     reduce
         To how many dimensions patches are reduced before the coreset is selected; None for all that there are.
+    denoise
+        Part of the patches that is left out before the coreset is selected, those that look least like the patches of
+        other images at their position; see `training_code.detectors.patchcore.denoising`. For training sets that may
+        show defects. Thresholds then come from images that are held out, as ``validation_split`` says.
     others
         As in anomalib.
     """
@@ -162,6 +168,7 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         coreset_size: int | None = None,
         neighbors: str = "exact",
         reduce: int | None = None,
+        denoise: float = 0.0,
     ) -> None:
         rebound(super().__init__, PatchcoreModel=PatchcoreModel)(
             backbone,
@@ -177,7 +184,7 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         )
         self.projection = projection
         self.composes = coreset == "composed"
-        self.coreset_size = coreset_size
+        self.coreset_size, self.denoise = coreset_size, denoise
         self._parts: PatchParts | None = None
         self._described: dict[str, Any] = {}
         self.model.reduction, self.model.search = Reduction(reduce), BankSearch(neighbors)
@@ -207,18 +214,23 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         if self._parts is not None:
             self._compose(self._parts)
             return
-        whole = _concatenate(self.model.embedding_store)
+        whole = concatenate(self.model.embedding_store)
         embeddings = self.model.reduction.fit(whole)
         self.keep([embeddings])
-        features = self._projection(len(embeddings), embeddings.shape[1], embeddings.device)(embeddings.float())
-        start = int(torch.randint(len(embeddings), (1,)))  # on the processor: a seed selects the same on a GPU
-        found = shared_k_center_greedy(features, self._selected(len(embeddings)), start, self.model.cache)
-        self.model.memory_bank = embeddings[found.order.to(embeddings.device)]
-        each = math.prod(self.model.map_size)
-        self._image_of_row = found.order // each
+        each, used, kept = math.prod(self.model.map_size), embeddings, None
+        if self.denoise:
+            kept = quiet_patches(embeddings, each, self.denoise)
+            used = embeddings[kept]
+        features = self._projection(len(used), used.shape[1], used.device)(used.float())
+        selected_rows = min(self._selected(len(used)), len(used))  # a size may be more than what is left
+        start = int(torch.randint(len(used), (1,)))  # on the processor: a seed selects the same on a GPU
+        found = shared_k_center_greedy(features, selected_rows, start, self.model.cache)
+        self.model.memory_bank = used[found.order.to(used.device)]
+        order = found.order if kept is None else kept.to(found.order.device)[found.order]
+        self._image_of_row = order // each
         self._described = {"coreset": "exact", "patches": len(embeddings), "radius": found.radius}
-        self._described |= self.model.reduction.measure(whole, found.order, each)
-        self._described |= self.model.search.decide(self.model.memory_bank, embeddings, found.order, each)
+        self._described |= self.model.reduction.measure(whole, order, each)
+        self._described |= self.model.search.decide(self.model.memory_bank, embeddings, order, each)
 
     def _compose(self, parts: PatchParts) -> None:
         """Keep the coreset that was composed as memory bank."""
@@ -233,7 +245,7 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
 
     def recall(self, features: Sequence[torch.Tensor], labelled: torch.Tensor) -> None:
         """Keep the patches of the training images, and find again which image each row of the memory bank is of."""
-        patches = _concatenate(list(features))
+        patches = concatenate(list(features))
         self.keep([patches])
         bank = self.model.memory_bank
         self._image_of_row = nearest_neighbors(bank, patches, 1)[1][:, 0].cpu() // math.prod(self.model.map_size)
@@ -267,7 +279,7 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
                     found[len(groups) + number] = model.find(further[number], self.image_size)
         finally:
             model.memory_bank, model.left_out, model.search.exactly = bank, None, False
-        return _given_away([each for each in found if each is not None])
+        return given_away([each for each in found if each is not None])
 
     def _selected(self, patches: int) -> int:
         return selected(self.coreset_sampling_ratio, self.coreset_size, patches)
@@ -280,21 +292,3 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
             return lambda patches: patches
         # It is fitted to the shape alone, and drawn at random.
         return projection.fit(torch.empty(1, device=device).expand(count, dimensions)).transform
-
-
-def _given_away(found: list[Found]) -> Iterator[Found]:
-    """Return what was found in its order, and let go of each: who keeps the maps then has them in memory once."""
-    found.reverse()
-    while found:
-        yield found.pop()
-
-
-def _concatenate(parts: list[torch.Tensor]) -> torch.Tensor:
-    """Put the parts together and empty the list on the way: they are never in memory twice on a CPU."""
-    whole = parts[0].new_empty(sum(map(len, parts)), *parts[0].shape[1:])
-    begin = 0
-    while parts:
-        part = parts.pop(0)
-        whole[begin : begin + len(part)] = part
-        begin += len(part)
-    return whole

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from training_code.backbones.backbone import Backbone
-from training_code.detectors.arguments import AT_LEAST_1, RATIO, Argument, one_of
+from training_code.detectors.arguments import AT_LEAST_1, BELOW_HALF, RATIO, Argument, one_of
 from training_code.detectors.extent import Extent, Need
 from training_code.detectors.plain_form import PlainForm
 from training_code.detectors.spec import BackboneUse, DetectorSpec
@@ -22,6 +22,8 @@ EXACT = 2e13
 PART_BYTES, LEAST_PARTS = 2**29, 8
 #: Times its share of the coreset that is selected within a part.
 SURPLUS = 1.5
+# Arguments that need all patches at once, with the values that do not.
+_WHOLE = {"reduce": None, "denoise": 0.0}
 # Distortion of distances that anomalib allows its projection: there are 4 ln(n) / (e^2 / 2 - e^3 / 3) dimensions.
 DISTORTION = 0.9
 
@@ -45,10 +47,10 @@ def settle(arguments: dict[str, Any], extent: Extent) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If the coreset has no patch, or more than there are, or is composed of patches that are to be reduced.
+        If the coreset has no patch, or more than there are, or is composed of patches that are needed all at once.
     """
-    if arguments["reduce"] and arguments["coreset"] == "composed":
-        raise InputError("reduce needs all patches at once, and coreset='composed' does not have them; valid: exact")
+    if (name := _needs_all(arguments)) and arguments["coreset"] == "composed":
+        raise InputError(f"{name} needs all patches at once, and coreset='composed' does not have them; valid: exact")
     sizes = _Sizes(arguments, extent)
     ratio, size = arguments["coreset_sampling_ratio"], arguments["coreset_size"]
     if size is not None and size > sizes.patches:
@@ -59,10 +61,15 @@ def settle(arguments: dict[str, Any], extent: Extent) -> dict[str, Any]:
         )
     if arguments["coreset"] != "auto":
         return arguments
-    if arguments["reduce"]:
+    if _needs_all(arguments):
         return arguments | {"coreset": "exact"}
     fits = sizes.exact_bytes <= IN_MEMORY * extent.memory
     return arguments | {"coreset": "exact" if fits and sizes.exact_operations <= EXACT else "composed"}
+
+
+def _needs_all(arguments: Mapping[str, Any]) -> str | None:
+    """Return which argument that is set needs all patches at once; None if none does."""
+    return next((name for name in _WHOLE if arguments[name]), None)
 
 
 def need(arguments: Mapping[str, Any], extent: Extent) -> Need:
@@ -70,7 +77,8 @@ def need(arguments: Mapping[str, Any], extent: Extent) -> Need:
     sizes = _Sizes(arguments, extent)
     if arguments["coreset"] == "exact":
         size = sizes.exact_bytes
-        instead = "coreset='composed', which needs reduce=None" if arguments["reduce"] else "coreset='composed'"
+        name = _needs_all(arguments)
+        instead = f"coreset='composed', which needs {name}={_WHOLE[name]}" if name else "coreset='composed'"
         return Need(sizes.features, size, 0, sizes.exact_operations, sizes.each, "exact coreset", instead)
     size = sizes.composed_bytes
     return Need(sizes.features, size, 0, sizes.composed_operations, sizes.each, "composed coreset")
@@ -147,7 +155,9 @@ def complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, 
 
 
 def check(arguments: dict[str, Any], image_size: tuple[int, int], images: int) -> None:
-    """Refuse an index without the package that makes it, with the extra that has it in an `InputError`."""
+    """Refuse what cannot be done: an index without the package that makes it, outliers of a single image."""
+    if arguments["denoise"] and images < 2:
+        raise InputError(f"denoise={arguments['denoise']} compares images, and {images} is left to train on; valid: 0")
     if arguments["neighbors"] == "index" and find_spec("faiss") is None:
         sentence = missing_extra(ModuleNotFoundError(name="faiss")) or "an index of the memory bank needs faiss"
         raise InputError(f"{sentence}; or take neighbors='auto' or 'exact'")
@@ -169,8 +179,9 @@ SPEC = DetectorSpec(
         "coreset_size": Argument(int | None, None, AT_LEAST_1, before=None),
         "neighbors": Argument(str, "exact", one_of("exact", "index", "auto"), before="exact"),
         "reduce": Argument(int | None, None, AT_LEAST_1, before=None),
+        "denoise": Argument(float, 0.0, BELOW_HALF, before=0.0),
     },
-    leaves_out=lambda arguments: arguments["coreset"] != "composed",
+    leaves_out=lambda arguments: arguments["coreset"] != "composed" and not arguments["denoise"],
     backbone=BackboneUse(strides=(8, 16), depths=(1,)),
     told_by=("layers", "coreset_sampling_ratio", "num_neighbors", "reduce"),
     plain=PlainForm(fixed={"reduce": None}, without=("model.search.effort",)),
