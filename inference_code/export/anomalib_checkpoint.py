@@ -26,7 +26,7 @@ from training_code.records.record import Record
 from training_code.training.engine import quiet
 
 # Where anomalib's models keep their feature extractor.
-_EXTRACTORS = ("model.feature_extractor.", "model.encoder.")
+_EXTRACTORS = ("model.feature_extractor.", "model.feature_encoder.", "model.encoder.")
 # anomalib calls abnormal what is above a threshold, runs what reaches it: so much lower, as a part of it, is that one.
 _LOWER = 1e-6
 # What checkpoints name where anomalib wants a folder that it does not read.
@@ -83,13 +83,13 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     """
     cls = _plain_class(record.detector)
     declared = inspect.signature(cls).parameters
-    arguments = {
-        name: _as_declared(value, declared[name].annotation)
-        for name, value in record.arguments.items()
-        if name in declared
-    }
+    own = dict(record.arguments)
     if record.weights:
-        arguments["backbone"] = record.weights.recipe.architecture
+        own["backbone"] = record.weights.recipe.architecture
+    named = {_anomalibs_name(record.detector, name): value for name, value in own.items()}
+    arguments = {
+        name: _as_declared(value, declared[name].annotation) for name, value in named.items() if name in declared
+    }
     if "pre_trained" in arguments:
         arguments["pre_trained"] = False
     folders = _folders(record.detector)
@@ -151,9 +151,20 @@ def _plain_class(detector: str) -> type[AnomalibModule]:
     return load_object(plain.path) if plain and plain.path else getattr(models, detector)
 
 
+def _anomalibs_name(detector: str, argument: str) -> str:
+    plain = get_detector(detector).plain
+    return plain.renamed.get(argument, argument) if plain else argument
+
+
 def _as_declared(value: Any, hint: Any) -> Any:
-    """Return an argument as anomalib's class wants it: records hold lists also where it declares a tuple."""
-    wants_tuple = any(get_origin(kind) is tuple for kind in (hint, *get_args(hint)))
+    """Return an argument as anomalib's class wants it.
+
+    Records hold lists also where it declares a tuple, and the names of layers where it declares numbers of blocks.
+    """
+    kinds = (hint, *get_args(hint))
+    wants_tuple = any(get_origin(kind) is tuple for kind in kinds)
+    if list[int] in kinds and isinstance(value, list) and any(isinstance(item, str) for item in value):
+        return [int(name.rpartition(".")[2]) for name in value]
     return tuple(value) if wants_tuple and isinstance(value, list) else value
 
 

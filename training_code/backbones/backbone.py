@@ -150,6 +150,11 @@ class Backbone:
         by_name = {layer.name: layer.channels for layer in self.layers}
         return sum(by_name[name] for name in layers)
 
+    @property
+    def gives_tokens(self) -> bool:
+        """Whether it is a transformer whose blocks all have the same positions of the image."""
+        return len({layer.stride for layer in self.layers}) == 1 and self.layers[0].name.startswith("blocks.")
+
     def _choices(self) -> str:
         blocks = sum(alias.startswith("block") and "." not in alias for alias in self.aliases)
         text = choices(layer.name for layer in self.layers if not layer.inner)

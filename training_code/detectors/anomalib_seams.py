@@ -7,15 +7,37 @@ at once.
 """
 
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import timm
 from anomalib.models.components import TimmFeatureExtractor
+from torch import nn
+
+from training_code.backbones.backbone import Backbone
+from training_code.features.extractor import FeatureExtractor
+from training_code.features.store import FeatureStore
+from training_code.features.tokens import TokenExtractor
+from training_code.protocol import ComputeOptions
 
 T = TypeVar("T")
-_extractor: ContextVar[Callable[[], TimmFeatureExtractor] | None] = ContextVar("_extractor", default=None)
+
+
+@dataclass(frozen=True)
+class FeatureSource:
+    """A loaded network with all that says what detectors take of it, and how: see `FeatureExtractor`."""
+
+    network: nn.Module
+    backbone: Backbone
+    layers: Sequence[str]
+    compute: ComputeOptions
+    store: FeatureStore | None = None
+
+
+_source: ContextVar[FeatureSource | None] = ContextVar("_source", default=None)
 
 
 def rebound(constructor: Any, **parts: Any) -> Callable[..., None]:
@@ -38,19 +60,51 @@ def derived(cls: type[T], **parts: Any) -> type[T]:
 
 
 @contextmanager
-def extracting_with(make: Callable[[], TimmFeatureExtractor] | None) -> Iterator[None]:
-    """Have detectors that are built inside the block take the extractor that ``make`` gives; None for anomalib's."""
-    token = _extractor.set(make)
+def extracting_with(source: FeatureSource | None) -> Iterator[None]:
+    """Have detectors that are built inside the block take features of ``source``; None for networks of anomalib's."""
+    token = _source.set(source)
     try:
         yield
     finally:
-        _extractor.reset(token)
+        _source.reset(token)
 
 
 def feature_extractor(backbone: str, layers: Any, pre_trained: bool = True) -> TimmFeatureExtractor:
     """Return the extractor of the block of `extracting_with`, outside of one anomalib's own by these arguments."""
-    make = _extractor.get()
-    return TimmFeatureExtractor(backbone, layers, pre_trained) if make is None else make()
+    source = _source.get()
+    if source is None:
+        return TimmFeatureExtractor(backbone, layers, pre_trained)
+    return FeatureExtractor(source.network, source.backbone, source.layers, source.compute, source.store)
+
+
+def token_extractor(
+    backbone: str, layers: Any, pre_trained: bool = True, *, norm: bool = True, return_class_token: bool = False
+) -> TimmFeatureExtractor:
+    """Return what gives the tokens of a transformer after its blocks, as `feature_extractor` gives maps.
+
+    Parameters
+    ----------
+    backbone, layers, pre_trained
+        Of anomalib's own, outside of a block of `extracting_with`.
+    norm, return_class_token
+        As in `TokenExtractor`.
+    """
+    source = _source.get()
+    kind: dict[str, bool] = {"norm": norm, "return_class_token": return_class_token}
+    if source is None:
+        return TimmFeatureExtractor(backbone, layers, pre_trained, output_fmt="NLC", **kind)
+    return TokenExtractor(source.network, source.backbone, source.layers, source.compute, source.store, **kind)
+
+
+def backbone_network(backbone: str, pre_trained: bool = True) -> nn.Module:
+    """Return the network of the block of `extracting_with`, without classifier; outside of one timm's transformer.
+
+    It is for detectors that take more of a transformer than tokens; what they take of it is in no store.
+    """
+    source = _source.get()
+    if source is not None:
+        return source.network
+    return timm.create_model(backbone, pretrained=pre_trained, num_classes=0, dynamic_img_size=True)
 
 
 def _with_parts(function: Any, parts: dict[str, Any]) -> Any:

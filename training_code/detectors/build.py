@@ -9,7 +9,7 @@ from anomalib.pre_processing import PreProcessor
 from torch import nn
 from torchvision.transforms.v2 import Compose, Identity, Normalize, Resize, Transform
 
-from training_code.detectors.anomalib_seams import extracting_with
+from training_code.detectors.anomalib_seams import FeatureSource, extracting_with
 from training_code.detectors.configuration import TRAINING, Configuration
 from training_code.detectors.registry import get_detector
 from training_code.detectors.tiling import Tiled, Tiles, tiled
@@ -61,17 +61,14 @@ def build_detector(
         assert statistics is not None
         mean, std = map(list, statistics)
         transforms.append(Normalize(mean=mean, std=std))
-    make: Callable[[], FeatureExtractor] | None = None
+    source: FeatureSource | None = None
     if network is not None:
-        backbone, layers = configuration.backbone, configuration.layers
+        backbone = configuration.backbone
         assert backbone is not None
-
-        def make() -> FeatureExtractor:
-            return FeatureExtractor(network, backbone, layers, compute, store)
-
+        source = FeatureSource(network, backbone, configuration.layers, compute, store)
         # Plain arguments, which the checkpoint keeps: it loads without running code.
         arguments |= {"backbone": backbone.architecture, "pre_trained": False}
-    with extracting_with(make):
+    with extracting_with(source):
         detector = cls(
             **arguments,
             pre_processor=PreProcessor(Compose(transforms)),

@@ -62,12 +62,15 @@ class BackboneUse:
         Strides that the layers must have; any if empty.
     trained
         Whether it is trained with the detector: torch then computes it, whatever is asked for of frozen ones.
+    tokens
+        Whether it has to be a transformer, of which the detector takes tokens.
     """
 
     strides: tuple[int, ...]
     depths: tuple[float, ...]
     required: tuple[int, ...] = ()
     trained: bool = False
+    tokens: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,15 @@ class PlainForm:
     path
         Where anomalib's class with a constructor that downloads nothing lies, ``module:class``; None where the argument
         ``pre_trained`` of its own constructor says so, or it has no backbone.
+    renamed
+        Arguments that are called as those of all detectors here, with their names in anomalib's class.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
     folders: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     path: str | None = None
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
 
 def _nothing_to_complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:

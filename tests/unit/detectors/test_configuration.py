@@ -47,13 +47,15 @@ def test_what_has_a_name_of_anomalibs_can_become_a_checkpoint_of_its_class():
 def test_arguments_and_defaults_are_anomalibs(name):
     cls, theirs = DETECTORS[name].load(), getattr(anomalib.models, name)
     assert issubclass(cls, theirs)
-    own, expected = inspect.signature(cls).parameters, inspect.signature(theirs).parameters
-    added = {argument: parameter.default for argument, parameter in own.items() if argument not in expected}
-    assert added == OURS.get(name, added)
     plain = DETECTORS[name].plain
+    called = {theirs: own for own, theirs in plain.renamed.items()}
+    own = inspect.signature(cls).parameters
+    expected = {called.get(each, each): given for each, given in inspect.signature(theirs).parameters.items()}
+    added = {argument: parameter.default for argument, parameter in own.items() if argument not in expected}
+    assert added == OURS.get(name, added) and set(plain.renamed) <= set(own) - set(added)
     # Folders of images that anomalib's constructor wants and would fill by a download.
     left_out = set(expected) - set(own)
-    assert left_out <= set(plain.folders if plain else ())
+    assert left_out <= set(plain.folders)
     assert [argument for argument in own if argument not in added] == [each for each in expected if each in own]
     for argument in set(own) - set(added):
         found, wanted = own[argument].default, expected[argument].default
