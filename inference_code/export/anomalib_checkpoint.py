@@ -54,6 +54,8 @@ def check_convertible(record: Record) -> None:
                 f"{argument}={arguments[argument]!r} cannot be converted: anomalib's {name} has only {value!r}; valid "
                 "for this run: onnx, openvino"
             )
+    if reason := plain.refuses(arguments):
+        raise InputError(f"{reason}; valid for this run: onnx, openvino")
     if record.identity.protocol.tiles > 1:
         raise InputError(
             f"{record.run_id} gets images in tiles whose maps are blended, which anomalib's {name} does not do; valid "
@@ -176,8 +178,10 @@ def _folders(detector: str) -> tuple[str, ...]:
 def _converted(detector: AnomalibModule, module: AnomalibModule, name: str) -> dict[str, torch.Tensor]:
     """Return the state of ``detector``, that of this name, under the names of ``module``."""
     plain = get_detector(name).plain
-    without = plain.without if plain else ()
-    state = {tensor: value for tensor, value in detector.state_dict().items() if tensor not in without}
+    assert plain is not None
+    state = {tensor: value for tensor, value in detector.state_dict().items() if tensor not in plain.without}
+    for ours, theirs in plain.moved.items():
+        state = {tensor.replace(ours, theirs): value for tensor, value in state.items()}
     for place, part in detector.named_modules():
         if isinstance(part, FactorizedGaussian):
             del state[f"{place}.factor"], state[f"{place}.low_rank"]

@@ -61,3 +61,15 @@ class Blur(nn.Module):
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         """Return the maps, of shape (images, 1, height, width), blurred."""
         return self.rows @ maps @ self.columns
+
+
+def nearest(queries: torch.Tensor, rows: torch.Tensor, count: int) -> torch.Tensor:
+    """Return the distances to the nearest rows of a memory bank, shape (queries, count), found by one product.
+
+    They are measured by differences then, as `training_code.detectors.patchcore.neighbors.nearest_neighbors` does.
+    """
+    # Distances stay as they are when the origin moves, and rounding errors, which grow with the norms, get smaller.
+    origin = rows.mean(0)
+    squared = (queries - origin) @ (-2 * (rows - origin)).T + (rows - origin).square().sum(1)
+    found = squared.argmin(1, keepdim=True) if count == 1 else squared.topk(count, dim=1, largest=False).indices
+    return (queries[:, None] - rows[found]).square().sum(2).sqrt()

@@ -143,7 +143,7 @@ class Backbone:
         strides = use.strides
         last = {layer.stride: layer.name for layer in listed}  # the last one of each stride
         found = [name for stride, name in last.items() if stride in strides]
-        return found if len(found) > 1 else [layer.name for layer in listed[: len(strides)]]
+        return found if len(found) >= min(2, len(strides)) else [layer.name for layer in listed[: len(strides)]]
 
     def channels(self, layers: Sequence[str]) -> int:
         """Return the sum of the channels of ``layers``, the number of features that PaDiM chooses from."""

@@ -59,6 +59,11 @@ def derived(cls: type[T], **parts: Any) -> type[T]:
     return type(cls.__name__, (cls,), {"__init__": _with_parts(cls.__init__, parts), "__module__": cls.__module__})
 
 
+def remade(function: Callable[..., T], **parts: Any) -> Callable[..., T]:
+    """Return a function of an anomalib class, for a subclass of it, that takes ``parts``; see `rebound`."""
+    return _with_parts(function, parts)
+
+
 @contextmanager
 def extracting_with(source: FeatureSource | None) -> Iterator[None]:
     """Have detectors that are built inside the block take features of ``source``; None for networks of anomalib's."""

@@ -85,13 +85,13 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
             raise InputError(f"layers={resolved['layers']!r} of {spec.name} are of no use without a backbone")
         return Configuration(spec.name, spec.complete(resolved, None))
     backbone = get_backbone(resolved["backbone"])
-    layers = resolved["layers"] if arguments.get("layers") is not None else backbone.default_layers(spec.backbone)
-    resolved["layers"] = backbone.resolve_layers(layers)
     if spec.backbone.tokens and not backbone.gives_tokens:
         raise InputError(
             f"{spec.name} takes the tokens of a transformer, which {backbone.name} does not have; valid: "
             "vit_small_patch14_dinov2, and every other vision transformer of timm"
         )
+    layers = resolved["layers"] if arguments.get("layers") is not None else backbone.default_layers(spec.backbone)
+    resolved["layers"] = backbone.resolve_layers(layers)
     _check_strides(spec, backbone, resolved["layers"])
     return Configuration(spec.name, spec.complete(resolved, backbone))
 

@@ -91,6 +91,10 @@ class PlainForm:
         ``pre_trained`` of its own constructor says so, or it has no backbone.
     renamed
         Arguments that are called as those of all detectors here, with their names in anomalib's class.
+    refuses
+        Given arguments, returns why anomalib's class cannot compute them, None where it can.
+    moved
+        Parts of names of tensors, with what stands for them in anomalib's class.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -98,6 +102,8 @@ class PlainForm:
     without: tuple[str, ...] = ()
     path: str | None = None
     renamed: Mapping[str, str] = field(default_factory=dict)
+    refuses: Callable[[Mapping[str, Any]], str | None] = lambda arguments: None
+    moved: Mapping[str, str] = field(default_factory=dict)
 
 
 def _nothing_to_complete(arguments: dict[str, Any], backbone: Backbone | None) -> dict[str, Any]:
