@@ -1,6 +1,7 @@
 """Detectors of this project as checkpoints of anomalib's own classes, which anomalib loads without this project."""
 
 import inspect
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -88,10 +89,14 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     own = dict(record.arguments)
     if record.weights:
         own["backbone"] = record.weights.recipe.architecture
-    named = {_anomalibs_name(record.detector, name): value for name, value in own.items()}
+    named = anomalibs_arguments(record.detector, own)
     arguments = {
         name: _as_declared(value, declared[name].annotation) for name, value in named.items() if name in declared
     }
+    plain = get_detector(record.detector).plain
+    assert plain is not None  # checked
+    size = record.identity.protocol.network_size
+    arguments |= {name: decide(record.arguments, size) for name, decide in plain.decided.items()}
     if "pre_trained" in arguments:
         arguments["pre_trained"] = False
     folders = _folders(record.detector)
@@ -153,9 +158,14 @@ def _plain_class(detector: str) -> type[AnomalibModule]:
     return load_object(plain.path) if plain and plain.path else getattr(models, detector)
 
 
-def _anomalibs_name(detector: str, argument: str) -> str:
+def anomalibs_arguments(detector: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of a detector of this project under the names and with the values of anomalib's class."""
     plain = get_detector(detector).plain
-    return plain.renamed.get(argument, argument) if plain else argument
+    assert plain is not None
+    return {
+        plain.renamed.get(name, name): plain.values[name](value) if name in plain.values else value
+        for name, value in arguments.items()
+    }
 
 
 def _as_declared(value: Any, hint: Any) -> Any:

@@ -1,7 +1,6 @@
 """Building a detector from a configuration, with features of a network whose weights come from a file."""
 
 from collections.abc import Callable, Sequence
-from typing import cast
 
 import torch
 from anomalib.models.components import AnomalibModule
@@ -12,7 +11,7 @@ from torchvision.transforms.v2 import Compose, Identity, Normalize, Resize, Tran
 from training_code.detectors.anomalib_seams import FeatureSource, extracting_with
 from training_code.detectors.configuration import TRAINING, Configuration
 from training_code.detectors.registry import get_detector
-from training_code.detectors.tiling import Tiled, Tiles, tiled
+from training_code.detectors.tiling import Tiles, tiled
 from training_code.features.extractor import FeatureExtractor
 from training_code.features.store import FeatureStore
 from training_code.foundation.cache import TensorCache
@@ -55,7 +54,7 @@ def build_detector(
     tiles = image_size if isinstance(image_size, Tiles) else None
     cls = spec.load()
     if tiles is not None and spec.combines is None:
-        cls = tiled(cls)
+        cls = tiled(cls, tiles)
     transforms: list[Transform] = [Resize(image_size, antialias=True) if tiles is None else Identity()]
     if spec.normalizes:
         assert statistics is not None
@@ -76,8 +75,6 @@ def build_detector(
             evaluator=False,
             visualizer=False,
         )
-    if tiles is not None and spec.combines is None:
-        cast(Tiled, detector).tiles = tiles
     if network is not None and (set_normalization := getattr(detector, "set_normalization", None)):
         assert statistics is not None
         set_normalization(*statistics)

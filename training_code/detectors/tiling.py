@@ -127,6 +127,11 @@ class Tiled(AnomalibModule):
 
     tiles: Tiles
 
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width in pixels of what the model gets, which some detectors ask for while they are built."""
+        return self.tiles.size
+
     def forward(self, batch: torch.Tensor, *_: Any, **__: Any) -> InferenceBatch:
         """Return scores and maps of images with values from 0 to 1."""
         return predict(self.model, self.tiles, batch, self.pre_processor)
@@ -212,10 +217,10 @@ def tiles_in(detector: AnomalibModule) -> int:
     return 1 if tiles is None else len(tiles)
 
 
-def tiled(cls: type[M]) -> type[M]:
-    """Return a detector's class whose model gets tiles; see `Tiled`."""
+def tiled(cls: type[M], tiles: Tiles) -> type[M]:
+    """Return a detector's class whose model gets ``tiles``; see `Tiled`."""
     mixin = TiledLeavesOut if issubclass(cls, LeavesOut) else Tiled
-    return type(cls.__name__, (mixin, cls), {"__module__": cls.__module__})
+    return type(cls.__name__, (mixin, cls), {"__module__": cls.__module__, "tiles": tiles})
 
 
 def predict(
