@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from training_code.comparison.table import runs_table
+from training_code.detectors.registry import DETECTORS
 from training_code.experiment import Experiment
 from training_code.foundation.errors import InputError
 from training_code.training.callbacks import State
@@ -25,6 +26,7 @@ CONFIGURATIONS = {
         "supervised": True,
     },
     "Unet": {"backbone": "efficientnet_lite0", "decoder_channels": [16, 8, 8, 8, 8], "max_epochs": 3, "batch_size": 16},
+    "Dinomaly": DETECTORS["Dinomaly"].small | {"max_epochs": 3},
 }  # fmt: skip
 
 

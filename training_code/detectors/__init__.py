@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from training_code.detectors.autoencoder.model import Autoencoder as Autoencoder
     from training_code.detectors.cflow.model import Cflow as Cflow
     from training_code.detectors.combined.model import Combined as Combined
+    from training_code.detectors.dinomaly.model import Dinomaly as Dinomaly
     from training_code.detectors.draem.model import Draem as Draem
     from training_code.detectors.dsr.model import Dsr as Dsr
     from training_code.detectors.feature_segmenter.model import FeatureSegmenter as FeatureSegmenter

@@ -36,6 +36,7 @@ OURS = {
     },
     "Draem": {"anomaly_source_path": None, "lr": 1e-4, "width": 1.0},
     "Supersimplenet": {"pre_trained": True, "lr": 2e-4, "width": 1.0, "relative_noise": None},
+    "Dinomaly": {"pre_trained": True, "lr": 2e-3},
 }
 
 

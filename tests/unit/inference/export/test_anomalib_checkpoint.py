@@ -49,6 +49,7 @@ def _made(name, arguments, size):
         ("Patchcore", {"backbone": "convnext_tiny", "neighbors": "auto"}, (64, 64)),
         ("Patchcore", {"backbone": "vit_small_patch14_dinov2"}, (56, 56)),
         ("Supersimplenet", {"backbone": "resnet18"}, (64, 64)),
+        ("Dinomaly", {"backbone": "vit_small_patch16_224"}, (64, 64)),
     ],
     ids=lambda value: value.get("backbone", "") if isinstance(value, dict) else str(value),
 )
@@ -81,6 +82,12 @@ def test_anomalib_gives_the_same_scores_and_labels(name, arguments, size, tmp_pa
         ("Dsr", {"backbone": "resnet18"}, "backbone='resnet18' cannot be converted: anomalib's Dsr has only None"),
         ("Dsr", {"num_embeddings": 64}, "num_embeddings=64 cannot be converted: anomalib's Dsr has only 4096"),
         ("Patchcore", {"reduce": 64}, "reduce=64 cannot be converted: anomalib's Patchcore has only None"),
+        ("Dinomaly", {"backbone": "vit_tiny_patch16_224"}, "anomalib knows the size of networks with small, base"),
+        (
+            "Dinomaly",
+            {"backbone": "vit_small_patch16_224", "decoder_depth": 4},
+            "anomalib's Dinomaly computes two groups of four layers alone; valid for this run: onnx",
+        ),
         ("Autoencoder", {}, "valid for anomalib: Padim, Patchcore, Cflow, Dsr, .*; valid for this run: onnx"),
     ],
 )
