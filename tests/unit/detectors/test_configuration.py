@@ -37,6 +37,7 @@ OURS = {
     "Draem": {"anomaly_source_path": None, "lr": 1e-4, "width": 1.0},
     "Supersimplenet": {"pre_trained": True, "lr": 2e-4, "width": 1.0, "relative_noise": None},
     "Dinomaly": {"pre_trained": True, "lr": 2e-3},
+    "InpFormer": {"pre_trained": True, "lr": 1e-3},
 }
 
 

@@ -50,6 +50,7 @@ def _made(name, arguments, size):
         ("Patchcore", {"backbone": "vit_small_patch14_dinov2"}, (56, 56)),
         ("Supersimplenet", {"backbone": "resnet18"}, (64, 64)),
         ("Dinomaly", {"backbone": "vit_small_patch16_224"}, (64, 64)),
+        ("InpFormer", {"backbone": "vit_small_patch16_224"}, (64, 64)),
     ],
     ids=lambda value: value.get("backbone", "") if isinstance(value, dict) else str(value),
 )
@@ -88,6 +89,7 @@ def test_anomalib_gives_the_same_scores_and_labels(name, arguments, size, tmp_pa
             {"backbone": "vit_small_patch16_224", "decoder_depth": 4},
             "anomalib's Dinomaly computes two groups of four layers alone; valid for this run: onnx",
         ),
+        ("InpFormer", {"backbone": "vit_tiny_patch16_224"}, "anomalib knows the size of networks with small, base"),
         ("Autoencoder", {}, "valid for anomalib: Padim, Patchcore, Cflow, Dsr, .*; valid for this run: onnx"),
     ],
 )
