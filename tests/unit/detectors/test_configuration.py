@@ -38,6 +38,7 @@ OURS = {
     "Supersimplenet": {"pre_trained": True, "lr": 2e-4, "width": 1.0, "relative_noise": None},
     "Dinomaly": {"pre_trained": True, "lr": 2e-3},
     "InpFormer": {"pre_trained": True, "lr": 1e-3},
+    "GeneralAD": {},
 }
 
 

@@ -51,6 +51,11 @@ def _made(name, arguments, size):
         ("Supersimplenet", {"backbone": "resnet18"}, (64, 64)),
         ("Dinomaly", {"backbone": "vit_small_patch16_224"}, (64, 64)),
         ("InpFormer", {"backbone": "vit_small_patch16_224"}, (64, 64)),
+        (
+            "GeneralAD",
+            {"backbone": "vit_small_patch14_dinov2", "layers": ["blocks.0"], "hidden_dim": 64},
+            (518, 518),  # to no other size anomalib's class can be loaded
+        ),
     ],
     ids=lambda value: value.get("backbone", "") if isinstance(value, dict) else str(value),
 )
