@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from training_code.detectors.draem.model import Draem as Draem
     from training_code.detectors.dsr.model import Dsr as Dsr
     from training_code.detectors.feature_segmenter.model import FeatureSegmenter as FeatureSegmenter
+    from training_code.detectors.foundad.model import FoundAD as FoundAD
     from training_code.detectors.general_ad.model import GeneralAD as GeneralAD
     from training_code.detectors.inp_former.model import InpFormer as InpFormer
     from training_code.detectors.padim.model import Padim as Padim

@@ -39,6 +39,7 @@ OURS = {
     "Dinomaly": {"pre_trained": True, "lr": 2e-3},
     "InpFormer": {"pre_trained": True, "lr": 1e-3},
     "GeneralAD": {},
+    "FoundAD": {"layers": None, "pre_trained": True},
 }
 
 

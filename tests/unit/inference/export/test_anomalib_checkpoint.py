@@ -56,6 +56,7 @@ def _made(name, arguments, size):
             {"backbone": "vit_small_patch14_dinov2", "layers": ["blocks.0"], "hidden_dim": 64},
             (518, 518),  # to no other size anomalib's class can be loaded
         ),
+        ("FoundAD", {"backbone": "vit_small_patch14_dinov2", "use_pos_embed": True}, (56, 56)),
     ],
     ids=lambda value: value.get("backbone", "") if isinstance(value, dict) else str(value),
 )
@@ -95,6 +96,7 @@ def test_anomalib_gives_the_same_scores_and_labels(name, arguments, size, tmp_pa
             "anomalib's Dinomaly computes two groups of four layers alone; valid for this run: onnx",
         ),
         ("InpFormer", {"backbone": "vit_tiny_patch16_224"}, "anomalib knows the size of networks with small, base"),
+        ("FoundAD", {"backbone": "vit_tiny_patch16_224"}, "anomalib's FoundAD does not know vit_tiny_patch16_224"),
         ("Autoencoder", {}, "valid for anomalib: Padim, Patchcore, Cflow, Dsr, .*; valid for this run: onnx"),
     ],
 )
