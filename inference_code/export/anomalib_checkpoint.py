@@ -1,7 +1,7 @@
 """Detectors of this project as checkpoints of anomalib's own classes, which anomalib loads without this project."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -97,16 +97,20 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     does not use, are zeros: runs do not keep them.
     """
     cls = _plain_class(record.detector)
+    plain = get_detector(record.detector).plain
+    assert plain is not None  # checked
     declared, own = inspect.signature(cls).parameters, dict(record.arguments)
     if record.weights:
         own["backbone"] = record.weights.recipe.architecture
-    named = {_anomalibs_name(record.detector, name): value for name, value in own.items()}
-    default = declared["layers"].default if "layers" in declared else None
+    named = anomalibs_arguments(record.detector, own)
+    default = declared["layers"].default if "layers" in declared and "layers" not in plain.values else None
     if isinstance(default, list | tuple) and any(isinstance(layer, int) for layer in default):
         named["layers"] = _numbers(own["layers"], own["backbone"])
     arguments = {
         name: _as_declared(value, declared[name].annotation) for name, value in named.items() if name in declared
     }
+    size = record.identity.protocol.network_size
+    arguments |= {name: decide(record.arguments, size) for name, decide in plain.decided.items()}
     if "pre_trained" in arguments:
         arguments["pre_trained"] = False
     folders = _folders(record.detector)
@@ -177,15 +181,20 @@ def _plain_class(detector: str) -> type[AnomalibModule]:
     return load_object(plain.path) if plain and plain.path else getattr(models, detector)
 
 
-def _anomalibs_name(detector: str, argument: str) -> str:
-    plain = get_detector(detector).plain
-    return plain.renamed.get(argument, argument) if plain else argument
-
-
 def _numbers(layers: Sequence[str], backbone: str) -> list[int | None]:
     """Return the positions of layers in timm's list, as a class of anomalib's wants them that counts layers."""
     numbers = {layer.name: layer.index for layer in get_backbone(backbone).layers}
     return [numbers[name] for name in layers]
+
+
+def anomalibs_arguments(detector: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return arguments of a detector of this project under the names and with the values of anomalib's class."""
+    plain = get_detector(detector).plain
+    assert plain is not None
+    return {
+        plain.renamed.get(name, name): plain.values[name](value) if name in plain.values else value
+        for name, value in arguments.items()
+    }
 
 
 def _as_declared(value: Any, hint: Any) -> Any:

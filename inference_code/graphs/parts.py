@@ -7,6 +7,7 @@ from torch import nn
 
 from training_code.detectors.smoothing import BandedGaussianBlur2d
 from training_code.features.extractor import FeatureExtractor
+from training_code.features.tokens import TokenExtractor
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -36,6 +37,8 @@ class Backbone(nn.Module):
         super().__init__()
         self.layers = extractor.layers
         self.network = extractor.network().to(memory_format=torch.contiguous_format)
+        if isinstance(extractor, TokenExtractor):  # models turn tokens into maps by these
+            self.patch_size, self.num_register_tokens = extractor.patch_size, extractor.num_register_tokens
 
     def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the features of images by their layers."""

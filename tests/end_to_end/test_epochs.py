@@ -28,6 +28,8 @@ CONFIGURATIONS = {
     "Unet": {"backbone": "efficientnet_lite0", "decoder_channels": [16, 8, 8, 8, 8], "max_epochs": 3, "batch_size": 16},
     "EfficientAd": {**DETECTORS["EfficientAd"].small, "max_epochs": 3, "patience": 3},
     "UniNet": {**DETECTORS["UniNet"].small, "max_epochs": 3},
+    "Dinomaly": DETECTORS["Dinomaly"].small | {"max_epochs": 3},
+    "FoundAD": DETECTORS["FoundAD"].small | {"max_epochs": 3},
 }  # fmt: skip
 
 

@@ -18,14 +18,18 @@ if TYPE_CHECKING:
     from training_code.detectors.csflow.model import Csflow as Csflow
     from training_code.detectors.dfkde.model import Dfkde as Dfkde
     from training_code.detectors.dfm.model import Dfm as Dfm
+    from training_code.detectors.dinomaly.model import Dinomaly as Dinomaly
     from training_code.detectors.draem.model import Draem as Draem
     from training_code.detectors.dsr.model import Dsr as Dsr
     from training_code.detectors.efficient_ad.model import EfficientAd as EfficientAd
     from training_code.detectors.fastflow.model import Fastflow as Fastflow
     from training_code.detectors.feature_segmenter.model import FeatureSegmenter as FeatureSegmenter
+    from training_code.detectors.foundad.model import FoundAD as FoundAD
     from training_code.detectors.fre.model import Fre as Fre
     from training_code.detectors.ganomaly.model import Ganomaly as Ganomaly
+    from training_code.detectors.general_ad.model import GeneralAD as GeneralAD
     from training_code.detectors.glass.model import Glass as Glass
+    from training_code.detectors.inp_former.model import InpFormer as InpFormer
     from training_code.detectors.l2bt.model import L2BT as L2BT
     from training_code.detectors.mh_patchcore.model import MHPatchcore as MHPatchcore
     from training_code.detectors.padim.model import Padim as Padim

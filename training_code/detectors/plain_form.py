@@ -37,6 +37,10 @@ class PlainForm:
         Given arguments, returns why anomalib's class cannot compute them, None where it can.
     moved
         Parts of names of tensors, with what stands for them in anomalib's class.
+    values
+        Functions that return anomalib's value of an argument, by our name of it.
+    decided
+        Arguments of anomalib's class that an experiment decides: given arguments and image size, returns the value.
     """
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -48,3 +52,5 @@ class PlainForm:
     renamed: Mapping[str, str] = field(default_factory=dict)
     refuses: Callable[[Mapping[str, Any]], str | None] = _refuses_nothing
     moved: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
+    decided: Mapping[str, Callable[[Mapping[str, Any], tuple[int, int]], Any]] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """anomalib's feature extractor over a backbone whose weights come from a file, fast and with a store."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -205,6 +205,16 @@ class FeatureExtractor(TimmFeatureExtractor):
     def _load_from_state_dict(self, *args: Any) -> None:
         self._key = None
         super()._load_from_state_dict(*args)
+
+
+@contextmanager
+def nothing_stored(extractor: Any) -> Iterator[None]:
+    """Have features that do not recur computed without a look into the store, if the extractor has one."""
+    store, extractor.store = getattr(extractor, "store", None), None
+    try:
+        yield
+    finally:
+        extractor.store = store
 
 
 class _Values(nn.Module):

@@ -1,7 +1,6 @@
 """A segmenter on the features of a backbone: a few small convolutions, trained on good images and labelled defects."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -23,6 +22,7 @@ from training_code.detectors.feature_segmenter.training import Views, divide, jo
 from training_code.detectors.feature_segmenter.views import altered, cut_paste
 from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftError
 from training_code.detectors.tiling import Tiles, tiles_of
+from training_code.features.extractor import nothing_stored
 from training_code.foundation.errors import InputError
 
 # Images whose maps are made at once.
@@ -97,7 +97,7 @@ class FeatureSegmenter(LeavesOut, MemoryBankMixin, AnomalibModule):  # type: ign
         self._paths += batch.image_path or []
         self._collect(batch.image, masks, (numbers, labelled), original=True)
         share, generator = self._source.share, self._generator
-        with _nothing_stored(self.model.feature_extractor):
+        with nothing_stored(self.model.feature_extractor):
             for _view in range(self.augment):
                 taken = labelled | (torch.rand(len(labelled), generator=generator) < share)
                 if not taken.any():
@@ -236,13 +236,3 @@ class _Source:
         images = torch.stack([item.image for item in items if item.image is not None])
         masks = torch.stack([item.gt_mask.reshape(1, *images.shape[-2:]) for item in items if item.gt_mask is not None])
         return self._transform(images), masks
-
-
-@contextmanager
-def _nothing_stored(extractor: Any) -> Iterator[None]:
-    """Have features that do not recur computed without a look into the store."""
-    store, extractor.store = getattr(extractor, "store", None), None
-    try:
-        yield
-    finally:
-        extractor.store = store

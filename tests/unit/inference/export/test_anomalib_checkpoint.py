@@ -52,6 +52,14 @@ def _made(name, arguments, size):
         ("AnomalyDINO", {"backbone": "vit_small_patch14_dinov2"}, (64, 64)),
         ("Rad", {"backbone": "vit_tiny_patch16_224"}, (64, 64)),
         ("SuperADD", {"backbone": "vit_small_patch16_dinov3", "patch_size": 48}, (64, 64)),
+        ("Dinomaly", {"backbone": "vit_small_patch16_224"}, (64, 64)),
+        ("InpFormer", {"backbone": "vit_small_patch16_224"}, (64, 64)),
+        (
+            "GeneralAD",
+            {"backbone": "vit_small_patch14_dinov2", "layers": ["blocks.0"], "hidden_dim": 64},
+            (518, 518),  # to no other size anomalib's class can be loaded
+        ),
+        ("FoundAD", {"backbone": "vit_small_patch14_dinov2", "use_pos_embed": True}, (56, 56)),
     ],
     ids=lambda value: value.get("backbone", "") if isinstance(value, dict) else str(value),
 )
@@ -88,6 +96,14 @@ def test_anomalib_gives_the_same_scores_and_labels(name, arguments, size, tmp_pa
         ("Dsr", {"backbone": "resnet18"}, "backbone='resnet18' cannot be converted: anomalib's Dsr has only None"),
         ("Dsr", {"num_embeddings": 64}, "num_embeddings=64 cannot be converted: anomalib's Dsr has only 4096"),
         ("Patchcore", {"reduce": 64}, "reduce=64 cannot be converted: anomalib's Patchcore has only None"),
+        ("Dinomaly", {"backbone": "vit_tiny_patch16_224"}, "anomalib knows the size of networks with small, base"),
+        (
+            "Dinomaly",
+            {"backbone": "vit_small_patch16_224", "decoder_depth": 4},
+            "anomalib's Dinomaly computes two groups of four layers alone; valid for this run: onnx",
+        ),
+        ("InpFormer", {"backbone": "vit_tiny_patch16_224"}, "anomalib knows the size of networks with small, base"),
+        ("FoundAD", {"backbone": "vit_tiny_patch16_224"}, "anomalib's FoundAD does not know vit_tiny_patch16_224"),
         ("Autoencoder", {}, "valid for anomalib: Padim, Patchcore, Cflow, Dsr, .*; valid for this run: onnx"),
     ],
 )

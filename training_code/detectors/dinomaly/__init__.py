@@ -1,0 +1,1 @@
+"""Dinomaly: a decoder that is kept from copying reconstructs the tokens of a transformer."""
