@@ -9,7 +9,9 @@ from training_code.detectors.general_ad.model import GeneralADModel
 def to_graph(model: GeneralADModel, image_size: tuple[int, int]) -> nn.Module:
     """Return the model as a graph can hold it."""
     for block in model.discriminator.transformer_encoder:
-        block.attn = Attention(block.attn)
+        attention = block.attn
+        assert isinstance(attention, nn.MultiheadAttention)
+        block.attn = Attention(attention)
     return model
 
 
