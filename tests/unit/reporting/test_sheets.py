@@ -9,6 +9,7 @@ from training_code.comparison.costs import on_front
 from training_code.comparison.effects import effects_of_arguments
 from training_code.comparison.ranks import over_datasets
 from training_code.comparison.table import runs_table
+from training_code.detectors.registry import get_detector
 from training_code.foundation.errors import InputError
 from training_code.records.reading import read_records
 from training_code.reporting.column_help import help_for
@@ -195,7 +196,7 @@ def test_the_best_models_say_by_which_rule_their_thresholds_were_found_and_what_
 
 def test_only_arguments_of_detectors_are_explained_as_such(tmp_path):
     make_run(tmp_path, "padim")
-    others = set(_tables(tmp_path)["All runs"]) - set(DETECTORS["Padim"])
+    others = set(_tables(tmp_path)["All runs"]) - set(get_detector("Padim").arguments)
     assert not {name for name in others if help_for(name, "") == ""}
     assert "divided by the seconds" in help_for("test_images_per_s") and "is kept" in help_for("notes")
 
