@@ -71,6 +71,14 @@ def test_newcomers_can_read_the_readme_in_one_go_and_find_every_page_from_it():
     assert set(PAGES) - {"README.md"} <= linked
 
 
+def test_as_many_detectors_are_there_as_the_readme_says():
+    anomalibs = sum(spec.plain is not None for spec in DETECTORS.values())
+    assert f"{anomalibs} of the {len(DETECTORS)} detectors are [anomalib]" in TEXTS["README.md"]
+    assert f"- **Detectors**: {len(DETECTORS)}, " in TEXTS["README.md"]
+    described = TEXTS["docs/detectors.md"].lower()
+    assert not [name for name in DETECTORS if name.lower() not in described], "docs/detectors.md has a row for each"
+
+
 def test_every_make_target_that_is_named_exists():
     targets = set(re.findall(r"^([a-z-]+):", (paths.ROOT / "Makefile").read_text(), re.M))
     named = {name for text in TEXTS.values() for name in re.findall(r"`make ([a-z-]+)", text)}
