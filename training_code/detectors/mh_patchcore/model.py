@@ -1,4 +1,4 @@
-"""MHPatchcore on shared features, in a fraction of the time, with a memory that depends on no batches of training."""
+"""MHPatchcore on shared features, with a memory that does not depend on the batches of training."""
 
 from collections.abc import Sequence
 from typing import Any
