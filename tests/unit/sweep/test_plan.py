@@ -62,14 +62,14 @@ def test_lists_of_parameters_and_variations_multiply(plan):
 
 def test_numbers_of_training_images_and_copies_are_varied_like_arguments(plan):
     few = {"train_images": [1, 2, 12, None], "augmentation": [[], ["rotate", "flip"]]}
-    select = {"n_features": 20, "backbone": "efficientnet_lite0"}
-    jobs = plan({"select": select, "vary": few | {"train_images": [2, 12, None]}})
+    chosen = {"notebook": "10_train_padim", "select": {"n_features": 100, "backbone": "efficientnet_lite0"}}
+    jobs = plan(chosen | {"vary": few | {"train_images": [2, 12, None]}})
     found = [(len(job.conditions.dataset.select("train")), job.conditions.protocol.copies) for job in jobs]
     assert sorted(found) == [(2, 0), (2, 5), (12, 0), (12, 0), (12, 5), (12, 5)]
     assert len({job.name for job in jobs}) == 6, "all of them, and as many as there are, are different conditions"
     with pytest.raises(InputError, match="Padim needs at least 2 training images"):
-        plan({"select": select, "vary": few})
-    jobs = plan({"select": select, "vary": few, "exclude": {"train_images": 1, "augmentation": [[]]}})
+        plan(chosen | {"vary": few})
+    jobs = plan(chosen | {"vary": few, "exclude": {"train_images": 1, "augmentation": [[]]}})
     assert len(jobs) == 7, "with copies PaDiM has more than one image"
 
 
