@@ -10,17 +10,16 @@ import types
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-import timm
 from anomalib.models.components import TimmFeatureExtractor
 from torch import nn
 
 from training_code.backbones.backbone import Backbone
 from training_code.features.extractor import FeatureExtractor
 from training_code.features.store import FeatureStore
-from training_code.features.tokens import TokenExtractor
+from training_code.features.tokens import TokenExtractor, TokenKind
 from training_code.protocol import ComputeOptions
 
 T = TypeVar("T")
@@ -92,24 +91,13 @@ def token_extractor(
     backbone, layers, pre_trained
         Of anomalib's own, outside of a block of `extracting_with`.
     norm, return_class_token
-        As in `TokenExtractor`.
+        As in `TokenKind`.
     """
     source = _source.get()
-    kind: dict[str, bool] = {"norm": norm, "return_class_token": return_class_token}
+    kind = TokenKind(norm, return_class_token)
     if source is None:
-        return TimmFeatureExtractor(backbone, layers, pre_trained, output_fmt="NLC", **kind)
-    return TokenExtractor(source.network, source.backbone, source.layers, source.compute, source.store, **kind)
-
-
-def backbone_network(backbone: str, pre_trained: bool = True) -> nn.Module:
-    """Return the network of the block of `extracting_with`, without classifier; outside of one timm's transformer.
-
-    It is for detectors that take more of a transformer than tokens; what they take of it is in no store.
-    """
-    source = _source.get()
-    if source is not None:
-        return source.network
-    return timm.create_model(backbone, pretrained=pre_trained, num_classes=0, dynamic_img_size=True)
+        return TimmFeatureExtractor(backbone, layers, pre_trained, output_fmt="NLC", **asdict(kind))
+    return TokenExtractor(source.network, source.backbone, source.layers, source.compute, source.store, kind)
 
 
 def _with_parts(function: Any, parts: dict[str, Any]) -> Any:

@@ -1,6 +1,7 @@
 """The tokens of a transformer, with those that are no position of the image, fast and with a store."""
 
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import nn
@@ -14,6 +15,22 @@ from training_code.foundation.files import digest
 from training_code.protocol import ComputeOptions
 
 
+@dataclass(frozen=True)
+class TokenKind:
+    """Which tokens of a transformer are taken; anomalib's names.
+
+    Attributes
+    ----------
+    norm
+        Whether the final normalization of the network is applied to every layer.
+    return_class_token
+        Whether the prefix tokens, those of the class and the registers, stand before those of the positions.
+    """
+
+    norm: bool = True
+    return_class_token: bool = False
+
+
 class TokenExtractor(FeatureExtractor):
     """Tokens of a loaded transformer after any of its blocks.
 
@@ -24,10 +41,8 @@ class TokenExtractor(FeatureExtractor):
     ----------
     network, backbone, layers, compute, store
         As in `FeatureExtractor`.
-    norm
-        Whether the final normalization of the network is applied to every layer.
-    return_class_token
-        Whether the prefix tokens, those of the class and the registers, stand before those of the positions.
+    kind
+        Which tokens.
 
     Raises
     ------
@@ -42,16 +57,14 @@ class TokenExtractor(FeatureExtractor):
         layers: Sequence[str],
         compute: ComputeOptions = TORCH,
         store: FeatureStore | None = None,
-        *,
-        norm: bool = True,
-        return_class_token: bool = False,
+        kind: TokenKind = TokenKind(),
     ) -> None:
         if not backbone.gives_tokens or not takes_intermediates(backbone.architecture):
             raise InputError(f"{backbone.name} gives no tokens; valid: vision transformers, such as those of DINOv2")
         super().__init__(network, backbone, layers, compute, store)
         transformer: TimmNetwork = network
         self.output_fmt = "NLC"
-        self.norm, self.return_class_token = norm, return_class_token
+        self.kind = kind
         self.patch_size = transformer.patch_embed.patch_size[0]
         self.num_prefix_tokens = transformer.num_prefix_tokens
         self.num_register_tokens = self.num_prefix_tokens - 1
@@ -64,22 +77,23 @@ class TokenExtractor(FeatureExtractor):
     def _graph(self, layers: Sequence[str]) -> nn.Module:
         if tuple(layers) not in self._graphs:
             indices = [index for name in layers if (index := self._by_name[name].index) is not None]
-            graph = _Tokens(self._network[0], indices, self.norm, self.return_class_token)
+            graph = _Tokens(self._network[0], indices, self.kind)
             self._graphs[tuple(layers)] = graph.eval()
         return self._graphs[tuple(layers)]
 
     def _network_key(self) -> str:
         """Return the hash of the network, its weights, and what is taken of it."""
-        return digest([super()._network_key(), "tokens", self.norm, self.return_class_token])
+        return digest([super()._network_key(), "tokens", astuple(self.kind)])
 
 
 class _Tokens(nn.Module):
     """The tokens of a transformer as a tuple."""
 
-    def __init__(self, network: nn.Module, indices: list[int], norm: bool, prefix: bool) -> None:
+    def __init__(self, network: TimmNetwork, indices: list[int], kind: TokenKind) -> None:
         super().__init__()
-        self.network: TimmNetwork = network
-        self.indices, self.norm, self.prefix = indices, norm, prefix
+        self.network = network
+        self.indices, self.norm = indices, kind.norm
+        self.prefix = kind.return_class_token and network.num_prefix_tokens > 0
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         found = self.network.forward_intermediates(
@@ -91,6 +105,6 @@ class _Tokens(nn.Module):
             output_fmt="NLC",
             intermediates_only=True,
         )
-        if not self.prefix or not self.network.num_prefix_tokens:
+        if not self.prefix:
             return tuple(found)
         return tuple(torch.cat([prefix, positions], dim=1) for positions, prefix in found)

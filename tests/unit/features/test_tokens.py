@@ -8,7 +8,7 @@ from training_code.backbones.networks import create_network
 from training_code.backbones.registry import get_backbone
 from training_code.features.extractor import TORCH
 from training_code.features.store import FeatureStore
-from training_code.features.tokens import TokenExtractor
+from training_code.features.tokens import TokenExtractor, TokenKind
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.errors import InputError
 
@@ -33,7 +33,7 @@ def test_tokens_are_those_of_anomalibs_extractor_bit_for_bit(network, images):
     for kind in KINDS:
         plain = TimmFeatureExtractor(backbone.architecture, LAYERS, False, output_fmt="NLC", **kind)
         plain.feature_extractor.load_state_dict(network.state_dict(), strict=False)
-        ours = TokenExtractor(network, backbone, LAYERS, **kind)
+        ours = TokenExtractor(network, backbone, LAYERS, kind=TokenKind(**kind))
         assert (ours.patch_size, ours.num_prefix_tokens) == (plain.patch_size, plain.num_prefix_tokens) == (16, 1)
         found, expected = ours(images), plain(images)
         for layer in LAYERS:
@@ -45,10 +45,10 @@ def test_tokens_are_those_of_anomalibs_extractor_bit_for_bit(network, images):
 def test_the_store_keeps_each_kind_of_tokens_for_itself(network, images, tmp_path):
     backbone = get_backbone("vit_tiny_patch16_224")
     for kind in KINDS:
-        expected = TokenExtractor(network, backbone, LAYERS, **kind)(images)
+        expected = TokenExtractor(network, backbone, LAYERS, kind=TokenKind(**kind))(images)
         for misses in (2, 0):
             store = FeatureStore(TensorCache(tmp_path), "on")
-            found = TokenExtractor(network, backbone, LAYERS, TORCH, store, **kind)(images)
+            found = TokenExtractor(network, backbone, LAYERS, TORCH, store, TokenKind(**kind))(images)
             assert store.misses == misses and all(torch.equal(found[layer], expected[layer]) for layer in LAYERS)
 
 
