@@ -13,7 +13,6 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-import timm
 from anomalib.models.components import TimmFeatureExtractor
 from torch import nn
 
@@ -99,17 +98,6 @@ def token_extractor(
     if source is None:
         return TimmFeatureExtractor(backbone, layers, pre_trained, output_fmt="NLC", **asdict(kind))
     return TokenExtractor(source.network, source.backbone, source.layers, source.compute, source.store, kind)
-
-
-def backbone_network(backbone: str, pre_trained: bool = True) -> nn.Module:
-    """Return the network of the block of `extracting_with`, without classifier; outside of one timm's transformer.
-
-    It is for detectors that take more of a transformer than tokens; what they take of it is in no store.
-    """
-    source = _source.get()
-    if source is not None:
-        return source.network
-    return timm.create_model(backbone, pretrained=pre_trained, num_classes=0, dynamic_img_size=True)
 
 
 def _with_parts(function: Any, parts: dict[str, Any]) -> Any:
