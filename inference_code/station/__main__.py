@@ -163,7 +163,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="FILE|URL",
-        help="where verdicts are sent, too: a file that gets lines of JSON, or a webhook; may be given several times",
+        help="where verdicts are sent, too: a file that gets lines of JSON, a webhook, or mqtt://host/topic; may be "
+        "given several times",
     )
     parser.add_argument("--once", action="store_true", help="end as soon as nothing waits any more")
     parser.add_argument("--no-pictures", action="store_true", help="write no overlays and masks")

@@ -1,4 +1,4 @@
-"""Where verdicts are sent beside the folder of the station: a file, or an address on the web."""
+"""Where verdicts are sent beside the folder of the station: a file, an address on the web, a topic of MQTT."""
 
 import json
 import sys
@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from inference_code.station.filing import VERDICT
 from inference_code.station.ledger import Ledger
 from training_code.foundation.errors import InputError
+from training_code.foundation.program import missing_extra
 
 # Verdicts that are read from the ledger at a time.
 _AT_ONCE = 100
@@ -88,13 +89,34 @@ class Webhook:
 
 
 def open_sink(given: str) -> Sink:
-    """Return the sink that an option names: ``http://`` or ``https://`` for a webhook, anything else for a file."""
+    """Return the sink that an option names: ``http://``, ``https://`` or ``mqtt://`` and an address, or a file.
+
+    Raises
+    ------
+    InputError
+        If it is none of these, or the package for MQTT is not installed.
+    """
     if "://" not in given:
         return LinesFile(Path(given).expanduser().absolute())
     parts = urllib.parse.urlsplit(given)
+    if parts.scheme == "mqtt":
+        return _open_topic(given)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError(f"--sink {given} is neither a file nor an address that begins with http:// or https://")
+        raise InputError(
+            f"--sink {given} is neither a file nor an address that begins with http://, https:// or mqtt://"
+        )
     return Webhook(given)
+
+
+def _open_topic(given: str) -> Sink:
+    try:
+        # Here, since it comes with an extra that other sinks go without.
+        from inference_code.station.mqtt import MqttTopic
+    except ModuleNotFoundError as error:
+        if sentence := missing_extra(error):
+            raise InputError(sentence) from None
+        raise
+    return MqttTopic(given)
 
 
 class Courier:

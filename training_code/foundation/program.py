@@ -20,10 +20,11 @@ EXTRAS = {
     "labels": "detectors that learn from labels need",
     "scale": "an index of the memory bank needs",
     "words": "detectors that compare images with words need",
+    "line": "verdicts over MQTT need",
     "elpv": "the photographs of solar cells need",
 }
 #: Modules whose packages have other names.
-PACKAGES = {"ipykernel_launcher": "ipykernel", "mlflow": "mlflow-skinny", "faiss": "faiss-cpu"}
+PACKAGES = {"ipykernel_launcher": "ipykernel", "mlflow": "mlflow-skinny", "faiss": "faiss-cpu", "paho": "paho-mqtt"}
 
 _started_as: str | None = None
 

@@ -51,6 +51,7 @@ def test_help_names_every_command_and_exits_well(capsys):
             "predict",
             "export",
             "serve",
+            "station",
         ]
     )
 

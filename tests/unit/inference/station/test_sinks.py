@@ -1,6 +1,7 @@
 """Verdicts reach a sink in their order, none is left out, and one that is out of reach holds nothing up."""
 
 import json
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from helpers.station import make_station, put
 
-from inference_code.station import sinks
+from inference_code.station import mqtt, sinks
 from inference_code.station.sinks import Courier, LinesFile, open_sink
 from training_code.foundation.errors import InputError
 
@@ -91,6 +92,70 @@ def test_a_file_gets_each_verdict_once_also_after_a_kill(judged, tmp_path):
     assert path.read_text() == whole
 
 
+class Broker:
+    """A broker of MQTT 3.1.1 that keeps what is published, and breaks off the first connections."""
+
+    def __init__(self, breaks_off=0):
+        self.got, self.breaks_off = [], breaks_off
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"mqtt://user:secret@127.0.0.1:{self._listener.getsockname()[1]}/line/verdicts"
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def close(self):
+        self._listener.close()
+
+    def _run(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with connection, connection.makefile("rb") as stream:
+                self._serve(connection, stream)
+
+    def _serve(self, connection, stream):
+        while kind := stream.read(1):
+            length, shift = 0, 0
+            while True:
+                (digit,) = stream.read(1)
+                length |= (digit & 127) << shift
+                shift += 7
+                if digit < 128:
+                    break
+            body = stream.read(length)
+            if kind[0] >> 4 == 1:  # CONNECT
+                assert body[-6:] == b"secret"
+                connection.sendall(b"\x20\x02\x00\x00")
+            elif kind[0] >> 4 == 3:  # PUBLISH
+                if self.breaks_off:
+                    self.breaks_off -= 1
+                    return
+                end = 2 + int.from_bytes(body[:2])
+                assert body[2:end] == b"line/verdicts" and kind[0] & 6 == 2, "quality of service 1"
+                self.got.append(json.loads(body[end + 2 :])["number"])
+                connection.sendall(b"\x40\x02" + body[end : end + 2])
+            elif kind[0] >> 4 == 14:  # DISCONNECT
+                return
+
+
+def test_a_broker_that_breaks_off_gets_every_verdict_in_order(judged, monkeypatch, capsys):
+    monkeypatch.setattr(sinks, "_POLL", 0.01)
+    monkeypatch.setattr(mqtt, "_PATIENCE", 1)
+    broker = Broker(breaks_off=2)
+    try:
+        _bring(open_sink(broker.address), judged)
+    finally:
+        broker.close()
+    assert list(dict.fromkeys(broker.got)) == [1, 2, 3, 4, 5]
+    assert "secret" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["mqtt://host", "mqtt://host/a/#", "mqtt:///topic"])
+def test_a_topic_that_cannot_be_is_told(given):
+    with pytest.raises(InputError, match=r"is no topic; valid: mqtt://host/topic"):
+        open_sink(given)
+
+
 def test_a_file_of_somebody_else_is_left_alone(tmp_path):
     (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="mine.csv holds lines that no station wrote"):
@@ -98,7 +163,7 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path):
     assert (tmp_path / "mine.csv").read_text() == "a,b\n1,2\n"
 
 
-@pytest.mark.parametrize("given", ["ftp://host/x", "http://", "mqtt://host"])
+@pytest.mark.parametrize("given", ["ftp://host/x", "http://"])
 def test_an_address_that_nothing_can_be_sent_to_is_told(given):
     with pytest.raises(InputError, match="neither a file nor an address"):
         open_sink(given)
