@@ -76,7 +76,7 @@ def test_training_resumes_after_a_kill_with_the_same_result(name, tiny_dataset, 
 
 def test_a_kill_after_training_does_not_cost_the_training(tiny_dataset, tmp_path, monkeypatch, capsys):
     experiment = Experiment(tiny_dataset, image_size=64, results=tmp_path, tensorboard="off")
-    monkeypatch.setattr("training_code.pipeline.rank_predictions", lambda *_: (_ for _ in ()).throw(SystemExit))
+    monkeypatch.setattr("training_code.findings.rank_predictions", lambda *_: (_ for _ in ()).throw(SystemExit))
     with pytest.raises(SystemExit):
         experiment.run("Autoencoder", **CONFIGURATIONS["Autoencoder"])
     monkeypatch.undo()

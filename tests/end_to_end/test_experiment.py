@@ -83,7 +83,7 @@ def test_a_missing_weight_file_is_skipped_with_the_way_to_get_it(experiment):
 
 def test_a_failure_is_recorded_and_tried_again(experiment, monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="out of luck"):
-        patch.setattr("training_code.pipeline.rank_predictions", _raise(RuntimeError("out of luck")))
+        patch.setattr("training_code.findings.rank_predictions", _raise(RuntimeError("out of luck")))
         experiment.run(Padim, **LITE0, n_features=10)
     (folder,) = experiment.store.results.glob("runs/*")
     record = read_record(folder)
@@ -106,7 +106,7 @@ def test_a_failing_rerun_leaves_the_good_result(experiment, monkeypatch, stage):
 
 
 def test_running_out_of_memory_has_a_status_of_its_own(experiment, monkeypatch):
-    monkeypatch.setattr("training_code.pipeline.rank_predictions", _raise(MemoryError("too much")))
+    monkeypatch.setattr("training_code.findings.rank_predictions", _raise(MemoryError("too much")))
     with pytest.raises(MemoryError):
         experiment.run(Padim, **LITE0, n_features=10)
     (folder,) = experiment.store.results.glob("runs/*")

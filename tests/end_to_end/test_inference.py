@@ -21,7 +21,7 @@ from training_code.foundation.errors import InputError
 
 def test_every_detector_is_tried():
     small = {name for name, spec in DETECTORS.items() if spec.small}  # those of test_small_detectors.py
-    assert {name for name, _ in CONFIGURATIONS.values()} == set(DETECTORS) - small
+    assert {name for name, _ in CONFIGURATIONS.values()} | small == set(DETECTORS)
 
 
 @pytest.fixture(scope="module")

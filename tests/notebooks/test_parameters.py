@@ -108,7 +108,7 @@ WITHOUT_EFFECT = {
     "14_train_draem": {"train_batch_size", "feature_store", *_OF_BACKBONES},
     "15_train_autoencoders": {"train_batch_size", "feature_store", *_OF_BACKBONES},
     "16_train_with_labels": set(),
-    "19_train_foundation": {"tensorboard"},
+    "19_train_foundation": set(),
     "21_train_features": set(),
     "17_train_students": {"train_batch_size"},
     "18_train_flows": {"train_batch_size"},
@@ -169,7 +169,10 @@ def _without_effect(name: str) -> set[str]:
     return WITHOUT_EFFECT.get(name, set()) | (set() if copied else {"augmentation"})
 
 
+#: Learning curves are of training in epochs, and what of this notebook is trained so needs weights that are not here.
+NEEDS_WEIGHTS = {("19_train_foundation", "tensorboard")}
 EVERY = [(name, parameter) for name in NOTEBOOKS for parameter in _knobs(name)]
+EVERY = [each for each in EVERY if each not in NEEDS_WEIGHTS]
 
 
 @dataclass
@@ -267,11 +270,11 @@ def test_the_index_shows_the_parameters_that_all_have(name):
 
 
 @pytest.mark.parametrize("name", TRAINING_NOTEBOOKS)
-def test_eight_lines_at_most_stand_before_the_first_configuration(name):
+def test_eight_statements_at_most_stand_before_the_first_configuration(name):
     notebook = read_notebook(NOTEBOOKS[name])
     before = notebook.content.cells[: notebook.cells[0].index]
     sources = [cell.source for cell in before if cell.cell_type == "code" and not cell.metadata.get("tags")]
-    assert sum(len(source.splitlines()) for source in sources) <= 8
+    assert sum(len(ast.parse(source).body) for source in sources) <= 8
 
 
 def test_how_a_backbone_computes_makes_no_other_run_of_a_detector_without_one(given):

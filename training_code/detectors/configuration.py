@@ -93,19 +93,23 @@ def configure(detector: type | str, arguments: Mapping[str, Any]) -> Configurati
         )
     name = "layer" if "layer" in known else "layers"
     given = None if arguments.get(name) is None else resolved[name]
-    asked = _default_layers(spec, backbone) if given is None else [given] if name == "layer" else given
+    asked = _default_layers(spec, backbone, name) if given is None else [given] if name == "layer" else given
     layers = backbone.resolve_layers(asked)
     resolved[name] = layers[0] if name == "layer" else layers
     _check_strides(spec, backbone, layers)
     return Configuration(spec.name, spec.complete(resolved, backbone))
 
 
-def _default_layers(spec: DetectorSpec, backbone: Backbone) -> list[str]:
-    """Return the layers that a detector takes where none are given: of its own default backbone its default ones."""
+def _default_layers(spec: DetectorSpec, backbone: Backbone, name: str) -> list[str]:
+    """Return the layers that a detector takes where none are given: of its own default backbone its default ones.
+
+    They are the argument ``name``, which may be a single one.
+    """
     assert spec.backbone is not None
-    if backbone.name == spec.arguments["backbone"].default and (own := spec.arguments["layers"].default):
-        return own
-    return backbone.default_layers(spec.backbone)
+    own = spec.arguments[name].default
+    if backbone.name != spec.arguments["backbone"].default or not own:
+        return backbone.default_layers(spec.backbone)
+    return own if isinstance(own, list) else [own]
 
 
 def _check_strides(spec: DetectorSpec, backbone: Backbone, layers: Sequence[str]) -> None:
