@@ -81,6 +81,7 @@ class Station:
     ) -> None:
         self.inbox, self.output, self.ledger = inbox, output, ledger
         self._way, self._viewers, self._say, self._clock = way, viewers, say, inbox.clock
+        self._begun = self._clock()  # while no station was there, nobody could take what came
 
     def step(self) -> bool:
         """Do what can be done now; return whether anything was.
@@ -208,7 +209,7 @@ class Station:
             lacking = missing or any(entry.state == UNREADABLE for entry in entries)
             if any(entry.state == WAITING for entry in entries):
                 continue
-            if lacking and now - part.opened < self._way.part_timeout:
+            if lacking and now - max(part.opened, self._begun) < self._way.part_timeout:
                 continue
             seen = [Seen(str(entry.view), entry.abnormal, entry.scaled, entry.p_value) for entry in entries]
             judged.append((part, self._way.rule.judge(seen, self._way.expected.count, missing)))

@@ -91,6 +91,23 @@ def test_a_part_that_lacks_a_view_is_never_good_and_what_comes_later_is_late(inb
     assert "a_2.png: a was judged before it came" in said
 
 
+def test_a_view_that_came_while_no_station_was_there_is_waited_for(inbox, output):
+    clock = Clock()
+    put(inbox, "a_1.png", 0.2)
+    first = make_station(inbox, output, clock=clock)
+    _work(first)
+    first.ledger.close()
+    clock.now += 100
+    second = make_station(inbox, output, clock=clock, settle=2.0)
+    put(inbox, "a_2.png", 0.2)
+    os.utime(inbox / "a_2.png", (clock.now, clock.now))
+    _work(second)
+    assert not _verdicts(output), "it is not complete yet"
+    clock.now += 2
+    _work(second)
+    assert _verdicts(output)["a"]["verdict"] == "good"
+
+
 def test_a_bad_view_makes_a_part_bad_although_another_one_is_missing(inbox, output):
     clock = Clock()
     one = make_station(inbox, output, clock=clock)
