@@ -256,7 +256,7 @@ def protocol_name(row: Mapping[str, Any]) -> str:
     with_labels, labels = row[LABELS] == WITH_LABELS, row["labels_of_each_type"]
     seen = [WITH_LABELS] if with_labels else []
     if not is_missing(labels):
-        seen.append(f"{labels:g} {'' if with_labels else 'labels '}of each type")
+        seen.append(f"{_count(labels)} {'' if with_labels else 'labels '}of each type")
     return ", ".join([size, f"{row['threshold_rule']} thresholds", *seen, *others])
 
 
@@ -265,16 +265,21 @@ def beside_name(row: Mapping[str, Any]) -> str:
     return ", ".join(_conditions(row))
 
 
+def _count(value: float) -> str:
+    """Return a number of images in words; a damaged record may have one that no float can hold."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
 def _conditions(row: Mapping[str, Any]) -> list[str]:
     """Return the conditions of `BESIDE` in words."""
     split, labelled, drawn, usual = row["validation_split"], row["labelled"], row[DRAWN], _DEFAULTS.row()
     said = [f"{row['image_height']} × {row['image_width']}", f"{split:.0%} held out" if split else "nothing held out"]
     if labelled:
         said.append(
-            f"{labelled:.0%} of the defects labelled" if labelled < 1 else f"{labelled:g} labelled of each type"
+            f"{labelled:.0%} of the defects labelled" if labelled < 1 else f"{_count(labelled)} labelled of each type"
         )
     if not is_missing(drawn):
-        said.append(f"{drawn:g} training image{'' if drawn == 1 else 's'}")
+        said.append(f"{_count(drawn)} training image{'' if drawn == 1 else 's'}")
     told = ("image_height", "image_width", "validation_split", "labelled", DRAWN)
     return said + [f"{name} {row[name]}" for name in BESIDE[2:] if name not in told and row[name] != usual[name]]
 
