@@ -109,8 +109,8 @@ def to_anomalib(detector: AnomalibModule, record: Record, thresholds: Thresholds
     arguments = {
         name: _as_declared(value, declared[name].annotation) for name, value in named.items() if name in declared
     }
-    size = record.identity.protocol.network_size
-    arguments |= {name: decide(record.arguments, size) for name, decide in plain.decided.items()}
+    for name, decide in plain.decided.items():
+        arguments[name] = decide(record.arguments, record.identity.protocol.network_size)
     if "pre_trained" in arguments:
         arguments["pre_trained"] = False
     folders = _folders(record.detector)
