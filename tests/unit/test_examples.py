@@ -48,6 +48,8 @@ ENTRY_POINTS = [
     "training_code.detectors.patchcore.coreset:k_center_greedy",
     "training_code.detectors.registry:get_detector",
     "training_code.detectors.subspace.moments:Moments",
+    "training_code.detectors.transformers:block_numbers",
+    "training_code.detectors.transformers:halves",
     "training_code.evaluation.calibration:area_scores",
     "training_code.evaluation.calibration:conformal",
     "training_code.evaluation.metrics:decide",

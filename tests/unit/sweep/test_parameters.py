@@ -135,7 +135,7 @@ def test_a_value_of_the_whole_file_is_left_out_where_it_changes_nothing(tmp_path
     given = {"normalization": "imagenet", "train_batch_size": 4, "feature_store": "off", "tensorboard": "off"}
     sets, _ = _sets(notebook, given, shared=given)
     assert sets == [{"compute": {"tensorboard": "off"}}]
-    with pytest.raises(InputError, match="unknown parameter of n.ipynb 'normalization'; valid: dataset, protocol"):
+    with pytest.raises(InputError, match="unknown parameter of n.ipynb 'normalization'.*; valid: dataset, protocol"):
         _sets(notebook, given)
 
 
