@@ -15,7 +15,8 @@ from training_code.foundation.errors import InputError
 
 def test_no_graph_is_of_a_detector_that_is_gone():
     folders = {module.name for module in pkgutil.iter_modules(detectors.__path__) if module.ispkg}
-    assert {module.name for module in pkgutil.iter_modules(graphs.__path__)} <= folders | {"registry", "parts", "patches"}
+    others = {"registry", "parts", "patches"}
+    assert {module.name for module in pkgutil.iter_modules(graphs.__path__)} <= folders | others
     assert len(folders) == len(DETECTORS)
 
 
