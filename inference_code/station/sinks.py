@@ -77,7 +77,9 @@ class Webhook:
     """An address that gets each verdict as the JSON of a POST request, with its number as ``Idempotency-Key``."""
 
     def __init__(self, address: str) -> None:
-        self.name, self._address = address, address
+        parts = urllib.parse.urlsplit(address)
+        self.name = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # without a password
+        self._address = address
 
     def send(self, number: int, verdict: dict[str, Any]) -> None:
         """Send a verdict; any answer but one of success is an `OSError`."""

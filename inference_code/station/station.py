@@ -1,6 +1,6 @@
 """The station: photographs are taken from the inbox, parts are judged, and everything is put where it belongs."""
 
-import itertools
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
@@ -19,7 +19,7 @@ from inference_code.station.ledger import (
     Ledger,
     Part,
 )
-from inference_code.station.views import ToSee, Viewers
+from inference_code.station.views import ToSee, Viewer, Viewers
 from inference_code.verdicts import Rule, Seen
 
 #: Photographs that are looked at together.
@@ -169,11 +169,10 @@ class Station:
         """Look at photographs that wait, and again at those that could not be read and have changed since."""
         entries = [*self.ledger.waiting(BATCH), *self._changed()]
         folders = {part.id: part.folder for part in self.ledger.open_parts()}
-        found = []
-        for viewer, group in itertools.groupby(
-            sorted(entries, key=lambda entry: id(self._viewers.of(str(entry.view)))),
-            key=lambda entry: self._viewers.of(str(entry.view)),
-        ):
+        found, by_viewer = [], defaultdict[Viewer, list[Entry]](list)
+        for entry in entries:
+            by_viewer[self._viewers.of(str(entry.view))].append(entry)
+        for viewer, group in by_viewer.items():
             own = [(entry, self._state_of(entry)) for entry in group]
             given = [self._to_see(entry, folders) for entry, _ in own]
             found += [(entry, now, *one) for (entry, now), one in zip(own, viewer.look(given), strict=True)]
