@@ -8,7 +8,8 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from inference_code.station.ledger import Entry, Ledger, Part
+from inference_code.station.ledger import Ledger
+from inference_code.station.schema import Entry, Part
 from training_code.foundation.files import atomic_path, write_json
 
 VERDICT, UNKNOWN_FOLDER = "verdict.json", "unknown"

@@ -12,107 +12,20 @@ import itertools
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from inference_code.station.inbox import Photograph
+from inference_code.station.schema import DOUBLED, LATE, UNKNOWN, UNREADABLE, VERSIONS, WAITING, Correction, Entry, Part
 from inference_code.verdicts import VERDICTS, Verdict
 from training_code.foundation.errors import InputError
 
-SCHEMA_VERSION = 1
-#: What becomes of photographs.
-WAITING, FOUND, UNREADABLE, DOUBLED, LATE, UNKNOWN = "waiting", "found", "unreadable", "doubled", "late", "unknown"
-_SCHEMA = """
-CREATE TABLE parts (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL,
-    folder TEXT NOT NULL UNIQUE,
-    opened REAL NOT NULL,
-    judged REAL,
-    verdict TEXT,
-    reason TEXT,
-    score REAL,
-    p_value REAL,
-    number INTEGER UNIQUE,
-    filed INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX part_names ON parts (name);
-CREATE UNIQUE INDEX open_parts ON parts (name) WHERE verdict IS NULL;
-CREATE TABLE photographs (
-    id INTEGER PRIMARY KEY,
-    part INTEGER REFERENCES parts (id),
-    view TEXT,
-    source TEXT NOT NULL,
-    size INTEGER NOT NULL,
-    modified INTEGER NOT NULL,
-    came REAL NOT NULL,
-    state TEXT NOT NULL,
-    run TEXT,
-    score REAL,
-    threshold REAL,
-    scaled REAL,
-    p_value REAL,
-    abnormal INTEGER,
-    regions INTEGER,
-    error TEXT,
-    place TEXT NOT NULL UNIQUE,
-    moved INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX photographs_of_parts ON photographs (part);
-CREATE UNIQUE INDEX views ON photographs (part, view) WHERE state IN ('waiting', 'found', 'unreadable');
-CREATE UNIQUE INDEX sources ON photographs (source) WHERE NOT moved;
-CREATE TABLE sinks (name TEXT PRIMARY KEY, delivered INTEGER NOT NULL);
-"""
-#: States of photographs that their part is judged by.
-OF_VIEWS = (WAITING, FOUND, UNREADABLE)
 # Seconds that a change waits for one of another connection.
 _PATIENCE = 60
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part as the ledger has it; see the table ``parts``. Verdicts have numbers, from 1, in their order."""
-
-    id: int
-    name: str
-    folder: str
-    opened: float
-    judged: float | None
-    verdict: str | None
-    reason: str | None
-    score: float | None
-    p_value: float | None
-    number: int | None
-    filed: bool
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A photograph as the ledger has it; see the table ``photographs``."""
-
-    id: int
-    part: int | None
-    view: str | None
-    source: str
-    size: int
-    modified: int
-    came: float
-    state: str
-    run: str | None
-    score: float | None
-    threshold: float | None
-    scaled: float | None
-    p_value: float | None
-    abnormal: bool | None
-    regions: int | None
-    error: str | None
-    place: str
-    moved: bool
-
-
 class Ledger:
-    """The ledger in a file; one process at a time writes to it.
+    """The ledger in a file; several processes may have it open, and their changes wait for each other.
 
     Raises
     ------
@@ -127,19 +40,21 @@ class Ledger:
         try:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA synchronous = FULL")
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if not version:
-                with self.changing():
-                    for statement in _SCHEMA.split(";"):
-                        self._connection.execute(statement)
-                    self._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-            elif version != SCHEMA_VERSION:
-                raise InputError(f"{path} is a ledger of version {version}; valid: {SCHEMA_VERSION}")
+            self._upgrade()
         except sqlite3.DatabaseError as error:
             self._connection.close()
             if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
                 raise
             raise InputError(f"{path} cannot be used as a ledger: {error}") from error
+
+    def _upgrade(self) -> None:
+        with self.changing():  # another process may be opening it
+            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            if not 0 <= version <= len(VERSIONS):
+                raise InputError(f"{self.path} is a ledger of version {version}; valid: up to {len(VERSIONS)}")
+            for statement in itertools.chain(*VERSIONS[version:]):
+                self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version = {len(VERSIONS)}")
 
     def close(self) -> None:
         """Close the file."""
@@ -272,6 +187,17 @@ class Ledger:
         """Return how many parts got each verdict from a time on, in seconds since the epoch."""
         rows = self._all("SELECT verdict, count(*) AS parts FROM parts WHERE judged >= ? GROUP BY verdict", since)
         return dict.fromkeys(VERDICTS, 0) | {row["verdict"]: row["parts"] for row in rows}
+
+    # Corrections
+
+    def correct(self, part: int, verdict: str | None, person: str, at: float, note: str = "") -> int:
+        """Keep what a person says of a part; return the number of the correction."""
+        given = {"part": part, "verdict": verdict, "person": person, "at": at, "note": note}
+        return self._insert("corrections", given)
+
+    def corrections(self) -> list[Correction]:
+        """Return all corrections in their order; of a part, the last one counts."""
+        return [Correction(**row) for row in self._all("SELECT * FROM corrections ORDER BY id")]
 
     def _parts(self, condition: str, *values: Any) -> list[Part]:
         rows = self._all(f"SELECT * FROM parts {condition}", *values)

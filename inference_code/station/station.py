@@ -8,17 +8,8 @@ from pathlib import Path, PurePosixPath
 from inference_code.station.filing import UNKNOWN_FOLDER, day_of, free_folder, free_place, move, write_verdict
 from inference_code.station.grouping import Expected, Grouping
 from inference_code.station.inbox import Inbox, Photograph
-from inference_code.station.ledger import (
-    DOUBLED,
-    LATE,
-    OF_VIEWS,
-    UNKNOWN,
-    UNREADABLE,
-    WAITING,
-    Entry,
-    Ledger,
-    Part,
-)
+from inference_code.station.ledger import Ledger
+from inference_code.station.schema import DOUBLED, LATE, OF_VIEWS, UNKNOWN, UNREADABLE, WAITING, Entry, Part
 from inference_code.station.views import ToSee, Viewer, Viewers
 from inference_code.verdicts import Rule, Seen
 

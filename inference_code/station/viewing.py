@@ -11,7 +11,7 @@ from inference_code.output import Drawing
 from inference_code.postprocessing import find_abnormal
 from inference_code.predictor import Prediction, Predictor
 from inference_code.station.filing import PICTURES, safe
-from inference_code.station.ledger import FOUND, UNREADABLE
+from inference_code.station.schema import FOUND, UNREADABLE
 from inference_code.station.views import ToSee
 from inference_code.verdicts import p_value
 from inference_code.visualization import overlay

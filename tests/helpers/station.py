@@ -11,8 +11,9 @@ from typing import Any
 
 from inference_code.station.grouping import PATTERN, ByPattern, Expected
 from inference_code.station.inbox import Inbox
-from inference_code.station.ledger import FOUND, UNREADABLE, Ledger
+from inference_code.station.ledger import Ledger
 from inference_code.station.running import run
+from inference_code.station.schema import FOUND, UNREADABLE
 from inference_code.station.sinks import Courier, open_sink
 from inference_code.station.station import Station, Way
 from inference_code.station.views import ToSee, Viewers

@@ -21,6 +21,7 @@ EXTRAS = {
     "scale": "an index of the memory bank needs",
     "words": "detectors that compare images with words need",
     "line": "verdicts over MQTT need",
+    "int8": "files of 8-bit integers need",
     "elpv": "the photographs of solar cells need",
 }
 #: Modules whose packages have other names.

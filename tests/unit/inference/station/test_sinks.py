@@ -138,6 +138,7 @@ class Broker:
                 return
 
 
+@pytest.mark.slow
 def test_a_broker_that_breaks_off_gets_every_verdict_in_order(judged, monkeypatch, capsys):
     monkeypatch.setattr(sinks, "_POLL", 0.01)
     monkeypatch.setattr(mqtt, "_PATIENCE", 1)

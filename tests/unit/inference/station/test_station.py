@@ -17,6 +17,7 @@ from helpers.station import make_station, put
 from inference_code.station import filing, running, station
 from inference_code.station.grouping import ByFolder, Expected, InTurn
 from inference_code.station.ledger import Ledger
+from inference_code.station.schema import VERSIONS, Correction
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 
@@ -297,8 +298,27 @@ def test_a_file_that_is_no_ledger_is_told(output):
     other = sqlite3.connect(output / "other.sqlite")
     other.execute("PRAGMA user_version = 99")
     other.close()
-    with pytest.raises(InputError, match="version 99; valid: 1"):
+    with pytest.raises(InputError, match="version 99; valid: up to 2"):
         Ledger(output / "other.sqlite")
+
+
+def test_a_ledger_of_the_first_version_keeps_its_verdicts_and_takes_corrections(output):
+    output.mkdir()
+    first = sqlite3.connect(output / "station.sqlite")
+    for statement in VERSIONS[0]:
+        first.execute(statement)
+    first.execute(
+        "INSERT INTO parts (name, folder, opened, judged, verdict, number) VALUES ('a', 'd/a', 1, 2, 'bad', 1)"
+    )
+    first.execute("PRAGMA user_version = 1")
+    first.commit()
+    first.close()
+    ledger = Ledger(output / "station.sqlite")
+    assert ledger.totals()["bad"] == 1
+    ledger.correct(1, "good", "Anna", 3.0, "a hair")
+    assert ledger.corrections() == [Correction(1, 1, "good", "Anna", 3.0, "a hair")]
+    again = Ledger(output / "station.sqlite")
+    assert again.totals()["bad"] == 1 and len(again.corrections()) == 1
 
 
 @pytest.mark.slow
