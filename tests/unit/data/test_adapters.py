@@ -10,6 +10,7 @@ import yaml
 from helpers.data import make_mvtec, save, texture
 from PIL import Image
 
+from training_code.data.adapters import magnetic_tile
 from training_code.data.adapters.copying import split_good
 from training_code.data.adapters.deeppcb import read_boxes
 from training_code.data.adapters.elpv import find_elpv
@@ -371,3 +372,8 @@ def test_deeppcb_as_published(tmp_path, deeppcb):
         regions.names[regions.codes[0, 210, 190] - 1] == "mousebite"
         and (regions.codes[0] > 0).sum() == (mask > 0).sum()
     )
+
+
+@pytest.mark.parametrize(("images", "tested"), [(102, 2), (140, 40), (150, 50), (300, 100), (952, 317)])
+def test_of_many_tiles_two_thirds_are_trained_on_and_of_few_a_hundred(images, tested):
+    assert magnetic_tile.held_out(images) == tested

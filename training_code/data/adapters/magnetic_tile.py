@@ -15,7 +15,8 @@ from training_code.data.images import open_image
 from training_code.data.layout import NORMAL
 from training_code.foundation.errors import InputError
 
-TRAIN = 100  # defect-free images for training, the others are for testing
+#: Defect-free images for training: this many at least, and two thirds where that is more; the others are for testing.
+TRAIN = 100
 #: Gray value from which on a pixel of a published mask is part of the defect.
 MASK_THRESHOLD = 128
 #: Frames from one exposure of a tile to the next one that is published; where they begin again with the first, to that.
@@ -49,7 +50,7 @@ def prepare_magnetic_tile(source: Path, target: Target) -> None:
     defective = [path for path in sorted(source.glob("MT_*/Imgs/*.jpg")) if path.parents[1].name != "MT_Free"]
     # Names tell the photographs of one recording; that a tile was recorded again only its pixels tell.
     groups = part_groups(source, free + defective, tile_pairs(free + defective))
-    for image, split in split_good(free, len(free) - TRAIN, groups):
+    for image, split in split_good(free, held_out(len(free)), groups):
         target.add(image, split, NORMAL, group=groups[image])
         if (mask := image.with_suffix(".png")).is_file():
             target.check_good(mask)
@@ -57,6 +58,11 @@ def prepare_magnetic_tile(source: Path, target: Target) -> None:
         marked = target.read_mask(image.with_suffix(".png"), MASK_THRESHOLD)
         defect_type = image.parents[1].name.removeprefix("MT_").lower()
         target.add_mask(marked, target.add(image, "test", defect_type, group=groups[image]))
+
+
+def held_out(images: int) -> int:
+    """Return how many of the defect-free photographs are for testing: a third, but what is left of `TRAIN` at most."""
+    return min(images - TRAIN, images // 3)
 
 
 def tile_pairs(images: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
