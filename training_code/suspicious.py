@@ -3,7 +3,7 @@
 Each position of an image is measured by the Gaussian of the features that the other images have there, those of its own
 group apart: PaDiM's distances in closed form, see `training_code.detectors.padim.leave_out`. No Gaussian is fitted
 twice, features are those that training finds again in the store, and where they take too much memory they go to a
-file. Distances to the nearest patch of another image found fewer of the defects that were put among good images, see
+file. Distances to the nearest patch of another image found no more of the defects that were put among good images, see
 docs/results.md: a defect that two images share has a near one in the other.
 """
 
