@@ -37,7 +37,7 @@ from training_code.sweep.notebook import (
 )
 from training_code.sweep.order import in_order
 from training_code.sweep.parameters import fold, in_force, parameter_sets, settable
-from training_code.sweep.selecting import is_excluded, select_cells
+from training_code.sweep.selecting import DETECTOR, is_excluded, select_cells
 from training_code.sweep.thresholds import plan_thresholds
 
 # Parts of an identity that stand for the content of files: a run that differs in them alone is stale.
@@ -121,7 +121,7 @@ class Planner:
             for cell, varied in itertools.product(cells, products(vary)):
                 arguments = notebook.evaluate(cell.arguments, {**notebook.parameters, **parameters}) | varied
                 found += 1
-                present = {**in_force(notebook, parameters), **arguments}
+                present = {DETECTOR: cell.detector, **in_force(notebook, parameters), **arguments}
                 if entry.exclude and is_excluded(present, entry.exclude, notebook):
                     excluded += 1
                     continue

@@ -8,10 +8,16 @@ from training_code.foundation.errors import InputError, choices, suggestion, unk
 from training_code.sweep.notebook import ConfigurationCell, TrainingNotebook
 from training_code.sweep.parameters import kept
 
+#: By which detectors are selected and excluded, beside their arguments.
+DETECTOR = "detector"
+
 
 def select_cells(notebook: TrainingNotebook, select: Mapping[str, Any], path: Path) -> list[ConfigurationCell]:
-    """Return the configuration cells whose arguments have one of the selected values."""
-    values = {cell.index: notebook.evaluate(cell.arguments, notebook.parameters) for cell in notebook.cells}
+    """Return the configuration cells whose detector and arguments have one of the selected values."""
+    values = {
+        cell.index: {DETECTOR: cell.detector, **notebook.evaluate(cell.arguments, notebook.parameters)}
+        for cell in notebook.cells
+    }
     chosen = list(notebook.cells)
     for name, wanted in select.items():
         present = [values[cell.index][name] for cell in notebook.cells if name in values[cell.index]]
@@ -30,7 +36,7 @@ def select_cells(notebook: TrainingNotebook, select: Mapping[str, Any], path: Pa
 
 def is_excluded(present: Mapping[str, Any], exclude: Mapping[str, Any], notebook: TrainingNotebook) -> bool:
     """Return whether each of the named arguments, parameters and fields has one of the values to leave out."""
-    known = {name for cell in notebook.cells for name in cell.arguments} | set(present)
+    known = {DETECTOR} | {name for cell in notebook.cells for name in cell.arguments} | set(present)
     for name, values in exclude.items():
         if name not in known:
             raise unknown(f"name to exclude in {notebook.path.name}", name, known)

@@ -242,6 +242,16 @@ def test_what_is_excluded_is_left_out(plan):
             plan({"exclude": exclude})
 
 
+def test_configurations_are_selected_and_left_out_by_their_detector(plan):
+    features = {"notebook": "21_train_features", "select": {"backbone": "efficientnet_lite0"}}
+    jobs = plan({**features, "select": {**features["select"], "detector": ["Dfm", "Subspace"]}})
+    assert [job.cell.detector for job in jobs] == ["Dfm", "Dfm", "Subspace", "Subspace", "Subspace"]
+    left = {job.cell.detector for job in plan({**features, "exclude": {"detector": ["Dfm", "Subspace"]}})}
+    assert left == {"Dfkde", "Fre", "MHPatchcore", "Cfa", "Glass"}
+    with pytest.raises(InputError, match=r"detector: .*Dfmm.* matches no cell .*did you mean .Dfm"):
+        plan({**features, "select": {"detector": "Dfmm"}})
+
+
 def test_jobs_are_left_out_by_what_the_sweep_sets_for_them(plan, tmp_path, tiny_dataset):
     shutil.copytree(tiny_dataset, tmp_path / "007")
     next((tmp_path / "007" / "train" / "good").iterdir()).unlink()  # with the same images it would be the same runs
