@@ -12,3 +12,5 @@ ANNOTATIONS = {"coco": "annotations.json", "cvat": "annotations.xml"}
 PICKS = (1, 10**6)
 #: Seconds that something may be waited for.
 WAITS = (0, 86400)
+#: Parts of photographs that may be abnormal.
+SHARES = (0.001, 0.9)

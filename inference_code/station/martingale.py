@@ -105,6 +105,11 @@ class Capital:
         moved = _cash(self.steps) - _cash(self.steps + 1)
         self.steps += 1
         self.bets = (self.bets + moved / self.bets.shape[-1]) * factors
+        return self.total
+
+    @property
+    def total(self) -> Numbers:
+        """What is in cash and bets, of shape (...)."""
         return self.bets.sum(axis=-1) + _cash(self.steps)
 
 

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
+from inference_code.station.drift import Drift, draw
 from inference_code.station.filing import UNKNOWN_FOLDER, day_of, free_folder, free_place, move, write_verdict
 from inference_code.station.grouping import Expected, Grouping
 from inference_code.station.inbox import Inbox, Photograph
 from inference_code.station.ledger import Ledger
-from inference_code.station.schema import DOUBLED, LATE, OF_VIEWS, UNKNOWN, UNREADABLE, WAITING, Entry, Part
+from inference_code.station.schema import DOUBLED, FOUND, LATE, OF_VIEWS, UNKNOWN, UNREADABLE, WAITING, Entry, Part
 from inference_code.station.views import ToSee, Viewer, Viewers
 from inference_code.verdicts import Rule, Seen
 
@@ -59,7 +60,14 @@ class Station:
         What is found in a photograph.
     say
         Gets a sentence for each verdict and each photograph that belongs to no part.
+
+    Attributes
+    ----------
+    drift
+        What watches the photographs for changes; None where nothing does.
     """
+
+    drift: Drift | None = None
 
     def __init__(
         self,
@@ -167,10 +175,18 @@ class Station:
             own = [(entry, self._state_of(entry)) for entry in group]
             given = [self._to_see(entry, folders) for entry, _ in own]
             found += [(entry, now, *one) for (entry, now), one in zip(own, viewer.look(given), strict=True)]
+        alarms: list[str] = []
         if found:
             with self.ledger.changing():
                 for entry, now, state, noted in found:
                     self.ledger.note(entry.id, state, {**noted, **now})
+                if self.drift is not None:  # in the same change, so that each photograph counts once
+                    seen = [(entry.id, noted) for entry, _, state, noted in found if state == FOUND]
+                    alarms = self.drift.take(seen, self._clock())
+        for sentence in alarms:
+            self._say(sentence)
+        if alarms:
+            draw(self.ledger, self.output)
         return bool(found)
 
     def _to_see(self, entry: Entry, folders: dict[int, str]) -> ToSee:
