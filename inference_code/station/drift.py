@@ -16,7 +16,7 @@ from inference_code.station.alarms import FOLDER, name_of, picture_of, rows_of_w
 from inference_code.station.chart import Panel, chart
 from inference_code.station.ledger import Ledger
 from inference_code.station.schema import Entry
-from inference_code.station.watches import ALPHA, QUANTITIES, SCORE, SHARE, STATION, TRAINING, Reference, Watch
+from inference_code.station.watches import ALPHA, QUANTITIES, SCORE, SHARE, STATION, TRAINING, Reference, Watch, take
 from training_code.foundation.files import digest, write_text
 
 # Photographs that an alarm is told by, and pictures show.
@@ -78,10 +78,7 @@ class Drift:
         raised = []
         for number, noted in found:
             values = {**json.loads(noted.get("appearance") or "{}"), SCORE: noted["score"]}
-            for quantity, watch in watches.items():
-                if watch.alarm is None and _takes(watch, quantity, values, noted, self._expected_bad, number):
-                    watch.alarm = number
-                    raised.append(quantity)
+            raised += take(watches, values, bool(noted["abnormal"]), self._expected_bad, number)
         for quantity in raised:
             watches[quantity].text = self._text(run, quantity, watches)
         for quantity, watch in watches.items():
@@ -129,19 +126,6 @@ class Drift:
             text = _differs(quantity, watch, _values(recent, quantity), always=True)
         others = [_differs(name, watches[name], _values(recent, name)) for name in QUANTITIES[:-1] if name != quantity]
         return "; ".join([f"{where}{text} since {at}{part}", *filter(None, others)])
-
-
-def _takes(
-    watch: Watch,
-    quantity: str,
-    values: Mapping[str, float],
-    noted: Mapping[str, Any],
-    expected_bad: float,
-    number: int,
-) -> bool:
-    if quantity == SHARE:
-        return watch.take_label(bool(noted["abnormal"]), expected_bad, number)
-    return not noted["abnormal"] and quantity in values and watch.take_value(values[quantity], number)
 
 
 def _differs(quantity: str, watch: Watch, values: Sequence[float], always: bool = False) -> str:

@@ -199,6 +199,38 @@ class Watch:
         self.quantiles = np.quantile(values, np.linspace(0, 1, _PARTS + 1)).tolist()
 
 
+def take(
+    watches: Mapping[str, Watch], values: Mapping[str, float], abnormal: bool, expected_bad: float, photograph: int
+) -> list[str]:
+    """Have the watches of a run take a photograph; return the quantities that raise an alarm.
+
+    Parameters
+    ----------
+    watches
+        By quantity.
+    values
+        Of the photograph, by quantity, as far as they are known.
+    abnormal
+        Whether it is judged so.
+    expected_bad
+        The part of photographs that may be.
+    photograph
+        Its number.
+    """
+    raised = []
+    for quantity, watch in watches.items():
+        if watch.alarm is not None:
+            continue
+        if quantity == SHARE:
+            alarm = watch.take_label(abnormal, expected_bad, photograph)
+        else:
+            alarm = not abnormal and quantity in values and watch.take_value(values[quantity], photograph)
+        if alarm:
+            watch.alarm = photograph
+            raised.append(quantity)
+    return raised
+
+
 def _draws(*of: int | str) -> tuple[float, float]:
     """Return two numbers between 0 and 1 that are the same each time; nothing else is drawn by them."""
     first, second = ((derived_seed(*of, number) + 0.5) / _BITS for number in range(2))

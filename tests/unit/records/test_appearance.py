@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from training_code.data.geometry import OUTSIDE
 from training_code.evaluation.predictions import Predictions
 from training_code.records.appearance import Appearance, read_appearance, write_appearance
 from training_code.records.record import APPEARANCE
 
+OUTSIDE = float(np.finfo(np.float32).min)  # as training_code.data.geometry has it
 MAP = np.array([[1.0, 3.0], [OUTSIDE, OUTSIDE]], np.float32)
 
 
