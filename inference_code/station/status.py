@@ -71,7 +71,8 @@ def _state(watch: Watch) -> str:
     if watch.first is not None:
         return f"waits for the first {FIRST} photographs to compare with, {len(watch.first)} came"
     against = "" if not watch.quantiles else f" compared with {_REFERENCES[watch.against]}"
-    return f"{watch.steps} photographs{against}, strongest evidence 1 in {watch.evidence:.3g} (alarm: {1 / ALPHA:.0f})"
+    evidence = f"strongest evidence 1 in {watch.evidence:.3g}, of 1 in {1 / ALPHA:.0f} for an alarm"
+    return f"{watch.steps} photographs{against}, {evidence}"
 
 
 _REFERENCES = {TRAINING: "good images of training", "station": "the first ones of the station"}
