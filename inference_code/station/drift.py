@@ -1,7 +1,7 @@
 """Drift: what a station's ledger keeps of its watches, and what is said and drawn when one of them raises an alarm.
 
-Watches take a photograph in the same change of the ledger in which it is noted what was found in it, so that each
-counts once whenever a station is killed. An alarm stays until somebody has watching begin anew.
+Watches take a photograph of a part in the same change of the ledger in which the part is judged, so that each counts
+once whenever a station is killed. An alarm stays until somebody has watching begin anew.
 """
 
 import json
@@ -10,14 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from inference_code.station.alarms import FOLDER, name_of, picture_of, rows_of_watches, stored
 from inference_code.station.chart import Panel, chart
 from inference_code.station.ledger import Ledger
-from inference_code.station.schema import Entry
+from inference_code.station.schema import FOUND, Entry
 from inference_code.station.watches import ALPHA, QUANTITIES, SCORE, SHARE, STATION, TRAINING, Reference, Watch, take
-from training_code.foundation.files import digest, write_text
+from training_code.foundation.files import derived_seed, digest, write_text
 
 # Photographs that an alarm is told by, and pictures show.
 _SHOWN = 50
@@ -56,29 +55,34 @@ class Drift:
         self._expected_bad, self._against = expected_bad, against
         self._level = len(QUANTITIES) * len(references) / ALPHA
 
-    def take(self, found: Sequence[tuple[int, Mapping[str, Any]]], at: float) -> list[str]:
-        """Take photographs and what was noted of them; return a sentence for each alarm.
+    def take(self, parts: Sequence[Sequence[Entry]], at: float) -> list[str]:
+        """Take the photographs of parts that were judged; return a sentence for each alarm.
 
-        Called inside of `Ledger.changing`, after they were noted.
+        Called inside of `Ledger.changing`, together with the verdicts. Photographs of one part are alike; of those that
+        one run has judged, one is drawn.
 
         Parameters
         ----------
+        parts
+            The photographs of each.
         at
             Seconds since the epoch.
         """
-        said = []
-        for run in dict.fromkeys(str(noted.get("run")) for _, noted in found):
-            if run in self._references:
-                own = [(number, noted) for number, noted in found if noted.get("run") == run]
-                said += self._take(run, own, at)
-        return said
+        drawn: dict[str, list[Entry]] = {run: [] for run in self._references}
+        for entries in parts:
+            for run, photographs in drawn.items():
+                own = [entry for entry in entries if entry.run == run and entry.state == FOUND]
+                if own:
+                    photographs.append(own[derived_seed("view", own[0].id) % len(own)])
+        return [said for run, photographs in drawn.items() if photographs for said in self._take(run, photographs, at)]
 
-    def _take(self, run: str, found: Sequence[tuple[int, Mapping[str, Any]]], at: float) -> list[str]:
+    def _take(self, run: str, photographs: Sequence[Entry], at: float) -> list[str]:
         watches, kept = self._watches(run, at), rows_of_watches(self._ledger)
         raised = []
-        for number, noted in found:
-            values = {**json.loads(noted.get("appearance") or "{}"), SCORE: noted["score"]}
-            raised += take(watches, values, bool(noted["abnormal"]), self._expected_bad, number)
+        for entry in photographs:
+            assert entry.score is not None
+            values = {**json.loads(entry.appearance or "{}"), SCORE: entry.score}
+            raised += take(watches, values, bool(entry.abnormal), self._expected_bad, entry.id)
         for quantity in raised:
             watches[quantity].text = self._text(run, quantity, watches)
         for quantity, watch in watches.items():

@@ -10,7 +10,7 @@ from inference_code.station.filing import UNKNOWN_FOLDER, day_of, free_folder, f
 from inference_code.station.grouping import Expected, Grouping
 from inference_code.station.inbox import Inbox, Photograph
 from inference_code.station.ledger import Ledger
-from inference_code.station.schema import DOUBLED, FOUND, LATE, OF_VIEWS, UNKNOWN, UNREADABLE, WAITING, Entry, Part
+from inference_code.station.schema import DOUBLED, LATE, OF_VIEWS, UNKNOWN, UNREADABLE, WAITING, Entry, Part
 from inference_code.station.views import ToSee, Viewer, Viewers
 from inference_code.verdicts import Rule, Seen
 
@@ -175,18 +175,10 @@ class Station:
             own = [(entry, self._state_of(entry)) for entry in group]
             given = [self._to_see(entry, folders) for entry, _ in own]
             found += [(entry, now, *one) for (entry, now), one in zip(own, viewer.look(given), strict=True)]
-        alarms: list[str] = []
         if found:
             with self.ledger.changing():
                 for entry, now, state, noted in found:
                     self.ledger.note(entry.id, state, {**noted, **now})
-                if self.drift is not None:  # in the same change, so that each photograph counts once
-                    seen = [(entry.id, noted) for entry, _, state, noted in found if state == FOUND]
-                    alarms = self.drift.take(seen, self._clock())
-        for sentence in alarms:
-            self._say(sentence)
-        if alarms:
-            draw(self.ledger, self.output)
         return bool(found)
 
     def _to_see(self, entry: Entry, folders: dict[int, str]) -> ToSee:
@@ -218,13 +210,20 @@ class Station:
             if lacking and now - max(part.opened, self._begun) < self._way.part_timeout:
                 continue
             seen = [Seen(str(entry.view), entry.abnormal, entry.scaled, entry.p_value) for entry in entries]
-            judged.append((part, self._way.rule.judge(seen, self._way.expected.count, missing)))
+            judged.append((part, entries, self._way.rule.judge(seen, self._way.expected.count, missing)))
+        alarms: list[str] = []
         if judged:
             with self.ledger.changing():
-                for part, verdict in judged:
+                for part, _, verdict in judged:
                     self.ledger.judge(part.id, verdict, now)
-            for part, verdict in judged:
+                if self.drift is not None:  # in the same change, so that each part counts once
+                    alarms = self.drift.take([entries for _, entries, _ in judged], now)
+            for part, _, verdict in judged:
                 self._say(f"{part.name}: {verdict.verdict}{f' ({verdict.reason})' if verdict.reason else ''}")
+        for sentence in alarms:
+            self._say(sentence)
+        if alarms:
+            draw(self.ledger, self.output)
         return bool(judged)
 
     def _file(self) -> bool:

@@ -69,7 +69,7 @@ def main() -> None:
     """Run a station."""
     inbox, output, *sinks = map(Path, sys.argv[1:])
     station = make_station(inbox, output)
-    station.drift = Drift(station.ledger, {"reading": REFERENCE})
+    station.drift = Drift(station.ledger, {"reading": REFERENCE}, expected_bad=0.9)
     with ExitStack() as stack:
         for sink in sinks:
             stack.enter_context(Courier(open_sink(str(sink)), station.ledger.path, output))

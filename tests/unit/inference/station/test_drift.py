@@ -65,7 +65,7 @@ class Line:
                     noted = {"run": run, "score": 99.0 if abnormal else each[SCORE], "abnormal": abnormal}
                     noted["appearance"] = json.dumps({look: each[look] for look in LOOKS})
                     self.ledger.note(number, FOUND, noted)
-                    found.append((number, noted))
+                    found.append(self.ledger.of_part(part))
                 said += self.drift.take(found, NOON + self.number)
         return said
 
@@ -130,11 +130,11 @@ def test_a_station_that_starts_again_after_every_batch_finds_the_same(tmp_path, 
     assert found == expected and {watch["steps"] for watch in found.values()} == {60}
 
 
-def test_a_photograph_counts_once_although_the_station_is_killed_as_it_is_counted(tmp_path, monkeypatch):
+def test_a_part_counts_once_whatever_views_it_has_and_although_the_station_is_killed(tmp_path, monkeypatch):
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     for number in range(5):
-        put(inbox, f"a{number}_1.png", 0.2)
+        put(inbox, f"a{number}_1.png", 0.2), put(inbox, f"a{number}_2.png", 0.2)
     scores = Reference({SCORE: [number / 100 for number in range(40)]}, "one")
     real = Ledger.keep_watch
 
@@ -148,7 +148,7 @@ def test_a_photograph_counts_once_although_the_station_is_killed_as_it_is_counte
     monkeypatch.setattr(Ledger, "keep_watch", killed)
     with pytest.raises(KeyboardInterrupt):
         first.step()
-    assert stored(first.ledger) == {} and len(first.ledger.waiting(9)) == 5
+    assert stored(first.ledger) == {} and len(first.ledger.open_parts()) == 5, "no verdict without its count"
     first.ledger.close()
     monkeypatch.undo()
     second = make_station(inbox, tmp_path / "output")
