@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from inference_code.arguments import add_run_options, check_numbers, load_options
-from inference_code.ranges import AREAS, DILATIONS, SHARES, WAITS
+from inference_code.ranges import AREAS, AUTO, COMPARED_WITH, DILATIONS, FIRST, SHARES, TRAINING, WAITS
 from inference_code.station.grouping import PATTERN, ByFolder, ByPattern, Expected, Grouping, InTurn
 from inference_code.station.schema import LEDGER
 from training_code.foundation import paths
@@ -65,7 +65,9 @@ def main(arguments: list[str]) -> int:
         if given not in loaded:
             found = load_predictor(given, options.results, options.dataset, options.criterion, load_options(options))
             loaded[given] = DetectorViewer(found, drawing, rule.by_p_values)
-            references[loaded[given].run] = Reference.read(found.folder, found.thresholds.image)
+            left_out = found.record.calibration is not None and found.record.calibration.way == "leave one out"
+            only_looks = left_out and options.compared_with == AUTO
+            references[loaded[given].run] = Reference.read(found.folder, found.thresholds.image, only_looks)
         return loaded[given]
 
     viewers = Viewers(
@@ -83,7 +85,8 @@ def main(arguments: list[str]) -> int:
         for sink in sinks:
             stack.enter_context(Courier(sink, ledger.path, output))
         station = Station(Inbox(inbox, options.settle), output, ledger, way, viewers, _say)
-        station.drift = Drift(ledger, references, options.expected_bad, options.compared_with)
+        against = TRAINING if options.compared_with == AUTO else options.compared_with
+        station.drift = Drift(ledger, references, options.expected_bad, against)
         with contextlib.suppress(OSError):  # a full disk is waited for later
             draw(ledger, output)  # of alarms that came as the last station was killed
         print(f"waiting for photographs in {inbox}; Ctrl-C ends", flush=True)
@@ -184,10 +187,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--compared-with",
-        choices=("training", "station"),
-        default="training",
-        help="what photographs are compared with for drift: good images of the run, or the first 200 photographs that "
-        "come to the station (default: training)",
+        choices=COMPARED_WITH,
+        default=AUTO,
+        help=f"what photographs are compared with for drift: good images of the run, or the first {FIRST} that come to "
+        f"the station; {AUTO}: their looks with those of training, scores and maps too if its images were held out",
     )
     parser.add_argument("--once", action="store_true", help="end as soon as nothing waits any more")
     parser.add_argument("--no-pictures", action="store_true", help="write no overlays and masks")

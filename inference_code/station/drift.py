@@ -11,11 +11,12 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
+from inference_code.ranges import STATION, TRAINING
 from inference_code.station.alarms import FOLDER, name_of, picture_of, rows_of_watches, stored
 from inference_code.station.chart import Panel, chart
 from inference_code.station.ledger import Ledger
 from inference_code.station.schema import FOUND, Entry
-from inference_code.station.watches import ALPHA, QUANTITIES, SCORE, SHARE, STATION, TRAINING, Reference, Watch, take
+from inference_code.station.watches import ALPHA, QUANTITIES, SCORE, SHARE, Reference, Watch, take
 from training_code.foundation.files import derived_seed, digest, write_text
 
 # Photographs that an alarm is told by, and pictures show.
@@ -41,7 +42,7 @@ class Drift:
     expected_bad
         The part of photographs that may be abnormal without an alarm.
     against
-        One of `inference_code.station.watches.AGAINST`.
+        ``training`` or ``station``.
     """
 
     def __init__(
@@ -164,8 +165,7 @@ def reset(ledger: Ledger, by: str, at: float, against: str | None = None) -> int
     at
         Seconds since the epoch.
     against
-        What photographs are compared with from now on, one of `inference_code.station.watches.AGAINST`; None for what
-        it was.
+        What photographs are compared with from now on, ``training`` or ``station``; None for what it was.
     """
     ended = 0
     with ledger.changing():

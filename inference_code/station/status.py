@@ -10,11 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+from inference_code.ranges import FIRST, STATION, TRAINING
 from inference_code.station.alarms import alarms, stored
 from inference_code.station.drift import draw, reset
 from inference_code.station.ledger import Ledger
 from inference_code.station.schema import FOUND, LEDGER
-from inference_code.station.watches import AGAINST, ALPHA, FIRST, TRAINING, Watch
+from inference_code.station.watches import ALPHA, Watch
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
@@ -75,7 +76,7 @@ def _state(watch: Watch) -> str:
     return f"{watch.steps} photographs{against}, {evidence}"
 
 
-_REFERENCES = {TRAINING: "good images of training", "station": "the first ones of the station"}
+_REFERENCES = {TRAINING: "good images of training", STATION: "the first ones of the station"}
 
 
 def _counted(totals: dict[str, int]) -> str:
@@ -102,8 +103,8 @@ def _parser() -> argparse.ArgumentParser:
         "--reset",
         nargs="?",
         const="",
-        choices=("", *AGAINST),
-        metavar="|".join(AGAINST),
+        choices=("", TRAINING, STATION),
+        metavar=f"{TRAINING}|{STATION}",
         help="end alarms and begin watching anew; with station, what comes from now on is compared with the next "
         f"{FIRST} photographs, where a change is there to stay",
     )

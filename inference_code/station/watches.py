@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from inference_code.ranges import FIRST, STATION, TRAINING
 from inference_code.station.martingale import Capital, Numbers, Ranks, on_p_value, on_share
 from training_code.evaluation.calibration import just_above
-from training_code.foundation.errors import InputError, unknown
+from training_code.foundation.errors import InputError
 from training_code.foundation.files import derived_seed, digest
 from training_code.records.appearance import LOOKS, read_appearance
 from training_code.records.scores import read_calibration
@@ -27,10 +28,8 @@ from training_code.records.scores import read_calibration
 ALPHA = 0.01
 SCORE, SHARE = "score", "share"
 QUANTITIES = (SCORE, *LOOKS, SHARE)
-#: What photographs are compared with: good images of the run, or the first ones that came to the station.
-AGAINST = TRAINING, STATION = "training", "station"
-#: So many photographs are the first ones; with fewer good images than `LEAST` these are taken, too.
-FIRST, LEAST = 200, 20
+#: With fewer good images than these, the first photographs of the station are the reference.
+LEAST = 20
 # Of a reference these quantiles are kept to be shown: every twentieth.
 _PARTS = 20
 _BITS = 2**32
@@ -52,11 +51,19 @@ class Reference:
     of: str = ""
 
     @classmethod
-    def read(cls, folder: Path, threshold: float | None) -> "Reference":
-        """Return what the run in a folder has kept; ``threshold`` is the score from which on an image is abnormal.
+    def read(cls, folder: Path, threshold: float | None, only_looks: bool = False) -> "Reference":
+        """Return what the run in a folder has kept.
 
-        Of the photographs of one part one is drawn, since those of others do not come in such groups. The score that
-        the threshold was put on is left out: given the threshold, it alone is no random one.
+        Of the photographs of one part one is drawn, as at the station. The score that the threshold was put on is left
+        out: given the threshold, it alone is no random one.
+
+        Parameters
+        ----------
+        threshold
+            The score from which on an image is abnormal.
+        only_looks
+            Whether to leave out what the detector says. Where calibration left images out one after the other, each was
+            judged by a detector of fewer images than the one that judges photographs.
 
         Raises
         ------
@@ -80,6 +87,8 @@ class Reference:
         names = [calibration.paths[place] for place in normal]
         if all(name in looks for name in names):
             values |= {look: [getattr(looks[name], look) for name in names] for look in LOOKS}
+        if only_looks:
+            values = {name: found for name, found in values.items() if name not in (SCORE, "map_mean")}
         return cls(values, digest([threshold, values]))
 
 
@@ -94,7 +103,7 @@ class Watch:
     level
         The capital that is an alarm.
     against
-        One of `AGAINST`.
+        `training` or `station`.
     first
         Values of the first photographs, while they are awaited.
     limits, counts
@@ -235,10 +244,3 @@ def _draws(*of: int | str) -> tuple[float, float]:
     """Return two numbers between 0 and 1 that are the same each time; nothing else is drawn by them."""
     first, second = ((derived_seed(*of, number) + 0.5) / _BITS for number in range(2))
     return first, second
-
-
-def check_against(name: str) -> str:
-    """Return what photographs are compared with; raise an `InputError` if it is unknown."""
-    if name not in AGAINST:
-        raise unknown("reference", name, AGAINST)
-    return name

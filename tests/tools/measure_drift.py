@@ -5,9 +5,11 @@ they are and altered: lighter, blurred, moved, or of another product (``--other`
 once. A line has ``--before`` good photographs, then altered ones until the alarm; lines with 10,000 good ones tell how
 often there is a false alarm.
 
-The reference is either what the run has kept of the images that it was calibrated with, as at a station, or
-(``--pool``) as many drawn from the same images as the line, so that the line is exchangeable with it by construction.
-With few images that differs: 10,000 photographs of 200 tiles tell that they are not the tiles of training.
+That is done three times. First the reference are the looks of the images that the run was calibrated with, and all
+else is compared with the first photographs of the station, as where images were left out one after the other. Then it
+is all that the run has kept of them (``--compared-with training`` of a station): what that finds in good photographs is
+how detectors of fewer images differ. At last it is drawn from the same images as the line, so that the two are
+exchangeable by construction.
 """
 
 import argparse
@@ -72,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="id or folder of a run whose dataset is there")
     parser.add_argument("--other", type=Path, help="images of another product")
-    parser.add_argument("--pool", type=int, metavar="N", help="N images of the reference are drawn as the line is")
+    parser.add_argument("--pool", type=int, default=200, help="images of the reference that is drawn as the line is")
     parser.add_argument("--before", type=int, default=1000, help="good photographs before the change")
     parser.add_argument("--runs", type=int, default=10)
     options = parser.parse_args()
@@ -85,31 +87,58 @@ def main() -> None:
         others = [np.asarray(read_pixels(path, 8)) for path in sorted(find_images(options.other))]
         found["another product"] = [*predicted(predictor, others)]
     usual = found.pop("as it is")
-    kept = Reference.read(predictor.folder, predictor.thresholds.image)
+    every, looks = (Reference.read(predictor.folder, predictor.thresholds.image, only) for only in (False, True))
     print(f"{len(images)} good photographs, {sum(one.abnormal for one in usual)} of them judged abnormal", flush=True)
+    references: dict[str, Callable[[random.Random], Reference]] = {
+        f"looks of {len(looks.values[LOOKS[0]])} images of the run's calibration, all else the station's": lambda _: (
+            looks
+        ),
+        "scores, maps and looks of the run's calibration": lambda _: every,
+        f"{options.pool} photographs drawn as the line is": lambda generator: drawn(usual, options.pool, generator),
+    }
+    for title, reference in references.items():
+        print(f"\nCompared with {title}\n")
+        tell(Lines(usual, reference, options.before, options.runs), found)
 
-    def lines(name: str, most: int) -> Iterator[tuple[int, list[str]] | None]:
-        for seed in range(options.runs):
-            generator = random.Random(seed)
-            reference = kept if options.pool is None else drawn(usual, options.pool, generator)
-            numbers = count(seed * 10**6)
-            watches = begun(reference)
-            before = options.before if name else 0
-            if before and until(watches, usual, before, generator, numbers) is not None:
-                yield 0, ["before the change"]
-                continue
-            yield until(watches, found[name] if name else usual, most, generator, numbers)
 
-    false = [*filter(None, lines("", GOOD))]
-    print(f"{len(false)} of {options.runs} lines of {GOOD} good photographs have a false alarm: {false}", flush=True)
+@dataclass(frozen=True)
+class Lines:
+    """Lines of good photographs, and what they are compared with."""
+
+    usual: list[Found]
+    reference: Callable[[random.Random], Reference]
+    before: int
+    runs: int
+
+    def good(self, most: int) -> list[tuple[int, list[str]]]:
+        """Return the false alarms in lines of so many good photographs."""
+        ends = [self._end(seed, 0, self.usual, most) for seed in range(self.runs)]
+        return [end for end in ends if end is not None]
+
+    def altered(self, pool: list[Found], most: int) -> list[tuple[int, list[str]] | None]:
+        """Return after how many altered photographs of at most so many there is an alarm."""
+        return [self._end(seed, self.before, pool, most) for seed in range(self.runs)]
+
+    def _end(self, seed: int, before: int, pool: list[Found], most: int) -> tuple[int, list[str]] | None:
+        generator, numbers = random.Random(seed), count(seed * 10**6)
+        watches = begun(self.reference(generator))
+        if before and until(watches, self.usual, before, generator, numbers) is not None:
+            return 0, ["before the change"]
+        return until(watches, pool, most, generator, numbers)
+
+
+def tell(lines: Lines, altered: dict[str, list[Found]]) -> None:
+    """Print false alarms, and a line of a table for each change."""
+    false = lines.good(GOOD)
+    print(f"{len(false)} of {lines.runs} lines of {GOOD} good photographs have a false alarm: {false}", flush=True)
     print("| change | judged abnormal | photographs until the alarm: median, most | first to raise it |")
     print("| --- | --- | --- | --- |")
-    for name, altered in found.items():
-        ends = [*lines(name, MOST)]
+    for name, pool in altered.items():
+        ends = lines.altered(pool, MOST)
         numbers = sorted(MOST + 1 if end is None else end[0] for end in ends)
         told = sorted({quantity for end in ends if end is not None for quantity in end[1]})
         shown = [f"more than {MOST}" if number > MOST else f"{number:.0f}" for number in (median(numbers), numbers[-1])]
-        share = sum(one.abnormal for one in altered) / len(altered)
+        share = sum(one.abnormal for one in pool) / len(pool)
         print(f"| {name} | {share:.0%} | {', '.join(shown)} | {', '.join(told)} |", flush=True)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from helpers.station import make_station, put
 
+from inference_code.ranges import FIRST
 from inference_code.station import drift as drift_module
 from inference_code.station import status
 from inference_code.station.alarms import alarms, stored
@@ -19,7 +20,7 @@ from inference_code.station.inbox import Photograph
 from inference_code.station.ledger import Ledger
 from inference_code.station.metrics import station_metrics
 from inference_code.station.schema import FOUND, LEDGER, WAITING
-from inference_code.station.watches import FIRST, QUANTITIES, SCORE, Reference
+from inference_code.station.watches import QUANTITIES, SCORE, Reference
 from training_code.evaluation.calibration import just_above
 from training_code.foundation.errors import InputError
 from training_code.records.appearance import LOOKS
@@ -219,6 +220,13 @@ def test_the_reference_are_images_below_the_threshold_without_the_one_it_was_put
     assert found.values[SCORE] == [1.0, 2.0] and found.values["brightness"] == [0.0, 0.1]
     assert Reference.read(tmp_path / "run", just_above(4.0)).of != found.of
     assert Reference.read(tmp_path / "run", None).values[SCORE] == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_what_was_said_of_left_out_images_is_no_reference_where_only_their_looks_are_asked_for(tmp_path):
+    _write_run(tmp_path / "run", [1.0, 2.0, 3.0], range(3))
+    found = Reference.read(tmp_path / "run", None, only_looks=True)
+    assert set(found.values) == {"brightness", "sharpness"}
+    assert found.of != Reference.read(tmp_path / "run", None).of
 
 
 def test_of_photographs_of_one_part_one_is_drawn_whatever_its_score(tmp_path):
