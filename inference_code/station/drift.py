@@ -7,7 +7,6 @@ once whenever a station is killed. An alarm stays until somebody has watching be
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
@@ -90,7 +89,7 @@ class Drift:
             name = name_of(run, quantity)
             _, since = kept.get(name, ("", None))
             alarm = None if watch.alarm is None else at if quantity in raised else since
-            self._ledger.keep_watch(name, json.dumps(asdict(watch)), alarm)
+            self._ledger.keep_watch(name, json.dumps(vars(watch)), alarm)
         return [f"drift: {watches[quantity].text}" for quantity in raised]
 
     def _watches(self, run: str, at: float) -> dict[str, Watch]:
@@ -173,7 +172,7 @@ def reset(ledger: Ledger, by: str, at: float, against: str | None = None) -> int
             ended += watch.alarm is not None
             kept = {"at": at, "by": by, "why": watch.text}
             anew = Watch("", watch.level, against or watch.against, resets=[*watch.resets, kept])
-            ledger.keep_watch(name_of(*of), json.dumps(asdict(anew)), None)
+            ledger.keep_watch(name_of(*of), json.dumps(vars(anew)), None)
     return ended
 
 
