@@ -84,9 +84,8 @@ class Reference:
         scores = calibration.scores.tolist()
         normal = [place for place in places if threshold is None or just_above(scores[place]) < threshold]
         values = {SCORE: [scores[place] for place in normal]}
-        names = [calibration.paths[place] for place in normal]
-        if all(name in looks for name in names):
-            values |= {look: [getattr(looks[name], look) for name in names] for look in LOOKS}
+        seen = [looks[name] for name in (calibration.paths[place] for place in normal) if name in looks]
+        values |= {look: [getattr(each, look) for each in seen] for look in LOOKS}
         if only_looks:
             values = {name: found for name, found in values.items() if name not in (SCORE, "map_mean")}
         return cls(values, digest([threshold, values]))
