@@ -12,3 +12,9 @@ ANNOTATIONS = {"coco": "annotations.json", "cvat": "annotations.xml"}
 PICKS = (1, 10**6)
 #: Seconds that something may be waited for.
 WAITS = (0, 86400)
+#: Parts of photographs that may be abnormal.
+SHARES = (0.001, 0.9)
+#: What photographs at a line are compared with: good images of the run, or the first photographs that came, `FIRST`.
+#: The first one is as the second, except for what was said of images when they were left out of training.
+COMPARED_WITH = AUTO, TRAINING, STATION = "auto", "training", "station"
+FIRST = 200

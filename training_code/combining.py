@@ -21,6 +21,7 @@ from training_code.foundation.cache import TensorCache
 from training_code.members import Member
 from training_code.pipeline import Places, Trained, calibrate, predict, prepare_data, write
 from training_code.preparation import Conditions, PreparedRun
+from training_code.records.appearance import write_appearance
 from training_code.records.record import CHECKPOINT, RECORD
 from training_code.restoring import as_part, restore_detector
 from training_code.training.calibrating import recall_training
@@ -61,6 +62,7 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     latency = engine.latency(detector, size)
     findings = evaluate(predicted, calibration, conditions.protocol)
     written = write(trained, predicted, calibration, findings, places.folder, conditions)
+    write_appearance(places.folder, calibration.good, data.train_data, conditions.dataset.name_of)
     return {**written, "times": {**written["times"], "latency": latency}}
 
 

@@ -34,6 +34,7 @@ from training_code.foundation.cache import TensorCache
 from training_code.foundation.files import sha256
 from training_code.preparation import Conditions, PreparedRun
 from training_code.protocol import ComputeOptions
+from training_code.records.appearance import write_appearance
 from training_code.records.operating_points import calibrated, in_force
 from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD, CheckpointFile
 from training_code.records.scores import write_calibration, write_labelled, write_scores
@@ -100,6 +101,7 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     latency = trained.engine.latency(detector, conditions.protocol.seen_size)
     findings = evaluate(predicted, calibration, conditions.protocol)
     written = write(trained, predicted, calibration, findings, places.folder, conditions)
+    write_appearance(places.folder, calibration.good, data.train_data, conditions.dataset.name_of)
     return {**written, "times": {**written["times"], "latency": latency}}
 
 

@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 
 from inference_code.arguments import add_run_options, check_numbers, load_options
-from inference_code.ranges import AREAS, DILATIONS, WAITS
+from inference_code.ranges import AREAS, AUTO, COMPARED_WITH, DILATIONS, FIRST, SHARES, TRAINING, WAITS
 from inference_code.station.grouping import PATTERN, ByFolder, ByPattern, Expected, Grouping, InTurn
+from inference_code.station.schema import LEDGER
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import cleaning_up_at_sigterm, command_parser
 
-LEDGER, LOCK = "station.sqlite", ".station.lock"
+LOCK = ".station.lock"
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +27,7 @@ def main(arguments: list[str]) -> int:
     check_numbers(
         options, part_timeout=WAITS, settle=WAITS, poll=WAITS, again_after=(0, 1e6), dilate=DILATIONS, min_area=AREAS
     )
+    check_numbers(options, expected_bad=SHARES)
     own = _own_runs(options.view)
     expected = Expected.of(options.views, list(own))
     grouping = _grouping(options)
@@ -46,20 +48,26 @@ def main(arguments: list[str]) -> int:
     # Only now: torch and anomalib take 5 to 20 s to import.
     from inference_code.loading import load_predictor
     from inference_code.output import Drawing
+    from inference_code.station.drift import Drift, draw
     from inference_code.station.inbox import Inbox
     from inference_code.station.ledger import Ledger
     from inference_code.station.running import run
     from inference_code.station.station import Station, Way
     from inference_code.station.viewing import DetectorViewer
     from inference_code.station.views import Viewers
+    from inference_code.station.watches import Reference
 
     drawing = Drawing(not options.no_pictures, options.dilate, options.min_area)
     loaded: dict[str, DetectorViewer] = {}
+    references: dict[str, Reference] = {}
 
     def viewer(given: str) -> DetectorViewer:
         if given not in loaded:
             found = load_predictor(given, options.results, options.dataset, options.criterion, load_options(options))
             loaded[given] = DetectorViewer(found, drawing, rule.by_p_values)
+            left_out = found.record.calibration is not None and found.record.calibration.way == "leave one out"
+            only_looks = left_out and options.compared_with == AUTO
+            references[loaded[given].run] = Reference.read(found.folder, found.thresholds.image, only_looks)
         return loaded[given]
 
     viewers = Viewers(
@@ -77,6 +85,10 @@ def main(arguments: list[str]) -> int:
         for sink in sinks:
             stack.enter_context(Courier(sink, ledger.path, output))
         station = Station(Inbox(inbox, options.settle), output, ledger, way, viewers, _say)
+        against = TRAINING if options.compared_with == AUTO else options.compared_with
+        station.drift = Drift(ledger, references, options.expected_bad, against)
+        with contextlib.suppress(OSError):  # a full disk is waited for later
+            draw(ledger, output)  # of alarms that came as the last station was killed
         print(f"waiting for photographs in {inbox}; Ctrl-C ends", flush=True)
         try:
             with cleaning_up_at_sigterm():
@@ -165,6 +177,20 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE|URL",
         help="where verdicts are sent, too: a file that gets lines of JSON, a webhook, or mqtt://host/topic; may be "
         "given several times",
+    )
+    parser.add_argument(
+        "--expected-bad",
+        type=float,
+        default=0.1,
+        metavar="SHARE",
+        help="the part of photographs that may be abnormal without an alarm for drift (default: 0.1)",
+    )
+    parser.add_argument(
+        "--compared-with",
+        choices=COMPARED_WITH,
+        default=AUTO,
+        help=f"what photographs are compared with for drift: good images of the run, or the first {FIRST} that come to "
+        f"the station; {AUTO}: their looks with those of training, scores and maps too if its images were held out",
     )
     parser.add_argument("--once", action="store_true", help="end as soon as nothing waits any more")
     parser.add_argument("--no-pictures", action="store_true", help="write no overlays and masks")

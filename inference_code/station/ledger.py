@@ -16,7 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from inference_code.station.inbox import Photograph
-from inference_code.station.schema import DOUBLED, LATE, UNKNOWN, UNREADABLE, VERSIONS, WAITING, Correction, Entry, Part
+from inference_code.station.schema import (
+    DOUBLED,
+    FOUND,
+    LATE,
+    UNKNOWN,
+    UNREADABLE,
+    VERSIONS,
+    WAITING,
+    Correction,
+    Entry,
+    Part,
+)
 from inference_code.verdicts import VERDICTS, Verdict
 from training_code.foundation.errors import InputError
 
@@ -198,6 +209,30 @@ class Ledger:
     def corrections(self) -> list[Correction]:
         """Return all corrections in their order; of a part, the last one counts."""
         return [Correction(**row) for row in self._all("SELECT * FROM corrections ORDER BY id")]
+
+    # Drift
+
+    def recent(self, run: str, limit: int, since: int = 0) -> list[Entry]:
+        """Return the last photographs that a run has judged, from the one with the number ``since`` on, in order."""
+        condition = "WHERE run = ? AND state = ? AND id >= ? ORDER BY id DESC LIMIT ?"
+        return self._entries(condition, run, FOUND, since, limit)[::-1]
+
+    def photograph(self, number: int) -> Entry:
+        """Return a photograph by its number."""
+        return self._entries("WHERE id = ?", number)[0]
+
+    def part(self, number: int) -> Part:
+        """Return a part by its number in the order in which they were opened."""
+        return self._parts("WHERE id = ?", number)[0]
+
+    def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        """Return what a query finds, for those who only read."""
+        return self._all(query, *values)
+
+    def keep_watch(self, name: str, state: str, alarm: float | None) -> None:
+        """Keep the state of a watch, and since when there is an alarm."""
+        query = "INSERT INTO watches VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET state = ?, alarm = ?"
+        self._connection.execute(query, (name, state, alarm, state, alarm))
 
     def _parts(self, condition: str, *values: Any) -> list[Part]:
         rows = self._all(f"SELECT * FROM parts {condition}", *values)

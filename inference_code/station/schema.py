@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+#: What the ledger is called in the folder of a station.
+LEDGER = "station.sqlite"
 #: What becomes of photographs.
 WAITING, FOUND, UNREADABLE, DOUBLED, LATE, UNKNOWN = "waiting", "found", "unreadable", "doubled", "late", "unknown"
 #: States of photographs that their part is judged by.

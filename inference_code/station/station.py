@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
+from inference_code.station.drift import Drift, draw
 from inference_code.station.filing import UNKNOWN_FOLDER, day_of, free_folder, free_place, move, write_verdict
 from inference_code.station.grouping import Expected, Grouping
 from inference_code.station.inbox import Inbox, Photograph
@@ -59,7 +60,14 @@ class Station:
         What is found in a photograph.
     say
         Gets a sentence for each verdict and each photograph that belongs to no part.
+
+    Attributes
+    ----------
+    drift
+        What watches the photographs for changes; None where nothing does.
     """
+
+    drift: Drift | None = None
 
     def __init__(
         self,
@@ -202,13 +210,20 @@ class Station:
             if lacking and now - max(part.opened, self._begun) < self._way.part_timeout:
                 continue
             seen = [Seen(str(entry.view), entry.abnormal, entry.scaled, entry.p_value) for entry in entries]
-            judged.append((part, self._way.rule.judge(seen, self._way.expected.count, missing)))
+            judged.append((part, entries, self._way.rule.judge(seen, self._way.expected.count, missing)))
+        alarms: list[str] = []
         if judged:
             with self.ledger.changing():
-                for part, verdict in judged:
+                for part, _, verdict in judged:
                     self.ledger.judge(part.id, verdict, now)
-            for part, verdict in judged:
+                if self.drift is not None:  # in the same change, so that each part counts once
+                    alarms = self.drift.take([entries for _, entries, _ in judged], now)
+            for part, _, verdict in judged:
                 self._say(f"{part.name}: {verdict.verdict}{f' ({verdict.reason})' if verdict.reason else ''}")
+        for sentence in alarms:
+            self._say(sentence)
+        if alarms:
+            draw(self.ledger, self.output)
         return bool(judged)
 
     def _file(self) -> bool:

@@ -1,7 +1,9 @@
 """What a station finds in photographs: scores, labels and pictures."""
 
+import json
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 from PIL import Image
@@ -17,6 +19,7 @@ from inference_code.verdicts import p_value
 from inference_code.visualization import overlay
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import atomic_path
+from training_code.records.appearance import Appearance
 from training_code.records.scores import CalibrationScores, read_calibration
 
 
@@ -90,6 +93,8 @@ class DetectorViewer:
             for picture, name in zip(drawn, PICTURES, strict=True):
                 with atomic_path(photograph.folder / name.format(view=safe(photograph.view)), sync=False) as temporary:
                     picture.save(temporary, compress_level=1)
+        seen = self.predictor.geometry.place(image.size).seen
+        appearance = Appearance.of(image.tensor.numpy(), prediction.anomaly_map, seen)
         return {
             "run": self.run,
             "score": prediction.score,
@@ -98,4 +103,5 @@ class DetectorViewer:
             "abnormal": prediction.abnormal,
             "regions": len(regions),
             "p_value": None if self._calibration is None else p_value(prediction.score, self._calibration),
+            "appearance": json.dumps(asdict(appearance)),
         }

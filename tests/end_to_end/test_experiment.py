@@ -35,7 +35,7 @@ def test_a_run_keeps_scores_checkpoint_pictures_and_record(experiment):
     run = experiment.run(Padim, **LITE0, n_features=10)
     assert run.status == "ok" and not run.stored
     assert sorted(path.name for path in run.folder.iterdir()) == [
-        *("calibration.csv", "examples", "model.ckpt", "run.json", "scores.csv")
+        *("appearance.csv", "calibration.csv", "examples", "model.ckpt", "run.json", "scores.csv")
     ]
     with open(run.folder / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))

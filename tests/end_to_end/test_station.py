@@ -15,10 +15,16 @@ from PIL import Image
 
 from inference_code.loading import load_predictor
 from inference_code.station.__main__ import main
+from inference_code.station.alarms import stored
+from inference_code.station.ledger import Ledger
+from inference_code.station.schema import LEDGER
+from inference_code.station.status import main as status
+from inference_code.station.watches import QUANTITIES
 from inference_code.verdicts import p_value
 from training_code.experiment import Experiment
 from training_code.foundation import paths
 from training_code.foundation.errors import run_command
+from training_code.records.appearance import read_appearance
 from training_code.records.scores import read_calibration
 
 
@@ -86,6 +92,24 @@ def test_each_view_may_have_its_own_run(runs, parts, tmp_path):
     assert views == {"1": runs["Padim"].run_id, "2": runs["Patchcore"].run_id}
 
 
+def test_a_station_measures_photographs_as_their_run_did_and_its_watches_take_them(runs, labelled_dataset, tmp_path):
+    run, inbox, output = runs["Padim"], tmp_path / "inbox", tmp_path / "out"
+    inbox.mkdir()
+    name, looks = next(iter(read_appearance(run.folder).items()))
+    shutil.copy2(labelled_dataset / name, inbox / "a_1.png")
+    options = ["--views", "1", "--once", "--settle", "0", "--no-pictures"]
+    assert run_command(main, [str(run.folder), str(inbox), "--output", str(output), *options]) == 0
+    ledger = Ledger(output / LEDGER)
+    (photograph,) = ledger.recent(run.run_id, 9)
+    found = json.loads(photograph.appearance)
+    assert found["brightness"] == pytest.approx(looks.brightness, rel=1e-6)
+    assert found["sharpness"] == pytest.approx(looks.sharpness, rel=1e-4)
+    assert found["map_mean"] > 0
+    assert set(stored(ledger)) == {(run.run_id, quantity) for quantity in QUANTITIES}
+    ledger.close()
+    assert run_command(status, [str(output)]) == 0
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -94,6 +118,7 @@ def test_each_view_may_have_its_own_run(runs, parts, tmp_path):
         (["--views", "2", "--pattern", "x"], "has no group"),
         (["--views", "2", "--view", "top"], "is not NAME=RUN"),
         (["--views", "2", "--sink", "ftp://x"], "neither a file nor an address"),
+        (["--views", "2", "--expected-bad", "10"], "--expected-bad is 10.0; valid: 0.001 to 0.9"),
         (["--views", "2", "--part-timeout", "-1"], "--part-timeout is -1.0; valid"),
     ],
 )

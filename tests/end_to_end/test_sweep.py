@@ -69,6 +69,7 @@ def test_a_sweep_stores_each_run_with_its_executed_notebook_and_repeats_none(swe
     assert {path.name for path in folder.iterdir()} == {
         "run.json",
         "scores.csv",
+        "appearance.csv",
         "calibration.csv",
         "model.ckpt",
         "notebook.ipynb",

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from inference_code.station.drift import Drift
 from inference_code.station.grouping import PATTERN, ByPattern, Expected
 from inference_code.station.inbox import Inbox
 from inference_code.station.ledger import Ledger
@@ -17,9 +18,12 @@ from inference_code.station.schema import FOUND, UNREADABLE
 from inference_code.station.sinks import Courier, open_sink
 from inference_code.station.station import Station, Way
 from inference_code.station.views import ToSee, Viewers
+from inference_code.station.watches import SCORE, Reference
 from inference_code.verdicts import Rule
 
 THRESHOLD = 0.5
+#: What watches for drift compare scores with, in stations of their own process.
+REFERENCE = Reference({SCORE: [0.0] * 40}, "reading")
 
 
 class Reading:
@@ -65,6 +69,7 @@ def main() -> None:
     """Run a station."""
     inbox, output, *sinks = map(Path, sys.argv[1:])
     station = make_station(inbox, output)
+    station.drift = Drift(station.ledger, {"reading": REFERENCE}, expected_bad=0.9)
     with ExitStack() as stack:
         for sink in sinks:
             stack.enter_context(Courier(open_sink(str(sink)), station.ledger.path, output))

@@ -99,16 +99,18 @@ class SampleDataset(AnomalibDataset):
                 least = known.threshold if known else 0
                 made = self.kept("mask", path, lambda: {"mask": load_mask(path, self.geometry, least or None)}, least)
                 mask = made["mask"]
-        path = Path(sample.image_path)
         return ImageItem(
-            image=self.kept("image", path, lambda: {"image": load_image(path, self.geometry, self.reading.bits)})[
-                "image"
-            ],
+            image=self.image(Path(sample.image_path)),
             gt_mask=None if mask is None else Mask(mask),
             gt_label=torch.tensor(sample.label_index),
             image_path=sample.image_path,
             mask_path=sample.mask_path,
         )
+
+    def image(self, path: Path) -> torch.Tensor:
+        """Return an image as networks see it, as `training_code.data.resizing.load_image` does."""
+        made = self.kept("image", path, lambda: {"image": load_image(path, self.geometry, self.reading.bits)})
+        return made["image"]
 
     def mask(self, index: int) -> NDArray[np.bool_]:
         """Return the mask of an image, of shape (height, width); empty for a good one."""

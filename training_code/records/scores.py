@@ -156,6 +156,7 @@ class CalibrationScores:
     scores: NDArray[np.float64]  # (N,)
     area_scores: NDArray[np.float32]  # (N,)
     highest: NDArray[np.float32]  # (N,), of each map
+    paths: tuple[str, ...] = ()  # relative to the dataset
 
 
 def write_calibration(folder: Path, calibration: Calibration, area: float, name_of: NameOf) -> None:
@@ -192,11 +193,12 @@ def read_calibration(folder: Path) -> CalibrationScores:
     return _read_table(
         folder / CALIBRATION,
         _OF_CALIBRATION,
-        lambda _, groups, scores, of_area, highest: CalibrationScores(
+        lambda names, groups, scores, of_area, highest: CalibrationScores(
             tuple(map(int, groups)),
             _finite(scores, np.float64),
             _finite(of_area, np.float32),
             _finite(highest, np.float32),
+            names,
         ),
     )
 

@@ -16,6 +16,7 @@ from training_code.foundation.files import stamp, write_json
 from training_code.records.leases import Leases
 from training_code.records.reading import REPLACED, read_record, read_records, restore_replaced, write_record
 from training_code.records.record import (
+    APPEARANCE,
     CALIBRATION,
     CHECKPOINT,
     EXAMPLES,
@@ -31,7 +32,8 @@ from training_code.records.scores import write_predictions
 
 # What a run writes into its folder; all other files there are the user's and stay.
 _OF_A_RUN = {
-    *(RECORD, CHECKPOINT, SCORES, CALIBRATION, LABELLED_SCORES, EXAMPLES, TENSORBOARD, NOTEBOOK, KERNEL_LOG),
+    *(RECORD, CHECKPOINT, SCORES, CALIBRATION, APPEARANCE, LABELLED_SCORES, EXAMPLES, TENSORBOARD),
+    *(NOTEBOOK, KERNEL_LOG),
 }
 # Seconds after which a temporary file counts as left behind: writing one takes a moment.
 _ABANDONED = 3600.0

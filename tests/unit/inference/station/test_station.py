@@ -15,9 +15,11 @@ import pytest
 from helpers.station import make_station, put
 
 from inference_code.station import filing, running, station
+from inference_code.station.alarms import stored
 from inference_code.station.grouping import ByFolder, Expected, InTurn
 from inference_code.station.ledger import Ledger
 from inference_code.station.schema import VERSIONS, Correction
+from inference_code.station.watches import SHARE
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 
@@ -348,3 +350,4 @@ def test_a_station_that_is_killed_ten_times_judges_every_part_once_and_loses_no_
     lines = [json.loads(line) for line in (tmp_path / "lines.jsonl").read_text().splitlines()]
     assert [line["number"] for line in lines] == list(range(1, parts + 1))
     assert {line["part"]: line["verdict"] for line in lines} == {one["part"]: one["verdict"] for one in verdicts}
+    assert stored(ledger)["reading", SHARE].steps == parts, "watches have counted each part once"
