@@ -3,6 +3,7 @@
 Photographs of a part, from one or several views, come into a folder. They are put together by their names, looked at
 by the detector of a run, and moved to DIR/<day>/<part>/ with overlays, masks and verdict.json. A ledger in DIR keeps
 every verdict: a station that was killed goes on where it was, and judges no part twice. Nothing is deleted.
+With --port a page shows what the station does, and takes corrections.
 """
 
 import argparse
@@ -12,12 +13,14 @@ from pathlib import Path
 
 from inference_code.arguments import add_run_options, check_numbers, load_options
 from inference_code.ranges import AREAS, DILATIONS, WAITS
+from inference_code.service.listening import Door, add_door_options, open_door
 from inference_code.station.grouping import PATTERN, ByFolder, ByPattern, Expected, Grouping, InTurn
+from inference_code.station.schema import LEDGER
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import cleaning_up_at_sigterm, command_parser
 
-LEDGER, LOCK = "station.sqlite", ".station.lock"
+LOCK = ".station.lock"
 
 
 def main(arguments: list[str]) -> int:
@@ -26,6 +29,13 @@ def main(arguments: list[str]) -> int:
     check_numbers(
         options, part_timeout=WAITS, settle=WAITS, poll=WAITS, again_after=(0, 1e6), dilate=DILATIONS, min_area=AREAS
     )
+    if options.port is None:
+        return _work(options, None)
+    with open_door(options.host, options.port, options.api_key_file) as door:
+        return _work(options, door)
+
+
+def _work(options: argparse.Namespace, door: Door | None) -> int:
     own = _own_runs(options.view)
     expected = Expected.of(options.views, list(own))
     grouping = _grouping(options)
@@ -42,6 +52,9 @@ def main(arguments: list[str]) -> int:
     needs_default = not expected.names or set(expected.names) - set(own)
     if needs_default and options.run is None:
         raise InputError("no run for views without one of their own; give RUN, or --view NAME=RUN for each view")
+
+    if door is not None:
+        from inference_code.station.page.beside import PageProcess
 
     # Only now: torch and anomalib take 5 to 20 s to import.
     from inference_code.loading import load_predictor
@@ -76,6 +89,8 @@ def main(arguments: list[str]) -> int:
         stack.callback(ledger.close)
         for sink in sinks:
             stack.enter_context(Courier(sink, ledger.path, output))
+        if door is not None:
+            stack.enter_context(PageProcess(output, door))
         station = Station(Inbox(inbox, options.settle), output, ledger, way, viewers, _say)
         print(f"waiting for photographs in {inbox}; Ctrl-C ends", flush=True)
         try:
@@ -166,6 +181,8 @@ def _parser() -> argparse.ArgumentParser:
         help="where verdicts are sent, too: a file that gets lines of JSON, a webhook, or mqtt://host/topic; may be "
         "given several times",
     )
+    parser.add_argument("--port", type=int, help="show the page of the station there, at /station; 0 for any port")
+    add_door_options(parser)
     parser.add_argument("--once", action="store_true", help="end as soon as nothing waits any more")
     parser.add_argument("--no-pictures", action="store_true", help="write no overlays and masks")
     parser.add_argument("--dilate", type=int, default=0, help="pixels by which abnormal regions grow (default: 0)")

@@ -21,8 +21,8 @@ from collections import Counter
 from pathlib import Path
 
 from inference_code.loading import load_predictor
-from inference_code.station.__main__ import LEDGER
 from inference_code.station.ledger import Ledger
+from inference_code.station.schema import LEDGER
 from training_code.data.walk import find_images
 from training_code.foundation import paths
 
