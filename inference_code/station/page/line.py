@@ -70,7 +70,7 @@ class Line:
             except FileNotFoundError:
                 self._shown = self._closed("missing", "")
             except (OSError, sqlite3.Error, InputError) as error:
-                self._shown = self._closed("unreadable", str(error))
+                self._shown = self._closed("unreadable", str(error).replace(f"{self.folder}/", ""))
             return self._shown
 
     def _closed(self, trouble: str, detail: str) -> Shown:
@@ -169,5 +169,4 @@ def _view(entry: Entry) -> dict[str, Any]:
         "abnormal": entry.abnormal,
         "score": entry.scaled,
         "regions": entry.regions,
-        "error": entry.error,
     }

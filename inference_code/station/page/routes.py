@@ -20,6 +20,7 @@ from inference_code.station.schema import LEDGER
 from training_code.foundation.errors import InputError
 
 STATIC = File(__file__).parent / "static"
+_PARTS = ("station.css", "station.js", "asking.js", "sound.js", "stream.js", "words.js")
 #: Each has a file of its own, with the same keys.
 LANGUAGES = ("en", "de", "ru")
 #: Path of each file; they hold nothing that needs a key.

@@ -15,7 +15,8 @@ const SIGNS = {
   doubt: "M30 34 C30 8 72 8 72 36 C72 56 50 52 50 68 M50 84 L50 86", none: "M20 50 L80 50",
 };
 
-let state = null; // what the service said last
+let told = null; // the last event
+let state = null; // what the service said last of its ledger
 let skew = 0; // milliseconds by which the clock of the service is ahead
 let handled = null; // number of the last verdict that was told
 let shown = null; // the part that is shown
@@ -35,16 +36,18 @@ const make = (tag, text = "", className = "") => Object.assign(document.createEl
 
 // What the service says
 
-function take({ now, state: given }) {
+function take(event) {
+  const { now, state: given } = told = event;
   skew = 1000 * now - Date.now();
-  state = given;
-  find("trouble").hidden = !state.trouble;
-  if (state.trouble) {
-    find("trouble").textContent = state.trouble === "missing" ? say("missing") : say("unreadable_ledger", state);
-    find("station").textContent = state.station;
+  find("station").textContent = given.station;
+  find("trouble").hidden = !given.trouble;
+  if (given.trouble) {
+    find("trouble").textContent = given.trouble === "missing" ? say("missing") : say("unreadable_ledger", given);
     return;
   }
+  state = given;
   const last = state.last?.number ?? 0, first = handled === null || last < handled;
+  if (first) begin();
   const news = first ? [] : state.bad.filter((part) => part.number > handled);
   const doubt = !first && !news.length && last > handled && kind(state.last.verdict) === "doubt";
   handled = last;
@@ -55,6 +58,19 @@ function take({ now, state: given }) {
   showDay();
   if (!pinned && news.length) show(news[0], HOLD);
   else follow(doubt ? HOLD : LEAST);
+}
+
+// A ledger that was not seen before: nothing of another one is shown any more.
+function begin() {
+  [shown, before] = [null, null];
+  loading.abort();
+  find("part").dataset.verdict = "none";
+  find("sign").firstElementChild.setAttribute("d", SIGNS.none);
+  find("word").textContent = say("none_yet");
+  for (const id of ["name", "why", "when"]) find(id).textContent = "";
+  find("pictures").replaceChildren();
+  showSaid();
+  live();
 }
 
 // Show the last part, as soon as the one that is shown may go.
@@ -166,12 +182,12 @@ function showPictures() {
   arrange();
 }
 
-function figure(number, { view, state: how, abnormal, error }, what, signal) {
+function figure(number, { view, state: how, abnormal }, what, signal) {
   const element = make("figure"), image = make("img"), caption = make("figcaption");
   const sign = how === "unreadable" ? "?" : abnormal ? "✕" : "✓";
   element.className = how === "unreadable" ? "doubt" : abnormal ? "bad" : "good";
   image.alt = `${view}: ${say(what)}`;
-  caption.append(make("b", `${sign} ${view}`), make("span", abnormal ? say(what) : error ?? ""));
+  caption.append(make("b", `${sign} ${view}`), make("span", abnormal ? say(what) : ""));
   element.append(image, caption);
   element.onclick = () => lead(element);
   load(image, address(number, view, what, "large"), signal, what === "photograph").then((there) => {
@@ -191,7 +207,9 @@ function lead(element) {
 
 function arrange() {
   const { children } = find("pictures");
-  find("pictures").style.setProperty("--small", Math.max(1, children.length - 1));
+  const small = Math.max(1, children.length - 1), columns = small > 3 ? 2 : 1; // beside the large one
+  find("pictures").style.setProperty("--columns", columns);
+  find("pictures").style.setProperty("--rows", Math.ceil(small / columns));
   find("pictures").dataset.count = children.length;
 }
 
@@ -200,7 +218,6 @@ function arrange() {
 function showDay() {
   const { totals, hours, views, corrected, drift } = state;
   const doubt = totals.incomplete + totals.unreadable, all = totals.good + totals.bad + doubt;
-  find("station").textContent = state.station;
   find("day").textContent = new Date(`${state.day}T12:00`).toLocaleDateString(
     document.documentElement.lang, { weekday: "long", day: "numeric", month: "long" });
   find("good-count").textContent = count(totals.good);
@@ -212,7 +229,7 @@ function showDay() {
   find("corrected").hidden = !(corrected.good || corrected.bad);
   find("corrected").textContent = say("corrected", corrected);
   showHours(hours);
-  const most = Math.max(1, ...views.map((view) => share(view)));
+  const most = Math.max(...views.map(share)) || 1;
   find("views").replaceChildren(...views.map((view) => viewRow(view, most)));
   showBad();
   showDrift(drift);
@@ -237,8 +254,8 @@ function showHours(hours) {
   const columns = [];
   for (let hour = Math.min(...numbers); hour <= Math.max(...numbers); hour += 1) {
     const { good = 0, bad = 0 } = by[hour] ?? {}, column = make("li");
-    column.style.setProperty("--bad", bad / most("bad"));
-    column.style.setProperty("--good", good / most("good"));
+    column.style.setProperty("--up", bad / most("bad"));
+    column.style.setProperty("--down", good / most("good"));
     column.append(make("b", bad || ""), make("i", "", "bad"), make("i", "", "good"), make("span", hour));
     column.title = say("hour_label", { hour, bad: count(bad), good: count(good) });
     column.setAttribute("aria-label", column.title);
@@ -274,12 +291,12 @@ function showDrift(alarms) {
   find("drift").hidden = !alarms.length;
   find("drift").replaceChildren(...alarms.map(({ text, since, picture }) => {
     const element = make("article");
-    const time = new Date(1000 * since).toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short" });
+    const time = new Date(1000 * since).toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short", hourCycle: "h23" });
     element.append(make("strong", `⚠ ${text}`), make("span", say("since", { time })));
     if (picture) {
       const image = Object.assign(make("img"), { alt: "" });
       element.append(image);
-      load(image, picture);
+      load(image, picture).then((there) => there || image.remove());
     }
     return element;
   }));
@@ -332,7 +349,8 @@ async function step(by) {
 
 // Touch, clock, sound, language
 
-const clock = (time = Date.now()) => new Date(time + skew).toLocaleTimeString(document.documentElement.lang);
+const clock = (time = Date.now()) => new Date(time + skew).toLocaleTimeString(
+  document.documentElement.lang, { hourCycle: "h23" });
 
 function touch(is) {
   if (is === (touched === null)) return;
@@ -344,7 +362,7 @@ function touch(is) {
 }
 
 function showSound() {
-  find("mute").textContent = muted() ? `🔇 ${say("sound_off")}` : `🔊 ${say("sound_on")}`;
+  find("mute").textContent = muted() ? say("sound_off") : say("sound_on");
   find("mute").setAttribute("aria-pressed", String(muted()));
   find("unlock").hidden = muted() || allowed();
 }
@@ -353,9 +371,9 @@ async function choose(name, remember) {
   await speak(name, remember);
   find("language").value = name;
   showSound();
-  if (state) take({ now: (Date.now() + skew) / 1000, state });
+  if (told) take({ ...told, now: (Date.now() + skew) / 1000 });
+  else begin();
   if (shown) showPart(), showPictures();
-  else find("word").textContent = say("none_yet");
   if (touched !== null) find("lost").textContent = say("out_of_touch", { time: clock(touched) });
 }
 
@@ -370,7 +388,10 @@ addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, select");
   if (event.ctrlKey || event.altKey || event.metaKey || event.repeat || (typing && event.code !== "Escape")) return;
   if (typing) typing.blur();
-  KEYS[event.code]?.(); // by the place of the key, whatever alphabet it types
+  const does = KEYS[event.code]; // by the place of the key, whatever alphabet it types
+  if (!does) return;
+  event.preventDefault(); // where the name is asked for, it would be typed there
+  does();
 });
 for (const [id, verdict] of [["was-good", "good"], ["was-bad", "bad"]]) {
   find(id).onpointerdown = () => { pressed = meant(); };

@@ -6,31 +6,30 @@ const SILENCE = 12000; // after which a service that says nothing is out of touc
 export class Stream {
   // `ask` fetches; `take` gets what is in an event; `touch` is told whether the service is in touch.
   constructor(path, ask, take, touch) {
-    Object.assign(this, { path, ask, take, touch, last: null, going: false, attempt: null, wait: FIRST_WAIT });
+    Object.assign(this, { path, ask, take, touch, last: null, attempt: null, wait: FIRST_WAIT });
   }
 
   start() {
-    if (this.going) return;
-    this.going = true;
-    this.run();
+    if (!this.attempt) this.run();
   }
 
   stop() {
-    this.going = false;
-    this.attempt?.abort();
+    const { attempt } = this;
+    this.attempt = null;
+    attempt?.abort();
   }
 
   async run() {
-    while (this.going) {
-      const attempt = this.attempt = new AbortController();
+    for (let attempt; attempt === this.attempt || !attempt;) {
+      attempt = this.attempt = new AbortController();
       try {
         await this.read(attempt);
       } catch (error) {
-        if (error.refused) this.going = false; // a key is asked for, with which it is started again
+        if (error.refused) this.stop(); // a key is asked for, with which it is started again
       }
-      if (attempt !== this.attempt) return; // it was stopped, and started again
+      if (attempt !== this.attempt) return;
       this.touch(false);
-      if (this.going) await new Promise((done) => setTimeout(done, this.wait));
+      await new Promise((done) => setTimeout(done, this.wait));
       this.wait = Math.min(2 * this.wait, LONGEST_WAIT);
     }
   }
