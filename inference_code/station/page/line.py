@@ -107,7 +107,7 @@ class Line:
             "totals": {verdict: day.totals[verdict] for verdict in VERDICTS},
             "hours": [{"hour": hour, **dict(day.hours[hour])} for hour in sorted(day.hours)],
             "views": [{"view": view, **dict(day.views[view])} for view in sorted(day.views)],
-            "corrected": {verdict: reader.corrected(day.begin).get(verdict, 0) for verdict in (GOOD, BAD)},
+            "corrected": {GOOD: 0, BAD: 0} | reader.corrected(day.begin),
             "drift": [dict(alarm) for alarm in self._alarms(reader)],
         }
 
