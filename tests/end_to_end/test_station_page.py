@@ -20,7 +20,8 @@ KEY = "key-of-the-line-0123456789"
 #: Notes each tone that the page plays.
 HEAR = (
     "window.heard = []; const start = OscillatorNode.prototype.start;"
-    "OscillatorNode.prototype.start = function (...when) { heard.push(this.frequency.value); start.apply(this, when); };"
+    "OscillatorNode.prototype.start = function (...when)"
+    "{ heard.push(this.frequency.value); start.apply(this, when); };"
 )
 
 
@@ -99,7 +100,7 @@ def test_a_bad_part_is_shown_and_heard_within_a_second_and_a_correction_is_kept(
         assert _seen(page, "b", "bad") - _judged(output, "b") < 1
         assert page.evaluate("heard") == [880, 587, 880, 587]
         page.wait_for_function(
-            "() => [...document.querySelectorAll('#pictures img')].filter((image) => image.naturalWidth === 64).length === 3"
+            "() => [...document.querySelectorAll('#pictures img')].map((one) => one.naturalWidth).join() === '64,64,64'"
         )
         assert page.locator("#word").inner_text() == "BAD" and page.locator("#why").inner_text() == "Found in: 2"
         assert page.locator("#bad-count").inner_text() == "1" and page.locator("#good-count").inner_text() == "1"

@@ -11,7 +11,6 @@ from training_code.data.images import shown_image
 
 #: Pixels of the longer side, by name.
 SIZES = {"large": 1280, "small": 320}
-PHOTOGRAPH, OVERLAY = "photograph", "overlay"
 # Bytes of pictures that are kept, since several pages ask for the same ones.
 _KEPT = 2**26
 _QUALITY = 85
@@ -25,13 +24,13 @@ def find_picture(reader: Reader, folder: Path, number: int, view: str, kind: str
     number
         Of the part's verdict.
     kind
-        `PHOTOGRAPH` or `OVERLAY`.
+        ``photograph`` or ``overlay``.
     """
     part = reader.part(number)
     entry = None if part is None else next((one for one in reader.views(part.id) if one.view == view), None)
     if part is None or entry is None:
         return None
-    place = entry.place if kind == PHOTOGRAPH else f"{part.folder}/{PICTURES[0].format(view=safe(view))}"
+    place = entry.place if kind == "photograph" else f"{part.folder}/{PICTURES[0].format(view=safe(view))}"
     path = (folder / place).resolve()
     return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
 

@@ -13,7 +13,7 @@ from inference_code.service.routes.page import HEADERS
 from inference_code.service.schemas import Error
 from inference_code.station.ledger import Ledger
 from inference_code.station.page.line import describe
-from inference_code.station.page.pictures import PHOTOGRAPH, SIZES, Pictures, find_picture
+from inference_code.station.page.pictures import SIZES, Pictures, find_picture
 from inference_code.station.page.watching import Watcher
 from inference_code.station.reading import Reader
 from inference_code.station.schema import LEDGER
@@ -43,6 +43,7 @@ front = APIRouter(include_in_schema=False)
 _Number = Annotated[int, Path(ge=1, le=2**53, description="Of the part's verdict, from 1.")]
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Error}}
 _UNREADABLE: dict[int | str, dict[str, Any]] = {503: {"model": Error, "description": "The ledger is not at hand."}}
+_SAID: dict[int | str, dict[str, Any]] = {400: {"model": Error, "description": "The body is no JSON."}}
 _PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, **_NOT_FOUND, **_UNREADABLE}
 
 
@@ -81,7 +82,7 @@ def picture(
     request: Request,
     number: _Number,
     view: Annotated[str, Query(description="Its name.")],
-    kind: Annotated[Literal["photograph", "overlay"], Query()] = PHOTOGRAPH,
+    kind: Annotated[Literal["photograph", "overlay"], Query()] = "photograph",
     size: Annotated[Literal["large", "small"], Query()] = "large",
 ) -> Response:
     """Return a picture of a view, made smaller for screens."""
@@ -97,7 +98,7 @@ def picture(
     return Response(content, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
-@router.post("/parts/{number}/correction", responses=_NOT_FOUND | _UNREADABLE)
+@router.post("/parts/{number}/correction", responses=_SAID | _NOT_FOUND | _UNREADABLE)
 def correction(request: Request, number: _Number, said: Said) -> dict[str, Any]:
     """Keep what a person says of a part; return what is shown of it now."""
     with _reader(request) as reader:

@@ -88,7 +88,9 @@ def test_counts_that_grow_are_those_of_a_page_that_begins_now_and_midnight_begin
     line = Line(folder, clock=lambda: now)
     assert line.look().content["last"] is None
     for number in range(30):
-        _judge(ledger, f"p{number}", "bad" if number % 7 == 0 else "good", NOON + number, [("1", FOUND, number % 7 == 0)])
+        _judge(
+            ledger, f"p{number}", "bad" if number % 7 == 0 else "good", NOON + number, [("1", FOUND, number % 7 == 0)]
+        )
         if number % 4 == 0:
             line.look()
     assert line.look() == Line(folder, clock=lambda: now).look()
@@ -120,7 +122,9 @@ def test_a_new_verdict_costs_neither_a_scan_of_the_ledger_nor_verdicts_that_were
     assert not [step for step in plans if re.match(r"SCAN (parts|photographs|p)\b", step)], plans
     monkeypatch.undo()
     first = Reader(folder / LEDGER)
-    plan = [row[3] for row in first.rows("EXPLAIN QUERY PLAN SELECT number FROM parts WHERE judged >= 5 ORDER BY judged")]
+    plan = [
+        row[3] for row in first.rows("EXPLAIN QUERY PLAN SELECT number FROM parts WHERE judged >= 5 ORDER BY judged")
+    ]
     first.close()
     assert plan == ["SEARCH parts USING INDEX parts_by_time (judged>?)"]
 
@@ -141,7 +145,9 @@ def test_what_people_say_is_kept_with_name_and_time_and_can_be_taken_back(client
 
 
 def test_the_day_tells_how_many_verdicts_people_changed_the_last_word_counts(folder, ledger):
-    parts = [_judge(ledger, name, verdict) for name, verdict in (("a", "bad"), ("b", "bad"), ("c", "good"), ("d", "bad"))]
+    parts = [
+        _judge(ledger, name, verdict) for name, verdict in (("a", "bad"), ("b", "bad"), ("c", "good"), ("d", "bad"))
+    ]
     for part, verdict in zip(parts, ("good", "good", "bad", "bad"), strict=True):
         ledger.correct(part, verdict, "Anna", NOON)
     ledger.correct(parts[1], None, "Anna", NOON)
@@ -211,7 +217,11 @@ def test_no_other_file_is_shown_whatever_is_asked_for_and_whatever_the_ledger_sa
     Image.new("L", (8, 8)).save(secret)
     place = next(folder.glob("*/a/a_1.png"))
     with _client(folder) as client:
-        asks = [{"view": view, "kind": kind} for view in ("../../../secret", "3", "", "\0") for kind in ("photograph", "overlay")]
+        asks = [
+            {"view": view, "kind": kind}
+            for view in ("../../../secret", "3", "", "\0")
+            for kind in ("photograph", "overlay")
+        ]
         asks += [{"view": "1", "kind": "../secret.png"}, {"view": "1", "size": "huge"}, {}]
         for parameters in asks:
             answer = client.get("/station/parts/1/picture", params=parameters)
