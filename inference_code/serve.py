@@ -1,18 +1,24 @@
-"""``python -m inference_code.serve RUN [RUN …] --port 8000``: detectors over HTTP, and a page to try them."""
+"""``python -m inference_code.serve RUN [RUN …] --port 8000``: detectors over HTTP, and a page to try them.
+
+With ``--station DIR`` also the page of a station; without any RUN that page alone.
+"""
 
 import argparse
-import ipaddress
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inference_code.arguments import add_run_options, check_numbers, load_options
 from inference_code.ranges import BATCH_SIZES
-from inference_code.service.keys import read_keys
 from inference_code.service.limits import Limits
-from inference_code.service.listening import open_socket
+from inference_code.service.listening import Door, add_door_options, open_door
 from training_code.data.images import MAX_PIXELS
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from inference_code.service.frame import Addition
 
 #: The extra of ``pyproject.toml`` that this command needs.
 EXTRA = "serve"
@@ -28,32 +34,41 @@ def main(arguments: list[str]) -> int:
         waiting=options.queue,
         seconds=options.timeout,
     )
-    keys = read_keys(options.api_key_file) if options.api_key_file else []
+    if not options.runs and options.station is None:
+        raise InputError("no detector is given; valid: the id or folder of a RUN, or best, or --station DIR")
     # Taken at once, so that a port that is in use is known before models are loaded; nobody can connect yet.
-    with open_socket(options.host, options.port) as listener:
-        address, port = listener.getsockname()[:2]
-        if not keys and not ipaddress.ip_address(address).is_loopback:
-            raise InputError(
-                f"--host {options.host} can be reached from other machines; valid: --api-key-file FILE with it, or "
-                "--host 127.0.0.1"
-            )
-
-        # Only now, so that --help and wrong arguments are answered at once: torch and anomalib take 5 to 20 s.
-        # What the extra brings comes first, so that a package that is missing is told before that.
-        from inference_code.service.app import LOCAL_NAMES, create_app
+    with open_door(options.host, options.port, options.api_key_file) as door:
+        # Only now, so that --help and wrong arguments are answered at once. What the extra brings comes first, so that
+        # a package that is missing is told before torch and anomalib are imported, which takes 5 to 20 s.
+        from inference_code.service.frame import Access
         from inference_code.service.server import run_server
+        from inference_code.station.page.app import make_station_app, station_folder, station_page
 
-        loaded_as = load_options(options)
+        pages = [] if options.station is None else [station_page(station_folder(options.station))]
+        if options.runs:
+            app, names = _load(options, limits, door, pages)
+        else:
+            app = make_station_app(pages[0], limits, Access(door.keys, door.names))
+            names = [f"the page of {options.station} at /station"]
+        return run_server(app, door.listener, limits, f"{door.address} serves {', '.join(names)}; Ctrl-C ends it")
 
-        from inference_code.loading import load_predictor
 
-        predictors = [
-            load_predictor(run, options.results, options.dataset, options.criterion, loaded_as) for run in options.runs
-        ]
-        app = create_app(predictors, limits, keys, options.batch_size, {*LOCAL_NAMES, address, options.host})
-        place = f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"
-        names = ", ".join(predictor.record.run_id for predictor in predictors)
-        return run_server(app, listener, limits, f"{place} serves {names}; Ctrl-C ends it")
+def _load(
+    options: argparse.Namespace, limits: Limits, door: Door, pages: list["Addition"]
+) -> tuple["FastAPI", list[str]]:
+    """Return a service of detectors, and what it serves."""
+    # After everything else, as `main` says.
+    from inference_code.service.app import create_app
+
+    loaded_as = load_options(options)
+
+    from inference_code.loading import load_predictor
+
+    predictors = [
+        load_predictor(run, options.results, options.dataset, options.criterion, loaded_as) for run in options.runs
+    ]
+    app = create_app(predictors, limits, door.keys, options.batch_size, door.names, pages)
+    return app, [predictor.record.run_id for predictor in predictors] + ["/station"] * len(pages)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,15 +79,11 @@ def _parser() -> argparse.ArgumentParser:
         "second signal; 2 wrong input. What clients send and get: /openapi.json.",
     )
     parser.add_argument(
-        "runs", nargs="+", metavar="run", help="ids or folders of runs, or best; the first is the default of clients"
+        "runs", nargs="*", metavar="run", help="ids or folders of runs, or best; the first is the default of clients"
     )
+    parser.add_argument("--station", metavar="DIR", help="show the page of a station at /station: its --output")
     parser.add_argument("--port", type=int, default=8000, help="0 for any that is free (default: 8000)")
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; one that other machines reach needs --api-key-file (default: 127.0.0.1)",
-    )
-    parser.add_argument("--api-key-file", type=Path, help="file with a key in each line, of which clients send one")
+    add_door_options(parser)
     parser.add_argument("--max-body", type=float, default=32, help="MiB of the largest request (default: 32)")
     parser.add_argument(
         "--max-megapixels",

@@ -3,27 +3,19 @@
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request, Security
-from fastapi.exceptions import RequestValidationError
+from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from fastapi.security import APIKeyHeader, HTTPBearer
 
 from inference_code.predictor import BATCH_SIZE, Predictor
-from inference_code.service.guard import Guard
+from inference_code.service.frame import Access, Addition, add, add_routes, make_app, sentence
 from inference_code.service.limits import Limits
+from inference_code.service.listening import LOCAL_NAMES
 from inference_code.service.routes import models as models_routes
-from inference_code.service.routes import page, parts, prediction, state
-from inference_code.service.schemas import REFUSED
+from inference_code.service.routes import page, parts, prediction
 from inference_code.service.services.lanes import Lanes
 from inference_code.service.services.measures import Measures
 from inference_code.service.services.models import Models
 from inference_code.service.services.prediction import BusyError, LateError, PredictionService
-from training_code.foundation.errors import InputError
-
-#: For which no key is needed: they tell nothing about images or models.
-OPEN_PATHS = frozenset({*page.FILES, "/health", "/ready", "/openapi.json"})
-#: Names under which a service without keys is called.
-LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 def create_app(
@@ -32,6 +24,7 @@ def create_app(
     keys: Collection[str] = (),
     batch_size: int = BATCH_SIZE,
     names: Collection[str] = LOCAL_NAMES,
+    additions: Sequence[Addition] = (),
 ) -> FastAPI:
     """Return the service.
 
@@ -41,20 +34,19 @@ def create_app(
         The detectors, the default first.
     limits
         What is taken from clients.
-    keys
-        One of them is needed for everything but `OPEN_PATHS`. Without any the service answers to ``names`` only, and
-        not to pages that come from elsewhere.
+    keys, names
+        See `Access`.
     batch_size
         Largest number of images that a detector gets at once.
-    names
-        Hosts without their ports.
+    additions
+        What is answered beside.
 
     Raises
     ------
     InputError
         If two detectors are of the same run.
     """
-    limits = limits or Limits()
+    limits, access = limits or Limits(), Access(keys, names)
     measures = Measures(lambda: service.waiting)
     lanes = Lanes()
     service = PredictionService(Models(predictors, batch_size, lanes, measures), limits, lanes, measures)
@@ -65,43 +57,20 @@ def create_app(
         yield
         service.stop()
 
-    # Without pages of documentation, which load scripts from elsewhere.
-    app = FastAPI(title="Anomaly detection", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.service, app.state.measures = service, measures
-    # For the document: the guard has asked for the key before.
-    schemes = [Security(APIKeyHeader(name="X-API-Key", auto_error=False)), Security(HTTPBearer(auto_error=False))]
-    for routes in (prediction, parts, models_routes):
-        app.include_router(routes.router, responses=REFUSED, dependencies=schemes if keys else [])
-    app.include_router(state.router)
+    open_paths = {*page.FILES, *(path for addition in additions for path in addition.open_paths)}
+    app = make_app(limits, access, measures, lambda: service.models.ready, open_paths, lifespan)
+    app.state.service = service
+    add_routes(app, [prediction.router, parts.router, models_routes.router], access)
     app.include_router(page.router)
-    for error in (InputError, RequestValidationError, BusyError, LateError, Exception):
+    for addition in additions:
+        add(app, addition, access)
+    for error in (BusyError, LateError):
         app.add_exception_handler(error, _explain)
-    app.add_middleware(Guard, limits=limits, keys=keys, open_paths=OPEN_PATHS, names=names, measure=measures.request)
     return app
 
 
 async def _explain(_: Request, error: Exception) -> JSONResponse:
-    """Return an error as one sentence for the client; what happened inside stays in the log."""
-    match error:
-        case InputError():
-            return _sentence(422, str(error))
-        case RequestValidationError():
-            return _sentence(422, _first(error))
-        case BusyError():
-            return _sentence(429, "too many images wait", {"Retry-After": str(error.seconds)})
-        case LateError():
-            return _sentence(503, "the answer would have taken too long", {"Retry-After": "1"})
-    return _sentence(500, "the service failed; its log says why")
-
-
-def _sentence(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"detail": detail}, status, headers)
-
-
-def _first(error: RequestValidationError) -> str:
-    """Return the first mistake with the name of its field."""
-    mistake = error.errors()[0]
-    place, *names = mistake["loc"]
-    kind = "field" if place == "body" else "parameter"
-    reason = "it has to be a file" if "UploadFile" in mistake["msg"] else mistake["msg"]
-    return f"{kind} {'.'.join(map(str, names)) or place}: {reason}"
+    """Return why an image was not predicted as one sentence for the client."""
+    if isinstance(error, BusyError):
+        return sentence(429, "too many images wait", {"Retry-After": str(error.seconds)})
+    return sentence(503, "the answer would have taken too long", {"Retry-After": "1"})

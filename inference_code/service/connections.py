@@ -19,7 +19,7 @@ class State(IntEnum):
     NEXT = 1  # another request
     BODY = 2  # the rest of a request
     TAKEN = 3  # the client, who has to take the answer
-    ANSWER = 4  # the service
+    ANSWER = 4  # the service, also for the next piece of an answer that it gives bit by bit
 
 
 class Connections:
@@ -94,10 +94,9 @@ class Connection(H11Protocol):
     def state(self) -> State:
         """What it waits for."""
         cycle = self.cycle
-        taken = cycle is None or (cycle.response_complete and not self.transport.get_write_buffer_size())
-        if self.transport.is_closing() or (cycle is not None and cycle.response_started and not taken):
+        if self.transport.is_closing() or (cycle is not None and self.transport.get_write_buffer_size()):
             return State.TAKEN
-        if taken:
+        if cycle is None or cycle.response_complete:
             return State.FIRST if cycle is None else State.NEXT
         return State.BODY if cycle.more_body else State.ANSWER
 

@@ -3,6 +3,7 @@
 import math
 import signal
 import socket
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import uvicorn
@@ -18,10 +19,13 @@ _TICKS = 3
 class _Server(uvicorn.Server):
     """A server that says when it can be asked, and ends connections that keep it waiting."""
 
-    def __init__(self, config: uvicorn.Config, connections: Connections, greeting: str) -> None:
+    def __init__(
+        self, config: uvicorn.Config, connections: Connections, greeting: str, at_end: Sequence[Callable[[], None]]
+    ) -> None:
         super().__init__(config)
         self._connections = connections
         self._greeting = greeting
+        self._at_end = at_end
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -32,6 +36,11 @@ class _Server(uvicorn.Server):
         if counter % _TICKS == 0:
             self._connections.sweep()
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for end in self._at_end:  # answers that would go on as long as their clients listen
+            end()
+        await super().shutdown(sockets)
 
 
 def make_server(app: FastAPI, limits: Limits, greeting: str) -> uvicorn.Server:
@@ -47,10 +56,10 @@ def make_server(app: FastAPI, limits: Limits, greeting: str) -> uvicorn.Server:
         # What was taken may take its time to arrive and its time to be answered.
         timeout_graceful_shutdown=math.ceil(2 * limits.seconds) + 5,
     )
-    return _Server(config, connections, greeting)
+    return _Server(config, connections, greeting, app.state.at_end)
 
 
-def run_server(app: FastAPI, listener: socket.socket, limits: Limits, greeting: str) -> int:
+def run_server(app: FastAPI, listener: socket.socket, limits: Limits, greeting: str, farewell: str = "stopped") -> int:
     """Answer on a socket until SIGINT or SIGTERM; return the exit status.
 
     It is 1 if the service could not begin, or was stopped at once by a second signal.
@@ -65,6 +74,8 @@ def run_server(app: FastAPI, listener: socket.socket, limits: Limits, greeting: 
         Those of the service.
     greeting
         Printed once it can be asked.
+    farewell
+        Printed once it has ended.
     """
     server = make_server(app, limits, greeting)
     # uvicorn raises them again once it has ended, which would end this process before it says so.
@@ -77,5 +88,5 @@ def run_server(app: FastAPI, listener: socket.socket, limits: Limits, greeting: 
     if server.force_exit:
         print("stopped at once, at the second signal")
         return 1
-    print("stopped")
+    print(farewell, end="\n" if farewell else "")
     return 0

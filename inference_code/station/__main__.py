@@ -3,6 +3,7 @@
 Photographs of a part, from one or several views, come into a folder. They are put together by their names, looked at
 by the detector of a run, and moved to DIR/<day>/<part>/ with overlays, masks and verdict.json. A ledger in DIR keeps
 every verdict: a station that was killed goes on where it was, and judges no part twice. Nothing is deleted.
+With --port a page shows what the station does, and takes corrections.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from inference_code.arguments import add_run_options, check_numbers, load_options
 from inference_code.ranges import AREAS, AUTO, COMPARED_WITH, DILATIONS, FIRST, SHARES, TRAINING, WAITS
+from inference_code.service.listening import Door, add_door_options, open_door
 from inference_code.station.grouping import PATTERN, ByFolder, ByPattern, Expected, Grouping, InTurn
 from inference_code.station.schema import LEDGER
 from training_code.foundation import paths
@@ -28,6 +30,13 @@ def main(arguments: list[str]) -> int:
         options, part_timeout=WAITS, settle=WAITS, poll=WAITS, again_after=(0, 1e6), dilate=DILATIONS, min_area=AREAS
     )
     check_numbers(options, expected_bad=SHARES)
+    if options.port is None:
+        return _work(options, None)
+    with open_door(options.host, options.port, options.api_key_file) as door:
+        return _work(options, door)
+
+
+def _work(options: argparse.Namespace, door: Door | None) -> int:
     own = _own_runs(options.view)
     expected = Expected.of(options.views, list(own))
     grouping = _grouping(options)
@@ -44,6 +53,9 @@ def main(arguments: list[str]) -> int:
     needs_default = not expected.names or set(expected.names) - set(own)
     if needs_default and options.run is None:
         raise InputError("no run for views without one of their own; give RUN, or --view NAME=RUN for each view")
+
+    if door is not None:
+        from inference_code.station.page.beside import PageProcess
 
     # Only now: torch and anomalib take 5 to 20 s to import.
     from inference_code.loading import load_predictor
@@ -84,6 +96,8 @@ def main(arguments: list[str]) -> int:
         stack.callback(ledger.close)
         for sink in sinks:
             stack.enter_context(Courier(sink, ledger.path, output))
+        if door is not None:
+            stack.enter_context(PageProcess(output, door))
         station = Station(Inbox(inbox, options.settle), output, ledger, way, viewers, _say)
         against = TRAINING if options.compared_with == AUTO else options.compared_with
         station.drift = Drift(ledger, references, options.expected_bad, against)
@@ -192,6 +206,8 @@ def _parser() -> argparse.ArgumentParser:
         help=f"what photographs are compared with for drift: good images of the run, or the first {FIRST} that come to "
         f"the station; {AUTO}: their looks with those of training, scores and maps too if its images were held out",
     )
+    parser.add_argument("--port", type=int, help="show the page of the station there, at /station; 0 for any port")
+    add_door_options(parser)
     parser.add_argument("--once", action="store_true", help="end as soon as nothing waits any more")
     parser.add_argument("--no-pictures", action="store_true", help="write no overlays and masks")
     parser.add_argument("--dilate", type=int, default=0, help="pixels by which abnormal regions grow (default: 0)")

@@ -31,12 +31,19 @@ from inference_code.station.schema import (
 from inference_code.verdicts import VERDICTS, Verdict
 from training_code.foundation.errors import InputError
 
-# Seconds that a change waits for one of another connection.
+# Seconds that a change of the station waits for one of another connection.
 _PATIENCE = 60
 
 
 class Ledger:
     """The ledger in a file; several processes may have it open, and their changes wait for each other.
+
+    Parameters
+    ----------
+    path
+        The file.
+    patience
+        Seconds that a change waits for one of another connection.
 
     Raises
     ------
@@ -44,9 +51,9 @@ class Ledger:
         If the file is no ledger, or one of another version.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: float = _PATIENCE) -> None:
         self.path = path
-        self._connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        self._connection = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
         self._connection.row_factory = sqlite3.Row
         try:
             self._connection.execute("PRAGMA journal_mode = WAL")
@@ -59,13 +66,18 @@ class Ledger:
             raise InputError(f"{path} cannot be used as a ledger: {error}") from error
 
     def _upgrade(self) -> None:
+        if self._version() == len(VERSIONS):
+            return  # without a change, which would wait for others and need room on the disk
         with self.changing():  # another process may be opening it
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+            version = self._version()
             if not 0 <= version <= len(VERSIONS):
                 raise InputError(f"{self.path} is a ledger of version {version}; valid: up to {len(VERSIONS)}")
             for statement in itertools.chain(*VERSIONS[version:]):
                 self._connection.execute(statement)
             self._connection.execute(f"PRAGMA user_version = {len(VERSIONS)}")
+
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
 
     def close(self) -> None:
         """Close the file."""
@@ -236,13 +248,11 @@ class Ledger:
 
     def _parts(self, condition: str, *values: Any) -> list[Part]:
         rows = self._all(f"SELECT * FROM parts {condition}", *values)
-        return [Part(**{**dict(row), "filed": bool(row["filed"])}) for row in rows]
+        return [*map(part_of, rows)]
 
     def _entries(self, condition: str, *values: Any) -> list[Entry]:
         rows = self._all(f"SELECT * FROM photographs {condition}", *values)
-        return [
-            Entry(**{**dict(row), "moved": bool(row["moved"]), "abnormal": _truth(row["abnormal"])}) for row in rows
-        ]
+        return [*map(photograph_of, rows)]
 
     def _all(self, query: str, *values: Any) -> list[sqlite3.Row]:
         return self._connection.execute(query, values).fetchall()
@@ -253,6 +263,16 @@ class Ledger:
         number = self._connection.execute(query, tuple(values.values())).lastrowid
         assert number is not None
         return number
+
+
+def part_of(row: sqlite3.Row) -> Part:
+    """Return the part in a row of the table ``parts``."""
+    return Part(**{**dict(row), "filed": bool(row["filed"])})
+
+
+def photograph_of(row: sqlite3.Row) -> Entry:
+    """Return the photograph in a row of the table ``photographs``."""
+    return Entry(**{**dict(row), "moved": bool(row["moved"]), "abnormal": _truth(row["abnormal"])})
 
 
 def _truth(value: int | None) -> bool | None:

@@ -60,6 +60,8 @@ CREATE TABLE corrections (
     note TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX corrections_of_parts ON corrections (part);
+CREATE INDEX parts_by_time ON parts (judged);
+CREATE INDEX bad_parts ON parts (number) WHERE verdict = 'bad';
 CREATE TABLE watches (name TEXT PRIMARY KEY, state TEXT NOT NULL, alarm REAL);
 """
 #: The statements that make each version of the one before it, the first of nothing.

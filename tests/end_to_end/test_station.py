@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import httpx
 import numpy as np
 import pytest
 from helpers.small_runs import run_small
@@ -141,6 +142,7 @@ def test_folders_that_lie_in_each_other_and_a_folder_that_is_not_there_are_told(
 def test_a_second_station_is_refused_and_sigterm_ends_the_first_with_its_totals(runs, parts, tmp_path, capsys):
     inbox, output = parts[0], tmp_path / "out"
     given = [str(runs["Padim"].folder), str(inbox), "--output", str(output), "--views", "2", "--part-timeout", "1"]
+    given += ["--port", "0"]
     command = [sys.executable, "-m", "inference_code.station", *given]
     process = subprocess.Popen(command, cwd=paths.ROOT, stdout=subprocess.PIPE, text=True)
     try:
@@ -149,6 +151,10 @@ def test_a_second_station_is_refused_and_sigterm_ends_the_first_with_its_totals(
             time.sleep(0.05)
         assert run_command(main, given) == 2
         assert "another station is at work there" in capsys.readouterr().err
+        said = iter(process.stdout.readline, "")
+        address = next(line for line in said if "/station shows" in line).split()[0]
+        page = httpx.get(f"{address}/state", trust_env=False).raise_for_status().json()
+        assert sum(page["totals"].values()) == 3 and page["last"]["name"] in _verdicts(output)
         process.send_signal(signal.SIGTERM)
         text, _ = process.communicate(timeout=60)
     finally:

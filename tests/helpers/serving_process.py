@@ -14,8 +14,11 @@ from training_code.foundation import paths
 
 @contextmanager
 def serve(*arguments: str | Path) -> Iterator[tuple[subprocess.Popen, str]]:
-    """Start ``python -m inference_code.serve`` on a free port; yield the process and its address once it answers."""
-    command = [sys.executable, "-m", "inference_code.serve", *map(str, arguments), "--port", "0"]
+    """Start ``python -m inference_code.serve``; yield the process and its address once it answers.
+
+    The port is one that is free, unless the arguments say another one.
+    """
+    command = [sys.executable, "-m", "inference_code.serve", "--port", "0", *map(str, arguments)]
     process = subprocess.Popen(
         command, cwd=paths.ROOT, env=os.environ | {"PYTHONUNBUFFERED": "1"}, stdout=subprocess.PIPE, text=True
     )

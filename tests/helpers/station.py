@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from inference_code.station.drift import Drift
 from inference_code.station.grouping import PATTERN, ByPattern, Expected
 from inference_code.station.inbox import Inbox
@@ -43,18 +45,39 @@ class Reading:
         return FOUND, {"run": "reading", "score": score, "scaled": score, "abnormal": score >= THRESHOLD}
 
 
+class Bright(Reading):
+    """A viewer for which the brightest gray value of a photograph, from 0 to 1, is its score; with real pictures."""
+
+    def _look(self, photograph: ToSee) -> tuple[str, dict[str, Any]]:
+        image = Image.open(photograph.path).convert("L")
+        score = image.getextrema()[1] / 255
+        photograph.folder.mkdir(parents=True, exist_ok=True)
+        image.save(photograph.folder / f"{photograph.view}.overlay.png")
+        found = {"run": "bright", "score": score, "scaled": score, "abnormal": score >= THRESHOLD, "regions": 1}
+        return FOUND, found
+
+
+def put_image(inbox: Path, name: str, score: float) -> None:
+    """Have a photograph for `Bright` appear in the inbox, complete."""
+    hidden = inbox / f".{name}"
+    image = Image.new("L", (64, 48), 40)
+    image.paste(round(255 * score), (20, 16, 30, 26))
+    image.save(hidden)
+    hidden.rename(inbox / name)
+
+
 def make_station(inbox: Path, output: Path, **changes: Any) -> Station:
     """Return a station for parts of two views."""
     way = {"grouping": ByPattern(PATTERN), "expected": Expected.of("2"), "rule": Rule("any")}
     way |= {"part_timeout": 5.0, "again_after": 3600.0}
     clock = changes.pop("clock", None)
     say = changes.pop("say", lambda sentence: None)
-    settle = changes.pop("settle", 0.0)
+    settle, viewer = changes.pop("settle", 0.0), changes.pop("viewer", Reading())
     output.mkdir(parents=True, exist_ok=True)
     clocks = {} if clock is None else {"clock": clock}
     folder = Inbox(inbox, settle, **clocks)
     ledger = Ledger(output / "station.sqlite")
-    return Station(folder, output, ledger, Way(**(way | changes)), Viewers(Reading(), {}), say)
+    return Station(folder, output, ledger, Way(**(way | changes)), Viewers(viewer, {}), say)
 
 
 def put(inbox: Path, name: str, score: object) -> Path:

@@ -21,6 +21,7 @@ OWNERS = {
     "inference_code.graph_predictor": "export",
     "inference_code.serve": "serve",
     "inference_code.station.mqtt": "line",
+    "inference_code.station.page": "serve",
     "inference_code.service": "serve",
     "training_code.compare": "report",
     "training_code.reporting": "report",

@@ -7,7 +7,7 @@ from fastapi.responses import FileResponse
 
 STATIC = Path(__file__).resolve().parents[1] / "static"
 # Nothing from elsewhere is loaded, whatever ends up in the page; images come as data.
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'",
     "Cache-Control": "no-cache",
 }
@@ -21,7 +21,7 @@ router = APIRouter(include_in_schema=False)
 def _add(path: str, name: str) -> None:
     @router.get(path)
     async def file() -> FileResponse:
-        return FileResponse(STATIC / name, headers=_HEADERS)
+        return FileResponse(STATIC / name, headers=HEADERS)
 
 
 for _path, _name in FILES.items():

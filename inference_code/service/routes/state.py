@@ -18,8 +18,8 @@ async def health() -> Status:
 
 @router.get("/ready", responses={503: {"model": Status}})
 async def ready(request: Request, response: Response) -> Status:
-    """Say whether images are predicted."""
-    if not request.app.state.service.models.ready:
+    """Say whether images are predicted, and the page of a station shows what it does."""
+    if not request.app.state.ready():
         response.status_code = 503
         return Status(status="not ready")
     return Status(status="ready")

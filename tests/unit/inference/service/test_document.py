@@ -1,16 +1,22 @@
 """What the OpenAPI document allows, and what it does not, never makes the service fail."""
 
+import atexit
+import shutil
+import tempfile
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import schemathesis
 from helpers.serving import BrightnessPredictor, encode, spotted
+from helpers.station import Bright, make_station, put_image
 from hypothesis import HealthCheck, given, settings
 from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from inference_code.service.app import create_app
+from inference_code.station.page.app import station_page
 
 pytestmark = pytest.mark.slow
 KEY = "a-key-of-32-characters-0123456789"
@@ -18,11 +24,22 @@ _SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=list
 EXAMPLES = "/models/{model}/examples"
 PATHS = ["/predict", "/predict/batch", "/parts", "/models", EXAMPLES, f"{EXAMPLES}/{{number}}"]
 PATHS += [f"{EXAMPLES}/{{number}}/thumbnail", f"{EXAMPLES}/{{number}}/reference", "/health", "/ready", "/metrics"]
+PART = "/station/parts/{number}"
+PATHS += ["/station/state", PART, f"{PART}/picture", f"{PART}/correction"]
 
 
 @cache
 def _document():
-    app = create_app([BrightnessPredictor(), BrightnessPredictor("brightness-1")], keys=[KEY])
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    (folder / "inbox").mkdir()
+    station = make_station(folder / "inbox", folder / "line", viewer=Bright())
+    put_image(folder / "inbox", "a_1.png", 0.2), put_image(folder / "inbox", "a_2.png", 0.9)
+    while station.step():
+        pass
+    station.ledger.close()
+    predictors = [BrightnessPredictor(), BrightnessPredictor("brightness-1")]
+    app = create_app(predictors, keys=[KEY], additions=[station_page(folder / "line")])
     document = schemathesis.openapi.from_asgi("/openapi.json", app)
     document.hook(map_body)
     return document

@@ -23,6 +23,7 @@ from inference_code.service.routes.page import FILES, STATIC
 from inference_code.service.services.batching import Batcher
 from inference_code.service.services.examples import find_examples
 from inference_code.service.services.lanes import Lanes
+from inference_code.station.page.app import station_page
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
 
@@ -372,6 +373,16 @@ def test_with_keys_everything_but_the_page_and_the_state_needs_one(predictor):
             assert client.post("/predict", files={"image": content}, headers=headers).status_code == 200
         # Others may call it by any name.
         assert client.get("/models", headers={"X-API-Key": KEY, "Host": "inspection.example"}).status_code == 200
+
+
+def test_the_page_of_a_station_stands_beside_detectors_and_needs_the_same_key(predictor, tmp_path):
+    with _client([predictor], keys=[KEY], additions=[station_page(tmp_path)]) as client:
+        for path in ("/station", "/station/station.js", "/"):
+            assert client.get(path).status_code == 200, path
+        assert client.get("/station/state").status_code == 401
+        answer = client.get("/station/state", headers={"X-API-Key": KEY})
+        assert answer.json()["trouble"] == "missing", "no station has worked there yet"
+        assert client.get("/models", headers={"X-API-Key": KEY}).status_code == 200
 
 
 def test_without_keys_pages_of_strangers_cannot_ask_through_a_browser(client):
