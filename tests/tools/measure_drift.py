@@ -1,9 +1,9 @@
 """``python tests/tools/measure_drift.py RUN``: after how many photographs a change at a line is an alarm.
 
-Photographs are drawn with replacement from the good test images of the run's dataset, which it was not trained on, as
-they are and altered: lighter, blurred, moved, or of another product (``--other``). The detector predicts each of them
-once. A line has ``--before`` good photographs, then altered ones until the alarm; lines with 10,000 good ones tell how
-often there is a false alarm.
+Parts are drawn with replacement from the good test images of the run's dataset, which it was not trained on, and of
+each one photograph, as it is or altered: lighter, blurred, moved, or of another product (``--other``). The detector
+predicts each photograph once. A line has ``--before`` good photographs, then altered ones until the alarm; lines with
+10,000 good ones tell how often there is a false alarm.
 
 That is done three times. First the reference are the looks of the images that the run was calibrated with, and all
 else is compared with the first photographs of the station, as where images were left out one after the other. Then it
@@ -14,6 +14,7 @@ exchangeable by construction.
 
 import argparse
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -46,6 +47,10 @@ class Found:
 
     values: dict[str, float]
     abnormal: bool
+
+
+#: Photographs by part.
+Pool = list[list[Found]]
 
 
 def _light(factor: float) -> Callable[[Pixels], Pixels]:
@@ -82,17 +87,16 @@ def main() -> None:
     dataset = read_dataset(paths.from_home(predictor.record.dataset.folder))
     images = [sample.path for sample in dataset.select("test") if sample.defect_type == NORMAL]
     pixels = [np.asarray(read_pixels(path, dataset.bits)) for path in images]
-    found = {name: [*predicted(predictor, map(alter, pixels))] for name, alter in ALTERED.items()}
+    parts = [dataset.groups.get(path, str(path)) for path in images]
+    found = {name: pool_of(parts, predicted(predictor, map(alter, pixels))) for name, alter in ALTERED.items()}
     if options.other is not None:
         others = [np.asarray(read_pixels(path, 8)) for path in sorted(find_images(options.other))]
-        found["another product"] = [*predicted(predictor, others)]
+        found["another product"] = pool_of([*map(str, range(len(others)))], predicted(predictor, iter(others)))
     usual = found.pop("as it is")
     every, looks = (Reference.read(predictor.folder, predictor.thresholds.image, only) for only in (False, True))
-    print(f"{len(images)} good photographs, {sum(one.abnormal for one in usual)} of them judged abnormal", flush=True)
+    print(f"{len(images)} good photographs of {len(usual)} parts, {share(usual):.1%} judged abnormal", flush=True)
     references: dict[str, Callable[[random.Random], Reference]] = {
-        f"looks of {len(looks.values[LOOKS[0]])} images of the run's calibration, all else the station's": lambda _: (
-            looks
-        ),
+        f"looks of {len(looks.values[LOOKS[0]])} images of calibration, else the station's first": lambda _: looks,
         "scores, maps and looks of the run's calibration": lambda _: every,
         f"{options.pool} photographs drawn as the line is": lambda generator: drawn(usual, options.pool, generator),
     }
@@ -105,7 +109,7 @@ def main() -> None:
 class Lines:
     """Lines of good photographs, and what they are compared with."""
 
-    usual: list[Found]
+    usual: Pool
     reference: Callable[[random.Random], Reference]
     before: int
     runs: int
@@ -115,11 +119,11 @@ class Lines:
         ends = [self._end(seed, 0, self.usual, most) for seed in range(self.runs)]
         return [end for end in ends if end is not None]
 
-    def altered(self, pool: list[Found], most: int) -> list[tuple[int, list[str]] | None]:
+    def altered(self, pool: Pool, most: int) -> list[tuple[int, list[str]] | None]:
         """Return after how many altered photographs of at most so many there is an alarm."""
         return [self._end(seed, self.before, pool, most) for seed in range(self.runs)]
 
-    def _end(self, seed: int, before: int, pool: list[Found], most: int) -> tuple[int, list[str]] | None:
+    def _end(self, seed: int, before: int, pool: Pool, most: int) -> tuple[int, list[str]] | None:
         generator, numbers = random.Random(seed), count(seed * 10**6)
         watches = begun(self.reference(generator))
         if before and until(watches, self.usual, before, generator, numbers) is not None:
@@ -127,7 +131,7 @@ class Lines:
         return until(watches, pool, most, generator, numbers)
 
 
-def tell(lines: Lines, altered: dict[str, list[Found]]) -> None:
+def tell(lines: Lines, altered: dict[str, Pool]) -> None:
     """Print false alarms, and a line of a table for each change."""
     false = lines.good(GOOD)
     print(f"{len(false)} of {lines.runs} lines of {GOOD} good photographs have a false alarm: {false}", flush=True)
@@ -138,11 +142,24 @@ def tell(lines: Lines, altered: dict[str, list[Found]]) -> None:
         numbers = sorted(MOST + 1 if end is None else end[0] for end in ends)
         told = sorted({quantity for end in ends if end is not None for quantity in end[1]})
         shown = [f"more than {MOST}" if number > MOST else f"{number:.0f}" for number in (median(numbers), numbers[-1])]
-        share = sum(one.abnormal for one in pool) / len(pool)
-        print(f"| {name} | {share:.0%} | {', '.join(shown)} | {', '.join(told)} |", flush=True)
+        print(f"| {name} | {share(pool):.0%} | {', '.join(shown)} | {', '.join(told)} |", flush=True)
 
 
-def predicted(predictor: Predictor, images: "Iterator[Pixels] | list[Pixels]") -> Iterator[Found]:
+def pool_of(parts: list[str], found: Iterator[Found]) -> Pool:
+    """Return what was found in photographs by the parts that they show."""
+    pool = defaultdict[str, list[Found]](list)
+    for part, one in zip(parts, found, strict=True):
+        pool[part].append(one)
+    return [*pool.values()]
+
+
+def share(pool: Pool) -> float:
+    """Return which part of photographs is judged abnormal."""
+    found = [one.abnormal for photographs in pool for one in photographs]
+    return sum(found) / len(found)
+
+
+def predicted(predictor: Predictor, images: Iterator[Pixels]) -> Iterator[Found]:
     """Yield what a station notes of photographs."""
     for pixels in images:
         image = predictor.prepare(pixels)
@@ -152,10 +169,12 @@ def predicted(predictor: Predictor, images: "Iterator[Pixels] | list[Pixels]") -
         yield Found({**looks, SCORE: prediction.score}, bool(prediction.abnormal))
 
 
-def drawn(usual: list[Found], number: int, generator: random.Random) -> Reference:
+def drawn(usual: Pool, number: int, generator: random.Random) -> Reference:
     """Return a reference of photographs that are drawn as those of the line."""
-    normal = [one for one in usual if not one.abnormal]
-    chosen = generator.choices(normal, k=number)
+    chosen: list[Found] = []
+    while len(chosen) < number:
+        one = generator.choice(generator.choice(usual))
+        chosen += [] if one.abnormal else [one]
     return Reference({name: [one.values[name] for one in chosen] for name in (SCORE, *LOOKS)}, "pool")
 
 
@@ -167,11 +186,11 @@ def begun(reference: Reference) -> dict[str, Watch]:
 
 
 def until(
-    watches: dict[str, Watch], pool: list[Found], most: int, generator: random.Random, numbers: Iterator[int]
+    watches: dict[str, Watch], pool: Pool, most: int, generator: random.Random, numbers: Iterator[int]
 ) -> tuple[int, list[str]] | None:
     """Return after how many photographs of a pool there is an alarm, and which; None where there is none."""
     for number in range(1, most + 1):
-        one = generator.choice(pool)
+        one = generator.choice(generator.choice(pool))
         if raised := take(watches, one.values, one.abnormal, EXPECTED_BAD, next(numbers)):
             return number, raised
     return None
