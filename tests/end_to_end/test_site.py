@@ -96,7 +96,7 @@ def test_the_search_finds_a_word_in_pages_that_are_opened_from_the_disk(site):
         page.wait_for_selector(".md-search-result__item")
         page.click(".md-search-result__item a")
         page.wait_for_load_state()
-        assert "Clopper-Pearson" in page.inner_text("body")
+        assert "Clopper and Pearson 1934" in page.inner_text("body")
     assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
 
 
