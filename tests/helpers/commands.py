@@ -58,8 +58,8 @@ def commands(page: str) -> Iterator[str]:
 
 
 def named(page: str) -> Iterator[str]:
-    """Yield the commands in the sentences of a page, which may lack arguments."""
-    text = _BLOCK.sub("", page)
+    """Yield the commands in the sentences of a page, which may lack arguments; of alternatives the first one."""
+    text = re.sub(r"(?<=\w)(?: ?\\?\| ?\w+)+(?=`)", "", _BLOCK.sub("", page))
     yield from re.findall(rf"`((?:\.venv/bin/)?(?:anomaly [a-z-]|python -m {_MODULE.pattern})[^`]*)`", text)
 
 
