@@ -11,17 +11,12 @@ from helpers.tutorial import STRAY, Reader, read_steps
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory):
     """The folder of a reader who has gone through all steps, and what they saw at each."""
-    reader = Reader(tmp_path_factory.mktemp("reader"), good=24, bad=8)
+    reader = Reader(tmp_path_factory.mktemp("reader"), good=24, bad=8, image_size=64)
     seen, addresses = {}, []
     for step in read_steps():
-        seen[step.number] = reader.follow(step, _smaller, addresses.append)
+        seen[step.number] = reader.follow(step, addresses.append)
     assert len(addresses) == 1
     return reader.home, seen
-
-
-def _smaller(sweep: str) -> str:
-    assert "image_size: 128" in sweep
-    return sweep.replace("image_size: 128", "image_size: 64")
 
 
 def test_there_are_twelve_steps_each_with_a_command():

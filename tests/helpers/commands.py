@@ -29,8 +29,6 @@ NOT_TRIED = {
     "sleep": "waits for a cluster",
     "srun": "needs Slurm",
 }
-#: What readers are told to make, so that it need not be in the repository.
-MADE = {"sweeps/boards.yaml"}
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
 # A word in capital letters stands for one of the values that the command takes.
 _PLACEHOLDER = re.compile(r"invalid (choice|\w+ value): '[A-Z]+'")
@@ -160,7 +158,7 @@ def _missing_file(arguments: list[str]) -> str | None:
     for argument in arguments:
         name = argument.partition("=")[2] or argument
         ours = re.match(r"(?:sweeps|notebooks|docs|tests|training_code|inference_code)/|environment\.yml$", name)
-        if ours and name not in MADE and not (paths.ROOT / name).exists():
+        if ours and not (paths.ROOT / name).exists():
             return f"{name} is not there"
     return None
 

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from helpers.commands import blocks, commands
+from helpers.commands import commands
 from training_code.data.demo import EMBEDDED
 from training_code.foundation import paths
 
 PAGE = paths.ROOT / "docs" / "tutorial.md"
-#: Files that a step has readers write, by the number of the step.
-WRITTEN = {5: "sweeps/boards.yaml"}
+#: The file of the repository that it sweeps over.
+SWEEP = "sweeps/boards.yaml"
 #: A photograph of a bad part that lies among the good ones.
 STRAY = "PHOTOS/good/IMG_9999.png"
 #: Not run: installs gigabytes.
@@ -31,7 +31,6 @@ class Step:
     number: int
     title: str
     commands: tuple[str, ...]
-    written: str | None
 
 
 def read_steps() -> list[Step]:
@@ -40,7 +39,7 @@ def read_steps() -> list[Step]:
     steps = []
     for number, title, text in zip(found[::3], found[1::3], found[2::3], strict=True):
         lines = tuple(line for line in commands(text) if line != LEFT_OUT)
-        steps.append(Step(int(number), title, lines, next(blocks(text, "yaml"), None)))
+        steps.append(Step(int(number), title, lines))
     return steps
 
 
@@ -53,10 +52,15 @@ class Reader:
         The folder, which is made.
     good, bad
         How many photographs they have.
+    image_size
+        What they set in the sweep file; None for what stands there.
     """
 
-    def __init__(self, home: Path, good: int = 72, bad: int = 23) -> None:
+    def __init__(self, home: Path, good: int = 72, bad: int = 23, image_size: int | None = None) -> None:
         self.home = home
+        sweep = (paths.ROOT / SWEEP).read_text(encoding="utf-8")
+        (home / SWEEP).parent.mkdir()
+        (home / SWEEP).write_text(re.sub(r"image_size: \d+", f"image_size: {image_size}", sweep) if image_size else sweep)
         boards = EMBEDDED["pcb"](home / "embedded")
         photographs = sorted(boards.glob("t*/good/*")), sorted(boards.glob("test/m*/*"))
         for name, chosen, count in zip(("good", "bad"), photographs, (good, bad), strict=True):
@@ -73,23 +77,11 @@ class Reader:
         (self.home / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(photograph, self.home / name)
 
-    def follow(self, step: Step, change: Callable[[str], str] = str, meanwhile: Callable[[str], None] = str) -> str:
-        """Do what a step says, and return what the commands print.
-
-        Parameters
-        ----------
-        change
-            What to write in place of the text of a file.
-        meanwhile
-            Called with the address of a service while it listens.
-        """
-        if step.written is not None:
-            target = self.home / WRITTEN[step.number]
-            target.parent.mkdir(exist_ok=True)
-            target.write_text(change(step.written))
+    def follow(self, step: Step, meanwhile: Callable[[str], object]) -> str:
+        """Do what a step says, and return what the commands print; ``meanwhile`` gets the address of a service."""
         return "".join(self._run(command, meanwhile) for command in step.commands)
 
-    def _run(self, command: str, meanwhile: Callable[[str], None]) -> str:
+    def _run(self, command: str, meanwhile: Callable[[str], object]) -> str:
         program, *arguments = (STRAY if word == "IMAGE" else word for word in shlex.split(command, comments=True))
         assert program == ".venv/bin/anomaly", command
         told = {"cwd": self.home, "env": self._environment(), "text": True}
@@ -104,7 +96,7 @@ class Reader:
         return os.environ | {"ANOMALY_HOME": str(self.home), "PYTHONPATH": str(paths.ROOT), "PYTHONUNBUFFERED": "1"}
 
 
-def _serve(command: list[str], told: dict, meanwhile: Callable[[str], None]) -> str:
+def _serve(command: list[str], told: dict, meanwhile: Callable[[str], object]) -> str:
     with subprocess.Popen(command, stdout=subprocess.PIPE, **told) as process:
         line = process.stdout.readline()
         found = re.match(r"(http://\S+) serves ", line)

@@ -104,7 +104,7 @@ def picture_sheet(workbook: Path, picture: Path) -> None:
             "-l",
             "1",
             "-r",
-            "110",
+            "150",
             "-png",
             "-singlefile",
             printed,

@@ -88,8 +88,7 @@ def test_every_make_target_that_is_named_exists():
 def test_every_file_of_the_code_that_is_named_is_there(page):
     named = re.findall(r"`((?:training_code|inference_code|tests|notebooks|sweeps)/[\w./]+)`", TEXTS[page])
     missing = [path for path in named if not (paths.ROOT / path).exists()]
-    # Not sweep files that the reader is to make.
-    assert [path for path in missing if path != "sweeps/boards.yaml"] == []
+    assert missing == []
 
 
 def test_every_backbone_is_named_with_its_weight_file():
