@@ -71,6 +71,14 @@ def test_the_columns_of_the_workbook_have_the_meaning_that_its_comments_have(sit
         assert f"<td><code>{column}</code></td>\n<td>{html.escape(help_for(column), quote=False)}</td>" in text
 
 
+def test_lists_are_read_as_on_github(site):
+    steps = re.search(r"<p>Groups come from</p>\s*<ol>(.*?)</ol>", (site / "data" / "index.html").read_text(), re.S)[1]
+    assert steps.count("<li>") == 3, "what stands between the items belongs to the list where it is indented by 4"
+    for page in (path for path in site.rglob("*.html") if "notebooks" not in path.parts):
+        text = re.sub(r"<pre>.*?</pre>", "", page.read_text(), flags=re.S)
+        assert not re.search(r"```|^\s*[-*|] \S", text, re.M), page
+
+
 def test_notebooks_that_a_sweep_executed_are_pages_with_their_outputs(site):
     run = make_record().run_id
     assert f'href="../notebooks/runs/{run}.html"' in (site / "docs" / "executed.html").read_text()

@@ -59,8 +59,10 @@ class Reader:
     def __init__(self, home: Path, good: int = 72, bad: int = 23, image_size: int | None = None) -> None:
         self.home = home
         sweep = (paths.ROOT / SWEEP).read_text(encoding="utf-8")
+        if image_size is not None:
+            sweep = re.sub(r"image_size: \d+", f"image_size: {image_size}", sweep)
         (home / SWEEP).parent.mkdir()
-        (home / SWEEP).write_text(re.sub(r"image_size: \d+", f"image_size: {image_size}", sweep) if image_size else sweep)
+        (home / SWEEP).write_text(sweep)
         boards = EMBEDDED["pcb"](home / "embedded")
         photographs = sorted(boards.glob("t*/good/*")), sorted(boards.glob("test/m*/*"))
         for name, chosen, count in zip(("good", "bad"), photographs, (good, bad), strict=True):

@@ -68,7 +68,7 @@ def _picture_step(step: Step, said: str, home: Path, picture: Path) -> None:
             page.evaluate("document.querySelector('#Which-model-for-a-line').scrollIntoView()")
             page.screenshot(path=picture)
     elif step.number == 10:
-        _smaller(next(home.glob("predictions/overlays/*bad_1*")), picture)
+        picture_overlays(sorted(home.glob("predictions/overlays/*.png")), picture)
     elif step.number != 11:  # the picture of the service was made while it listened
         picture_text(said, picture)
 
@@ -84,10 +84,19 @@ def picture_text(text: str, picture: Path) -> None:
             browser.screenshot(path=picture, full_page=True)
 
 
+def picture_overlays(overlays: list[Path], picture: Path) -> None:
+    """Write overlays beside each other, four in a row."""
+    side = _WIDTH // 4
+    whole = Image.new("RGB", (_WIDTH, side * -(-len(overlays) // 4)), "white")
+    for number, path in enumerate(overlays):
+        image = Image.open(path).convert("RGB").resize((side - 6, side - 6), Image.LANCZOS)
+        whole.paste(image, (number % 4 * side, number // 4 * side))
+    whole.save(picture)
+
+
 def picture_service(address: str, photograph: Path, picture: Path) -> None:
     """Drop a photograph on the page of a service that listens, and write what is seen."""
     with open_page(address, width=_WIDTH, height=720) as (page, _):
-        page.wait_for_selector("#examples img")
         page.set_input_files("#file", photograph)
         page.wait_for_selector("#result:visible")
         page.wait_for_load_state("networkidle")
