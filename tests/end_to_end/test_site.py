@@ -72,7 +72,7 @@ def test_the_columns_of_the_workbook_have_the_meaning_that_its_comments_have(sit
 
 
 def test_lists_are_read_as_on_github(site):
-    steps = re.search(r"<p>Groups come from</p>\s*<ol>(.*?)</ol>", (site / "data" / "index.html").read_text(), re.S)[1]
+    steps = re.search(r"Groups come from</p>\s*<ol>(.*?)</ol>", (site / "data" / "index.html").read_text(), re.S)[1]
     assert steps.count("<li>") == 3, "what stands between the items belongs to the list where it is indented by 4"
     for page in (path for path in site.rglob("*.html") if "notebooks" not in path.parts):
         text = re.sub(r"<pre>.*?</pre>", "", page.read_text(), flags=re.S)
