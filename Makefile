@@ -7,7 +7,7 @@ RUN := $(VENV)/bin/python
 NOTEBOOKS_HAVE_NO_OUTPUTS = $(VENV)/bin/nbstripout --keep-id --verify notebooks/*.ipynb tests/notebooks/*/*.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-gpu lint format notebooks sweep tensorboard compare report benchmark clean-cache environment
+.PHONY: help demo check test test-gpu lint format notebooks sweep tensorboard compare report benchmark docs clean-cache environment
 
 help:  ## print what each target does
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,10 @@ report: environment  ## the same, and one HTML file of tables and pictures (PDF 
 
 benchmark: environment  ## plain anomalib against this project, most of an hour; DATA= for other images than textures
 	$(RUN) -W ignore -m training_code.benchmark $(if $(DATA),--data $(DATA))
+
+docs: environment  ## write the site to site/, with the notebooks of the runs there are; every link is checked
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build
+	@echo "site/index.html"
 
 environment.yml: pyproject.toml constraints.txt  ## write the file for conda anew after a change of a dependency
 	$(PYTHON) .ci/conda_environment.py > $@.new && mv $@.new $@

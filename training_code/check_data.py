@@ -94,7 +94,7 @@ def _list_suspicious(
     if sheet is not None:
         save_picture(draw_suspicious(found), Path(sheet))
         print(f"\n{sheet} shows them with their maps")
-    print(f"\nleave out what is wrong: check-data {dataset.root} --exclude IMAGE … --reason '…'")
+    print(f"\nleave out what is wrong: anomaly check-data {dataset.root} --exclude IMAGE … --reason '…'")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,14 @@ def test_a_good_dataset_is_reported_with_status_0(tmp_path, capsys):
         assert words in said, words
 
 
+def test_where_nothing_was_found_it_says_so_also_where_no_test_images_were_given(tmp_path, capsys):
+    root = make_mvtec(tmp_path / "d")
+    shutil.rmtree(root / "test" / "good")
+    assert run_command(main, [str(root)]) == 0
+    said = capsys.readouterr().out
+    assert "held out for testing" in said and "\nno findings\n\nit can be used" in said
+
+
 def test_problems_are_listed_with_status_1(tmp_path, capsys):
     root = make_mvtec(tmp_path / "d")
     for index in range(12):

@@ -115,21 +115,20 @@ def report(dataset: Dataset) -> str:
         lines.append(f"{sum(row.images for row in rest):8d}  of {len(rest)} other sizes or kinds")
     lines += ["", *_areas(dataset), ""]
     findings = all_findings(dataset)
-    told = findings or dataset.notes
-    lines.append("findings" if told else "no findings")
+    told = []
     counts = Counter((finding.treatment, finding.what) for finding in findings)
     shown: Counter[tuple[str, str]] = Counter()
     for finding in findings:
         key = (finding.treatment, finding.what)
         shown[key] += 1
         if shown[key] <= _SHOWN:
-            lines.append(f"  {finding.treatment:9}  {dataset.sentence(finding)}")
+            told.append(f"  {finding.treatment:9}  {dataset.sentence(finding)}")
         elif shown[key] == counts[key]:
-            lines.append(f"  {finding.treatment:9}  and {counts[key] - _SHOWN} others: {finding.what}")
+            told.append(f"  {finding.treatment:9}  and {counts[key] - _SHOWN} others: {finding.what}")
     if problem := shortage(dataset):
-        lines.append(f"  refused    {dataset.name} {problem}")
-    lines += [f"  kept       {note.message}" for note in dataset.notes if note.kind == "few images"]
-    return "\n".join([*lines, "", verdict(dataset)])
+        told.append(f"  refused    {dataset.name} {problem}")
+    told += [f"  kept       {note.message}" for note in dataset.notes if note.kind == "few images"]
+    return "\n".join([*lines, "findings" if told else "no findings", *told, "", verdict(dataset)])
 
 
 def verdict(dataset: Dataset) -> str:

@@ -264,7 +264,8 @@ def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.Dat
     able = runs_of_newest_code(runs[(runs["status"] == "ok") & runs["pretrained"] & runs[criterion].notna()])
     names = [*arguments_of(able), *(name for name in ExperimentProtocol.columns() if name != "image_width")]
     learned = able["labels_for_training"] > 0  # whose mean with the others would tell nothing
-    for (dataset, _, detector, labels), group in able.groupby(["dataset", "dataset_fingerprint", "detector", learned]):
+    groups = able.groupby(["dataset", "dataset_fingerprint", "detector", learned])
+    for (dataset, _, detector, with_labels), group in groups:
         ranked = {name: rank_values(group[name]) for name in dict.fromkeys([*names, "seed"])}
         counts = {name: len(ranked[name].distinct) for name in dict.fromkeys(names)}
         varied = sorted((name for name in counts if counts[name] > 1), key=lambda name: -counts[name])
@@ -278,9 +279,9 @@ def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.Dat
         square = pd.DataFrame({**places, criterion: group[criterion].to_numpy()})
         square = square.pivot_table(index=second, columns=first, values=criterion)
         for axis, name in ((0, second), (1, first)):
-            labels = [write_value(ranked[name].distinct[place]) for place in square.axes[axis]]
-            square = square.set_axis(pd.Index(labels, name=name), axis=axis)
-        yield f"{detector} on {dataset}{', with labels' if labels else ''}: {criterion}", square.iloc[:20, :20]
+            values = [write_value(ranked[name].distinct[place]) for place in square.axes[axis]]
+            square = square.set_axis(pd.Index(values, name=name), axis=axis)
+        yield f"{detector} on {dataset}{', with labels' if with_labels else ''}: {criterion}", square.iloc[:20, :20]
 
 
 def _groups(best: pd.DataFrame, scores: dict[str, Scores], with_runs: bool = False) -> list[tuple[str, list[tuple]]]:

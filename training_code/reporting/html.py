@@ -22,10 +22,15 @@ _PRINTED = """<style>
 
 def write_html(executed: Path, output: Path) -> None:
     """Write an executed notebook as one file: pictures inside, no code, nothing from elsewhere."""
-    notebook = nbformat.read(executed, as_version=4)
+    body = to_html(executed, "Results", code=False)
+    write_text(output, body.replace("</head>", f"{_PRINTED}</head>", 1))
+
+
+def to_html(notebook: Path, title: str, *, code: bool = True) -> str:
+    """Return a notebook as a page with its outputs, and its code where that is wanted; nothing is from elsewhere."""
     exporter = HTMLExporter(
         embed_images=True,
-        exclude_input=True,
+        exclude_input=not code,
         exclude_input_prompt=True,
         exclude_output_prompt=True,
         mathjax_url="",
@@ -33,8 +38,8 @@ def write_html(executed: Path, output: Path) -> None:
         jquery_url="",
         mermaid_js_url="",
     )
-    body, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": "Results"}})
-    write_text(output, body.replace("</head>", f"{_PRINTED}</head>", 1))
+    body, _ = exporter.from_notebook_node(nbformat.read(notebook, as_version=4), {"metadata": {"name": title}})
+    return body
 
 
 def write_pdf(page: Path, output: Path) -> bool:

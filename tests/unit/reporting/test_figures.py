@@ -71,6 +71,7 @@ def test_a_map_of_two_arguments_holds_no_mean_over_states_of_the_code(tmp_path):
     figure = figures.draw_hyper_parameters(_compared(tmp_path).runs, "image_AUROC")
     numbers = [float(text.get_text()) for axis in figure.axes for text in axis.texts]
     assert numbers == [0.5, 0.6], "0.7 would be a mean over two states"
+    assert figure.axes[0].get_title() == "Padim on d: image_AUROC", "no run has seen labels"
 
 
 def test_without_runs_pictures_say_so(tmp_path):

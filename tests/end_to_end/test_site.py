@@ -1,0 +1,130 @@
+"""The site: every page is there, every link leads somewhere, and nothing is asked of other servers."""
+
+import html
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from helpers.browser import CHROMIUM, open_page
+from helpers.records import make_record
+from helpers.repository import project_files
+
+from training_code.detectors.registry import DETECTORS
+from training_code.foundation import paths
+from training_code.records.reading import write_record
+from training_code.reporting.column_help import help_for
+
+# Seconds in which the site is there; it takes 10 on two cores.
+LONGEST = 60
+
+
+def build(root: Path, site: Path) -> subprocess.CompletedProcess:
+    """Build the site of a copy of the repository, as `make docs` does."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(site)]
+    environment = os.environ | {"NO_MKDOCS_2_WARNING": "1", "PYTHONPATH": str(paths.ROOT)}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The site with one run that a sweep has executed."""
+    run = make_record()
+    folder = paths.RESULTS / "runs" / run.run_id
+    folder.mkdir(parents=True)
+    cell = nbformat.v4.new_code_cell("1 + 1", outputs=[nbformat.v4.new_output("stream", text="an output of the run")])
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "notebook.ipynb")
+    write_record(folder, run)
+    site = tmp_path_factory.mktemp("site")
+    begun = time.monotonic()
+    built = build(paths.ROOT, site)
+    seconds = time.monotonic() - begun
+    shutil.rmtree(folder)
+    assert built.returncode == 0, built.stderr
+    assert seconds < LONGEST
+    return site
+
+
+def test_there_is_a_page_for_each_detector_with_its_arguments_and_its_cells(site):
+    pages = {path.stem: path.read_text() for path in (site / "docs" / "detectors").glob("*.html")}
+    assert set(pages) == {spec.path.split(".")[2] for spec in DETECTORS.values()}
+    for spec in DETECTORS.values():
+        text = re.sub(r"<[^>]+>", "", pages[spec.path.split(".")[2]])
+        assert all(name in text for name in spec.all_arguments)
+        assert re.search(rf"experiment\.run\(\s*{spec.name}\b", text)
+    assert "Lee, Lee, Song" in pages["cfa"], "the paper is named by the docstring of the class"
+
+
+def test_the_list_of_detectors_leads_to_their_pages(site):
+    text = (site / "docs" / "detectors.html").read_text()
+    assert {spec.path.split(".")[2] for spec in DETECTORS.values()} <= set(re.findall(r'"detectors/(\w+)\.html"', text))
+
+
+def test_the_columns_of_the_workbook_have_the_meaning_that_its_comments_have(site):
+    text = (site / "docs" / "sheets.html").read_text()
+    for column in ("image_AUROC", "level_with_best", "run_id"):
+        assert f"<td><code>{column}</code></td>\n<td>{html.escape(help_for(column), quote=False)}</td>" in text
+
+
+def test_lists_are_read_as_on_github(site):
+    steps = re.search(r"Groups come from</p>\s*<ol>(.*?)</ol>", (site / "data" / "index.html").read_text(), re.S)[1]
+    assert steps.count("<li>") == 3, "what stands between the items belongs to the list where it is indented by 4"
+    for page in (path for path in site.rglob("*.html") if "notebooks" not in path.parts):
+        text = re.sub(r"<pre>.*?</pre>", "", page.read_text(), flags=re.S)
+        assert not re.search(r"```|^\s*[-*|] \S", text, re.M), page
+
+
+def test_notebooks_that_a_sweep_executed_are_pages_with_their_outputs(site):
+    run = make_record().run_id
+    assert f'href="../notebooks/runs/{run}.html"' in (site / "docs" / "executed.html").read_text()
+    assert "an output of the run" in (site / "notebooks" / "runs" / f"{run}.html").read_text()
+
+
+def test_pages_load_nothing_from_other_servers(site):
+    loading = re.compile(r'<(?:script|link|img|iframe)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
+    pages = list(site.rglob("*.html"))
+    assert len(pages) > 60
+    for page in pages:
+        found = [tag for tag in loading.findall(page.read_text()) if 'rel="canonical"' not in tag]
+        assert found == [], page
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_the_search_finds_a_word_in_pages_that_are_opened_from_the_disk(site):
+    with open_page((site / "docs" / "scale.html").as_uri()) as (page, asked):
+        page.wait_for_load_state()
+        page.keyboard.press("/")
+        page.wait_for_selector("text=Type to start searching")  # the index is read
+        page.keyboard.type("clopper")
+        page.wait_for_selector(".md-search-result__item")
+        page.click(".md-search-result__item a")
+        page.wait_for_load_state()
+        assert "Clopper and Pearson 1934" in page.inner_text("body")
+    assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The files of the repository that the site is made of, to be changed."""
+    root = tmp_path / "copy"
+    for path in project_files("*"):
+        name = path.relative_to(paths.ROOT)
+        if path.suffix in (".md", ".yml", ".png", ".xlsx", ".js", ".css", ".csv", ".json") or "hooks" in name.parts:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, root / name)
+    shutil.copy(paths.ROOT / "LICENSE", root)
+    return root
+
+
+def test_a_link_to_a_page_or_a_heading_that_is_not_there_stops_the_build(copy, tmp_path):
+    assert build(copy, tmp_path / "site").returncode == 0
+    with open(copy / "docs" / "scale.md", "a") as page:
+        page.write("\n[one](nowhere.md), [two](decisions.md#nowhere), [three](#nothing)\n")
+    built = build(copy, tmp_path / "site")
+    assert built.returncode != 0
+    assert "'nowhere.md'" in built.stderr and "'decisions.md#nowhere'" in built.stderr and "'#nothing'" in built.stderr
