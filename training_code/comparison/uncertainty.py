@@ -6,6 +6,8 @@ from training_code.comparison.values import is_missing
 
 # Digits behind the point where nothing is known of the uncertainty, and at most.
 _USUAL, _MOST = 3, 4
+# So small are what sums of equal numbers differ by.
+_NOTHING = 1e-9
 
 
 def with_deviation(value: float, deviation: float | None = None) -> str:
@@ -41,6 +43,6 @@ def with_interval(value: float, low: float | None, high: float | None) -> str:
 def _digits(uncertainty: float) -> int:
     """Return how many digits behind the point there are, so that an uncertainty has two that count."""
     rounded = float(f"{abs(uncertainty):.1e}")  # 0.0996 has two digits as 0.10
-    if not rounded or not math.isfinite(rounded):
+    if rounded < _NOTHING or not math.isfinite(rounded):
         return _USUAL
     return min(max(1 - math.floor(math.log10(rounded)), 0), _MOST)
