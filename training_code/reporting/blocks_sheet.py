@@ -28,8 +28,8 @@ from training_code.reporting.sheet import Sheet
 from training_code.reporting.written import Drawn
 
 _MARKS = (
-    "The best of each row is bold on a darker ground; what cannot be told from the best of all detectors has a lighter "
-    "one. An F1Score in red is below that of calling every image defective."
+    "Bold: the best of its row. Lighter ground: cannot be told from the best of all. Red: calling every image "
+    "defective has a higher F1."
 )
 
 

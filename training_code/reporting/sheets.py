@@ -41,7 +41,7 @@ BEST, ALL, FAILED, SPEED = "Best models", "All runs", "Failed", "Speed and size"
 _BEST = ("level_with_best", "seeds", "marks", "dataset", "protocol")
 _ALL_BEFORE = ("status", "dataset", "detector", "backbone", "seed")
 _ALL_BEHIND = ("run_id", "error", "protocol")
-_SPEED = ("latency_s", "test_images_per_s", "fit_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes")
+_SPEED = ("latency_s", "fit_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes")
 _SPEED += ("checkpoint_bytes", "fastest", "least memory", "smallest", "dataset", "protocol", "hardware")
 #: The mark of an F1Score that calling every image defective would beat.
 F1_BELOW = "F1Score below all bad"
