@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from helpers.results import DETECTORS, make_demo, make_results, make_run
 
+from training_code.comparison.uncertainty import with_deviation
 from training_code.foundation import paths
 
 
@@ -51,7 +52,7 @@ def test_printed_table_notebook_workbook_and_export_agree(compared):
     sheet = pd.read_excel(folder / "w.xlsx", sheet_name="Best models").dropna(subset=["run_id"])
     metrics = ["image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score"]
     expected = [
-        [row["Model"], row["dataset"], *(f"{row[name]:.3f} ± {row[f'{name}_sd']:.3f}" for name in metrics)]
+        [row["Model"], row["dataset"], *(with_deviation(row[name], row[f"{name}_sd"]) for name in metrics)]
         for _, row in sheet.iterrows()
     ]
     assert len(expected) == 12

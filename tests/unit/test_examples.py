@@ -34,6 +34,8 @@ ENTRY_POINTS = [
     "training_code.evaluation.intervals:delong_covariance",
     "training_code.comparison.operating_curve:curve_of",
     "training_code.comparison.table:runs_table",
+    "training_code.comparison.uncertainty:with_deviation",
+    "training_code.comparison.uncertainty:with_interval",
     "training_code.data.adapters.annotated:defect_type",
     "training_code.data.boxes:typed_regions",
     "training_code.data.dataset:read_dataset",
@@ -63,6 +65,7 @@ ENTRY_POINTS = [
     "training_code.protocol:ComputeOptions",
     "training_code.protocol:ExperimentProtocol",
     "training_code.records.promises:promise",
+    "training_code.reporting.presentation:text_column",
     "training_code.tiling:Tiling",
 ]
 #: Their examples train.

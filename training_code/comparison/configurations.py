@@ -136,7 +136,8 @@ def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame
     """
     shown = [F1_ALL_BAD, *(f"{name}{end}" for name in DECISIONS for end in ("", "_low", "_high"))]
     columns = ["Model", *MAIN_METRICS, *shown, *SHOWN_PROMISES, *_SHOWN_LABELS, "dataset", "backbone", "configuration"]
-    columns += ["seeds"] + [f"{name}_sd" for name in MAIN_METRICS] + [f"{criterion}_low", f"{criterion}_high"]
+    columns += ["seeds", *(f"{name}_sd" for name in dict.fromkeys([criterion, *MAIN_METRICS, *DECISIONS]))]
+    columns += [f"{criterion}_low", f"{criterion}_high"]
     columns += ["latency_s", "test_images_per_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
     columns += ["code", "reduced", *MARKED_KINDS, "protocol", "normalization", "hardware", "run_id"]
     columns += ["dataset_fingerprint"]

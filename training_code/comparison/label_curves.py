@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from training_code.comparison.configurations import CRITERION, candidates
+from training_code.comparison.uncertainty import with_deviation
 from training_code.comparison.values import is_missing, plain
 from training_code.records.metrics import METRICS, criterion_metric
 
@@ -152,7 +153,7 @@ def more_labels(curve: Sequence[_Step]) -> str:
 def in_words(step: str, name: str, differences: pd.Series, what: str) -> str:
     """Say by how much a metric changed with a step, and what follows from it for more of ``what``."""
     change, width = float(differences.mean()), half_width(differences)
-    moved = f"{step} {name} {'rose' if change >= 0 else 'fell'} by {abs(change):.3f}"
+    moved = f"{step} {name} {'rose' if change >= 0 else 'fell'} by {with_deviation(abs(change), width)}"
     if is_missing(width):
         return f"{moved} with one seed, which does not tell whether more {what} pay"
     better = METRICS[name].gain(change) > 0
@@ -160,4 +161,4 @@ def in_words(step: str, name: str, differences: pd.Series, what: str) -> str:
         judged = f"the seeds do not tell whether more {what} pay"
     else:
         judged = f"more {what} still pay" if better else f"more {what} do not pay"
-    return f"{moved} ± {width:.3f} (95%, {len(differences)} seeds): {judged}"
+    return f"{moved} (95%, {len(differences)} seeds): {judged}"

@@ -19,6 +19,8 @@ from training_code.foundation.files import atomic_path
 from training_code.foundation.stacks import in_files
 
 PER_KIND = 4
+#: The kinds of examples of a run with a threshold.
+HIT, MISS, FALSE_ALARM = "hit", "miss", "false_alarm"
 OVERVIEW = "overview.png"
 # Pixels: longest side of an image and of a map, height of the text above them, space between them.
 TILE, CAPTION, GAP = 176, 16, 6
@@ -39,9 +41,9 @@ def choose_examples(predictions: Predictions, thresholds: Thresholds) -> dict[st
     else:
         called = predictions.scores >= thresholds.image
         kinds = {
-            "hit": [index for index in abnormal if called[index]],
-            "miss": [index for index in reversed(abnormal) if not called[index]],
-            "false_alarm": [index for index in normal if called[index]],
+            HIT: [index for index in abnormal if called[index]],
+            MISS: [index for index in reversed(abnormal) if not called[index]],
+            FALSE_ALARM: [index for index in normal if called[index]],
         }
     return {kind: indices[:PER_KIND] for kind, indices in kinds.items()}
 
@@ -65,6 +67,21 @@ def write_examples(
             save_picture(example, folder / f"{kind}_{number}.png")
         rows += [row] if row else []
     save_picture(in_rows(rows), folder / OVERVIEW)
+
+
+def read_examples(folder: Path) -> dict[str, list[Image.Image]]:
+    """Return what `write_examples` wrote of a run with a threshold, by kind; nothing where no picture can be read."""
+    if not (folder / OVERVIEW).is_file():
+        return {}
+    found: dict[str, list[Image.Image]] = {kind: [] for kind in (HIT, MISS, FALSE_ALARM)}
+    for kind, pictures in found.items():
+        for number in range(1, PER_KIND + 1):
+            try:
+                with Image.open(folder / f"{kind}_{number}.png") as picture:
+                    pictures.append(picture.convert("RGB"))
+            except OSError:
+                break
+    return found if any(found.values()) else {}
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

@@ -30,7 +30,8 @@ BOLD_FONT = Font(name=FONT, bold=True)
 #: Colors from the worst to the best value.
 LOW, HIGH = "F7FBFF", "6BAED6"
 # The space at the end keeps numbers apart from the text in the next column.
-_FORMATS = (("_bytes", "#,##0_)"), ("_per_s", "0.0_)"), ("_s", "0.000_)"), ("_split", "0%_)"))
+_FORMATS = (("_bytes", '#,##0.0,," MB"_)'), ("_per_s", "0.0_)"), ("_s", "0.000_)"), ("_split", "0%_)"))
+_BOOLEAN_FORMAT = '"TRUE";"TRUE";"FALSE"'
 _METRIC_FORMAT, _SMALL_FORMAT, _WHOLE_FORMAT = "0.000_)", "0.0E+00_)", "0_)"
 
 
@@ -49,7 +50,8 @@ def set_value(cell: Cell, name: str, value: Any) -> None:
         cell.value = str(value)
         return
     if isinstance(value, bool) or type(value).__name__ == "bool":  # numpy's, too
-        cell.value = bool(value)
+        # Without its format LibreOffice shows a number where a cell has any look.
+        cell.value, cell.number_format = bool(value), _BOOLEAN_FORMAT
     elif isinstance(value, Number):
         number = value.item() if hasattr(value, "item") else value
         if isinstance(number, float) and not math.isfinite(number):

@@ -17,6 +17,8 @@ from openpyxl.worksheet.worksheet import Worksheet
 from training_code.comparison.label_curves import ALL_DEFECTS
 from training_code.comparison.values import is_missing
 from training_code.reporting.cells import comment
+from training_code.reporting.chart_places import ChartPlaces
+from training_code.reporting.folding import fold
 
 #: What is drawn against a number of labels, or of images.
 CHARTED = ("image_AUROC", "pixel_F1Score", "image_MissRate")
@@ -25,7 +27,8 @@ MOST = 12
 # Okabe and Ito's colours, which colour-blind readers can tell apart, the darker first.
 COLOURS = ("0072B2", "D55E00", "009E73", "CC79A7", "E69F00", "56B4E9", "000000", "F0E442")
 _MARKERS = ("circle", "square", "triangle", "diamond", "x", "plus", "star", "dash")
-_BESIDE, _HEIGHT, _ROWS = 16.0, 7.5, 17  # centimetres, and rows that a chart covers
+_BESIDE, _HEIGHT = 16.0, 7.5  # centimetres
+_LEGEND = 60  # characters
 
 
 def add_bars(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> int:
@@ -37,7 +40,7 @@ def add_bars(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> int:
     if criterion not in names or table.empty:
         return 0
     value, model, deviation = names.index(criterion) + 1, names.index("Model") + 1, f"{criterion}_sd"
-    row = len(table) + 4
+    places = ChartPlaces(worksheet, len(table) + 1, len(names))
     for (dataset, protocol), first, last in _stretches(table)[:MOST]:
         chart = BarChart()
         chart.type, chart.style = "bar", 10
@@ -59,9 +62,8 @@ def add_bars(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> int:
         chart.gapWidth = 60
         _show_axes(chart)
         chart.width, chart.height = _BESIDE, min(_HEIGHT, 2.5 + 1.0 * (last - first + 1))
-        worksheet.add_chart(chart, f"B{row}")
-        row += _ROWS
-    return row - len(table) - 1
+        places.add(chart)
+    return places.tail
 
 
 def add_front(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> int:
@@ -87,7 +89,8 @@ def add_front(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> int:
             cells[len(titles) - 1] = model[criterion]
         for offset, value in cells.items():
             worksheet.cell(row, start + offset, float(value)).number_format = "0.0" if offset == 0 else "0.000"
-    place = len(table) + 4
+    fold(worksheet, range(len(table.columns) + 1, start + len(titles)))
+    places = ChartPlaces(worksheet, len(table) + 1, len(table.columns))
     for (dataset, protocol), first, last in _stretches(table)[:MOST]:
         chart = ScatterChart()
         chart.style, chart.scatterStyle = 13, "lineMarker"
@@ -115,9 +118,8 @@ def add_front(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> int:
         _show_axes(chart)
         chart.width, chart.height = _BESIDE * 1.3, _HEIGHT
         chart.legend.position = "r"
-        worksheet.add_chart(chart, f"B{place}")
-        place += _ROWS
-    return place - len(table) - 1
+        places.add(chart)
+    return places.tail
 
 
 @dataclass(frozen=True)
@@ -143,10 +145,12 @@ def add_curves(worksheet: Worksheet, table: pd.DataFrame, against: Against) -> i
     stretch. Returns the rows that the charts take below the table.
     """
     drawn = table[table["defect type"] == ALL_DEFECTS] if "defect type" in table else table
-    place, row, start = len(table) + 4, 2, len(table.columns) + 3
+    row, start = 2, len(table.columns) + 3
     for offset, title in enumerate(("curve", against.title, *CHARTED, *(f"{name}_95" for name in CHARTED))):
         worksheet.cell(1, start + offset, f"chart: {title}").comment = comment("What the charts are drawn from.")
         worksheet.column_dimensions[get_column_letter(start + offset)].width = 14
+    fold(worksheet, range(len(table.columns) + 1, start + 2 + 2 * len(CHARTED)))
+    charts = ChartPlaces(worksheet, len(table) + 1, len(table.columns))
     for (dataset, protocol), group in list(drawn.groupby(["dataset", "protocol"], sort=False))[:MOST]:
         curves = _named_curves(group, against.column)
         places = []
@@ -162,7 +166,8 @@ def add_curves(worksheet: Worksheet, table: pd.DataFrame, against: Against) -> i
                         worksheet.cell(number, start + offset, value)
             places.append((title, row, row + len(points) - 1))
             row += len(points)
-        for number, name in enumerate(name for name in CHARTED if group[name].notna().any()):
+        charts.new_line()
+        for name in (name for name in CHARTED if group[name].notna().any()):
             chart = ScatterChart()
             chart.style, chart.scatterStyle = 13, "lineMarker"
             chart.title = _title(f"{name} against {against.title}, {dataset}, {protocol}")
@@ -175,21 +180,25 @@ def add_curves(worksheet: Worksheet, table: pd.DataFrame, against: Against) -> i
             _show_axes(chart)
             chart.width, chart.height = _BESIDE, _HEIGHT
             chart.legend.position = "b"
-            worksheet.add_chart(chart, f"{'BHN'[number]}{place}")
-        place += _ROWS
-    return place - len(table) - 1
+            charts.add(chart)
+    return charts.tail
 
 
 def _named_curves(group: pd.DataFrame, column: str) -> list[tuple[str, pd.DataFrame]]:
     """Return curves with their names; one without labels is drawn from no label to the most that there are."""
     found = []
     for (model, backbone, configuration), points in group.groupby(["Model", "backbone", "configuration"], sort=False):
-        title = ", ".join(filter(None, (model, backbone, configuration)))
+        title = _shortened(", ".join(filter(None, (model, backbone, configuration))))
         if not points[column].any():
             points = pd.concat([points, points.assign(**{column: group[column].max()})])
             title += ", without labels"
         found.append((title, points))
     return found
+
+
+def _shortened(title: str) -> str:
+    """Return a title that a legend has room for: names differ at their beginning or their end."""
+    return title if len(title) <= _LEGEND else f"{title[: _LEGEND // 2]} … {title[-_LEGEND // 2 :]}"
 
 
 def _series(worksheet: Worksheet, title: str, columns: tuple[int, int], rows: tuple[int, int], number: int) -> Series:
@@ -216,6 +225,7 @@ def _title(text: str) -> Title:
 
 
 def _show_axes(chart: BarChart | ScatterChart) -> None:
+    chart.visible_cells_only = False  # what it is drawn from may be folded
     chart.x_axis.delete = chart.y_axis.delete = False  # openpyxl hides them in newer programs
 
 

@@ -4,6 +4,10 @@ import re
 
 # Names as patterns, with what they mean; the first one that fits the whole name is taken.
 _HELP = {
+    r".+ ±": "As people write it: ± the deviation over seeds or half of a 95% interval; of a single run both ends of "
+    "the 95% interval over test images. The numbers are in columns of their own, folded.",
+    r"marks": "What is to be known before the row is believed: the columns of these names say why.",
+    r"Winner": "Pictures of the model that Decision chooses for the example of a line.",
     r"products": "Names of the datasets that one detector was trained on; blank for a single dataset.",
     r".+ mean of products": "Mean over the products; each of them counts as much as another one.",
     r"(test_images|good_images|dataset_fingerprint|image_\w+|pixel_\w+) of .+": "Of the images of this product alone, "

@@ -14,8 +14,8 @@ from training_code.comparison.decision import DEPLOYED, NO_THRESHOLD, TOO_FEW, C
 from training_code.comparison.flattery import WEIGHTS
 from training_code.reporting.cells import Formula
 
-#: Names of the sheets.
-DECISION, MODELS, CURVES = "Decision", "Decision models", "Curves"
+#: Names of the sheets, and of that with the pictures of the model that is chosen.
+DECISION, MODELS, CURVES, WINNER = "Decision", "Decision models", "Curves", "Winner"
 _RATES = tuple(f"{rate}{end}" for rate in ("image_FalseAlarmRate", "image_MissRate") for end in ("", "_low", "_high"))
 #: Columns of `Curves` and of `Decision models`.
 CURVE_COLUMNS = ("run_id", "threshold", *_RATES, "cost_a_day")
@@ -33,32 +33,34 @@ MODEL_COLUMNS = (
 )
 # The note of a model of another group than the chosen one.
 _OTHERS = "other images"
+#: Rows of the answer, its sentences below it and what to do next below these, and of what is said about the questions.
+ANSWER, SENTENCES = 2, 6
+NEXT = ANSWER + SENTENCES + 1
+INTRODUCTION = NEXT + 2
 #: The cell of each question, below one another, and where the answers to them that count are.
 QUESTIONS = ("group", "threshold", "defective_share", "false_alarm_cost", "miss_cost", "parts_a_day", "least_found")
-FIRST_QUESTION, YOURS, USED = 5, "D", "E"
+FIRST_QUESTION, YOURS, USED = INTRODUCTION + 3, "D", "E"
 CELLS = {name: f"${USED}${FIRST_QUESTION + number}" for number, name in enumerate(QUESTIONS)}
 REFUSING, PASSING = (f"${USED}${FIRST_QUESTION + len(QUESTIONS) + number}" for number in (0, 1))
 
-#: Rows of the answer and of the heads of the table.
-ANSWER = FIRST_QUESTION + len(QUESTIONS) + 2 + 1
-SENTENCES = 6
-TABLE = ANSWER + SENTENCES + 2
+#: The row of the heads of the table.
+TABLE = FIRST_QUESTION + len(QUESTIONS) + 2 + 1
 #: The columns of the table: their heads, the columns of `MODEL_COLUMNS` that they show, formats and widths.
 SHOWN = (
     ("rank", None, "0", 6),
     ("Model", "Model", "@", 15),
     ("backbone and configuration", None, "@", 43),
-    ("threshold", "threshold", "@", 21),
-    ("good parts refused, of 1,000 parts", None, "0.00", 21),
-    ("defective parts passed, of 1,000 parts", None, "0.00", 17),
+    ("threshold", "threshold", "@", 20),
+    ("good parts refused, of 1,000 parts", None, "0.00", 20),
+    ("defective parts passed, of 1,000 parts", None, "0.00", 14),
     ("share of defects found", None, "0.0%", 11),
     ("cost a day", "cost_a_day", "#,##0.00", 12),
     ("from (95%)", "cost_a_day_low", "#,##0.00", 12),
     ("to (95%)", "cost_a_day_high", "#,##0.00", 12),
-    ("good test images", "good images", "0", 10),
-    ("defective test images", "defective images", "0", 10),
-    ("seeds", "seeds", "0", 7),
-    ("note", "note", "@", 21),
+    ("good test images", "good images", "0", 8),
+    ("defective test images", "defective images", "0", 9),
+    ("seeds", "seeds", "0", 6),
+    ("note", "note", "@", 20),
     ("promise", "promise", "@", 72),
 )
 LETTERS = "ABCDEFGHIJKLMNO"
@@ -92,8 +94,16 @@ class Book:
         letter, last = get_column_letter(CURVE_COLUMNS.index(name) + 1), first + len(self.candidates[number].curve) - 1
         return f"{self._sheet(CURVES)}!${letter}${first}:${letter}${last}"
 
+    def title(self, name: str) -> str:
+        """Return what a sheet is called in this workbook."""
+        return self.titles.get(name, name)
+
+    def of_best(self, name: str) -> str:
+        """Return the reference to what a column of `Decision models` says of the model that costs least."""
+        return f"INDEX({self.column(name)},MATCH(1,{self.column('rank')},0))"
+
     def _sheet(self, name: str) -> str:
-        title = self.titles.get(name, name)
+        title = self.title(name)
         return title if title.isalpha() and title.isascii() else quote_sheetname(title)
 
     @property

@@ -11,7 +11,17 @@ from training_code.comparison.decision import (
     cheapest_of_classes,
     ranking,
 )
-from training_code.reporting.decision import CELLS, COSTS_OF_CLASSES, LETTERS, PASSING, REFUSING, SHOWN, TABLE, Book
+from training_code.reporting.decision import (
+    CELLS,
+    COSTS_OF_CLASSES,
+    LETTERS,
+    PASSING,
+    REFUSING,
+    SHOWN,
+    TABLE,
+    WINNER,
+    Book,
+)
 
 _NONE = "No model can be chosen: see the notes below, and the yellow cells above."
 _DEPLOYED_FOUND = (
@@ -22,6 +32,11 @@ _CHOSEN_HERE = (
     "judged on the others, it costs about "
 )
 _CLASSES = "The cheapest on these test images, "
+
+# What is said of what to do next, the command with the run of the model.
+_NEXT = "Next: look at its pictures in the sheet {winner}, then try it on new photographs: anomaly predict "
+_NEXT_COMMAND = " FOLDER --output PREDICTIONS"
+_NEXT_WORTHLESS = "Next: train more configurations, or on more photographs or some labelled defects, and compare."
 
 #: What `decision.js` says as well.
 WORDS = {
@@ -35,12 +50,9 @@ def sentence_formulas(book: Book, most: int) -> list[str]:
     first = TABLE + 1
     cell = {head: f"{letter}{first}" for letter, (head, *_) in zip(LETTERS, SHOWN, strict=True)}
 
-    def of_best(name: str) -> str:
-        return f"INDEX({book.column(name)},MATCH(1,{book.column('rank')},0))"
-
     def parts(rate: str) -> list[str]:
         share = CELLS["defective_share"] if "Miss" in rate else f"(1-{CELLS['defective_share']})"
-        values = [f"1000*{share}*{of_best(f'{rate}{end}')}" for end in ("", "_low", "_high")]
+        values = [f"1000*{share}*{book.of_best(f'{rate}{end}')}" for end in ("", "_low", "_high")]
         return [f"ROUND({value},IF({value}<10,2,0))" for value in values]
 
     deployed = f'{CELLS["threshold"]}="{DEPLOYED}"'
@@ -65,9 +77,17 @@ def sentence_formulas(book: Book, most: int) -> list[str]:
         f'IF({others}=0,"","Models ranked below it whose intervals overlap with its own: "&{overlap}&" of "&{others}&'
         f'". On other images they may cost less.")',
         _classes_formula(book),
-        f'IF({deployed},"{_DEPLOYED_FOUND}","{_CHOSEN_HERE}"&FIXED({of_best("flattery_a_day")},2)&" a day more.")',
+        f'IF({deployed},"{_DEPLOYED_FOUND}","{_CHOSEN_HERE}"&FIXED({book.of_best("flattery_a_day")},2)&" a day more.")',
     ]
     return [f'=IF({cell["rank"]}=1,{text},"{_NONE if number == 0 else ""}")' for number, text in enumerate(texts)]
+
+
+def next_formula(book: Book) -> str:
+    """Return the formula that says what to do next."""
+    cheap, run = f"MIN({REFUSING},{PASSING})", book.of_best("run_id")
+    tried = _NEXT.format(winner=book.title(WINNER))
+    good = f'"{tried}"&{run}&"{_NEXT_COMMAND}"'
+    return f'=IFERROR(IF({book.of_best("cost_a_day")}<{cheap},{good},"{_NEXT_WORTHLESS}"),"{_NEXT_WORTHLESS}")'
 
 
 def _classes_formula(book: Book) -> str:

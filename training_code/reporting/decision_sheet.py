@@ -1,4 +1,4 @@
-"""Draws the sheet Decision and those it calculates from: questions, the answer in sentences, models by rank."""
+"""Draws the sheet Decision: the answer in sentences, questions, models by rank."""
 
 import math
 from collections.abc import Sequence
@@ -24,12 +24,11 @@ from training_code.reporting.column_help import help_for
 from training_code.reporting.decision import (
     ANSWER,
     CELLS,
-    CURVE_COLUMNS,
-    CURVES,
     DECISION,
     FIRST_QUESTION,
+    INTRODUCTION,
     LETTERS,
-    MODEL_COLUMNS,
+    NEXT,
     PASSING,
     QUESTIONS,
     REFUSING,
@@ -39,17 +38,21 @@ from training_code.reporting.decision import (
     USED,
     YOURS,
     Book,
-    curve_rows,
-    model_rows,
 )
-from training_code.reporting.decision_answer import sentence_formulas
+from training_code.reporting.decision_answer import answer, next_formula, sentence_formulas
+from training_code.reporting.folding import fold
+from training_code.reporting.headers import write_across
 from training_code.reporting.written import Drawn
 
 _YELLOW = PatternFill("solid", fgColor="FFF2CC")
 _EDGE = Side(style="thin", color="BF9000")
 _GRAY = Font(name=FONT, color="595959")
 # Characters of the column that tells configurations apart.
-_NARROWEST, _WIDEST = 30, 80
+_NARROWEST, _WIDEST = 30, 46
+# Columns behind a button: what the threshold of each model promises is a long sentence.
+_FOLDED = ("promise", "good test images", "defective test images", "seeds")
+# Columns over which sentences are written.
+_ACROSS = 9
 # Of the cell that says which group counts.
 _CHARACTERS_A_LINE = 18
 _TITLE = "Which model, at which threshold, costs least on your line?"
@@ -97,17 +100,21 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
     """Draw the sheet Decision into an empty worksheet."""
     for letter, (_, _, _, width) in zip(LETTERS, SHOWN, strict=True):
         worksheet.column_dimensions[letter].width = width
-    longest = max(len(one.details) for one in book.candidates)  # so that names that differ at their end are told apart
-    worksheet.column_dimensions[LETTERS[2]].width = min(max(longest, _NARROWEST), _WIDEST)
-    names = {1: "title", 2: "introduction"}
-    worksheet["A1"], worksheet["A2"] = _TITLE, _INTRODUCTION
-    worksheet["A1"].font, worksheet["A2"].font = Font(name=FONT, bold=True, size=16), copy(_GRAY)
+    models, details = (
+        max(map(len, texts)) for texts in zip(*((one.model, one.details) for one in book.candidates), strict=True)
+    )
+    worksheet.column_dimensions[LETTERS[1]].width = max(models + 3, 15)
+    worksheet.column_dimensions[LETTERS[2]].width = wide = min(max(details, _NARROWEST), _WIDEST)
+    fold(worksheet, [number for number, (head, *_) in enumerate(SHOWN, 1) if head in _FOLDED])
+    names = {1: "title", INTRODUCTION: "introduction"}
+    worksheet["A1"], worksheet[f"A{INTRODUCTION}"] = _TITLE, _INTRODUCTION
+    worksheet["A1"].font, worksheet[f"A{INTRODUCTION}"].font = Font(name=FONT, bold=True, size=16), copy(_GRAY)
     worksheet["A1"].comment = comment(help_for(DECISION))
     most = max(sum(one.group == group for one in book.candidates) for group in book.groups)
     groups = TABLE + most + 3  # the row of the first of them
     names |= _draw_questions(worksheet, book, groups) | _draw_bases(worksheet)
     names |= _draw_answer(worksheet, book, most)
-    names |= _draw_models(worksheet, book, most)
+    names |= _draw_models(worksheet, book, most, math.ceil(details / wide))
     _band(worksheet, groups - 1, ["", "Datasets and protocols in this workbook", "", "models"])
     names[groups - 1] = "groups"
     for row, group in enumerate(book.groups, groups):
@@ -120,29 +127,6 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
         names.setdefault(row, f"{names[row - 1]} +")
     names = dict(sorted(names.items()))
     return Drawn(names, dict.fromkeys(names, {number: letter for number, letter in enumerate(LETTERS, 1)}))
-
-
-def draw_rows(worksheet: Worksheet, book: Book, sheet: str) -> Drawn:
-    """Draw `Decision models` or `Curves` into an empty worksheet: a row for each model or point."""
-    columns = CURVE_COLUMNS if sheet == CURVES else MODEL_COLUMNS
-    for number, name in enumerate(columns, 1):
-        cell = worksheet.cell(1, number)
-        set_text(cell, name)
-        cell.font, cell.fill = copy(BOLD_FONT), copy(HEADER_FILL)
-        cell.alignment = Alignment(vertical="top", wrap_text=True)
-        cell.comment = comment(help_for(name))
-        worksheet.column_dimensions[cell.column_letter].width = 42 if name in _WIDE else 15
-    worksheet.row_dimensions[1].height = 45
-    names: dict[int, str] = {1: "(header)"}
-    for number, values in enumerate(curve_rows(book) if sheet == CURVES else model_rows(book), 2):
-        for column, value in enumerate(values, 1):
-            set_value(worksheet.cell(number, column), columns[column - 1], value)
-        run = values[columns.index("run_id")]
-        names[number] = f"{run} | {values[1]}" if sheet == CURVES else run
-    return Drawn(names, dict.fromkeys(names, dict(enumerate(columns, 1))))
-
-
-_WIDE = ("dataset and protocol", "configuration", "run_id")
 
 
 def _draw_questions(worksheet: Worksheet, book: Book, groups: int) -> dict[int, str]:
@@ -223,28 +207,36 @@ def _validate(worksheet: Worksheet, validation: DataValidation, cell: str, label
 def _draw_answer(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
     _band(worksheet, ANSWER, ["What to choose"])
     names = {ANSWER: "answer"}
+    said = [answer(book.candidates, Assumptions(), group) for group in book.groups]
+    longest = [
+        max((len(texts[number]) for texts in said if number < len(texts)), default=1) for number in range(SENTENCES)
+    ]
+    longest[0] = round(1.3 * longest[0])  # in large letters
     for number, text in enumerate(sentence_formulas(book, most), 1):
-        cell = worksheet.cell(ANSWER + number, 1)
-        set_value(cell, "", Formula(text))
+        cell = write_across(worksheet, ANSWER + number, Formula(text), _ACROSS, longest[number - 1])
         cell.font = (
             Font(name=FONT, bold=True, size=13) if number == 1 else Font(name=FONT, size=11, italic=number == SENTENCES)
         )
         names[ANSWER + number] = f"answer {number}"
-    return names
+    cell = write_across(worksheet, NEXT, Formula(next_formula(book)), _ACROSS, 1)
+    cell.font = copy(BOLD_FONT)
+    # The blank row keeps the name that it had below the sentences alone, by which people's cells find it.
+    return names | {NEXT: "next", NEXT + 1: f"answer {SENTENCES} +"}
 
 
-def _draw_models(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
+def _draw_models(worksheet: Worksheet, book: Book, most: int, lines: int) -> dict[int, str]:
     _band(worksheet, TABLE, [head for head, *_ in SHOWN])
     worksheet.row_dimensions[TABLE].height = 45
     names = {TABLE: "ranks"}
     for number in range(1, most + 1):
         row = TABLE + number
         names[row] = f"place {number}"
+        worksheet.row_dimensions[row].height = 15 * lines  # so that names that differ at their end are told apart
         for column, (head, shown, number_format, _) in enumerate(SHOWN, 1):
             cell = worksheet.cell(row, column)
             set_value(cell, "", Formula(_model_cell(book, head, shown, number)))
             cell.number_format = "General" if number_format == "@" else number_format
-            cell.alignment = _aligned(number_format)
+            cell.alignment = _aligned(number_format, wrap=True)
             if number == 1:
                 cell.fill, cell.font = copy(BEST_FILL), copy(BOLD_FONT)
     return names

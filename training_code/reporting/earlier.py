@@ -3,8 +3,8 @@
 from openpyxl.worksheet.worksheet import Worksheet
 
 from training_code.reporting.cells import is_our_comment
-from training_code.reporting.drawing import HEADER, LABEL, NOTES
-from training_code.reporting.sheets import Sheet
+from training_code.reporting.headers import HEADER, LABEL, NOTES
+from training_code.reporting.sheet import Sheet
 from training_code.reporting.written import Drawn, Looks, Written, record
 
 

@@ -8,8 +8,8 @@ import pandas as pd
 from openpyxl.worksheet.worksheet import Worksheet
 
 from training_code.reporting.cells import set_value
-from training_code.reporting.drawing import NOTES
-from training_code.reporting.sheets import Sheet
+from training_code.reporting.headers import NOTES
+from training_code.reporting.sheet import Sheet
 from training_code.reporting.written import Drawn
 
 #: The sheet that keeps what was written beside rows that are no longer there, and its columns.

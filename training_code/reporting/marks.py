@@ -10,6 +10,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 from training_code.comparison.values import is_missing
 from training_code.records.metrics import F1_ALL_BAD, METRICS
 from training_code.reporting.cells import BELOW_FONT, BEST_FILL, BOLD_FONT, HIGH, LEVEL_FILL, LOW
+from training_code.reporting.presentation import text_column
 
 F1 = "image_F1Score"
 
@@ -39,24 +40,29 @@ def _stretches(letter: str, rows: list[int]) -> list[str]:
 
 
 def mark_best(worksheet: Worksheet, table: pd.DataFrame, criterion: str) -> None:
-    """Mark the best of each protocol, and what cannot be told from it."""
-    column = list(table.columns).index(criterion) + 1
+    """Mark the best of each protocol, and what cannot be told from it, in the numbers and where they are text."""
     best = table.groupby(["dataset", "protocol"], sort=False)[criterion].transform(METRICS[criterion].extreme)
     level_with_best = table.get("level_with_best", pd.Series(None, table.index, dtype=object))
     for row, (value, top, level) in enumerate(zip(table[criterion], best, level_with_best, strict=True), 2):
-        cell = worksheet.cell(row, column)
-        if value == top:
-            cell.fill, cell.font = copy(BEST_FILL), copy(BOLD_FONT)
-        elif level is True:
-            cell.fill = copy(LEVEL_FILL)
+        for column in _columns_of(table, criterion):
+            cell = worksheet.cell(row, column)
+            if value == top:
+                cell.fill, cell.font = copy(BEST_FILL), copy(BOLD_FONT)
+            elif level is True:
+                cell.fill = copy(LEVEL_FILL)
+
+
+def _columns_of(table: pd.DataFrame, name: str) -> list[int]:
+    """Return where the numbers of a column are in the sheet, and their text."""
+    return [column for column, other in enumerate(table, 1) if other in (name, text_column(name))]
 
 
 def mark_f1_below(worksheet: Worksheet, table: pd.DataFrame) -> None:
     """Mark each F1 that is lower than that of calling every image defective."""
     if F1 in table:
         for row, below in enumerate(f1_is_below(table), 2):
-            if below:
-                worksheet.cell(row, list(table.columns).index(F1) + 1).font = copy(BELOW_FONT)
+            for column in _columns_of(table, F1) if below else ():
+                worksheet.cell(row, column).font = copy(BELOW_FONT)
 
 
 def f1_is_below(table: pd.DataFrame) -> list[bool]:

@@ -81,9 +81,13 @@ class Settings:
         self._place_pivots(worksheet, moves)
         for area in self.merged:
             self._merge(worksheet, area, moves)
-        if self.print_area:
+        if self.prints_other_than(written):
             areas = [new for old in self.print_area.split(",") for new in moves.cells(old.rpartition("!")[2])]
             worksheet.print_area = ",".join(areas) if areas else None
+
+    def prints_other_than(self, written: Written) -> bool:
+        """Return whether people have set what is printed."""
+        return self.print_area.rpartition("!")[2].replace("$", "") != written.area
 
     def _place_dimensions(self, worksheet: Worksheet, written: Written, moves: Moves) -> None:
         for here, found in self.columns.items():
@@ -94,7 +98,9 @@ class Settings:
             width = written.widths.get(str(moves.columns.ours.get(here)))
             if found.width and (width is None or abs(found.width - width) > _WIDTH):
                 new.width = found.width
-            new.hidden, new.outlineLevel, new.collapsed = found.hidden, found.outlineLevel, found.collapsed
+            is_folded = moves.columns.ours.get(here) in written.folded
+            if (bool(found.hidden), found.outlineLevel or 0) != (is_folded, int(is_folded)):
+                new.hidden, new.outlineLevel = found.hidden, found.outlineLevel
             new._style = copy(found._style)
         for here, found in self.rows.items():
             row = moves.rows.one(here)
@@ -188,6 +194,8 @@ class Settings:
 
     def _merge(self, worksheet: Worksheet, area: str, moves: Moves) -> None:
         found, areas = CellRange(area), moves.cells(area)
+        if areas and any(areas[0] == ours.coord for ours in worksheet.merged_cells.ranges):
+            return
         one = len(areas) == 1 and CellRange(areas[0]).size == found.size
         filled = [cell for row in worksheet[areas[0]] for cell in row if cell.value is not None] if one else []
         if one and len(filled) < 2:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,10 +13,8 @@ from training_code.comparison.configurations import (
     HIDDEN,
     OTHER_CODE,
     SHOWN_PROMISES,
-    TESTED,
     best_models,
     configurations,
-    newest_code,
 )
 from training_code.comparison.costs import speed_and_size
 from training_code.comparison.decision import Assumptions, Candidate, all_rankings, curves, ranking
@@ -28,50 +25,26 @@ from training_code.comparison.image_curves import image_curves
 from training_code.comparison.label_curves import KEY as LABEL_KEY
 from training_code.comparison.label_curves import label_curves
 from training_code.comparison.level import MARKS, mark_level
-from training_code.comparison.table import LABELS, LABELS_SEEN, MAIN_METRICS, PROTOCOL, RANKED
-from training_code.comparison.values import NONE, is_missing, write_value
+from training_code.comparison.table import DECISIONS, DRAWN, LABELS, LABELS_SEEN, MAIN_METRICS, PROTOCOL
+from training_code.comparison.uncertainty import with_deviation
+from training_code.comparison.values import is_missing, write_value
 from training_code.data.findings import MARKED_KINDS
 from training_code.foundation.errors import unknown
-from training_code.records.metrics import F1_ALL_BAD, METRICS
 from training_code.reporting.about import about
-from training_code.reporting.decision import CURVES, DECISION, MODELS
+from training_code.reporting.decision import CURVES, DECISION, MODELS, WINNER
 from training_code.reporting.marks import f1_is_below
-from training_code.reporting.sheet_names import sheet_name
+from training_code.reporting.pivots import blocks, by_backbone, by_dataset, by_defect_type
+from training_code.reporting.sheet import EXAMPLES, Sheet
 
-BEST, ALL, FAILED, EXAMPLES, SPEED = "Best models", "All runs", "Failed", "Examples", "Speed and size"
-# Configurations of a detector that a sheet of blocks shows, the best ones.
-MOST_IN_BLOCK = 40
+BEST, ALL, FAILED, SPEED = "Best models", "All runs", "Failed", "Speed and size"
+# What is seen of a sheet beside its metrics; the other columns are folded.
+_BEST = ("level_with_best", "seeds", "marks", "dataset", "protocol")
+_ALL_BEFORE = ("status", "dataset", "detector", "backbone", "seed")
+_ALL_BEHIND = ("run_id", "error", "protocol")
+_SPEED = ("latency_s", "fit_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes")
+_SPEED += ("checkpoint_bytes", "fastest", "least memory", "smallest", "dataset", "protocol", "hardware")
 #: The mark of an F1Score that calling every image defective would beat.
 F1_BELOW = "F1Score below all bad"
-# A sheet's name may have so many characters, and none of these.
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table with what is needed to draw it.
-
-    Attributes
-    ----------
-    kind
-        ``"table"``; ``"blocks"``: a block for each detector, its configurations side by side; ``"examples"``: a picture
-        for each row; ``"about"``: what and its value; ``"decision"``: formulas that choose among ``candidates``, where
-        the table holds numbers for the example.
-    key
-        The columns that tell one row from another, by which what people wrote finds its rows again.
-    scales
-        Columns with colors from the worst to the best value.
-    charts
-        Which native charts are drawn beside the table.
-    """
-
-    name: str
-    table: pd.DataFrame
-    kind: Literal["table", "blocks", "examples", "about", "decision"] = "table"
-    key: str | tuple[str, ...] = ()
-    scales: tuple[str, ...] = ()
-    charts: tuple[str, ...] = ()
-    criterion: str = CRITERION
-    candidates: tuple[Candidate, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,7 +112,7 @@ def summary(comparison: Comparison) -> pd.DataFrame:
     table = pd.DataFrame({"Model": best["Model"]})
     for name in metrics:
         deviations = best.get(f"{name}_sd", pd.Series(np.nan, index=best.index))
-        table[name] = [_with_deviation(*pair) for pair in zip(best[name], deviations, strict=True)]
+        table[name] = [with_deviation(*pair) for pair in zip(best[name], deviations, strict=True)]
     for name in ("dataset", "backbone", "configuration", "seeds"):
         table[name] = [write_value(value, missing="") for value in best[name]]
     if (best["labels_seen"] > 0).any():
@@ -147,11 +120,16 @@ def summary(comparison: Comparison) -> pd.DataFrame:
     table["level"] = [_level(*pair) for pair in zip(best["level_with_best"], best["p_against_best"], strict=True)]
     table["ms an image"] = ["" if pd.isna(seconds) else f"{1000 * seconds:.0f}" for seconds in best["latency_s"]]
     table["protocol"] = best["protocol"]
+    table["marks"] = marks_of(best)
+    return table
+
+
+def marks_of(best: pd.DataFrame) -> list[str]:
+    """Return what is to be known of each model before it is believed, in a few words."""
     marks = {OTHER_CODE: best["code"].notna(), "reduced": best["reduced"].notna()}
     marks |= {kind: best[kind].notna() for kind in MARKED_KINDS}
     marks[F1_BELOW] = pd.Series(f1_is_below(best), best.index, dtype=bool)
-    table["marks"] = [", ".join(name for name in marks if marks[name][index]) for index in best.index]
-    return table
+    return [", ".join(name for name in marks if marks[name][index]) for index in best.index]
 
 
 def _level(level: bool | None, p_value: float) -> str:
@@ -160,39 +138,60 @@ def _level(level: bool | None, p_value: float) -> str:
     return "the best" if pd.isna(p_value) else "yes" if level else "no"
 
 
-def _with_deviation(value: float, deviation: float) -> str:
-    if pd.isna(value):
-        return ""
-    return f"{value:.3f}" if pd.isna(deviation) else f"{value:.3f} ± {deviation:.3f}"
-
-
 def all_sheets(comparison: Comparison, results: Path) -> list[Sheet]:
     """Return the sheets of the workbook in their order."""
     runs, models, best, criterion = comparison.runs, comparison.models, comparison.best, comparison.criterion
     dropped = [name for name in (*HIDDEN, *PROTOCOL[2:]) if name not in SHOWN_PROMISES]
     dropped += [] if (runs.get("labels_seen", pd.Series()) > 0).any() else [LABELS, *LABELS_SEEN]
-    shown = best.drop(columns=dropped, errors="ignore")
+    shown = best.assign(marks=[text or None for text in marks_of(best)]).drop(columns=dropped, errors="ignore")
     shown = shown.dropna(axis="columns", how="all")
     shown = shown.reindex(columns=list(dict.fromkeys(["Model", *MAIN_METRICS, *shown.columns])))
-    sheets = [
+    told = tuple(dict.fromkeys([criterion, *DECISIONS, MAIN_METRICS[-1]]))
+    return [
         *_decision(comparison.candidates, DECISION),
-        Sheet(BEST, shown, key="run_id", charts=("bars",), criterion=criterion),
-        *_blocks(models, criterion),
-        Sheet(ALL, runs.drop(columns=["folder"], errors="ignore"), key="run_id", criterion=criterion),
+        *_winner(comparison),
+        Sheet(
+            BEST,
+            shown,
+            key="run_id",
+            charts=("bars",),
+            criterion=criterion,
+            shown=("Model", "backbone", "configuration", *told, *_BEST),
+            told=told,
+        ),
+        *blocks(models, criterion),
+        Sheet(
+            ALL,
+            runs.drop(columns=["folder"], errors="ignore"),
+            key="run_id",
+            criterion=criterion,
+            shown=(*_ALL_BEFORE, *told, *_ALL_BEHIND),
+            told=told,
+        ),
         by_backbone(models, criterion),
         by_dataset(models, criterion),
         by_defect_type(runs, best),
         *_products(by_product(runs, models)),
-        *_curves("Labels", comparison.labels, LABEL_KEY, criterion),
-        *_curves("Images", comparison.images, IMAGE_KEY, criterion),
+        *_curves("Labels", comparison.labels, LABEL_KEY, "more_labels", criterion),
+        *_curves("Images", comparison.images, IMAGE_KEY, "more_images", criterion),
         Sheet(
             "Hyper-parameters",
             effects_of_arguments(runs, criterion),
             key=("dataset", "Model", "argument", "value"),
             scales=("difference",),
             criterion=criterion,
+            shown=("dataset", "Model", "argument", "value", "reference", "pairs", criterion, "difference"),
+            told=("difference",),
         ),
-        Sheet(SPEED, speed_and_size(models, criterion), key=("run_id",), charts=("front",), criterion=criterion),
+        Sheet(
+            SPEED,
+            speed_and_size(models, criterion),
+            key=("run_id",),
+            charts=("front",),
+            criterion=criterion,
+            shown=("Model", "backbone", "configuration", criterion, *_SPEED),
+            told=(criterion,),
+        ),
         Sheet(
             EXAMPLES,
             best.reindex(columns=["dataset", "protocol", "Model", "backbone", "configuration", "run_id", "examples"]),
@@ -203,7 +202,6 @@ def all_sheets(comparison: Comparison, results: Path) -> list[Sheet]:
         Sheet(FAILED, failed(runs, comparison.problems), key="run_id"),
         Sheet("About", about(runs, models, comparison.problems, criterion, results), "about", key=("what",)),
     ]
-    return sheets
 
 
 def _decision(candidates: tuple[Candidate, ...], *names: str) -> list[Sheet]:
@@ -218,43 +216,35 @@ def _decision(candidates: tuple[Candidate, ...], *names: str) -> list[Sheet]:
     return [Sheet(name, tables[name], "decision", candidates=candidates) for name in names]
 
 
+def _winner(comparison: Comparison) -> list[Sheet]:
+    """Return the sheet with the pictures of the model that costs least on the line of the example, if there is one."""
+    table = ranking(comparison.candidates, Assumptions())
+    table = table[table["rank"] == 1].reset_index(drop=True)
+    if table.empty:
+        return []
+    run_id = table["run_id"].iloc[0]
+    one = next(one for one in comparison.candidates if one.run_id == run_id)
+    examples = comparison.models.set_index("run_id")["examples"][run_id]
+    table = table.assign(named=one.named, good=one.good, defective=one.defective, examples=examples)
+    return [Sheet(WINNER, table, "winner", key="run_id", candidates=comparison.candidates)]
+
+
 def _products(table: pd.DataFrame) -> list[Sheet]:
-    return [Sheet("By product", table, key=PRODUCT_KEY)] if len(table) else []
+    if not len(table):
+        return []
+    shown = ("dataset", "Model", "backbone", "configuration", "product", "metric", "test_images", "one_for_all")
+    shown += ("one_for_each", "separation_gains", "paired", "protocol")
+    return [Sheet("By product", table, key=PRODUCT_KEY, shown=shown, told=("separation_gains",))]
 
 
-def _curves(name: str, table: pd.DataFrame, key: tuple[str, ...], criterion: str) -> list[Sheet]:
+def _curves(name: str, table: pd.DataFrame, key: tuple[str, ...], said: str, criterion: str) -> list[Sheet]:
     """Return the sheet of results against a number; none where nothing was run with several numbers."""
-    return [Sheet(name, table, key=key, charts=(name.lower(),), criterion=criterion)] if len(table) else []
-
-
-def by_backbone(models: pd.DataFrame, criterion: str) -> Sheet:
-    """Return the best of each detector on each backbone."""
-    return _pivot("By backbone", models, ["dataset", "protocol", "Model"], "backbone", criterion)
-
-
-def by_dataset(models: pd.DataFrame, criterion: str) -> Sheet:
-    """Return the best of each detector and backbone on each dataset."""
-    return _pivot("By dataset", models, ["Model", "backbone"], "data", criterion)
-
-
-def by_defect_type(runs: pd.DataFrame, best: pd.DataFrame) -> Sheet:
-    """Return for the best of each detector AUROC and misses of each type and area of defects, means over seeds."""
-    rows: dict[tuple, dict[str, Any]] = {}
-    types = [name.removeprefix("images ") for name in runs if str(name).startswith("images ")]
-    for _, model in best.iterrows():
-        chosen = runs["folder"].isin(model["folders"])
-        for defect_type in types:
-            for metric in (TESTED, "image_MissRate", "pixel_AUROC"):
-                column = f"{metric} {defect_type}"
-                if column in runs and runs.loc[chosen, column].notna().any():
-                    place = (model["dataset"], model["protocol"], defect_type, metric)
-                    row = rows.setdefault(place, {"images": runs.loc[chosen, f"images {defect_type}"].iloc[0]})
-                    row[model["Model"]] = runs.loc[chosen, column].mean()
-    names = ["dataset", "protocol", "defect type", "metric"]
-    table = pd.DataFrame([dict(zip(names, place, strict=True)) | row for place, row in sorted(rows.items())])
-    detectors = sorted(set(table) - {*names, "images"})
-    table = table.reindex(columns=[*names, "images", *detectors])
-    return Sheet("By defect type", table, key=tuple(names), scales=tuple(detectors))
+    if not len(table):
+        return []
+    told = tuple(column.removesuffix("_95") for column in table if column.endswith("_95"))
+    names = [name for name in key if name not in ("protocol", "labels_of_each_type", DRAWN)]
+    shown = (*names, "labels_seen", "train_images", *told, "seeds", said, "protocol")
+    return [Sheet(name, table, key=key, charts=(name.lower(),), criterion=criterion, shown=shown, told=told)]
 
 
 def failed(runs: pd.DataFrame, problems: Sequence[str]) -> pd.DataFrame:
@@ -263,32 +253,3 @@ def failed(runs: pd.DataFrame, problems: Sequence[str]) -> pd.DataFrame:
     bad = runs.loc[runs["status"] != "ok"].reindex(columns=columns)
     unread = pd.DataFrame([{"status": "not read", "error": problem} for problem in problems], columns=columns)
     return pd.concat([bad.astype(object), unread.astype(object)], ignore_index=True)
-
-
-def _blocks(models: pd.DataFrame, criterion: str) -> list[Sheet]:
-    """Return for each dataset its configurations, the best `MOST_IN_BLOCK` of each detector."""
-    sheets: list[Sheet] = []
-    columns = ["protocol", "Model", "backbone", "configuration", *MAIN_METRICS, "seeds", "level_with_best", "run_id"]
-    columns.append(F1_ALL_BAD)
-    columns[4:4] = [] if criterion in MAIN_METRICS else [criterion]
-    for dataset, group in models.groupby("dataset") if len(models) else ():
-        best = group.groupby([*RANKED, "Model"], sort=False, dropna=False).head(MOST_IN_BLOCK)
-        table = best.sort_values(
-            ["dataset_fingerprint", "protocol", "Model", criterion],
-            ascending=[True, True, True, not METRICS[criterion].larger_is_better],
-        )
-        name = sheet_name(f"Comparison {dataset}", [sheet.name for sheet in sheets])
-        sheets.append(Sheet(name, table.reindex(columns=columns).reset_index(drop=True), "blocks", criterion=criterion))
-    return sheets
-
-
-def _pivot(name: str, models: pd.DataFrame, index: list[str], column: str, criterion: str) -> Sheet:
-    if models.empty:
-        return Sheet(name, pd.DataFrame(columns=index), key=tuple(index))
-    models = newest_code(models)  # a cell has no place for a mark
-    models = models.assign(
-        backbone=models["backbone"].replace("", NONE), data=models["dataset"] + ", " + models["protocol"]
-    )
-    best = models.pivot_table(index=index, columns=column, values=criterion, aggfunc=METRICS[criterion].extreme)
-    table = best.reset_index().rename_axis(columns=None)
-    return Sheet(name, table, key=tuple(index), scales=tuple(best.columns), criterion=criterion)

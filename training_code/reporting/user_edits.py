@@ -17,11 +17,11 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from training_code.comparison.table import LINKS
 from training_code.reporting.alignment import Alignment, align
-from training_code.reporting.drawing import NOTES, THEIRS, column_names
+from training_code.reporting.headers import NOTES, THEIRS, column_names
 from training_code.reporting.kept_notes import Kept
 from training_code.reporting.references import Axis, Moves, References
+from training_code.reporting.sheet import Sheet
 from training_code.reporting.sheet_settings import Settings
-from training_code.reporting.sheets import Sheet
 from training_code.reporting.written import EMPTY, LOOKS, Drawn, Looks, Written, crc, fingerprint
 
 # A sheet is ours if so much of what we wrote is still in it.
@@ -151,12 +151,12 @@ class Edits:
                 if _holds(cell):
                     self._place_theirs(worksheet, cell, moves, tools.references)
                 continue
-            new_row = by_name.get(self.written.rows[self.found.rows[row] - 1])
-            new_column = here.get((new_row, name)) if new_row else None
-            if new_column is None:
+            new_row = by_name.get(self.written.rows[self.found.rows[row] - 1], 0)
+            new = worksheet.cell(new_row, here[new_row, name]) if (new_row, name) in here else None
+            if new is None or isinstance(new, MergedCell):  # gone, or below a sentence that reaches over it
                 self._give_up(cell, name, tools.looks)
             else:
-                self._place_in_ours(worksheet.cell(new_row, new_column), cell, name, tools)
+                self._place_in_ours(new, cell, name, tools)
         self.settings.place(worksheet, self.written, moves, tools.references)
         self.settings.place_drawings(worksheet, self.written, moves, tools.references)
 

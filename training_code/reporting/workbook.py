@@ -13,12 +13,16 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from training_code.foundation.errors import InputError
 from training_code.reporting import written as memory
-from training_code.reporting.drawing import column_names, draw, set_view
+from training_code.reporting.drawing import draw, set_view
 from training_code.reporting.earlier import infer_written
+from training_code.reporting.folding import mark_folds
+from training_code.reporting.headers import column_names
 from training_code.reporting.kept_notes import KEPT, KEPT_COLUMNS, Kept, kept_sheet, restore
+from training_code.reporting.page import set_page
+from training_code.reporting.presentation import present
 from training_code.reporting.references import Moves, References
+from training_code.reporting.sheet import Sheet
 from training_code.reporting.sheet_settings import move_references
-from training_code.reporting.sheets import Sheet
 from training_code.reporting.user_edits import Edits, Tools, move_formula, take_edits
 from training_code.reporting.workbook_file import ChangedError, check_output, save
 from training_code.reporting.written import Drawn, Looks, Written
@@ -84,6 +88,7 @@ def write_workbook(path: Path, sheets: Sequence[Sheet]) -> list[str]:
         If the file is none that can be written, is open in a spreadsheet program, whose copy would overwrite this one,
         or cannot be read.
     """
+    sheets = [present(sheet) for sheet in sheets]
     for _ in range(_ATTEMPTS):
         target = check_output(path)
         content = target.read_bytes() if target.exists() else None
@@ -113,6 +118,7 @@ def _write(target: Path, content: bytes | None, sheets: Sequence[Sheet]) -> list
         waiting = [note for note in book.kept if note.sheet == place.sheet.name]
         others = [note for note in book.kept if note.sheet != place.sheet.name]
         book.kept = others + restore(place.worksheet, place.drawn, waiting)
+        _finish(book, place.worksheet, place.sheet, place.drawn, place.edits)
     _draw_kept(book, notes, tools)
     _move_their_references(book, references)
     book.lost += references.broken
@@ -193,6 +199,15 @@ def _place(book: _Book, place: _Place, tools: Tools) -> None:
         book.lost += [*place.edits.lost, *place.edits.settings.lost]
 
 
+def _finish(book: _Book, worksheet: Worksheet, sheet: Sheet, drawn: Drawn, edits: Edits | None) -> None:
+    """Set what goes by all that is in a sheet, also what people wrote: buttons of groups, and what is printed."""
+    mark_folds(worksheet)
+    before = None if edits is None else edits.written
+    theirs = edits is not None and edits.settings.prints_other_than(edits.written)
+    written = book.written[worksheet.title]
+    written.area, written.pages = set_page(worksheet, sheet, drawn, before, theirs)
+
+
 def _give_up_others(book: _Book, sheets: Sequence[Sheet]) -> None:
     """Remove sheets of ours that are made no more, a dataset's for instance; what people wrote there is kept."""
     names = {sheet.name for sheet in sheets} | {KEPT}
@@ -233,10 +248,12 @@ def _draw_kept(book: _Book, edits: Edits | None, tools: Tools) -> None:
     book.written[worksheet.title] = memory.record(worksheet, KEPT, drawn, book.looks)
     if edits is None:
         set_view(worksheet, sheet)
+        _finish(book, worksheet, sheet, drawn, edits)
         return
     moves = edits.moves(drawn, order)
     edits.place(worksheet, drawn, moves, Tools(tools.looks, References({worksheet.title: moves})))
     book.lost += [*edits.lost, *edits.settings.lost]
+    _finish(book, worksheet, sheet, drawn, edits)
     for note in edits.homeless:  # what was beside a note that has gone back: below, where it is people's own row
         worksheet.append([note.sheet, note.row, note.column, note.text])
 

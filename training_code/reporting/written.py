@@ -14,6 +14,8 @@ from openpyxl.utils import get_column_letter
 from openpyxl.worksheet.formula import ArrayFormula
 from openpyxl.worksheet.worksheet import Worksheet
 
+from training_code.reporting.folding import folded
+
 #: The hidden sheet.
 HIDDEN_SHEET = "training_code"
 #: What a style is made of.
@@ -67,6 +69,10 @@ class Written:
         For each row the fingerprints of its cells, joined.
     looks
         For each row the number of each cell's look in ``all_looks``.
+    folded
+        Columns that are folded.
+    area, pages
+        What is printed, and on how many pages beside each other.
     """
 
     sheet: str
@@ -82,6 +88,9 @@ class Written:
     pictures: list[list[int]] = field(default_factory=list)
     comments: dict[str, int] = field(default_factory=dict)
     tail: int = 0
+    folded: list[int] = field(default_factory=list)
+    area: str = ""
+    pages: int = 0
 
     def fingerprint(self, row: int, column: int) -> str:
         """Return the fingerprint of a cell, that of an empty one outside."""
@@ -167,6 +176,7 @@ def record(worksheet: Worksheet, name: str, drawn: Drawn, looks: Looks) -> Writt
         for column in range(1, width + 1)
         if (letter := get_column_letter(column)) in worksheet.column_dimensions
     }
+    written.folded = folded(worksheet)
     written.heights = {str(row): found.height for row, found in worksheet.row_dimensions.items() if found.height}
     written.charts = {chart_title(chart): [*place_of(chart), *chart_kind(chart)] for chart in worksheet._charts}
     written.pictures = [picture_print(picture) for picture in worksheet._images]
@@ -176,6 +186,11 @@ def record(worksheet: Worksheet, name: str, drawn: Drawn, looks: Looks) -> Writt
         if cell.comment is not None
     }
     return written
+
+
+def area_of(worksheet: Worksheet) -> str:
+    """Return what is printed of a sheet, as an area of its cells; a blank for all of it."""
+    return str(worksheet.print_area or "").rpartition("!")[2].replace("$", "")
 
 
 def chart_title(chart: Any) -> str:

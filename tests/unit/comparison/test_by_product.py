@@ -16,6 +16,7 @@ from training_code.comparison.ranks import over_datasets
 from training_code.comparison.table import runs_table
 from training_code.records.reading import read_records, write_record
 from training_code.records.record import ProductUsed
+from training_code.reporting.product_figures import draw_products
 from training_code.reporting.sheets import all_sheets, compare
 from training_code.reporting.workbook import write_workbook
 
@@ -129,3 +130,23 @@ def test_ranks_over_datasets_do_not_count_the_images_of_joined_ones_twice(tmp_pa
         _joined(tmp_path, 0, values, number, detector=detector, metrics={"image_AUROC": 0.9 - 0.3 * number})
     found = over_datasets(configurations(runs_table(read_records(tmp_path)[0])), "image_AUROC")
     assert found.ranks.equals(alone.ranks) and found.p_value == alone.p_value
+
+
+def test_the_picture_shows_one_detector_for_all_beside_one_for_each(results):
+    runs = runs_table(read_records(results)[0])
+    figure = draw_products(by_product(runs, configurations(runs)))
+    figure.canvas.draw()
+    auroc, misses = figure.axes
+    assert (auroc.get_ylabel(), misses.get_ylabel()) == ("image_AUROC", "image_MissRate")
+    assert [label.get_text() for label in auroc.get_xticklabels()] == ["a", "b", MEAN]
+    for_all, for_each = auroc.lines
+    assert for_all.get_ydata().tolist() == pytest.approx([0.82, 0.68, 0.75])
+    assert for_each.get_ydata().tolist() == pytest.approx([0.89, 0.69, 0.79])
+    assert for_each.get_markerfacecolor() == "none", "hollow"
+
+
+def test_the_picture_of_products_says_that_there_are_none(tmp_path):
+    make_results(tmp_path)
+    runs = runs_table(read_records(tmp_path)[0])
+    figure = draw_products(by_product(runs, configurations(runs)))
+    assert figure.axes[0].get_title() == "no detector was trained on several products"

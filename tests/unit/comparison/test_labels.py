@@ -125,7 +125,7 @@ def test_a_gain_within_what_seeds_differ_by_is_none(tmp_path):
     _with(tmp_path, "pixel_F1Score", {(5, seed): 0.5 for seed in range(3)} | {(20, 0): 0.4, (20, 1): 0.5, (20, 2): 0.7})
     table = _table(tmp_path)
     (said,) = label_curves(table, configurations(table))["more_labels"].dropna()
-    assert said.startswith("from 5 to 20 labels of each type pixel_F1Score rose by 0.033 ± 0.379")
+    assert said.startswith("from 5 to 20 labels of each type pixel_F1Score rose by 0.03 ± 0.38")
     assert said.endswith("the seeds do not tell whether more labels pay")
 
 

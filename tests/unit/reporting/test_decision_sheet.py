@@ -13,7 +13,18 @@ from training_code.comparison.decision import CHEAPEST, DEPLOYED, Assumptions, g
 from training_code.comparison.table import runs_table
 from training_code.foundation.errors import InputError
 from training_code.records.reading import read_records
-from training_code.reporting.decision import CELLS, FIRST_QUESTION, LETTERS, QUESTIONS, SENTENCES, SHOWN, TABLE, YOURS
+from training_code.reporting.decision import (
+    ANSWER,
+    CELLS,
+    FIRST_QUESTION,
+    INTRODUCTION,
+    LETTERS,
+    NEXT,
+    QUESTIONS,
+    SHOWN,
+    TABLE,
+    YOURS,
+)
 from training_code.reporting.decision_answer import answer
 from training_code.reporting.decision_page import SCRIPT, display_decision
 from training_code.reporting.sheets import all_sheets, compare
@@ -85,7 +96,7 @@ def _shown(path):
     sheet = openpyxl.load_workbook(path, data_only=True)["Decision"]
     heads = [head for head, *_ in SHOWN]
     rows = [dict(zip(heads, [cell.value for cell in row], strict=False)) for row in sheet.iter_rows(min_row=TABLE + 1)]
-    said = [sheet.cell(row, 1).value for row in range(TABLE - 1 - SENTENCES, TABLE - 1)]
+    said = [sheet.cell(row, 1).value for row in range(ANSWER + 1, NEXT)]
     return [text for text in said if text], [row for row in rows if row["rank"] not in (None, "")]
 
 
@@ -125,7 +136,7 @@ def test_what_libreoffice_saves_is_still_ours_and_the_entries_stay(made, tmp_pat
     assert write_workbook(saved, all_sheets(comparison, folder / "results")) == []
     workbook = openpyxl.load_workbook(saved)
     assert workbook.sheetnames == openpyxl.load_workbook(folder / "w.xlsx").sheetnames, "no sheet of kept notes"
-    assert [workbook["Decision"][f"D{row}"].value for row in range(5, 12)] == [
+    assert [workbook["Decision"][f"D{FIRST_QUESTION + row}"].value for row in range(7)] == [
         group,
         CHEAPEST,
         0.03,
@@ -141,7 +152,8 @@ def test_entries_stay_and_formulas_cover_new_models(made, tmp_path):
     folder, comparison = made
     _enter(folder / "w.xlsx", tmp_path / "w.xlsx", Assumptions(0.03, 1, 77), groups_of(comparison.candidates)[0])
     workbook = openpyxl.load_workbook(tmp_path / "w.xlsx")
-    workbook["Decision"]["H3"] = "agreed with the plant"
+    beside = f"H{INTRODUCTION + 1}"
+    workbook["Decision"][beside] = "agreed with the plant"
     workbook.save(tmp_path / "w.xlsx")
     make_results(tmp_path / "results", datasets=("tiles", "boards", "screws"))
     more = _compare(tmp_path / "results")
@@ -149,9 +161,8 @@ def test_entries_stay_and_formulas_cover_new_models(made, tmp_path):
         assert write_workbook(tmp_path / "w.xlsx", all_sheets(more, tmp_path / "results")) == []
     workbook = openpyxl.load_workbook(tmp_path / "w.xlsx")
     sheet = workbook["Decision"]
-    assert [sheet[f"D{row}"].value for row in (7, 8, 9)] == [0.03, None, 77] and sheet[
-        "H3"
-    ].value == "agreed with the plant"
+    assert [sheet[f"D{FIRST_QUESTION + row}"].value for row in (2, 3, 4)] == [0.03, None, 77]
+    assert sheet[beside].value == "agreed with the plant"
     assert len(sheet.data_validations.dataValidation) == len(QUESTIONS), "each once, however often it is made"
     groups = [sheet.cell(row, 2).value for row in range(TABLE + 1, sheet.max_row + 1)]
     assert {f"{name}: " in "".join(map(str, groups)) for name in ("tiles", "boards", "screws")} == {True}

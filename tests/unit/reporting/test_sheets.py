@@ -30,6 +30,7 @@ def test_every_sheet_is_there_in_its_order(tmp_path):
     make_results(tmp_path, datasets=("b", "a"))
     assert list(_tables(tmp_path)) == [
         "Decision",
+        "Winner",
         "Best models",
         "Comparison a",
         "Comparison b",
