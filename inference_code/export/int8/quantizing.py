@@ -1,7 +1,9 @@
 """`quantize`: the network of an exported detector in 8-bit integers, everything behind its features in float32."""
 
+import io
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import nncf
@@ -82,16 +84,16 @@ def quantize(source: Path, target: Path, images: Iterable[NDArray[np.float32]], 
         model.graph.output.remove(output)
         model.graph.value_info.append(output)
     nncf.set_log_level(logging.ERROR)
-    quantized = nncf.quantize(
-        model,
-        nncf.Dataset(images, lambda image: {INPUT: image}),
-        preset=nncf.QuantizationPreset.MIXED,
-        subset_size=count,
-        ignored_scope=nncf.IgnoredScope(names=[name for name in outside if name], validate=False),
-        advanced_parameters=AdvancedQuantizationParameters(
-            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
-        ),
-    )
+    whole_range = AdvancedQuantizationParameters(activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX)
+    with redirect_stdout(io.StringIO()):  # bars of its progress
+        quantized = nncf.quantize(
+            model,
+            nncf.Dataset(images, lambda image: {INPUT: image}),
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=count,
+            ignored_scope=nncf.IgnoredScope(names=[name for name in outside if name], validate=False),
+            advanced_parameters=whole_range,
+        )
     onnx.save(quantized, target)
 
 
