@@ -156,4 +156,4 @@ def test_the_comparison_says_what_it_takes_before_anything_is_measured():
     command = [sys.executable, str(paths.ROOT / "tests" / "tools" / "compare_peers.py"), "--configurations", "9"]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
-    assert ended.stderr.strip().endswith("valid: 2 or more images, 1 or more rounds, 1 to 6 configurations")
+    assert ended.stderr.strip().endswith("valid: 2 or more images, 1 or more rounds, 1 to 5 configurations")

@@ -16,13 +16,11 @@ from training_code.benchmark.images import defect_types
 SIDE = 256
 SEED = 42
 BACKBONE = get_backbone("efficientnet_lite0")
-_PADIM = {"layers": ["blocks.1", "blocks.2", "blocks.4"]}
 _PATCHCORE = {"layers": ["blocks.2", "blocks.4"]}
 Grid = list[tuple[str, dict[str, Any]]]
 #: Detectors by anomalib's class names with its arguments, which imgad and this project take as they are.
 GRID: Grid = [
-    ("Padim", _PADIM | {"n_features": 30}),
-    ("Padim", _PADIM | {"n_features": 60}),
+    ("Padim", {"layers": ["blocks.1", "blocks.2", "blocks.4"], "n_features": 60}),
     ("Patchcore", _PATCHCORE | {"coreset_sampling_ratio": 0.01, "num_neighbors": 1}),
     ("Patchcore", _PATCHCORE | {"coreset_sampling_ratio": 0.01, "num_neighbors": 9}),
     ("Patchcore", _PATCHCORE | {"coreset_sampling_ratio": 0.05, "num_neighbors": 9}),
