@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 # Two test files at a time, those that take long first, on a core each. A worker that died would otherwise be replaced by
 # one that runs the same test and dies as well, again and again.
 PYTEST ?= -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
@@ -7,7 +8,7 @@ RUN := $(VENV)/bin/python
 NOTEBOOKS_HAVE_NO_OUTPUTS = $(VENV)/bin/nbstripout --keep-id --verify notebooks/*.ipynb tests/notebooks/*/*.ipynb
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test test-gpu lint format notebooks sweep tensorboard compare report benchmark docs clean-cache environment
+.PHONY: help demo check test test-gpu lint format notebooks sweep tensorboard compare report benchmark compare-peers docs clean-cache environment
 
 help:  ## print what each target does
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +63,16 @@ benchmark: environment  ## plain anomalib against this project, most of an hour;
 docs: environment  ## write the site to site/, with the notebooks of the runs there are; every link is checked
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build
 	@echo "site/index.html"
+
+compare-peers: environment $(PEERS)/installed  ## this project beside anomalib and imgad, a quarter of an hour; ROUNDS=, DATA=
+	$(RUN) -W ignore tests/tools/compare_peers.py --write --rounds $(or $(ROUNDS),1) $(if $(DATA),--data $(DATA))
+
+# imgad needs packages that nothing else here does: it has an environment of its own, which borrows the others.
+$(PEERS)/installed: tests/tools/peers/requirements.txt
+	$(RUN) -m venv --without-pip $(PEERS)
+	$(RUN) -c "import sysconfig; print(sysconfig.get_path('purelib'))" > "$$(echo $(PEERS)/lib/python*/site-packages)/borrowed.pth"
+	$(RUN) -m pip --python $(PEERS)/bin/python install --disable-pip-version-check --requirement $<
+	@touch $@
 
 environment.yml: pyproject.toml constraints.txt  ## write the file for conda anew after a change of a dependency
 	$(PYTHON) .ci/conda_environment.py > $@.new && mv $@.new $@

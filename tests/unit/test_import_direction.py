@@ -35,7 +35,7 @@ ORDER = (
     ("notebooks",),
     ("sweep", "comparison"),
     ("reporting",),
-    ("compare", "prepare_data", "check_data", "rethreshold", "search", "weights"),
+    ("compare", "prepare_data", "check_data", "rethreshold", "search", "start", "weights"),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 MODULES = sorted((paths.ROOT / "training_code").rglob("*.py")) + sorted((paths.ROOT / "inference_code").rglob("*.py"))

@@ -1,23 +1,46 @@
 """Where files lie: every folder is below the repository, or below the home folder that the user chose for data.
 
-The working directory is never used, since it differs between notebooks, kernels and workers.
+In a repository the working directory is never used, since it differs between notebooks, kernels and workers. A package
+that pip has installed has no repository around it: there the working directory of the first process is the home.
 """
 
 import os
 from pathlib import Path
 
+from training_code.foundation import program
 from training_code.foundation.errors import InputError
 
 #: Environment variable that names another home; all processes that this one starts inherit it.
 HOME_VARIABLE = "ANOMALY_HOME"
 
-#: The repository: code, notebooks, sweeps.
-ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOKS = ROOT / "notebooks"
+#: The folder of the packages: the repository, or where pip has installed them.
+CODE = Path(__file__).resolve().parents[2]
+
+
+def is_installed() -> bool:
+    """Return whether pip has installed the packages apart from a repository: their metadata lie beside them then."""
+    return any(CODE.glob(f"{program.DISTRIBUTION.replace('-', '_')}-*.dist-info"))
+
+
+def _home() -> Path:
+    """Return the folder of the user; the processes that this one starts get the same, wherever they work."""
+    chosen = Path(os.environ.get(HOME_VARIABLE, "")).expanduser()
+    if not is_installed():
+        return (CODE / chosen).resolve()
+    home = chosen.resolve()
+    os.environ[HOME_VARIABLE] = str(home)
+    return home
+
+
+#: Data and weights of the user, and what runs write. A relative `HOME_VARIABLE` is relative to the repository, or to
+#: the working directory of an installed package.
+HOME = _home()
+#: Where notebooks and sweeps lie: the repository, or the home where there is none.
+ROOT = HOME if is_installed() else CODE
+#: An installed package has notebooks of its own, which are read where the home has none.
+NOTEBOOKS = (ROOT if (ROOT / "notebooks").is_dir() else CODE) / "notebooks"
 SWEEPS = ROOT / "sweeps"
 
-#: Data and weights of the user, and what runs write; a relative `HOME_VARIABLE` is relative to the repository.
-HOME = (ROOT / Path(os.environ.get(HOME_VARIABLE, "")).expanduser()).resolve()
 CACHE = HOME / ".cache"
 DATA = HOME / "data"
 RESULTS = HOME / "results"

@@ -153,7 +153,7 @@ class Zygote:
         with theirs:
             self._process = subprocess.Popen(
                 command,
-                cwd=paths.ROOT,
+                cwd=paths.CODE,
                 env={**environment, **_FOR_IMPORTS},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -243,7 +243,7 @@ def warm_spec(spec: KernelSpec) -> KernelSpec:
 def kernel_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return the variables of a kernel: those of this process, ``environment``, and the code of this checkout first."""
     variables = {**os.environ, **(environment or {})}
-    path = [str(paths.ROOT), *filter(None, [variables.get("PYTHONPATH")])]
+    path = [str(paths.CODE), *filter(None, [variables.get("PYTHONPATH")])]
     return {**variables, "PYTHONPATH": os.pathsep.join(path)}
 
 

@@ -54,7 +54,7 @@ _PACKAGE, _EVERYTHING = "training_code", "*"
 @cache
 def code_hash(detector: str) -> str:
     """Return the SHA-256 of the code that decides about the numbers of a detector, given by its name."""
-    return hash_of(detector, paths.ROOT)
+    return hash_of(detector, paths.CODE)
 
 
 def hash_of(detector: str, root: Path) -> str:

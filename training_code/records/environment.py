@@ -53,8 +53,11 @@ def _cores() -> int | None:
 
 @cache
 def git_commit() -> str | None:
-    """Return the commit of the code, with ``+changes`` if the packages differ from it; None outside of git."""
-    commit = _git("rev-parse", "HEAD")
+    """Return the commit of the code, with ``+changes`` if the packages differ from it; None outside of git.
+
+    A repository that has an environment in it, in which pip has installed the packages, is not that of the code.
+    """
+    commit = _git("rev-parse", "HEAD") if _git("ls-files", "--error-unmatch", CODE[0]) is not None else None
     return commit and commit + ("+changes" if _git("status", "--porcelain", "--", *CODE) else "")
 
 
@@ -70,7 +73,7 @@ def package_versions() -> dict[str, str]:
 
 def _git(*arguments: str) -> str | None:
     try:
-        result = subprocess.run(["git", "-C", paths.ROOT, *arguments], capture_output=True, text=True, timeout=20)
+        result = subprocess.run(["git", "-C", paths.CODE, *arguments], capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() if result.returncode == 0 else None

@@ -84,7 +84,8 @@ def read_sweep(path: Path, _including: tuple[Path, ...] = ()) -> Sweep:
         content = read_yaml(path)
     except FileNotFoundError:
         known = sorted(str(file) for file in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
-        raise InputError(f"there is no sweep file {path}; valid: {choices(known)}") from None
+        start = "one of those that anomaly start FOLDER puts into a folder"
+        raise InputError(f"there is no sweep file {path}; valid: {choices(known) or start}") from None
     content = _mapping(path, "the file", content, SWEEP_KEYS)
     shared = _mapping(path, "parameters", content.get("parameters"))
     search = content.get("search")

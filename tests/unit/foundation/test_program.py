@@ -51,6 +51,7 @@ def test_help_names_every_command_and_exits_well(capsys):
             "predict",
             "export",
             "serve",
+            "start",
             "station",
             "status",
         ]
@@ -70,7 +71,7 @@ def test_the_version_is_that_of_what_is_installed(capsys):
 def test_a_misspelled_command_is_one_line_with_the_nearest(capsys):
     assert cli.main(["check_data", "x"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: unknown command 'check_data' (did you mean 'check-data'?); valid: prepare-data, ")
+    assert error.startswith("error: unknown command 'check_data' (did you mean 'check-data'?); valid: start, ")
     assert error.count("\n") == 1
 
 

@@ -1,0 +1,1 @@
+"""What `tests/tools/compare_peers.py` is made of."""

@@ -1,0 +1,44 @@
+"""``python -m training_code.start FOLDER``: copy the notebooks and sweep files of an installed package to work with."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from training_code.foundation import paths
+from training_code.foundation.errors import InputError, run_command
+from training_code.foundation.program import command_parser
+
+#: What a repository has and a person changes.
+FOLDERS = ("notebooks", "sweeps")
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; return the exit status."""
+    parser = command_parser("training_code.start", __doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where they go; made if it is not there")
+    folder = parser.parse_args(arguments).folder.expanduser().resolve()
+    start(folder)
+    print(f"{folder} has notebooks, sweep files, and a folder for your images. Go on with:")
+    print(f"  cd {folder}\n  anomaly sweep sweeps/demo.yaml\n  anomaly compare")
+    return 0
+
+
+def start(folder: Path) -> None:
+    """Copy notebooks and sweep files to ``folder``, and make ``data/`` beside them.
+
+    Raises
+    ------
+    InputError
+        If something of that is there already; nothing is replaced.
+    """
+    for name in FOLDERS:
+        if (folder / name).exists():
+            raise InputError(f"{folder / name} is there already, and is not replaced; valid: another folder")
+    for name in FOLDERS:
+        # Only what is the project's: in a repository there are checkpoints of Jupyter, too.
+        shutil.copytree(paths.CODE / name, folder / name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    (folder / "data").mkdir(exist_ok=True)
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
