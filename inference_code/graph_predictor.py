@@ -109,7 +109,7 @@ class GraphPredictor(Predictor):
             return super().calibration()
         found = self.description.get("calibration")
         try:
-            values = (np.array(found[name]) for name in ("scores", "area_scores", "highest"))
+            values = (np.array(found[name], np.float64) for name in ("scores", "area_scores", "highest"))
             made = CalibrationScores(tuple(map(int, found["groups"])), *values)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError("the description beside the file is damaged: its calibration cannot be read") from error

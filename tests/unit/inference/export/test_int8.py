@@ -1,5 +1,7 @@
 """A file of 8-bit integers is asked for in valid words, and goes by its own scores of good images."""
 
+from importlib.metadata import PackageNotFoundError
+
 import numpy as np
 import pytest
 from helpers.calibrated import make_calibrated
@@ -8,6 +10,7 @@ from inference_code.export.__main__ import main
 from inference_code.export.formats import check_request
 from inference_code.graph_predictor import GraphPredictor
 from inference_code.thresholds import choose_thresholds
+from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError, run_command
 from training_code.records.operating_points import points_anew
 from training_code.records.scores import CalibrationScores
@@ -15,11 +18,11 @@ from training_code.records.scores import CalibrationScores
 GIVEN = {"groups": [0, 0, 1], "scores": [0.1, 0.2, 0.9], "area_scores": [0.1, 0.1, 0.8], "highest": [0.2, 0.3, 1.0]}
 
 
-class _File(GraphPredictor):
-    """A file without a graph: what its description says."""
-
-    def __init__(self, folder, **description):
-        self.folder, self.description = folder, description
+def _file(folder, **description):
+    """Return a file without a graph: what its description says."""
+    made = GraphPredictor.__new__(GraphPredictor)
+    made.folder, made.description, made.thresholds = folder, description, Thresholds(1.0, 1.0)
+    return made
 
 
 @pytest.mark.parametrize(
@@ -38,10 +41,13 @@ def test_what_does_not_fit_together_is_one_sentence_before_any_computation(given
 
 
 def test_a_missing_nncf_is_named_with_its_extra(monkeypatch, capsys):
-    def without(name):
-        raise ModuleNotFoundError(f"No module named '{name}'", name=name) if name == "nncf" else AssertionError
+    def version(name):
+        if name == "nncf":
+            raise PackageNotFoundError(name)
+        return "1"
 
-    monkeypatch.setattr("inference_code.export.formats.version", lambda name: "1" if name != "nncf" else without(name))
+    monkeypatch.setattr("inference_code.export.formats.version", version)
+    monkeypatch.setattr("importlib.metadata.requires", lambda _: ['nncf; extra == "int8"', 'onnx; extra == "export"'])
     assert run_command(main, ["best", "--format", "onnx", "--precision", "int8"], "export") == 2
     assert '[int8]"' in capsys.readouterr().err
     assert check_request("onnx", 0.1) == {"torch": "1", "onnx": "1"}, "float32 goes without it"
@@ -49,27 +55,20 @@ def test_a_missing_nncf_is_named_with_its_extra(monkeypatch, capsys):
 
 def test_p_values_of_a_file_go_by_its_own_scores(tmp_path):
     folder = tmp_path / "runs" / make_calibrated(tmp_path).run_id
-    own = _File(folder, precision="int8", calibration=GIVEN).calibration()
+    own = _file(folder, precision="int8", calibration=GIVEN).calibration()
     assert own.groups == (0, 0, 1) and own.scores.tolist() == [0.1, 0.2, 0.9]
-    assert _File(folder).calibration().scores.tolist() == list(range(1, 20)), "a file of float32 has those of its run"
+    assert _file(folder).calibration().scores.tolist() == list(range(1, 20)), "a file of float32 has those of its run"
 
 
 @pytest.mark.parametrize("damage", [None, {}, GIVEN | {"scores": [0.1]}, GIVEN | {"scores": ["x", 1, 2]}])
 def test_a_damaged_description_gives_no_p_values(tmp_path, damage):
     with pytest.raises(ValueError, match="the description beside the file is damaged"):
-        _File(tmp_path, precision="int8", calibration=damage).calibration()
+        _file(tmp_path, precision="int8", calibration=damage).calibration()
 
 
 def test_a_quantile_of_the_scores_of_the_run_is_no_threshold_for_other_scores(tmp_path):
-    file = _File(tmp_path, precision="int8")
-    file.thresholds = None
     with pytest.raises(InputError, match="a file of 8-bit integers has other ones; valid: a raw score"):
-        choose_thresholds(_with_thresholds(file), "99%", None)
-
-
-def _with_thresholds(file):
-    file.thresholds = type("Own", (), {"image": 1.0, "pixel": 1.0})()
-    return file
+        choose_thresholds(_file(tmp_path, precision="int8"), "99%", None)
 
 
 def test_the_rule_of_the_run_is_applied_to_the_scores_of_the_file(tmp_path):
