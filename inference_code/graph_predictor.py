@@ -103,9 +103,14 @@ class GraphPredictor(Predictor):
         """In which numbers the network computes: ``"float32"`` or ``"int8"``."""
         return self.description.get("precision", "float32")
 
+    @property
+    def scores_as_calibrated(self) -> bool:
+        """Whether scores are those that the run was calibrated with, up to rounding: not those of 8-bit integers."""
+        return self.precision != INT8
+
     def calibration(self) -> CalibrationScores:
         """Return the scores of good images that p-values go by; a file in 8-bit integers has its own."""
-        if self.precision != INT8:
+        if self.scores_as_calibrated:
             return super().calibration()
         found = self.description.get("calibration")
         try:

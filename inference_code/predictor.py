@@ -137,6 +137,11 @@ class Predictor(Protocol):
         if given and not self.needs_references:
             raise InputError(f"{self.record.run_id} was made without references; valid: none")
 
+    @property
+    def scores_as_calibrated(self) -> bool:
+        """Whether scores are those that the run was calibrated with, up to rounding."""
+        return True
+
     def calibration(self) -> CalibrationScores:
         """Return the scores of good images that the detector has not seen, which p-values of new scores go by.
 

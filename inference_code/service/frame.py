@@ -55,6 +55,8 @@ class Addition:
         For which no key is needed.
     end
         Called when the service ends: answers that would go on as long as their clients listen end.
+    metrics
+        Returns what it counts, in Prometheus' text format.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Addition:
     page: APIRouter
     open_paths: frozenset[str]
     end: Callable[[], None]
+    metrics: Callable[[], str]
 
 
 def make_app(
@@ -121,6 +124,7 @@ def add(app: FastAPI, addition: Addition, access: Access) -> None:
     add_routes(app, [addition.router], access)
     app.include_router(addition.page)
     app.state.at_end.append(addition.end)
+    app.state.measures.also(addition.metrics)
 
 
 def sentence(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:

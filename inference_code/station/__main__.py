@@ -78,7 +78,7 @@ def _work(options: argparse.Namespace, door: Door | None) -> int:
             found = load_predictor(given, options.results, options.dataset, options.criterion, load_options(options))
             loaded[given] = DetectorViewer(found, drawing, rule.by_p_values)
             left_out = found.record.calibration is not None and found.record.calibration.way == "leave one out"
-            only_looks = left_out and options.compared_with == AUTO
+            only_looks = not found.scores_as_calibrated or (left_out and options.compared_with == AUTO)
             references[loaded[given].run] = Reference.read(found.folder, found.thresholds.image, only_looks)
         return loaded[given]
 

@@ -29,6 +29,6 @@ _METRICS: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {}}
 
 
 @router.get("/metrics", response_class=Response, responses=_METRICS)
-async def metrics(request: Request) -> Response:
+def metrics(request: Request) -> Response:
     """Return counters in Prometheus' text format."""
     return Response(request.app.state.measures.text(), media_type=CONTENT_TYPE_LATEST)

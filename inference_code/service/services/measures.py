@@ -16,6 +16,7 @@ class Measures:
 
     def __init__(self, waiting: Callable[[], int]) -> None:
         self._registry = registry = CollectorRegistry()
+        self._more: list[Callable[[], str]] = []
         ProcessCollector(registry=registry)
         self._requests = Counter("anomaly_requests", "Requests answered.", ["path", "status"], registry=registry)
         self._seconds = Histogram(
@@ -51,6 +52,10 @@ class Measures:
         label = "unknown" if abnormal is None else "abnormal" if abnormal else "normal"
         self._images.labels(model, label).inc()
 
+    def also(self, text: Callable[[], str]) -> None:
+        """Have `text` end with what a function returns, in the same format."""
+        self._more.append(text)
+
     def text(self) -> bytes:
         """Return everything in Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._registry) + "".join(more() for more in self._more).encode()

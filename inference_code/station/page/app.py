@@ -8,7 +8,6 @@ from inference_code.service.frame import Access, Addition, add, make_app
 from inference_code.service.limits import Limits
 from inference_code.service.services.measures import Measures
 from inference_code.station.page import routes
-from inference_code.station.page.line import Alarms, no_alarms
 from inference_code.station.page.watching import Watcher
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
@@ -28,10 +27,11 @@ def station_folder(given: str | Path) -> Path:
     return folder
 
 
-def station_page(folder: Path, alarms: Alarms = no_alarms) -> Addition:
+def station_page(folder: Path) -> Addition:
     """Return the page of a station as an addition to a service."""
-    watcher = Watcher(folder, alarms)
-    return Addition("station", watcher, routes.router, routes.page, frozenset(routes.FILES), watcher.end)
+    watcher = Watcher(folder)
+    open_paths = frozenset(routes.FILES)
+    return Addition("station", watcher, routes.router, routes.page, open_paths, watcher.end, watcher.metrics)
 
 
 def make_station_app(addition: Addition, limits: Limits, access: Access) -> FastAPI:

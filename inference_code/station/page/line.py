@@ -7,11 +7,12 @@ import sqlite3
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from inference_code.station.alarms import alarms
 from inference_code.station.reading import Reader
 from inference_code.station.schema import LEDGER, UNREADABLE, Entry, Part
 from inference_code.verdicts import BAD, GOOD, VERDICTS
@@ -22,15 +23,6 @@ from training_code.foundation.files import digest
 LAST_BAD = 12
 # Verdicts that are read at a time.
 _AT_ONCE = 1000
-
-#: Returns the alarms about drift that are to be shown, each with ``text``, ``since`` in seconds since the epoch, and
-#: ``picture``, an address of the service, or None.
-Alarms = Callable[[Reader], Sequence[Mapping[str, Any]]]
-
-
-def no_alarms(_: Reader) -> Sequence[Mapping[str, Any]]:
-    """Return no alarm."""
-    return []
 
 
 @dataclass(frozen=True)
@@ -48,14 +40,12 @@ class Line:
     ----------
     folder
         Of the station; the ledger may not be there yet.
-    alarms
-        About drift.
     clock
         Returns the seconds since the epoch.
     """
 
-    def __init__(self, folder: Path, alarms: Alarms = no_alarms, clock: Callable[[], float] = time.time) -> None:
-        self.folder, self._alarms, self._clock = folder, alarms, clock
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self.folder, self._clock = folder, clock
         self._reader: Reader | None = None
         self._day = _Day("", 0.0)
         self._seen: tuple[int, str] | None = None  # state of the ledger and the day that are shown
@@ -108,7 +98,7 @@ class Line:
             "hours": [{"hour": hour, **dict(day.hours[hour])} for hour in sorted(day.hours)],
             "views": [{"view": view, **dict(day.views[view])} for view in sorted(day.views)],
             "corrected": {GOOD: 0, BAD: 0} | reader.corrected(day.begin),
-            "drift": [dict(alarm) for alarm in self._alarms(reader)],
+            "drift": [{**alarm, "picture": f"station/{alarm['picture']}"} for alarm in alarms(reader)],
         }
 
 

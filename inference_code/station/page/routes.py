@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from inference_code.service.routes.page import HEADERS
 from inference_code.service.schemas import Error
+from inference_code.station.alarms import alarms
 from inference_code.station.ledger import Ledger
 from inference_code.station.page.line import describe
 from inference_code.station.page.pictures import SIZES, Pictures, find_picture
@@ -26,10 +27,7 @@ LANGUAGES = ("en", "de", "ru")
 #: Path of each file; they hold nothing that needs a key.
 FILES = {
     "/station": "station.html",
-    **{
-        f"/station/{name}": name
-        for name in ("station.css", "station.js", "asking.js", "sound.js", "stream.js", "words.js")
-    },
+    **{f"/station/{name}": name for name in _PARTS},
     **{f"/station/{language}.json": f"{language}.json" for language in LANGUAGES},
 }
 # Seconds that a correction waits for the station.
@@ -44,6 +42,7 @@ _Number = Annotated[int, Path(ge=1, le=2**53, description="Of the part's verdict
 _NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"model": Error}}
 _UNREADABLE: dict[int | str, dict[str, Any]] = {503: {"model": Error, "description": "The ledger is not at hand."}}
 _SAID: dict[int | str, dict[str, Any]] = {400: {"model": Error, "description": "The body is no JSON."}}
+_DRAWING: dict[int | str, dict[str, Any]] = {200: {"content": {"image/svg+xml": {}}}, **_NOT_FOUND, **_UNREADABLE}
 _PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, **_NOT_FOUND, **_UNREADABLE}
 
 
@@ -96,6 +95,18 @@ def picture(
     except (OSError, InputError) as error:  # its path is nobody's business
         raise HTTPException(404, f"the {kind} of part {number} can no longer be read") from error
     return Response(content, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+
+@router.get("/drift/{name}", response_class=Response, responses=_DRAWING)
+def drift(request: Request, name: Annotated[str, Path(description="Of an alarm's picture.")]) -> Response:
+    """Return the picture of an alarm about drift: the last photographs against the reference."""
+    with _reader(request) as reader:
+        standing = {File(alarm["picture"]).name: alarm["picture"] for alarm in alarms(reader)}
+    try:
+        content = (_watcher(request).folder / standing[name]).read_bytes()
+    except (KeyError, OSError) as error:
+        raise HTTPException(404, "there is no such picture of an alarm that stands") from error
+    return Response(content, media_type="image/svg+xml", headers={"Cache-Control": "no-store"})
 
 
 @router.post("/parts/{number}/correction", responses=_SAID | _NOT_FOUND | _UNREADABLE)

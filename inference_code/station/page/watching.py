@@ -2,11 +2,16 @@
 
 import asyncio
 import json
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from inference_code.station.page.line import Alarms, Line, Shown, no_alarms
+from inference_code.station.metrics import station_metrics
+from inference_code.station.page.line import Line, Shown
+from inference_code.station.reading import Reader
+from inference_code.station.schema import LEDGER
+from training_code.foundation.errors import InputError
 
 #: Pages that may be open at a time; for another one the oldest ends, and asks again if anybody is still there.
 MOST_STREAMS = 64
@@ -21,12 +26,10 @@ class Watcher:
     ----------
     folder
         Of the station.
-    alarms
-        About drift.
     """
 
-    def __init__(self, folder: Path, alarms: Alarms = no_alarms) -> None:
-        self.folder, self._line = folder, Line(folder, alarms)
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._line = folder, Line(folder)
         self._shown: Shown | None = None
         self._looked = 0.0
         self._lock = asyncio.Lock()
@@ -37,6 +40,14 @@ class Watcher:
     def ready(self) -> bool:
         """Whether the ledger can be read."""
         return self._line.look().content["trouble"] is None
+
+    def metrics(self) -> str:
+        """Return what the ledger counts, in Prometheus' text format; nothing where it cannot be read."""
+        try:
+            with Reader(self.folder / LEDGER) as reader:
+                return station_metrics(reader)
+        except (OSError, sqlite3.Error, InputError):
+            return ""
 
     async def look(self) -> Shown:
         """Return what is to be shown; the ledger is read once for all who ask in a short time."""

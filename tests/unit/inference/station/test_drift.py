@@ -9,9 +9,12 @@ from pathlib import PurePosixPath
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from helpers.station import make_station, put
 
 from inference_code.ranges import FIRST
+from inference_code.service.frame import Access
+from inference_code.service.limits import Limits
 from inference_code.station import drift as drift_module
 from inference_code.station import status
 from inference_code.station.alarms import alarms, stored
@@ -19,6 +22,7 @@ from inference_code.station.drift import Drift, draw, reset
 from inference_code.station.inbox import Photograph
 from inference_code.station.ledger import Ledger
 from inference_code.station.metrics import station_metrics
+from inference_code.station.page.app import make_station_app, station_page
 from inference_code.station.schema import FOUND, LEDGER, WAITING
 from inference_code.station.watches import QUANTITIES, SCORE, Reference
 from training_code.evaluation.calibration import just_above
@@ -95,6 +99,26 @@ def test_good_photographs_raise_no_alarm_and_brighter_ones_soon_do_in_words_and_
     picture = ElementTree.parse(tmp_path / "station" / alarm["picture"])
     assert len(picture.findall(".//{*}circle")) == 4 * 50, "the last 50 of four quantities"
     assert alarm["text"] in [text.text for text in picture.findall(".//{*}text")]
+
+
+def test_the_page_and_its_metrics_show_an_alarm_with_its_picture_and_no_other_file(line, generator, tmp_path):
+    line.take(_values(generator, 100, brightness=1.28))
+    folder = tmp_path / "station"
+    draw(line.ledger, folder)
+    (folder / "drift" / "other.svg").write_text("of nobody's business")
+    app = make_station_app(station_page(folder), Limits(), Access())
+    with TestClient(app, "http://127.0.0.1:8000") as client:
+        (alarm,) = client.get("/station/state").json()["drift"]
+        assert "% brighter than in training" in alarm["text"]
+        picture = client.get(f"/{alarm['picture']}")
+        assert picture.headers["content-type"] == "image/svg+xml" and picture.text.startswith("<svg")
+        for name in ("other.svg", "none.svg", "..%2Fstation.sqlite"):
+            assert client.get(f"/station/drift/{name}").status_code == 404
+        counted = client.get("/metrics").text
+        assert f'anomaly_station_drift_alarm{{run="{RUN}",quantity="brightness"}} 1' in counted
+        assert 'anomaly_station_parts_total{verdict="good"}' in counted and "anomaly_requests_total" in counted
+        (folder / LEDGER).unlink()
+        assert "anomaly_station" not in client.get("/metrics").text
 
 
 def test_an_alarm_stays_when_photographs_are_as_before_and_is_told_once(line, generator):

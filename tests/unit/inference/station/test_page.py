@@ -318,14 +318,6 @@ def test_a_ledger_of_the_first_version_is_shown_and_corrected(folder):
         assert client.post("/station/parts/1/correction", json=said).json()["correction"]["verdict"] == "good"
 
 
-def test_alarms_about_drift_are_shown_as_the_hook_gives_them(folder, ledger):
-    alarm = {"text": "brighter than in training", "since": NOON, "picture": None}
-    line = Line(folder, lambda reader: [alarm] if reader.last_number() else [], lambda: NOON)
-    assert line.look().content["drift"] == []
-    _judge(ledger, "a", "good")
-    assert line.look().content["drift"] == [alarm]
-
-
 def test_a_verdict_of_a_station_at_work_is_shown_before_its_photographs_are_moved(tmp_path, folder):
     inbox = tmp_path / "inbox"
     inbox.mkdir()
