@@ -6,10 +6,13 @@ the run, from what it says of good images that the detector has not seen; what i
 
 import dataclasses
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from inference_code.export.comparing import compare, expected
 from inference_code.export.export import (
@@ -213,11 +216,8 @@ def _described(own: TorchPredictor, made: _Made, unseen: Unseen, asked: Asked) -
     }
 
 
-def _measured(format: str, loss: Loss, file: Path, plain: Path, batch: Any) -> Measured:
+def _measured(format: str, loss: Loss, file: Path, plain: Path, batch: NDArray[np.float32]) -> Measured:
     """Return what is stated of a file beside one of float32."""
-    latencies = []
-    for path in (file, plain):
-        graph = open_graph(path, format)
-        latencies.append(median_seconds(lambda graph=graph: graph(batch[:1])))  # type: ignore[misc]
+    latencies = (median_seconds(partial(open_graph(path, format), batch[:1])) for path in (file, plain))
     sizes = (sum(each.stat().st_size for each in path.parent.glob(f"{path.stem}.*")) for path in (file, plain))
     return Measured(format, *dataclasses.astuple(loss), *latencies, *sizes, torch.get_num_threads())

@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from inference_code.export.exportable import ExportableDetector, at_least
 from inference_code.graph_files import INPUT, JUDGED, OUTPUTS, Graph
 from inference_code.graphs.parts import Backbone
 from inference_code.postprocessing import threshold_range
+from training_code.training.recomputing import Compute
 
 # Names of further outputs while a file is made: what the networks of backbones get, and what they give.
 _GIVEN, _FEATURES = "network_input_", "network_features_"
@@ -54,8 +55,12 @@ class WithFeatures(nn.Module):
         found = dict(zip(self.inner.outputs, self.inner(images), strict=True)) | dict(self._seen)
         return tuple(found[name] for name in self.outputs)
 
-    def _note(self, given: str, names: list[str]):  # type: ignore[no-untyped-def]  # as torch declares hooks
-        def hook(_: nn.Module, inputs: tuple[torch.Tensor], found: dict[str, torch.Tensor]) -> None:
+    def _note(
+        self, given: str, names: list[str]
+    ) -> Callable[[nn.Module, tuple[torch.Tensor, ...], dict[str, torch.Tensor]], None]:
+        """Return a hook that notes what a backbone gets and returns, under these names."""
+
+        def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...], found: dict[str, torch.Tensor]) -> None:
             self._seen += [(given, inputs[0]), *zip(names, found.values(), strict=True)]
 
         return hook
@@ -97,7 +102,7 @@ def quantize(source: Path, target: Path, images: Iterable[NDArray[np.float32]], 
     onnx.save(quantized, target)
 
 
-def features_of(graph: Graph, layers: Sequence[str]):  # type: ignore[no-untyped-def]
+def features_of(graph: Graph, layers: Sequence[str]) -> Compute:
     """Return what computes the features of images with an opened file of `WithFeatures` that has one backbone."""
 
     def compute(images: torch.Tensor) -> dict[str, torch.Tensor]:

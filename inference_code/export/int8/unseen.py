@@ -33,15 +33,12 @@ _GIVE_IMAGES = "valid: --images FOLDER with good photographs that it was not tra
 
 
 class Unseen(Protocol):
-    """Good images that a detector has not seen.
+    """Good images that a detector has not seen."""
 
-    Attributes
-    ----------
-    source
-        Which images, in words.
-    """
-
-    source: str
+    @property
+    def source(self) -> str:
+        """Which images, in words."""
+        ...
 
     def ranges(self) -> list[NDArray[np.float32]]:
         """Return the images that tell ranges, each of shape (1, 3, height, width) as networks see them."""
