@@ -221,5 +221,12 @@ def _measured(format: str, loss: Loss, file: Path, plain: Path, batch: NDArray[n
     """Return what is stated of a file beside one of float32."""
     latency, own = (median_seconds(partial(open_graph(path, format), batch[:1])) for path in (file, plain))
     size, own_size = (sum(each.stat().st_size for each in path.parent.glob(f"{path.stem}.*")) for path in (file, plain))
-    costs = {"latency_s": latency, "float32_latency_s": own, "bytes": size, "float32_bytes": own_size}
-    return Measured(format=format, **dataclasses.asdict(loss), **costs, threads=torch.get_num_threads())
+    return Measured(
+        format=format,
+        **dataclasses.asdict(loss),
+        latency_s=latency,
+        float32_latency_s=own,
+        bytes=size,
+        float32_bytes=own_size,
+        threads=torch.get_num_threads(),
+    )
