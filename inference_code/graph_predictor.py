@@ -112,10 +112,11 @@ class GraphPredictor(Predictor):
         """Return the scores of good images that p-values go by; a file in 8-bit integers has its own."""
         if self.scores_as_calibrated:
             return super().calibration()
-        found = self.description.get("calibration")
         try:
-            values = (np.array(found[name], np.float64) for name in ("scores", "area_scores", "highest"))
-            made = CalibrationScores(tuple(map(int, found["groups"])), *values)
+            found = self.description["calibration"]
+            of_area, highest = (np.array(found[name], np.float32) for name in ("area_scores", "highest"))
+            scores = np.array(found["scores"], np.float64)
+            made = CalibrationScores(tuple(map(int, found["groups"])), scores, of_area, highest)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError("the description beside the file is damaged: its calibration cannot be read") from error
         if not len(made.groups) == len(made.scores) or not np.isfinite(made.scores).all():

@@ -17,7 +17,7 @@ import torch
 
 from inference_code.export.anomalib_checkpoint import check_convertible, open_checkpoint, to_anomalib, write_checkpoint
 from inference_code.export.comparing import Difference, compare, expected
-from inference_code.export.exportable import ExportableDetector
+from inference_code.export.exportable import Exportable, ExportableDetector
 from inference_code.export.formats import TOLERANCE, check_request
 from inference_code.graph_files import INPUT, SCHEMA_VERSION, Graph, description_path
 from inference_code.graph_predictor import open_graph, tiles_of_run
@@ -232,7 +232,7 @@ def _takes(predictor: TorchPredictor) -> str:
     return "photographs of any size" if predictor.geometry.plain else "images of image_size"
 
 
-def write_onnx(model: ExportableDetector, path: Path) -> None:
+def write_onnx(model: Exportable, path: Path) -> None:
     """Write a module as a file of ONNX: for any number of images, and of any size where it resizes them itself."""
     height, width = model.image_size
     open_sides = {2: "height", 3: "width"} if model.geometry.plain else {}

@@ -222,7 +222,7 @@ def features_from(
     extractor: FeatureExtractor, compute: Callable[[torch.Tensor], dict[str, torch.Tensor]]
 ) -> Iterator[None]:
     """Have the features of images computed by ``compute`` in place of the network."""
-    extractor.forward = compute  # type: ignore[method-assign]
+    extractor.forward = compute  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

@@ -153,7 +153,8 @@ def _thresholds(own: TorchPredictor, model: WithFeatures, path: Path, asked: Ask
         points_anew(own.record, CalibrationScores(judged.groups, scores, judged.area_scores, judged.highest))
         for scores in (judged.scores, judged.before)
     )
-    limits = {kind: point and point.threshold for kind, point in (("image", at.image), ("pixel", at.pixel))}
+    points = ("image", at.image), ("pixel", at.pixel)
+    limits = {kind: None if point is None else point.threshold for kind, point in points}
     # Metrics are those of the run; what is known of the file stands in what was measured.
     record = dataclasses.replace(own.record, at=at, thresholds=limits, metrics={}, by_product={}, validation={})
     assert own.thresholds.image is not None and at.image is not None and same.image is not None
@@ -218,6 +219,14 @@ def _described(own: TorchPredictor, made: _Made, unseen: Unseen, asked: Asked) -
 
 def _measured(format: str, loss: Loss, file: Path, plain: Path, batch: NDArray[np.float32]) -> Measured:
     """Return what is stated of a file beside one of float32."""
-    latencies = (median_seconds(partial(open_graph(path, format), batch[:1])) for path in (file, plain))
-    sizes = (sum(each.stat().st_size for each in path.parent.glob(f"{path.stem}.*")) for path in (file, plain))
-    return Measured(format, *dataclasses.astuple(loss), *latencies, *sizes, torch.get_num_threads())
+    latency, own = (median_seconds(partial(open_graph(path, format), batch[:1])) for path in (file, plain))
+    size, own_size = (sum(each.stat().st_size for each in path.parent.glob(f"{path.stem}.*")) for path in (file, plain))
+    return Measured(
+        format=format,
+        **dataclasses.asdict(loss),
+        latency_s=latency,
+        float32_latency_s=own,
+        bytes=size,
+        float32_bytes=own_size,
+        threads=torch.get_num_threads(),
+    )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from inference_code.export.exportable import ExportableDetector, at_least
+from inference_code.export.exportable import Exportable, ExportableDetector, at_least
 from inference_code.graph_files import INPUT, JUDGED, OUTPUTS, Graph
 from inference_code.graphs.parts import Backbone
 from inference_code.postprocessing import threshold_range
@@ -27,7 +27,7 @@ _GIVEN, _FEATURES = "network_input_", "network_features_"
 _CONVOLUTIONS = ("Conv", "ConvTranspose")
 
 
-class WithFeatures(nn.Module):
+class WithFeatures(Exportable):
     """An exportable detector that also gives what its backbones get and return.
 
     Attributes
@@ -39,15 +39,25 @@ class WithFeatures(nn.Module):
     def __init__(self, inner: ExportableDetector) -> None:
         super().__init__()
         self.inner = inner
-        self.geometry, self.image_size, self.inputs = inner.geometry, inner.image_size, inner.inputs
+        self.geometry, self.image_size = inner.geometry, inner.image_size
         self._seen: list[tuple[str, torch.Tensor]] = []
         backbones = [module for module in inner.modules() if isinstance(module, Backbone)]
         self.layers: list[str] | None = backbones[0].layers if len(backbones) == 1 else None
-        self.outputs = tuple(inner.outputs)
+        self._outputs = tuple(inner.outputs)
         for number, backbone in enumerate(backbones):
             names = [f"{_FEATURES}{number}_{place}" for place in range(len(backbone.layers))]
             backbone.register_forward_hook(self._note(f"{_GIVEN}{number}", names))
-            self.outputs += (f"{_GIVEN}{number}", *names)
+            self._outputs += (f"{_GIVEN}{number}", *names)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of what `forward` takes."""
+        return self.inner.inputs
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what `forward` returns."""
+        return self._outputs
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return what `outputs` names, for images as `ExportableDetector` takes them."""
@@ -151,7 +161,7 @@ def _add_labels(graph: onnx.GraphProto, threshold: float) -> None:
     score = OUTPUTS[0]
 
     def constant(name: str, value: float) -> str:
-        graph.initializer.append(numpy_helper.from_array(np.float32(value), name))
+        graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
         return name
 
     graph.node.append(helper.make_node("GreaterOrEqual", [score, constant("at_least", at_least(threshold))], [label]))
