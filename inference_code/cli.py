@@ -18,6 +18,7 @@ COMMANDS = {
     "predict": ("inference_code.predict", "scores, masks and pictures of new images"),
     "export": ("inference_code.export.__main__", "the detector of a run as a file"),
     "station": ("inference_code.station.__main__", "parts judged at a line as their photographs come in"),
+    "review": ("inference_code.review", "what people said of the parts that a station had judged"),
     "serve": ("inference_code.serve", "detectors over HTTP, and a page to try them"),
 }
 

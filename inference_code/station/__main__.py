@@ -13,11 +13,12 @@ from pathlib import Path
 from inference_code.arguments import add_run_options, check_numbers, load_options
 from inference_code.ranges import AREAS, DILATIONS, WAITS
 from inference_code.station.grouping import PATTERN, ByFolder, ByPattern, Expected, Grouping, InTurn
+from training_code.data.corrected import LEDGER
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import cleaning_up_at_sigterm, command_parser
 
-LEDGER, LOCK = "station.sqlite", ".station.lock"
+LOCK = ".station.lock"
 
 
 def main(arguments: list[str]) -> int:

@@ -52,6 +52,7 @@ def test_help_names_every_command_and_exits_well(capsys):
             "export",
             "serve",
             "station",
+            "review",
         ]
     )
 

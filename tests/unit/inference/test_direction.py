@@ -18,7 +18,7 @@ ORDER = (
     ("export", "service"),
     ("arguments",),
     ("labeling", "station"),
-    ("predict", "serve"),
+    ("predict", "serve", "review"),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
