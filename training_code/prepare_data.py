@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> int:
         action="append",
         default=[],
         metavar="NAME",
-        help="for station: a view, may be repeated (default: all)",
+        help="for station: a view; may be repeated (default: all)",
     )
     # With the usual `parse_args` folders that may be left out could not follow an option.
     options = parser.parse_intermixed_args(arguments)

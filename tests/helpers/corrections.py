@@ -20,17 +20,17 @@ def make_ledger(station: Path) -> Ledger:
     return Ledger(station / LEDGER)
 
 
-def file_part(ledger: Ledger, name: str, verdict: str, views: Mapping[str, tuple[Path, bool]], day: str = DAY) -> int:
-    """File a judged part whose views are copies of images, each with whether it was marked; return its number."""
+def file_part(ledger: Ledger, name: str, verdict: str, views: Mapping[str, tuple[Path, bool]], run: str = "run") -> int:
+    """File a judged part whose views are copies of images, each with whether a run marked it; return its number."""
     station = ledger.path.parent
-    folder = f"{day}/{safe(name)}"
+    folder = f"{DAY}/{safe(name)}"
     part = ledger.open_part(name, folder, 1.0)
     (station / folder).mkdir(parents=True)
     for view, (image, marked) in views.items():
         place = f"{folder}/{view}{image.suffix}"
         (station / place).write_bytes(image.read_bytes())
         number = ledger.enter(Photograph(PurePosixPath(place), 1, 1), part, view, "waiting", place, 1.0)
-        ledger.note(number, FOUND, {"abnormal": marked, "score": float(marked)})
+        ledger.note(number, FOUND, {"abnormal": marked, "score": float(marked), "run": run})
         ledger.note_moved([number])
     ledger.judge(part, Verdict(verdict, "", None), 2.0)
     ledger.note_filed(part)

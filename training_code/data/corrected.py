@@ -26,7 +26,7 @@ ORDER BY said.id
 """
 # Photographs that came late or twice are not what the verdict was about.
 _VIEWS = """
-SELECT view, place, abnormal FROM photographs WHERE part = ? AND moved AND state = 'found' ORDER BY view, id
+SELECT view, place, abnormal, run FROM photographs WHERE part = ? AND moved AND state = 'found' ORDER BY view, id
 """
 
 
@@ -42,11 +42,14 @@ class CorrectedView:
         The file.
     marked
         Whether the detector called it abnormal.
+    run
+        The run of that detector.
     """
 
     name: str
     path: Path
     marked: bool
+    run: str
 
 
 @dataclass(frozen=True)
@@ -123,5 +126,8 @@ def read_corrected(station: Path) -> list[CorrectedPart]:
 def _part(ledger: sqlite3.Connection, row: sqlite3.Row, station: Path) -> CorrectedPart:
     fields = dict(row)
     rows = ledger.execute(_VIEWS, (fields.pop("id"),))
-    views = tuple(CorrectedView(str(each["view"]), station / each["place"], bool(each["abnormal"])) for each in rows)
+    views = tuple(
+        CorrectedView(str(each["view"]), station / each["place"], bool(each["abnormal"]), each["run"] or "")
+        for each in rows
+    )
     return CorrectedPart(**fields, views=views)

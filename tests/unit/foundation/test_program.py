@@ -53,6 +53,7 @@ def test_help_names_every_command_and_exits_well(capsys):
             "serve",
             "station",
             "review",
+            "teach",
         ]
     )
 
