@@ -26,6 +26,7 @@ from training_code.evaluation.calibration import Calibration
 from training_code.findings import evaluate
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.errors import InputError
+from training_code.foundation.memory import allowing, memory_limit
 from training_code.lessons import Kept, conditions_of, gather, read_anyhow, teachable, without_taught
 from training_code.pipeline import Trained, calibrate, predict, prepare_data, write
 from training_code.preparation import Conditions
@@ -88,7 +89,8 @@ def teach(store: RunStore, run_id: str, lesson: Lesson) -> Record:
             if not conditions.dataset.select(TEST):
                 raise InputError(f"{run_id} has no test image that does not show what is taught; valid: to teach fewer")
             study = _Study(folder, record, conditions, place, images, lesson.weight)
-            taught = study.run(kept[0].left, dict(zip(checks, kept[1:], strict=True)))
+            with allowing(memory_limit(conditions.compute.memory_limit), place):
+                taught = study.run(kept[0].left, dict(zip(checks, kept[1:], strict=True)))
             write_record(place, taught)
     return taught
 

@@ -100,9 +100,9 @@ def leave_one_out(
             # The training images are put from the order in which they came into that of the dataset, and those that
             # were taught behind all others; copies of them, which are left out with them, have no place.
             taught = [] if data.taught_data is None else data.taught_data.paths
-            others = range(len(train), len(train) + len(of_others))
-            place_of = number | {path: others.stop + index for index, path in enumerate(taught)}
-            places = [*(place_of.pop(path, -1) for path in detector.trained_on), *others]
+            beside = range(len(train), len(train) + len(of_others))
+            place_of = number | {path: beside.stop + index for index, path in enumerate(taught)}
+            places = [*(place_of.pop(path, -1) for path in detector.trained_on), *beside]
             of_altered = [Path(path) for each in further for path in each.paths]
             every = [*paths, *of_altered, *(each.path for each in compared), *map(Path, taught)]
             found = detector.left_out(fitted, features, of_others)
@@ -116,10 +116,9 @@ def leave_one_out(
     calibration = _of_training(train, scores[:count], maps[:count])
     calibration = replace(calibration, moved=sum(each.moved for each in compared))
     if taught:
-        begin = len(scores) - len(taught)
-        labels, kinds = np.zeros(len(taught), bool), (NORMAL,) * len(taught)
-        own_found = Predictions(tuple(map(Path, taught)), kinds, scores[begin:], labels, maps[begin:])
-        calibration = replace(calibration, taught=own_found)
+        behind = slice(beside.stop, None)
+        good_ones = (NORMAL,) * len(taught), scores[behind], np.zeros(len(taught), bool), maps[behind]
+        calibration = replace(calibration, taught=Predictions(tuple(map(Path, taught)), *good_ones))
     good = calibration.good
     assert good is not None
     middle, end = count, count + len(originals)

@@ -172,18 +172,9 @@ class Patchcore(Teachable, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         reduce: int | None = None,
         denoise: float = 0.0,
     ) -> None:
-        rebound(super().__init__, PatchcoreModel=PatchcoreModel)(
-            backbone,
-            layers,
-            pre_trained,
-            coreset_sampling_ratio,
-            num_neighbors,
-            precision,
-            pre_processor,
-            post_processor,
-            evaluator,
-            visualizer,
-        )
+        of_model = backbone, layers, pre_trained, coreset_sampling_ratio, num_neighbors, precision
+        handlers = pre_processor, post_processor, evaluator, visualizer
+        rebound(super().__init__, PatchcoreModel=PatchcoreModel)(*of_model, *handlers)
         self.projection = projection
         self.composes = coreset == "composed"
         self.coreset_size, self.denoise = coreset_size, denoise
@@ -261,9 +252,9 @@ class Patchcore(Teachable, AnomalibPatchcore):  # type: ignore[misc]  # as in an
 
     def take_in(self, features: Sequence[torch.Tensor], fitted: Fitted, weight: int) -> int:
         """Add patches to the memory bank, the farthest first, until none is farther from it than those of training."""
-        bank = self.model.memory_bank
-        self.model.memory_bank = grown(bank, concatenate(list(features)), fitted.radius or 0.0)
-        return len(self.model.memory_bank) - len(bank)
+        before = len(self.model.memory_bank)
+        self.model.memory_bank = grown(self.model.memory_bank, concatenate(list(features)), fitted.radius or 0.0)
+        return len(self.model.memory_bank) - before
 
     def left_out(
         self, groups: torch.Tensor, others: Sequence[torch.Tensor], of_others: torch.Tensor
