@@ -4,12 +4,10 @@ The folders hold magnetic tiles as published. For each seed some of the good til
 line where something has changed. Ten of its photographs that are refused are taught. Counted are the photographs of
 other tiles at this line that are refused before and after, and the defective tiles, as they are, that are missed.
 
-What has changed is decided beforehand, in three ways:
+What has changed is decided beforehand, in two ways:
 
 - ``label``: a white label of a tenth of the sides sticks near the lower right corner, never at quite the same place.
 - ``hair``: a dark hair lies on the glass of the camera, nearly at the same place.
-- ``exposure``: nothing is drawn; the tiles are trained and tested on in five of their six exposures, and come in the
-  sixth.
 """
 
 import argparse
@@ -32,7 +30,6 @@ from training_code.experiment import Experiment
 from training_code.records.store import RunStore
 from training_code.teaching import Lesson, forget, teach
 
-SIXTH = "exp6_"
 #: Good tiles as they are that are tested on, and that come to the line, at most.
 TESTED, CHANGED = 60, 70
 #: Where the hair lies, as parts of the sides.
@@ -63,7 +60,7 @@ def hair(pixels: NDArray[np.float64], draw: random.Random) -> NDArray[np.float64
     return np.asarray(image, np.float64)
 
 
-CHANGES: dict[str, Change | None] = {"label": label, "hair": hair, "exposure": None}
+CHANGES: dict[str, Change] = {"label": label, "hair": hair}
 
 
 @dataclass(frozen=True)
@@ -90,25 +87,19 @@ def make_datasets(tiles: Tiles, cause: str, train: int, seed: int, place: Path) 
     by_tile = defaultdict(list)
     for path, name in tiles.good.items():
         by_tile[name].append(path)
-    usual = [path for path in tiles.good if change or not path.name.startswith(SIXTH)]
     trained: list[Path] = []
     while len(trained) < train:
-        trained += [path for path in by_tile[names.pop(0)] if path in set(usual)]
+        trained += by_tile[names.pop(0)]
     others = [path for name in names for path in by_tile[name]]
     data, line = place / "data", place / "line"
     for path in trained:
         _link(path, data / "train" / "good")
-    for path in [path for path in others if path in set(usual)][:TESTED]:
+    for path in others[:TESTED]:
         _link(path, data / "test" / "good")
     for path in tiles.defective:
-        if change or not path.name.startswith(SIXTH):
-            _link(path, data / "test" / "defect")
+        _link(path, data / "test" / "defect")
     line.mkdir(parents=True)
-    changed = others if change else [path for path in others if path.name.startswith(SIXTH)]
-    for path in changed[:CHANGED]:
-        if change is None:
-            _link(path, line)
-            continue
+    for path in others[:CHANGED]:
         pixels = change(np.asarray(Image.open(path).convert("L"), np.float64), draw)
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(line / f"{path.stem}.png")
     return data, line, {path.stem: tiles.good[path] for path in others}
