@@ -20,6 +20,8 @@ COMMANDS = {
     "export": ("inference_code.export.__main__", "the detector of a run as a file"),
     "station": ("inference_code.station.__main__", "parts judged at a line as their photographs come in"),
     "status": ("inference_code.station.status", "what a station has judged, and whether it drifts"),
+    "review": ("inference_code.review", "what people said of the parts that a station had judged"),
+    "teach": ("inference_code.teach", "good photographs that a run refused, taken into its detector"),
     "serve": ("inference_code.serve", "detectors over HTTP, and a page to try them"),
 }
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from inference_code.graph_predictor import GraphPredictor
 from inference_code.predictor import Predictor
-from inference_code.runs import find_run
+from inference_code.runs import find_run, in_use
 from inference_code.runtimes import LoadOptions
 from inference_code.torch_predictor import TorchPredictor
 from training_code.foundation import paths
@@ -19,7 +19,7 @@ def load_predictor(
     criterion: str | None = None,
     options: LoadOptions | None = None,
 ) -> Predictor:
-    """Load a run by its id, its folder, or ``"best"``.
+    """Load a run by its id, its folder, or ``"best"``; what it was taught since is in force.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def load_predictor(
     """
     options, place = options or LoadOptions(), paths.from_home(results)
     if options.runtime == "torch":
-        folder = find_run(run, place, dataset, criterion)
+        folder = in_use(find_run(run, place, dataset, criterion))
         return TorchPredictor.load(folder, options.device, options.precision, options.trust_changed)
     path = _find_export(run, options, place, dataset, criterion)
     return GraphPredictor.load(path, options.runtime, options.trust_changed)
@@ -69,15 +69,17 @@ def _find_export(
     name, given = options.file, paths.from_home(run)
     if given.is_file():
         return given
-    places = [given / name, given / EXPORTS / name]
+    places = [given / name, in_use(given) / EXPORTS / name]
     found = next((place for place in places if place.is_file()), None)
     if found is not None and dataset is None and criterion is None:
         return found
-    path = find_run(run, results, dataset, criterion) / EXPORTS / name
+    folder = find_run(run, results, dataset, criterion)
+    path = in_use(folder) / EXPORTS / name
     if not path.is_file():
         precision = f" --precision {options.precision}" if options.precision else ""
+        taught = " since it was taught" if in_use(folder) != folder else ""
         raise InputError(
-            f"the run {path.parents[1].name} is not exported to {options.runtime}{precision and ' in int8'}; "
-            f"python -m inference_code.export {path.parents[1].name} --format {options.runtime}{precision} does that"
+            f"the run {folder.name} is not exported to {options.runtime}{precision and ' in int8'}{taught}; "
+            f"python -m inference_code.export {folder.name} --format {options.runtime}{precision} does that"
         )
     return path

@@ -8,7 +8,8 @@ from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices, unknown
 from training_code.records.metrics import criterion_metric
 from training_code.records.reading import read_record, read_records
-from training_code.records.record import Record
+from training_code.records.record import RECORD, Record
+from training_code.records.taught import TAUGHT
 
 
 def find_run(run: str | Path, results: Path, dataset: str | None = None, criterion: str | None = None) -> Path:
@@ -38,6 +39,12 @@ def find_run(run: str | Path, results: Path, dataset: str | None = None, criteri
             return candidate
     known = sorted(entry.name for entry in (results / "runs").glob("*/"))
     raise InputError(f"there is no run {str(run)!r} in {results}; valid: best, {choices(known) or 'none yet'}")
+
+
+def in_use(folder: Path) -> Path:
+    """Return the folder of what predicts for a run: that of its taught detector where it was taught something."""
+    taught = folder / TAUGHT
+    return taught if (taught / RECORD).is_file() else folder
 
 
 def _find_best(results: Path, dataset: str | None, criterion: str) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from training_code.data.adapters import ADAPTERS, INSTALLED, Target
+from training_code.data.adapters import ADAPTERS, BY_VIEW, INSTALLED, Target
 from training_code.data.dataset import examine
 from training_code.data.excluded import EXCLUDE
 from training_code.data.findings import FileFinding, is_missing
@@ -37,6 +37,13 @@ def main(arguments: list[str]) -> int:
     for key in DESCRIPTION_KEYS:
         option = f"--{key.replace('_', '-')}"
         parser.add_argument(option, metavar="DIR", help=f"folder: its {key}, from SRC (used in place, not copied)")
+    parser.add_argument(
+        "--view",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="for station: a view; may be repeated (default: all)",
+    )
     # With the usual `parse_args` folders that may be left out could not follow an option.
     options = parser.parse_intermixed_args(arguments)
     source, destination = options.source, options.destination
@@ -45,12 +52,17 @@ def main(arguments: list[str]) -> int:
             parser.error(f"{'DST is' if source else 'SRC and DST are'} missing: {options.adapter} needs both")
         source, destination = INSTALLED[options.adapter](), source or paths.DATA / options.adapter
     folders = {key: getattr(options, key) for key in DESCRIPTION_KEYS if getattr(options, key) is not None}
-    findings = prepare(options.adapter, source, destination, options.link, folders)
+    findings = prepare(options.adapter, source, destination, options.link, folders, options.view)
     return _report(destination.resolve(), _print_findings(source, findings))
 
 
 def prepare(
-    adapter: str, source: Path, destination: Path, link: bool = False, folders: dict[str, str] | None = None
+    adapter: str,
+    source: Path,
+    destination: Path,
+    link: bool = False,
+    folders: dict[str, str] | None = None,
+    views: Sequence[str] = (),
 ) -> list[FileFinding]:
     """Bring a dataset into ``destination``; what an earlier call made is replaced when the new one is complete.
 
@@ -68,6 +80,8 @@ def prepare(
         Whether images are linked to, not copied.
     folders
         For ``"folder"``: paths from ``source`` by the keys of `DESCRIPTION_KEYS`.
+    views
+        For adapters of `BY_VIEW`: names of the views that are brought; all of them if empty.
 
     Raises
     ------
@@ -78,6 +92,8 @@ def prepare(
         raise InputError(f"there is no folder {source}")
     if destination.exists() and not (destination / MARKER).is_file():
         raise InputError(f"{destination} exists and was not made by this command; choose another folder")
+    if views and adapter not in BY_VIEW:
+        raise InputError(f"--view is for {choices(BY_VIEW)}, not for {adapter}")
     check_apart({"source": source, "destination": destination})
     destination.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
@@ -89,7 +105,10 @@ def prepare(
         elif folders:
             raise InputError(f"--{next(iter(folders)).replace('_', '-')} is for the adapter folder, not for {adapter}")
         else:
-            ADAPTERS[adapter](source, target)
+            if views:
+                BY_VIEW[adapter](source, target, views)
+            else:
+                ADAPTERS[adapter](source, target)
             target.write_groups()
             findings = target.findings + find_unread(source, target.read, target.findings, True, adapter)
         if (destination / EXCLUDE).is_file():  # people wrote it

@@ -21,7 +21,7 @@ from inference_code.export.exportable import Exportable, ExportableDetector
 from inference_code.export.formats import TOLERANCE, check_request
 from inference_code.graph_files import INPUT, SCHEMA_VERSION, Graph, description_path
 from inference_code.graph_predictor import open_graph, tiles_of_run
-from inference_code.runs import find_run
+from inference_code.runs import find_run, in_use
 from inference_code.runtimes import MODEL_FILES
 from inference_code.torch_predictor import TorchPredictor
 from training_code.data.geometry import FILL, Geometry
@@ -64,7 +64,8 @@ def export_run(
     format
         One of `FORMATS`.
     output
-        Folder for the files, relative to the working folder; ``exports/`` in the folder of the run by default.
+        Folder for the files, relative to the working folder; by default ``exports/`` in the folder of the run, or of
+        its taught detector.
     tolerance
         Largest difference of a score from that of the run, as a part of the range of scores. Detectors with steps in
         them, such as the codes of DSR, turn the last digits of a number into larger differences.
@@ -76,7 +77,7 @@ def export_run(
         than the run, or scores beyond ``tolerance``: then nothing is left behind.
     """
     versions = check_request(format, tolerance)  # before any computation
-    folder = find_run(run, paths.from_home(results))
+    folder = in_use(find_run(run, paths.from_home(results)))
     predictor = TorchPredictor.load(folder, device="cpu")
     record = predictor.record
     if format == "anomalib":

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-#: What the ledger is called in the folder of a station.
-LEDGER = "station.sqlite"
+from training_code.data.corrected import LEDGER as LEDGER  # whoever reads the ledger asks for it here
+
 #: What becomes of photographs.
 WAITING, FOUND, UNREADABLE, DOUBLED, LATE, UNKNOWN = "waiting", "found", "unreadable", "doubled", "late", "unknown"
 #: States of photographs that their part is judged by.

@@ -30,6 +30,8 @@ ORDER = (
     ("pipeline",),
     ("suspicious",),
     ("combining",),
+    ("lessons",),
+    ("teaching",),
     ("experiment",),
     ("benchmark",),
     ("notebooks",),

@@ -26,6 +26,7 @@ COMMANDS = {
     "inference_code.cli",
     "inference_code.predict",
     "inference_code.serve",
+    "inference_code.teach",
     *(name for name in FILES if name.endswith(".__main__")),
 }
 LINES, PARAMETERS = 300, 6

@@ -104,6 +104,8 @@ class SampleDataModule(AnomalibDataModule):
     augmentation
         Which altered copies of the training images a detector that learns in one pass gets, see
         `training_code.augmentation`.
+    taught_data, taught_weight
+        Good images that the detector took in after training, None for none, and how many times each counts.
     good_data, labelled_data
         Good images that are neither trained nor tested on beside the validation images, and labelled defects to judge
         by, see `training_code.data.division.Division`; None if there are none.
@@ -115,6 +117,8 @@ class SampleDataModule(AnomalibDataModule):
     held_out: list[Sample]
     val_data: ValidationDataset | None  # type: ignore[assignment]  # anomalib declares no None
     test_data: SampleDataset
+    taught_data: SampleDataset | None = None
+    taught_weight: int = 1
 
     def __init__(
         self,

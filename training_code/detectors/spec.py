@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from training_code.backbones.backbone import Backbone
 from training_code.backbones.published import WeightFile
@@ -129,6 +129,9 @@ class DetectorSpec:
         them out of training.
     learns_from_labels
         Given arguments, returns whether it is trained on labelled defects with masks beside the good images.
+    takes_in
+        What it keeps of good images that are added to it afterwards: their sums, or patches of them; None where it has
+        to be trained anew. The class of others is a `training_code.detectors.teaching.Teachable`.
     told_by
         Arguments that label its configurations in tables.
     paper
@@ -177,6 +180,7 @@ class DetectorSpec:
     normalizes: bool = True
     leaves_out: Callable[[Mapping[str, Any]], bool] = never
     learns_from_labels: Callable[[Mapping[str, Any]], bool] = never
+    takes_in: Literal["sums", "patches"] | None = None
     told_by: tuple[str, ...] = ()
     paper: Mapping[str, float] = field(default_factory=dict)
     plain: PlainForm | None = None

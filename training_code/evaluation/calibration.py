@@ -57,6 +57,9 @@ class Calibration:
         Some of them with varied anomalies, the kind of which is the defect type; a search goes by these two.
     labelled
         Labelled defects that the detector has not seen either.
+    taught
+        Good images that it was taught after training, left out in the same way; no threshold rests on them, since
+        people chose them for their high scores.
     moved
         How many of the good images had no golden sample but themselves, and were compared with themselves moved by a
         pixel or so. What they promise holds for photographs that differ from their references by no more than that.
@@ -70,6 +73,7 @@ class Calibration:
     judged: Predictions | None = None
     varied: Predictions | None = None
     labelled: Predictions | None = None
+    taught: Predictions | None = None
     moved: int = 0
     shows_places: bool = True
 

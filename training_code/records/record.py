@@ -1,10 +1,9 @@
 """The run record: what is kept of a run."""
 
-import datetime
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, FiniteFloat
+from pydantic import ConfigDict, FiniteFloat
 from typing_extensions import TypedDict
 
 from training_code.backbones.backbone import Recipe
@@ -15,6 +14,7 @@ from training_code.evaluation.operating_point import OperatingPoint
 from training_code.protocol import ComputeOptions
 from training_code.records.identity import SCHEMA_VERSION, Identity
 from training_code.records.metrics import f1_all_bad
+from training_code.records.taught import Moment, Taught
 
 RECORD = "run.json"
 CHECKPOINT = "model.ckpt"
@@ -28,14 +28,6 @@ EXAMPLES = "examples"
 TENSORBOARD = "tensorboard"
 
 Status = Literal["ok", "failed", "timeout", "out_of_memory"]
-
-
-def _moment(text: str) -> str:
-    datetime.datetime.fromisoformat(text)  # raises a ValueError
-    return text
-
-
-Moment = Annotated[str, AfterValidator(_moment)]  # ISO 8601 with time zone
 
 
 @dataclass(frozen=True)
@@ -197,6 +189,7 @@ class Training(TypedDict, total=False):
     warnings: list[str]
     codebook: dict[str, Any]
     neighbors: dict[str, Any]  # `training_code.detectors.patchcore.search.Searched`
+    radius: float  # PatchCore: no patch of training is farther from the memory bank, as it was selected
     reduction: dict[str, Any]  # what PatchCore's projection keeps, see `what_is_kept`
 
 
@@ -238,6 +231,8 @@ class Record:
     retried_as: str | None = None  # that run, in the record of the one that ran out of memory
     # when another rule was put in force: pictures and the executed notebook show the thresholds that were before
     rethresholded: Moment | None = None
+    # what was taught after training, in the record of the taught detector: figures there are those of that detector
+    taught: Taught | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property

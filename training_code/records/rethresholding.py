@@ -8,8 +8,10 @@ from training_code.foundation.errors import InputError
 from training_code.protocol import ExperimentProtocol
 from training_code.records.operating_points import rethresholded
 from training_code.records.promises import promise, thresholds_in_words
+from training_code.records.reading import read_record
 from training_code.records.record import Record
 from training_code.records.store import RunStore
+from training_code.records.taught import TAUGHT
 
 
 def with_thresholds(record: Record, folder: Path, protocol: ExperimentProtocol) -> Record:
@@ -46,7 +48,11 @@ def put_in_force(store: RunStore, folder: Path, record: Record, protocol: Experi
     """
     changed = with_thresholds(record, folder, protocol)
     try:
-        store.put_thresholds(changed)
+        taught = read_record(folder / TAUGHT)
+        if taught is not None:
+            new = rethresholded(taught, folder / TAUGHT, changed.identity.protocol)
+            taught = dataclasses.replace(new, rethresholded=changed.rethresholded)
+        store.put_thresholds(changed, taught)
     except OSError as error:
         raise InputError(f"the files of {record.run_id} cannot be read or written: {error}") from error
     except ValueError as error:

@@ -14,6 +14,7 @@ from typing import Any
 
 from training_code.foundation.files import stamp, write_json
 from training_code.records.leases import Leases
+from training_code.records.linking import copy, copy_all
 from training_code.records.reading import REPLACED, read_record, read_records, restore_replaced, write_record
 from training_code.records.record import (
     APPEARANCE,
@@ -29,11 +30,12 @@ from training_code.records.record import (
     Record,
 )
 from training_code.records.scores import write_predictions
+from training_code.records.taught import TAUGHT
 
 # What a run writes into its folder; all other files there are the user's and stay.
 _OF_A_RUN = {
     *(RECORD, CHECKPOINT, SCORES, CALIBRATION, APPEARANCE, LABELLED_SCORES, EXAMPLES, TENSORBOARD),
-    *(NOTEBOOK, KERNEL_LOG),
+    *(NOTEBOOK, KERNEL_LOG, TAUGHT),
 }
 # Seconds after which a temporary file counts as left behind: writing one takes a moment.
 _ABANDONED = 3600.0
@@ -178,7 +180,7 @@ class RunStore:
         replaced = folder.with_name(f".{run_id}.{REPLACED}")
         for entry in folder.iterdir() if folder.is_dir() else ():
             if entry.name not in _OF_A_RUN and not (staging / entry.name).exists():
-                _copy(entry, staging / entry.name)
+                copy(entry, staging / entry.name)
         self._leases.check(run_id)
         shutil.rmtree(replaced, ignore_errors=True)
         while True:
@@ -193,11 +195,11 @@ class RunStore:
                     raise
         shutil.rmtree(replaced, ignore_errors=True)
 
-    def put_thresholds(self, record: Record) -> Path:
+    def put_thresholds(self, record: Record, taught: Record | None = None) -> Path:
         """Replace the record of a stored run by one with other thresholds, and its predictions with it, all at once.
 
-        All other files stay; where the file system allows it they are linked, not copied. The lock of the run must be
-        held.
+        The same is done for that of the taught detector, where there is one. All other files stay; where the file
+        system allows it they are linked, not copied. The lock of the run must be held.
 
         Raises
         ------
@@ -209,12 +211,42 @@ class RunStore:
         folder = self.folder(record.run_id)
         with self.staging(record.run_id) as staging:
             write_predictions(folder, staging, record.thresholds.get("image"))
-            for entry in folder.iterdir():
-                if entry.name not in (RECORD, SCORES):
-                    _copy(entry, staging / entry.name)
+            copy_all(folder, staging, (RECORD, SCORES))
+            if taught is not None:
+                write_predictions(folder / TAUGHT, staging / TAUGHT, taught.thresholds.get("image"))
+                write_record(staging / TAUGHT, taught)
             write_record(staging, record)
             self.put(staging, record.run_id)
         return folder
+
+    @contextlib.contextmanager
+    def teaching(self, run_id: str) -> Iterator[Path]:
+        """Give an empty folder, which takes the place of that of the taught detector when the block ends well.
+
+        All other files of the run stay as they are. The lock of the run must be held.
+
+        Raises
+        ------
+        LostLeaseError
+            If another process has taken the run over meanwhile.
+        """
+        with self.staging(run_id) as staging:
+            (staging / TAUGHT).mkdir()
+            yield staging / TAUGHT
+            copy_all(self.folder(run_id), staging, (TAUGHT,))
+            self.put(staging, run_id)
+
+    def forget_taught(self, run_id: str) -> None:
+        """Remove the taught detector of a run, all at once; the lock of the run must be held.
+
+        Raises
+        ------
+        LostLeaseError
+            If another process has taken the run over meanwhile.
+        """
+        with self.staging(run_id) as staging:
+            copy_all(self.folder(run_id), staging, (TAUGHT,))
+            self.put(staging, run_id)
 
     def write_failure(self, record: Record) -> None:
         """Keep the record of a run that did not end well, unless there is a result, which is kept instead.
@@ -265,18 +297,3 @@ class RunStore:
 
 
 _STAGE = ".stage.json"
-
-
-def _copy(entry: Path, to: Path) -> None:
-    """Copy a file or a folder; files are linked where that is possible, since some are large."""
-    if entry.is_dir() and not entry.is_symlink():
-        shutil.copytree(entry, to, symlinks=True, copy_function=_link)
-    else:
-        _link(entry, to)
-
-
-def _link(source: str | Path, to: str | Path) -> None:
-    try:
-        os.link(source, to, follow_symlinks=False)
-    except OSError:
-        shutil.copy2(source, to, follow_symlinks=False)

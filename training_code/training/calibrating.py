@@ -1,6 +1,6 @@
 """What a detector says of good images that it has not seen, for thresholds that promise something."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -12,7 +12,7 @@ from anomalib.models.components import AnomalibModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 
-from training_code.data.augmented import is_copy, original_path
+from training_code.data.augmented import AugmentedDataset, original_path
 from training_code.data.datamodule import SYNTHETIC, SampleDataModule
 from training_code.data.layout import NORMAL
 from training_code.data.reference_data import reference_loader, references_of
@@ -83,8 +83,7 @@ def leave_one_out(
     """
     train = data.train_data
     number = {path: index for index, path in enumerate(train.paths)}
-    order = torch.tensor([number[original_path(path)] for path in detector.trained_on])
-    groups = torch.tensor(train.groups)
+    groups, fitted = torch.tensor(train.groups), _groups_of_fitted(detector, data)
     paths = [Path(path) for path in train.paths]
     compared = references_of(data, paths) if data.dataset.has_references else []
     detector.to(device).eval()
@@ -98,13 +97,15 @@ def leave_one_out(
             for batch in reference_loader(data, compared) if compared else ():
                 features.append(detector.embed(transform(batch.image.to(device))))
             of_others = torch.cat([groups[originals], groups if compared else groups[:0]])
-            # The training images are put from the order in which they came into that of the dataset; copies of them,
-            # which are left out with them, have no place.
-            own = [-1 if is_copy(path) else number[path] for path in detector.trained_on]
-            places = [*own, *range(len(train), len(train) + len(of_others))]
+            # The training images are put from the order in which they came into that of the dataset, and those that
+            # were taught behind all others; copies of them, which are left out with them, have no place.
+            taught = [] if data.taught_data is None else data.taught_data.paths
+            beside = range(len(train), len(train) + len(of_others))
+            place_of = number | {path: beside.stop + index for index, path in enumerate(taught)}
+            places = [*(place_of.pop(path, -1) for path in detector.trained_on), *beside]
             of_altered = [Path(path) for each in further for path in each.paths]
-            every = [*paths, *of_altered, *(each.path for each in compared)]
-            found = detector.left_out(groups[order], features, of_others)
+            every = [*paths, *of_altered, *(each.path for each in compared), *map(Path, taught)]
+            found = detector.left_out(fitted, features, of_others)
             scores, maps = gathered(found, places, every, train.leave_out)
     except TooLittleLeftError:  # there is no image that the detector has not seen
         return NOTHING
@@ -114,6 +115,10 @@ def leave_one_out(
     count = len(train)
     calibration = _of_training(train, scores[:count], maps[:count])
     calibration = replace(calibration, moved=sum(each.moved for each in compared))
+    if taught:
+        behind = slice(beside.stop, None)
+        good_ones = (NORMAL,) * len(taught), scores[behind], np.zeros(len(taught), bool), maps[behind]
+        calibration = replace(calibration, taught=Predictions(tuple(map(Path, taught)), *good_ones))
     good = calibration.good
     assert good is not None
     middle, end = count, count + len(originals)
@@ -126,6 +131,13 @@ def leave_one_out(
         for each in others:
             calibration = replace(calibration, varied=each.predictions(scores[middle:end], maps[middle:end]))
     return _compared(calibration, maps[end:], number) if compared else calibration
+
+
+def _groups_of_fitted(detector: LeavesOut, data: SampleDataModule) -> torch.Tensor:
+    """Return the group of each image that a detector was fitted to, and taught, in the order in which they came."""
+    known = [data.train_data, *([] if data.taught_data is None else [data.taught_data])]
+    group_of = {path: group for images in known for path, group in zip(images.paths, images.groups, strict=True)}
+    return torch.tensor([group_of[original_path(path)] for path in detector.trained_on])
 
 
 def _of_training(train: SampleDataset, scores: NDArray[np.float64], maps: Images) -> Calibration:
@@ -150,20 +162,31 @@ def recall_training(detector: LeavesOut, data: SampleDataModule, device: torch.d
     Parameters
     ----------
     detector
-        Trained on the images of ``data``, none held out.
+        Trained on the images of ``data``, none held out, and taught others, if it has any.
     data, device
         As in `leave_one_out`.
     """
     detector.keep_features()
     detector.to(device).eval()
-    transform, train = image_transform(detector), data.fitted_data
     features = detector.collection()
-    with full_precision():
-        for batch in DataLoader(train, data.eval_batch_size, collate_fn=train.collate_fn):
-            assert batch.image is not None
-            detector.trained_on += batch.image_path or []
-            features.append(detector.embed(transform(batch.image.to(device))))
+    taught = [] if data.taught_data is None else [data.taught_data] * data.taught_weight
+    for images in (data.fitted_data, *taught):
+        for paths, found in embedded(detector, images, data, device):
+            detector.trained_on += paths
+            features.append(found)
     detector.recall(features, torch.tensor(data.train_data.samples["label_index"].to_numpy()).bool())
+
+
+def embedded(
+    detector: LeavesOut, images: SampleDataset | AugmentedDataset, data: SampleDataModule, device: torch.device
+) -> Iterator[tuple[list[str], torch.Tensor]]:
+    """Yield paths and features of images, in batches as ``data`` has them; the detector is on the device."""
+    transform = image_transform(detector)
+    for batch in DataLoader(images, data.eval_batch_size, collate_fn=images.collate_fn):
+        assert batch.image is not None
+        with full_precision():
+            found = detector.embed(transform(batch.image.to(device)))
+        yield batch.image_path or [], found
 
 
 def gathered(

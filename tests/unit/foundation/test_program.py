@@ -54,6 +54,8 @@ def test_help_names_every_command_and_exits_well(capsys):
             "start",
             "station",
             "status",
+            "review",
+            "teach",
         ]
     )
 

@@ -18,12 +18,12 @@ ORDER = (
     ("export", "service"),
     ("arguments",),
     ("labeling", "station"),
-    ("predict", "serve"),
+    ("predict", "serve", "review", "teach"),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 #: Answer what needs no library before they import it.
-COMMANDS = {"cli.py", "predict.py", "serve.py", "export/__main__.py", "station/__main__.py"}
+COMMANDS = {"cli.py", "predict.py", "teach.py", "serve.py", "export/__main__.py", "station/__main__.py"}
 #: Comes with an extra that not everybody has who imports the module.
 OPTIONAL = {("graph_predictor.py", "onnxruntime"), ("station/sinks.py", "inference_code.station.mqtt")}
 FILES = sorted(path for path in FOLDER.rglob("*.py") if path != FOLDER / "__init__.py")

@@ -113,7 +113,7 @@ class FactorizedGaussian(MultiVariateGaussian):
             mean = rows.mean(dim=1)
             centered = rows - mean[:, None]
             self.mean[:, into] = mean.T.float()
-            factor = _woodbury_factor(centered) if low_rank else _whitening(centered)
+            factor = woodbury_factor(centered, images) if low_rank else whitening(centered.mT @ centered, images)
             self.factor[into] = (lower_triangles(factor) if packed else factor).to(precision)
 
         each = 8 * (2 * features.images * channels + 3 * rank * max(rank, channels))
@@ -239,22 +239,21 @@ def by_position(batches: Sequence[torch.Tensor], part: slice) -> torch.Tensor:
     return torch.cat([batch[:, :, part].transpose(1, 2).contiguous() for batch in batches]).transpose(0, 1).contiguous()
 
 
-def _woodbury_factor(centered: torch.Tensor) -> torch.Tensor:
-    """Return L^-1 X for each position, of shape (positions, N, C)."""
-    images = centered.shape[1]
-    gram = centered @ centered.mT
+def woodbury_factor(rows: torch.Tensor, images: int) -> torch.Tensor:
+    """Return L^-1 X for each position, where X are rows with X'X as the scatter of so many images."""
+    gram = rows @ rows.mT
     gram.diagonal(dim1=1, dim2=2).add_(REGULARIZATION * (images - 1))
-    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram), centered, upper=False)
+    return torch.linalg.solve_triangular(torch.linalg.cholesky(gram), rows, upper=False)
 
 
-def _whitening(centered: torch.Tensor) -> torch.Tensor:
+def whitening(scatter: torch.Tensor, images: int) -> torch.Tensor:
     """Return the inverse Cholesky factor of the covariance of each position, of shape (positions, C, C)."""
-    covariance = centered.mT @ centered / (centered.shape[1] - 1)
+    covariance = scatter / (images - 1)
     covariance.diagonal(dim1=1, dim2=2).add_(REGULARIZATION)
-    return _inverse_of_lower(torch.linalg.cholesky(covariance))
+    return inverse_of_lower(torch.linalg.cholesky(covariance))
 
 
-def _inverse_of_lower(factor: torch.Tensor) -> torch.Tensor:
+def inverse_of_lower(factor: torch.Tensor) -> torch.Tensor:
     """Return the inverse of lower triangular matrices, of shape (positions, n, n), recursively by halves.
 
     Higham, "Accuracy and Stability of Numerical Algorithms", 2002, section 14.2: as accurate as substitution.
@@ -265,7 +264,7 @@ def _inverse_of_lower(factor: torch.Tensor) -> torch.Tensor:
         return torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
     half = side // 2
     inverse = torch.zeros_like(factor)
-    upper, lower = _inverse_of_lower(factor[:, :half, :half]), _inverse_of_lower(factor[:, half:, half:])
+    upper, lower = inverse_of_lower(factor[:, :half, :half]), inverse_of_lower(factor[:, half:, half:])
     inverse[:, :half, :half], inverse[:, half:, half:] = upper, lower
     inverse[:, half:, :half] = -lower @ (factor[:, half:, :half] @ upper)
     return inverse

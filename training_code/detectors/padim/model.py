@@ -11,9 +11,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from training_code.detectors.anomalib_seams import feature_extractor, rebound
-from training_code.detectors.leaving_out import Found, LeavesOut
+from training_code.detectors.leaving_out import Found
 from training_code.detectors.padim.gaussian import FactorizedAnomalyMapGenerator, FactorizedGaussian
 from training_code.detectors.padim.leave_out import left_out_distances
+from training_code.detectors.padim.merging import merge
+from training_code.detectors.padim.trimming import kept_images
+from training_code.detectors.teaching import Fitted, Teachable
 from training_code.features.collected import Collected
 
 # Images whose maps are made at once.
@@ -62,7 +65,7 @@ def _nearest(maps: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return maps[:, :, None, :, None].expand(-1, -1, height // h, -1, width // w).reshape(channels, height, width)
 
 
-class Padim(LeavesOut, AnomalibPadim):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
+class Padim(Teachable, AnomalibPadim):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
     """anomalib's `Padim` with its distances, in less time and memory.
 
     Parameters
@@ -112,6 +115,11 @@ class Padim(LeavesOut, AnomalibPadim):  # type: ignore[misc]  # as in anomalib, 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Return the features of images that were transformed, of shape (images, n_features, height, width)."""
         return self.model.generate_embedding(self.model.feature_extractor(images))
+
+    def take_in(self, features: Collected, fitted: Fitted, weight: int) -> None:
+        """Merge the sums of images into the Gaussians."""
+        gaussian = self.model.gaussian
+        merge(gaussian, kept_images(fitted.images, gaussian.trim), features, weight)
 
     def left_out(self, groups: torch.Tensor, others: Collected, of_others: torch.Tensor) -> Iterator[Found]:
         """Return scores and maps as Gaussians give them that are fitted without the group of each image.

@@ -74,6 +74,7 @@ SPEC = DetectorSpec(
     backbone=BackboneUse(strides=(4, 8, 16), depths=(1 / 3, 2 / 3, 1)),
     told_by=("n_features",),
     plain=PlainForm(),
+    takes_in="sums",
     complete=complete,
     check=check,
     need=need,

@@ -109,7 +109,7 @@ def k_center_greedy(features: torch.Tensor, n_select: int, start: int = 0, known
     return Selection(torch.cat(orders), torch.cat(radii))
 
 
-def farthest_beside(features: torch.Tensor, distances: torch.Tensor, most: int) -> torch.Tensor:
+def farthest_beside(features: torch.Tensor, distances: torch.Tensor, most: int, within: float = 0.0) -> torch.Tensor:
     """Select points one after the other, each the farthest from centers that there are already and those before.
 
     Parameters
@@ -119,7 +119,9 @@ def farthest_beside(features: torch.Tensor, distances: torch.Tensor, most: int) 
     distances
         Of each point to the nearest of the centers that there are, shape (n,).
     most
-        Number of points to select; fewer where all others lie on centers.
+        Number of points to select; fewer where no other is farther away than ``within``.
+    within
+        Points at this distance are near enough.
 
     Returns
     -------
@@ -138,8 +140,9 @@ def farthest_beside(features: torch.Tensor, distances: torch.Tensor, most: int) 
         return selected
     with full_precision():
         points = Points(features, distances.double().square())
-        while len(selected) < most and points.farthest() > 0:
-            new, _ = points.select_among_candidates(most - len(selected))
+        while len(selected) < most and points.farthest() > within:
+            new, far = points.select_among_candidates(most - len(selected))
+            new = new[far > within]
             points.add_centers(new)
             selected = torch.cat([selected, new])
     return selected

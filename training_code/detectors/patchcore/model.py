@@ -16,10 +16,11 @@ from anomalib.visualization import Visualizer
 from torch import nn
 
 from training_code.detectors.anomalib_seams import derived, feature_extractor, rebound
-from training_code.detectors.leaving_out import Found, LeavesOut, TooLittleLeftError
+from training_code.detectors.leaving_out import Found, TooLittleLeftError
 from training_code.detectors.patchcore.composed import PatchParts
 from training_code.detectors.patchcore.coreset import shared_k_center_greedy
 from training_code.detectors.patchcore.denoising import quiet_patches
+from training_code.detectors.patchcore.growing import grown
 from training_code.detectors.patchcore.leave_out import without_each_group
 from training_code.detectors.patchcore.lists import concatenate, given_away
 from training_code.detectors.patchcore.neighbors import nearest_neighbors
@@ -27,6 +28,7 @@ from training_code.detectors.patchcore.reduction import Reduction
 from training_code.detectors.patchcore.search import BankSearch
 from training_code.detectors.patchcore.spec import DISTORTION, selected
 from training_code.detectors.smoothing import BandedGaussianBlur2d
+from training_code.detectors.teaching import Fitted, Teachable
 from training_code.detectors.tiling import tiles_in
 from training_code.foundation.cache import TensorCache, cache_key, content_key
 from training_code.foundation.parts import find_executor
@@ -123,7 +125,7 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         return score[:, None], self.anomaly_map_generator(distances.reshape(1, 1, *self.map_size), image_size)
 
 
-class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
+class Patchcore(Teachable, AnomalibPatchcore):  # type: ignore[misc]  # as in anomalib, `to_onnx` has two forms
     """anomalib's `Patchcore` with its memory bank and scores, in a fraction of the time and memory.
 
     Parameters
@@ -170,18 +172,9 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         reduce: int | None = None,
         denoise: float = 0.0,
     ) -> None:
-        rebound(super().__init__, PatchcoreModel=PatchcoreModel)(
-            backbone,
-            layers,
-            pre_trained,
-            coreset_sampling_ratio,
-            num_neighbors,
-            precision,
-            pre_processor,
-            post_processor,
-            evaluator,
-            visualizer,
-        )
+        of_model = backbone, layers, pre_trained, coreset_sampling_ratio, num_neighbors, precision
+        handlers = pre_processor, post_processor, evaluator, visualizer
+        rebound(super().__init__, PatchcoreModel=PatchcoreModel)(*of_model, *handlers)
         self.projection = projection
         self.composes = coreset == "composed"
         self.coreset_size, self.denoise = coreset_size, denoise
@@ -256,6 +249,12 @@ class Patchcore(LeavesOut, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         features = model.feature_extractor(images.type(model.memory_bank.dtype))
         features = {name: model.feature_pooler(maps) for name, maps in features.items()}
         return model.reshape_embedding(model.generate_embedding(features))
+
+    def take_in(self, features: Sequence[torch.Tensor], fitted: Fitted, weight: int) -> int:
+        """Add patches to the memory bank, the farthest first, until none is farther from it than those of training."""
+        before = len(self.model.memory_bank)
+        self.model.memory_bank = grown(self.model.memory_bank, concatenate(list(features)), fitted.radius or 0.0)
+        return len(self.model.memory_bank) - before
 
     def left_out(
         self, groups: torch.Tensor, others: Sequence[torch.Tensor], of_others: torch.Tensor

@@ -185,6 +185,7 @@ SPEC = DetectorSpec(
     backbone=BackboneUse(strides=(8, 16), depths=(1,)),
     told_by=("layers", "coreset_sampling_ratio", "num_neighbors", "reduce"),
     plain=PlainForm(fixed={"reduce": None}, without=("model.search.effort",)),
+    takes_in="patches",
     complete=complete,
     check=check,
     settle=settle,

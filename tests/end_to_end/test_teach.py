@@ -1,0 +1,208 @@
+"""Good photographs that were refused are taught: others like them pass, the run stays, and all of it can be undone."""
+
+import shutil
+
+import numpy as np
+import pytest
+from helpers.corrections import file_part, make_ledger
+from helpers.small_runs import CONFIGURATIONS, run_small
+from PIL import Image
+
+from inference_code import teach as command
+from inference_code.loading import load_predictor
+from inference_code.runtimes import LoadOptions
+from training_code import rethreshold
+from training_code.comparison.table import runs_table
+from training_code.experiment import Experiment
+from training_code.foundation.errors import InputError, run_command
+from training_code.foundation.files import sha256
+from training_code.records.reading import read_record, read_records
+from training_code.records.scores import read_calibration, read_scores
+
+pytestmark = pytest.mark.slow
+
+
+def _tree(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _stained(images, folder):
+    """Write good images with a white label in a corner, which no training image has; return their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in images:
+        pixels = np.asarray(Image.open(path)).copy()
+        pixels[:12, :12] = 255
+        Image.fromarray(pixels).save(folder / path.name)
+    return sorted(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, tiny_dataset):
+    """Runs of two detectors that can be taught, and of one that cannot."""
+    results = tmp_path_factory.mktemp("results")
+    experiment = Experiment(tiny_dataset, image_size=64, tensorboard="off", results=results)
+    return results, {name: run_small(experiment, name).run_id for name in ("Padim", "Patchcore", "Autoencoder")}
+
+
+@pytest.fixture
+def results(trained, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "results")
+    return tmp_path / "results"
+
+
+@pytest.fixture(scope="module")
+def stained(tmp_path_factory, tiny_dataset):
+    """Good images with a label: six to teach, six others like them."""
+    images = sorted((tiny_dataset / "train" / "good").iterdir())
+    folder = tmp_path_factory.mktemp("stained")
+    _stained(images[:6], folder / "taught")
+    _stained(images[6:], folder / "others")
+    return folder
+
+
+def _teach(results, *arguments):
+    return run_command(command.main, [*map(str, arguments), "--results", str(results)])
+
+
+@pytest.mark.parametrize("name", ["Padim", "Patchcore"])
+def test_others_like_the_taught_ones_pass_and_defects_are_still_found(trained, results, stained, name, capsys):
+    run_id = trained[1][name]
+    folder = results / "runs" / run_id
+    before = _tree(folder)
+    others = sorted((stained / "others").iterdir())
+    refused = [each.abnormal for each in load_predictor(run_id, results).predict(others)]
+    assert all(refused), "the label is no false alarm: the test shows nothing"
+    weight = ["--weight", "2"] if name == "Padim" else []
+    assert _teach(results, run_id, stained / "taught", *weight) == 0
+    said = capsys.readouterr().out
+    assert "6 photographs are taught, 6 of which were refused" in said
+    predictor = load_predictor(run_id, results)
+    assert sum(bool(each.abnormal) for each in predictor.predict(others)) <= 3
+    record = predictor.record
+    (report,) = record.taught.reports
+    assert report.misses[1] <= report.misses[0] + 1 and report.defective == 8
+    assert record.taught is not None and record.run_id == run_id
+    assert {image.sha256 for image in record.taught.images} == {sha256(path) for path in (stained / "taught").iterdir()}
+    assert (record.taught.patches is None) == (name == "Padim")
+    stored = {"run.json", "model.ckpt", "scores.csv", "calibration.csv", "examples", "images"}
+    assert {path.name for path in (folder / "taught").iterdir()} == stored
+    # The run is that of its configuration still, and the workbook reads nothing else.
+    assert {path: (folder / path).read_bytes() for path in before} == before
+    assert list(runs_table(read_records(results)[0]).query("run_id == @run_id")["image_AUROC"]) == [
+        read_record(folder).metrics["image_AUROC"]
+    ]
+    # No threshold rests on what was taught.
+    assert len(read_calibration(folder / "taught").scores) == len(read_calibration(folder).scores) == 12
+    assert record.calibration.images == 12 and "12 good images allow no promise below 7.7 %" in said
+    scores = read_scores(folder / "taught")
+    assert list(scores.called) == list(scores.scores >= record.thresholds["image"])
+    assert _teach(results, run_id, "--undo") == 0
+    assert _tree(folder) == before
+    assert _teach(results, run_id, "--undo") == 2
+    assert "was taught nothing" in capsys.readouterr().err
+
+
+def test_lessons_in_any_order_come_to_the_same(trained, results, stained, tmp_path):
+    run_id = trained[1]["Patchcore"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    for folder, images in ((first, slice(0, 3)), (second, slice(3, 6))):
+        folder.mkdir()
+        for path in sorted((stained / "taught").iterdir())[images]:
+            shutil.copy(path, folder)
+    assert _teach(results, run_id, stained / "taught") == 0
+    folder = results / "runs" / run_id / "taught"
+    at_once = read_scores(folder).scores
+    assert _teach(results, run_id, "--undo") == 0
+    assert _teach(results, run_id, first) == 0 and _teach(results, run_id, second, first) == 0
+    assert len(read_record(folder).taught.images) == 6
+    np.testing.assert_allclose(read_scores(folder).scores, at_once, rtol=1e-5)
+
+
+def test_test_images_that_show_what_is_taught_do_not_flatter(trained, results, stained, tiny_dataset, tmp_path, capsys):
+    run_id = trained[1]["Padim"]
+    tested = sorted((tiny_dataset / "test" / "good").iterdir())
+    given = tmp_path / "given"
+    given.mkdir()
+    shutil.copy(tested[0], given / "same.png")
+    brighter = np.asarray(Image.open(tested[1])).astype(float) * 1.1
+    Image.fromarray(brighter.clip(0, 255).astype(np.uint8)).save(given / "brighter.png")
+    check = tmp_path / "check"
+    shutil.copytree(tiny_dataset, check)
+    assert _teach(results, run_id, given, "--check", check) == 0
+    reports = read_record(results / "runs" / run_id / "taught").taught.reports
+    assert [(each.good, each.defective, each.left_out) for each in reports] == [(4, 8, 2), (4, 8, 2)]
+    assert reports[0].false_alarms == reports[1].false_alarms and reports[0].misses == reports[1].misses
+    assert "2 images that show what was taught are left out" in capsys.readouterr().out
+    assert len(read_scores(results / "runs" / run_id / "taught").paths) == 12
+
+
+def test_another_rule_is_in_force_for_the_taught_detector_too(trained, results, stained):
+    run_id = trained[1]["Padim"]
+    folder = results / "runs" / run_id
+    assert _teach(results, run_id, stained / "taught") == 0
+    assert rethreshold.main([run_id, "--rule", "quantile", "--alpha", "0.5", "--results", str(results)]) == 0
+    for place in (folder, folder / "taught"):
+        record, scores = read_record(place), read_scores(place)
+        assert record.rule == "quantile" and record.rethresholded
+        assert record.thresholds["image"] == pytest.approx(np.median(read_calibration(place).scores))
+        assert list(scores.called) == list(scores.scores >= record.thresholds["image"])
+    assert read_record(folder / "taught").taught is not None and read_record(folder).taught is None
+    assert load_predictor(run_id, results).thresholds.image == read_record(folder / "taught").thresholds["image"]
+
+
+def test_an_exported_file_of_before_is_not_taken_for_the_taught_detector(trained, results, stained):
+    run_id = trained[1]["Padim"]
+    (results / "runs" / run_id / "exports").mkdir()
+    (results / "runs" / run_id / "exports" / "model.onnx").write_text("of before")
+    assert _teach(results, run_id, stained / "taught") == 0
+    with pytest.raises(InputError, match="is not exported to onnx since it was taught"):
+        load_predictor(run_id, results, options=LoadOptions(runtime="onnx"))
+
+
+def test_false_alarms_of_a_station_are_taught_to_the_run_that_raised_them(trained, results, stained, tmp_path, capsys):
+    run_id, images = trained[1]["Patchcore"], sorted((stained / "taught").iterdir())
+    ledger = make_ledger(tmp_path / "line")
+    for index, (run, said) in enumerate([(run_id, "good"), (run_id, "bad"), ("other", "good")]):
+        views = {"top": (images[index], True), "side": (images[index + 3], False)}
+        ledger.correct(file_part(ledger, f"p{index}", "bad", views, run=run), said, "Anna", 5.0)
+    assert _teach(results, run_id, "--station", tmp_path / "line") == 0
+    (image,) = read_record(results / "runs" / run_id / "taught").taught.images
+    assert image.sha256 == sha256(images[0]) and image.part == "line/2026-11-26/p0"
+    assert _teach(results, trained[1]["Padim"], "--station", tmp_path / "line") == 2
+    assert f"there are some of other, {run_id}" in capsys.readouterr().err
+
+
+def test_what_cannot_be_taught_is_said_and_nothing_changes(trained, results, stained, tiny_dataset, tmp_path, capsys):
+    runs, taught = trained[1], stained / "taught"
+    before = _tree(results / "runs")
+
+    def refused(*arguments):
+        assert _teach(results, *arguments) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("error: ") and said.count("\n") == 1
+        return said
+
+    assert "valid: runs of Padim, Patchcore" in refused(runs["Autoencoder"], taught)
+    assert "weight=3 is for sums, and Patchcore keeps patches" in refused(runs["Patchcore"], taught, "--weight", 3)
+    assert "--weight 0 is out of range" in refused(runs["Padim"], taught, "--weight", 0)
+    assert "one of the three" in refused(runs["Padim"])
+    trained_on = tiny_dataset / "train" / "good"
+    assert "all 12 photographs are trained on or taught already" in refused(runs["Padim"], trained_on)
+    assert "nothing.png is no file" in refused(runs["Padim"], tmp_path / "nothing.png")
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    assert "broken.png is not an image" in refused(runs["Padim"], tmp_path / "broken.png")
+    assert "has no test image that does not show" in refused(runs["Padim"], tiny_dataset / "test")
+    assert _tree(results / "runs") == before
+
+
+def test_a_run_whose_images_are_others_by_now_is_refused(tmp_path, tiny_dataset, stained, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(tiny_dataset, data)
+    experiment = Experiment(data, image_size=64, tensorboard="off", results=tmp_path / "results")
+    run_id = run_small(experiment, "Padim").run_id
+    assert _teach(tmp_path / "results", run_id, stained / "taught") == 0
+    experiment.run("Padim", rerun=True, **CONFIGURATIONS["Padim"][1])
+    assert not (tmp_path / "results" / "runs" / run_id / "taught").exists(), "a new training was taught nothing"
+    next((data / "train" / "good").iterdir()).unlink()
+    assert _teach(tmp_path / "results", run_id, stained / "taught") == 2
+    assert "are not those that" in capsys.readouterr().err

@@ -1,0 +1,79 @@
+"""People see what was corrected at a line: the last word on each part, and nothing that was taken back."""
+
+import csv
+import sqlite3
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers.corrections import file_part, make_ledger
+from helpers.data import save, texture
+
+from inference_code.review import main
+from inference_code.station.schema import VERSIONS
+from training_code.data.corrected import read_corrected
+from training_code.foundation import paths
+from training_code.foundation.errors import run_command
+
+
+@pytest.fixture
+def station(tmp_path):
+    image = save(tmp_path / "image.png", texture(np.random.default_rng(0)))
+    ledger = make_ledger(tmp_path / "line")
+    for name, verdict in (("a", "bad"), ("b", "good"), ("c", "bad"), ("d", "bad"), ("e", "unreadable")):
+        file_part(ledger, name, verdict, {"top": (image, verdict == "bad")})
+    ledger.correct(1, "bad", "Anna", 10.0)
+    ledger.correct(2, "bad", "Boris", 20.0, "a crack\nbelow")
+    ledger.correct(3, "good", "Boris", 30.0)
+    ledger.correct(3, None, "Boris", 31.0)
+    ledger.correct(1, "good", "Anna", 40.0, "a hair")
+    ledger.correct(5, "good", "Anna", 50.0)
+    return ledger.path.parent
+
+
+def test_of_a_part_the_last_correction_counts_and_one_taken_back_is_gone(station):
+    found = [(part.name, part.found, part.said, part.kind, part.person) for part in read_corrected(station)]
+    assert found == [
+        ("b", "good", "bad", "miss", "Boris"),
+        ("a", "bad", "good", "false alarm", "Anna"),
+        ("e", "unreadable", "good", "decided", "Anna"),
+    ]
+
+
+def test_the_command_lists_them_with_their_totals_and_in_a_file(station, tmp_path, capsys):
+    assert run_command(main, [str(station), "--csv", str(tmp_path / "new" / "corrections.csv")]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-2] == "1 false alarms, 1 misses, 1 others that people judged"
+    assert len(shown) == 6 and "a crack below" in shown[1]  # a note of two lines takes one
+    with open(tmp_path / "new" / "corrections.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["part"], row["day"], row["that is"]) for row in rows][0] == ("b", "2026-11-26", "miss")
+    assert rows[0]["note"] == "a crack\nbelow" and rows[1]["folder"] == "2026-11-26/a"
+
+
+def test_a_station_of_an_earlier_version_has_no_corrections_and_keeps_its_file(tmp_path, capsys):
+    path = tmp_path / "station.sqlite"
+    first = sqlite3.connect(path)
+    for statement in VERSIONS[0]:
+        first.execute(statement)
+    first.commit()
+    first.close()
+    before = path.read_bytes()
+    assert run_command(main, [str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "0 false alarms, 0 misses, 0 others that people judged\n"
+    assert path.read_bytes() == before
+
+
+def test_a_folder_of_no_station_and_a_damaged_file_are_named(tmp_path, capsys):
+    assert run_command(main, [str(tmp_path)]) == 2
+    assert "is no folder of a station: there is no station.sqlite in it" in capsys.readouterr().err
+    (tmp_path / "station.sqlite").write_text("something else " * 100)
+    assert run_command(main, [str(tmp_path)]) == 2
+    assert "station.sqlite cannot be read: " in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_list_is_there_without_torch(station):
+    code = "import sys, inference_code.review as r; r.main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code, station], check=True, cwd=paths.ROOT)

@@ -1,0 +1,116 @@
+"""What teaching begins with: a run that can be taught, its images, and photographs that it has not seen."""
+
+import dataclasses
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from training_code.data.dataset import Dataset
+from training_code.data.inspection import inspect_file
+from training_code.data.sample import TEST, TRAIN
+from training_code.data.taught import tested_images_of
+from training_code.detectors.registry import DETECTORS, get_detector
+from training_code.foundation.clock import now
+from training_code.foundation.errors import InputError, choices
+from training_code.foundation.files import content_hash
+from training_code.preparation import Conditions, read_conditions
+from training_code.records.linking import copy
+from training_code.records.reading import read_record
+from training_code.records.record import CHECKPOINT, Record
+from training_code.records.taught import IMAGES, TaughtImage
+
+
+def teachable(folder: Path, run_id: str) -> Record:
+    """Return the record of a run that can be taught; raise an `InputError` for others."""
+    record = read_anyhow(folder)
+    if record is None or record.status != "ok":
+        raise InputError(f"{run_id} did not end well: {record.status if record else 'it is unfinished'}")
+    takes_in = get_detector(record.detector).takes_in
+    if takes_in is None:
+        can = choices(name for name, spec in DETECTORS.items() if spec.takes_in)
+        raise InputError(f"{record.detector} cannot be taught without being trained anew; valid: runs of {can}")
+    checkpoint = folder / CHECKPOINT
+    why = None
+    if folder.name != run_id:
+        why = "it was made by an earlier version; run it again"
+    elif record.dataset.references:
+        why = "it compares images with golden samples, and a taught photograph has none"
+    elif record.calibration is None:
+        why = "it has no thresholds that could be calibrated again"
+    elif not checkpoint.is_file() or record.checkpoint is None or content_hash(checkpoint) != record.checkpoint.sha256:
+        why = f"{checkpoint} is not the file that it wrote; run it again"
+    elif takes_in == "patches" and "radius" not in record.training:
+        why = "it was made before records said how far patches are from the memory bank; run it again"
+    if why is not None:
+        raise InputError(f"{run_id} cannot be taught: {why}")
+    return record
+
+
+def conditions_of(record: Record) -> Conditions:
+    """Return the conditions under which a run was made, with its dataset as it is now.
+
+    Raises
+    ------
+    InputError
+        If the dataset is not there, or its images are not those of the run.
+    """
+    identity = record.identity
+    protocol = {name: getattr(identity.protocol, name) for name in identity.protocol.names()}
+    compute = {name: getattr(record.options, name) for name in record.options.names()}
+    conditions = read_conditions(record.dataset.folder, seed=identity.seed, protocol=protocol, compute=compute)
+    if conditions.dataset.fingerprint != identity.dataset_fingerprint:
+        raise InputError(
+            f"the images in {record.dataset.folder} are not those that {record.run_id} was made with, by which its "
+            "thresholds would be calibrated again; valid: the dataset as it was"
+        )
+    return dataclasses.replace(conditions, protocol=identity.protocol)
+
+
+def gather(before: Path, place: Path, photographs: Mapping[Path, str], dataset: Dataset) -> dict[Path, TaughtImage]:
+    """Put all images that are taught into a folder: those of before, and photographs; return what is known of them."""
+    place.mkdir()
+    earlier = read_anyhow(before)
+    known = earlier.taught.images if earlier is not None and earlier.taught is not None else ()
+    images: dict[Path, TaughtImage] = {}
+    for image in known:
+        copy(before / IMAGES / image.name, place / image.name)
+        images[place / image.name] = image
+    trained = {dataset.facts[sample.path].sha256 for sample in dataset.select(TRAIN)}
+    seen, moment = trained | {image.sha256 for image in images.values()}, now()
+    for path, part in photographs.items():
+        facts = inspect_file(path)
+        if facts.problem:
+            raise InputError(f"{path} {facts.problem}")
+        if facts.sha256 in seen:
+            continue
+        seen.add(facts.sha256)
+        name = f"{facts.sha256[:16]}{path.suffix.lower()}"
+        shutil.copyfile(path, place / name)
+        images[place / name] = TaughtImage(facts.sha256, name, str(path), part, moment)
+    if len(images) == len(known):
+        raise InputError(f"all {len(photographs)} photographs are trained on or taught already; valid: other ones")
+    return images
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A dataset without the test images that show what is taught, and how many these are."""
+
+    dataset: Dataset
+    left: int
+
+
+def without_taught(dataset: Dataset, parts: Mapping[Path, str]) -> Kept:
+    """Return a dataset without its test images that show what images show, which are given with their parts."""
+    left = tested_images_of(dataset, parts)
+    kept = tuple(each for each in dataset.samples if not (each.split == TEST and each.path in left))
+    return Kept(dataclasses.replace(dataset, samples=kept), len(dataset.samples) - len(kept))
+
+
+def read_anyhow(folder: Path) -> Record | None:
+    """Return the record in a folder, None where there is none; raise an `InputError` where it is damaged."""
+    try:
+        return read_record(folder)
+    except ValueError as error:
+        raise InputError(str(error)) from error
