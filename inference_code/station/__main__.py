@@ -15,6 +15,7 @@ from inference_code.arguments import add_run_options, check_numbers, load_option
 from inference_code.ranges import AREAS, AUTO, COMPARED_WITH, DILATIONS, FIRST, SHARES, TRAINING, WAITS
 from inference_code.service.listening import Door, add_door_options, open_door
 from inference_code.station.grouping import PATTERN, ByFolder, ByPattern, Expected, Grouping, InTurn
+from inference_code.station.schema import LEDGER
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import cleaning_up_at_sigterm, command_parser

@@ -13,7 +13,7 @@ from training_code.reporting.headers import fit_height
 from training_code.reporting.written import Drawn
 
 # What is seen of Decision models; the rest is what it calculates with.
-_SHOWN = ("dataset and protocol", "Model", "backbone", "configuration", "seeds", "threshold")
+_SHOWN: tuple[str, ...] = ("dataset and protocol", "Model", "backbone", "configuration", "seeds", "threshold")
 _SHOWN += ("cost_a_day", "cost_a_day_low", "cost_a_day_high", "note", "rank")
 # Of formulas, whose values are not known here, by parts of the names of their columns.
 _FORMATS = (("Rate", "0.000_)"), ("cost", "#,##0.00_)"), ("a_day", "#,##0.00_)"))

@@ -41,7 +41,7 @@ BEST, ALL, FAILED, SPEED = "Best models", "All runs", "Failed", "Speed and size"
 _BEST = ("level_with_best", "seeds", "marks", "dataset", "protocol")
 _ALL_BEFORE = ("status", "dataset", "detector", "backbone", "seed")
 _ALL_BEHIND = ("run_id", "error", "protocol")
-_SPEED = ("latency_s", "fit_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes")
+_SPEED: tuple[str, ...] = ("latency_s", "fit_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes")
 _SPEED += ("checkpoint_bytes", "fastest", "least memory", "smallest", "dataset", "protocol", "hardware")
 #: The mark of an F1Score that calling every image defective would beat.
 F1_BELOW = "F1Score below all bad"
@@ -232,8 +232,8 @@ def _winner(comparison: Comparison) -> list[Sheet]:
 def _products(table: pd.DataFrame) -> list[Sheet]:
     if not len(table):
         return []
-    shown = ("dataset", "Model", "backbone", "configuration", "product", "metric", "test_images", "one_for_all")
-    shown += ("one_for_each", "separation_gains", "paired", "protocol")
+    shown: tuple[str, ...] = ("dataset", "Model", "backbone", "configuration", "product", "metric", "test_images")
+    shown += ("one_for_all", "one_for_each", "separation_gains", "paired", "protocol")
     return [Sheet("By product", table, key=PRODUCT_KEY, shown=shown, told=("separation_gains",))]
 
 
