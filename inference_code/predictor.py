@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from inference_code.batches import Batches
 from inference_code.images import LARGE, Prepared, Source, prepare
 from inference_code.postprocessing import make_mask, normalise, threshold_range
-from inference_code.ranges import BATCH_SIZES
+from inference_code.ranges import check_batch_size
 from training_code.data.geometry import Geometry, Placement, resize_map
 from training_code.evaluation.references import difference
 from training_code.evaluation.thresholds import Thresholds
@@ -147,10 +147,8 @@ class Predictor(Protocol):
 
         Raises
         ------
-        ValueError
-            If they are damaged.
-        OSError
-            If they are not there.
+        ValueError, OSError
+            If they are damaged, or not there.
         """
         return read_calibration(self.folder)
 
@@ -293,11 +291,3 @@ def make_predictions(
         Prediction(index, None, score, anomaly_map, image.size, each, thresholds, place)
         for index, (image, place, (anomaly_map, score)) in enumerate(zip(images, places, left, strict=True))
     ]
-
-
-def check_batch_size(batch_size: int) -> int:
-    """Return a number of images that is in the range of `BATCH_SIZES`."""
-    least, most = BATCH_SIZES
-    if not isinstance(batch_size, int) or not least <= batch_size <= most:
-        raise InputError(f"batch_size={batch_size!r} is out of range; valid: {least} to {most}")
-    return batch_size

@@ -1,5 +1,7 @@
 """What people and programs may ask for: ranges of numbers, of which both ends are valid, and formats."""
 
+from training_code.foundation.errors import InputError
+
 #: Images that a detector gets at once; all of them are in memory.
 BATCH_SIZES = (1, 1024)
 #: Pixels by which regions grow.
@@ -18,3 +20,11 @@ SHARES = (0.001, 0.9)
 #: The first one is as the second, except for what was said of images when they were left out of training.
 COMPARED_WITH = AUTO, TRAINING, STATION = "auto", "training", "station"
 FIRST = 200
+
+
+def check_batch_size(batch_size: int) -> int:
+    """Return a number of images that is in the range of `BATCH_SIZES`."""
+    least, most = BATCH_SIZES
+    if not isinstance(batch_size, int) or not least <= batch_size <= most:
+        raise InputError(f"batch_size={batch_size!r} is out of range; valid: {least} to {most}")
+    return batch_size
