@@ -13,7 +13,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", help="for best: the dataset on which it is the best (default: any)")
     parser.add_argument("--criterion", help="for best: the metric that decides (default: image_AUROC)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:<number> (default: auto)")
-    parser.add_argument("--precision", help="float32, bfloat16, or on a GPU float16 (default: the run's)")
+    parser.add_argument(
+        "--precision", help="float32, bfloat16, or on a GPU float16; int8 for an exported file (default: the run's)"
+    )
     parser.add_argument(
         "--runtime",
         default=RUNTIMES[0],

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from inference_code.images import check_reading
 from training_code.foundation.errors import InputError, choices
 from training_code.foundation.files import sha256
+from training_code.records.exports import EXPORTS
 from training_code.records.reading import parse_record, read_record
 from training_code.records.record import RECORD, Record
 
-#: Folder of a run that its exports are written to.
-EXPORTS = "exports"
 #: Of `description_path`; changes when an old description can no longer be read.
 SCHEMA_VERSION = 1
 

@@ -22,12 +22,14 @@ from inference_code.graph_files import (
 )
 from inference_code.images import Prepared, as_batch
 from inference_code.predictor import Prediction, Predictor, make_predictions
+from inference_code.runtimes import INT8
 from training_code.data.geometry import Geometry
 from training_code.detectors.tiling import Tiles, tiles_for
 from training_code.evaluation.thresholds import Thresholds
 from training_code.features.runtime import import_openvino
 from training_code.foundation.errors import InputError, choices
 from training_code.records.record import Record
+from training_code.records.scores import CalibrationScores
 
 
 class GraphPredictor(Predictor):
@@ -96,6 +98,26 @@ class GraphPredictor(Predictor):
             raise InputError(f"{path}: {error}") from error
         return predictor
 
+    @property
+    def precision(self) -> str:
+        """In which numbers the network computes: ``"float32"`` or ``"int8"``."""
+        return self.description.get("precision", "float32")
+
+    def calibration(self) -> CalibrationScores:
+        """Return the scores of good images that p-values go by; a file in 8-bit integers has its own."""
+        if self.precision != INT8:
+            return super().calibration()
+        try:
+            found = self.description["calibration"]
+            of_area, highest = (np.array(found[name], np.float32) for name in ("area_scores", "highest"))
+            scores = np.array(found["scores"], np.float64)
+            made = CalibrationScores(tuple(map(int, found["groups"])), scores, of_area, highest)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError("the description beside the file is damaged: its calibration cannot be read") from error
+        if not len(made.groups) == len(made.scores) or not np.isfinite(made.scores).all():
+            raise ValueError("the description beside the file is damaged: its calibration is not one score an image")
+        return made
+
     def infer(self, images: Sequence[Prepared]) -> list[Prediction]:
         """Predict prepared images in one batch; ``index`` is the place in it, ``path`` is None."""
         if not images:
@@ -122,7 +144,9 @@ def tiles_of_run(record: Record) -> Tiles | None:
 
 
 def open_graph(path: Path, runtime: str, tiles: Tiles | None = None) -> Graph:
-    """Open an exported file with ``"onnx"`` or ``"openvino"``, in float32 and with torch's number of threads.
+    """Open an exported file with ``"onnx"`` or ``"openvino"``, with torch's number of threads.
+
+    What the file has in float32 is computed in that.
 
     The file of a detector that gets images in ``tiles`` computes one tile; they are cut and put together here.
     """

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from inference_code.graph_files import EXPORTS
 from inference_code.graph_predictor import GraphPredictor
 from inference_code.predictor import Predictor
 from inference_code.runs import find_run
-from inference_code.runtimes import MODEL_FILES, LoadOptions
+from inference_code.runtimes import LoadOptions
 from inference_code.torch_predictor import TorchPredictor
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
+from training_code.records.exports import EXPORTS
 
 
 def load_predictor(
@@ -59,12 +59,14 @@ def load_predictor(
     if options.runtime == "torch":
         folder = find_run(run, place, dataset, criterion)
         return TorchPredictor.load(folder, options.device, options.precision, options.trust_changed)
-    path = _find_export(run, options.runtime, place, dataset, criterion)
+    path = _find_export(run, options, place, dataset, criterion)
     return GraphPredictor.load(path, options.runtime, options.trust_changed)
 
 
-def _find_export(run: str | Path, runtime: str, results: Path, dataset: str | None, criterion: str | None) -> Path:
-    name, given = MODEL_FILES[runtime], paths.from_home(run)
+def _find_export(
+    run: str | Path, options: LoadOptions, results: Path, dataset: str | None, criterion: str | None
+) -> Path:
+    name, given = options.file, paths.from_home(run)
     if given.is_file():
         return given
     places = [given / name, given / EXPORTS / name]
@@ -73,8 +75,9 @@ def _find_export(run: str | Path, runtime: str, results: Path, dataset: str | No
         return found
     path = find_run(run, results, dataset, criterion) / EXPORTS / name
     if not path.is_file():
+        precision = f" --precision {options.precision}" if options.precision else ""
         raise InputError(
-            f"the run {path.parents[1].name} is not exported to {runtime}; "
-            f"python -m inference_code.export {path.parents[1].name} --format {runtime} does that"
+            f"the run {path.parents[1].name} is not exported to {options.runtime}{precision and ' in int8'}; "
+            f"python -m inference_code.export {path.parents[1].name} --format {options.runtime}{precision} does that"
         )
     return path

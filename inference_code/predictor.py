@@ -21,6 +21,7 @@ from training_code.evaluation.references import difference
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
 from training_code.records.record import Record
+from training_code.records.scores import CalibrationScores, read_calibration
 
 BATCH_SIZE = 8
 
@@ -135,6 +136,18 @@ class Predictor(Protocol):
             )
         if given and not self.needs_references:
             raise InputError(f"{self.record.run_id} was made without references; valid: none")
+
+    def calibration(self) -> CalibrationScores:
+        """Return the scores of good images that the detector has not seen, which p-values of new scores go by.
+
+        Raises
+        ------
+        ValueError
+            If they are damaged.
+        OSError
+            If they are not there.
+        """
+        return read_calibration(self.folder)
 
     def prepare(self, image: Source, reference: Source | None = None) -> Prepared:
         """Read an image, and its reference if there is one, resized as for training; in several threads at once.

@@ -2,10 +2,14 @@
 
 from dataclasses import dataclass
 
-from training_code.foundation.errors import InputError, unknown
+from training_code.foundation.errors import InputError, choices, unknown
 
 #: The file that each runtime of exported files reads.
 MODEL_FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
+#: The same of files whose backbone computes in 8-bit integers.
+INT8_FILES = {"onnx": "model.int8.onnx", "openvino": "model.int8.xml"}
+#: The precision of those files.
+INT8 = "int8"
 #: What can compute: the run itself in torch, or what `inference_code.export` made of it.
 RUNTIMES = ("torch", *MODEL_FILES)
 
@@ -23,7 +27,8 @@ class LoadOptions:
         the processor.
     precision
         One of `training_code.protocol.PRECISIONS`, in which the backbone computes; that of the run by default. With
-        another one the scores differ a little from those of the run. Exported files compute in float32.
+        another one the scores differ a little from those of the run. Exported files compute in float32, or as
+        ``"int8"`` in 8-bit integers, where one was exported so.
     trust_changed
         Load a checkpoint that is not the one that the run wrote, or exported files that are not those that were
         checked when they were written or that are of an older training of the run. What needs to run code is refused
@@ -43,8 +48,15 @@ class LoadOptions:
     def __post_init__(self) -> None:
         if self.runtime not in RUNTIMES:
             raise unknown("runtime", self.runtime, RUNTIMES)
-        if self.runtime != "torch" and (self.device not in ("auto", "cpu") or self.precision is not None):
+        if self.runtime != "torch" and (self.device not in ("auto", "cpu") or self.precision not in (None, INT8)):
             raise InputError(
                 f"device and precision (--device, --precision) are for the runtime torch; {self.runtime} runs on the "
-                "processor in float32"
+                f"processor in float32, or with --precision {INT8} a file that was exported so"
             )
+        if self.runtime == "torch" and self.precision == INT8:
+            raise InputError(f"precision {INT8!r} is for exported files; valid runtimes with it: {choices(INT8_FILES)}")
+
+    @property
+    def file(self) -> str:
+        """The name of the exported file that is asked for."""
+        return (INT8_FILES if self.precision == INT8 else MODEL_FILES)[self.runtime]

@@ -2,9 +2,11 @@
 
 import math
 
+from inference_code.graph_predictor import GraphPredictor
 from inference_code.postprocessing import quantile_threshold
 from inference_code.predictor import Predictor
 from inference_code.promises import BY_HAND
+from inference_code.runtimes import INT8
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
 from training_code.records.scores import read_scores
@@ -39,6 +41,11 @@ def choose_thresholds(predictor: Predictor, image: str | None, pixel: float | No
         raise InputError(f"--threshold is {image!r}; valid: a raw score as 3.5, or a quantile of good images as 99%")
     if not image.endswith("%"):
         return Thresholds(number, pixel)
+    if isinstance(predictor, GraphPredictor) and predictor.precision == INT8:
+        raise InputError(
+            f"--threshold {image} is a quantile of the scores of the run, and a file of 8-bit integers has other ones; "
+            "valid: a raw score"
+        )
     try:
         scores = read_scores(predictor.folder)
     except (OSError, ValueError) as error:

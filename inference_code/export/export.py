@@ -8,6 +8,8 @@ import dataclasses
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,9 @@ import torch
 
 from inference_code.export.anomalib_checkpoint import check_convertible, open_checkpoint, to_anomalib, write_checkpoint
 from inference_code.export.comparing import Difference, compare, expected
-from inference_code.export.exportable import ExportableDetector
+from inference_code.export.exportable import Exportable, ExportableDetector
 from inference_code.export.formats import TOLERANCE, check_request
-from inference_code.graph_files import EXPORTS, INPUT, SCHEMA_VERSION, Graph, description_path
+from inference_code.graph_files import INPUT, SCHEMA_VERSION, Graph, description_path
 from inference_code.graph_predictor import open_graph, tiles_of_run
 from inference_code.runs import find_run
 from inference_code.runtimes import MODEL_FILES
@@ -30,6 +32,7 @@ from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256, write_json
 from training_code.protocol import STRETCH
+from training_code.records.exports import EXPORTS
 from training_code.records.promises import promise
 from training_code.records.record import Record
 from training_code.training.engine import quiet
@@ -78,41 +81,57 @@ def export_run(
     record = predictor.record
     if format == "anomalib":
         check_convertible(record)
-    elif reason := get_detector(record.identity.detector).not_exported:
-        raise InputError(f"{record.run_id} cannot be exported to {format}: {reason}; valid: torch, the run itself")
-    if record.members and tiles_of_run(record):
-        raise InputError(
-            f"{record.run_id} combines detectors that each put their tiles together, which no file of one tile can; "
-            "valid: torch, which computes the run itself"
-        )
+    check_graph(record, format)
     wanted = expected(predictor, folder)
-    target = Path(output) if output is not None else folder / EXPORTS
-    target.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".export.", dir=target))
-    try:
+    with staged(Path(output) if output is not None else folder / EXPORTS) as (target, staging):
         file = staging / MODEL_FILES.get(format, _CHECKPOINT)
         _write(predictor, format, file)
         difference = compare(_open(file, format, record), wanted)
-        _refuse_different(predictor, format, difference, tolerance)
+        refuse_different(predictor, format, difference, tolerance)
         written = sorted(staging.iterdir())
-        description = _describe(predictor) | {
+        description = describe(predictor) | {
             "format": format,
             "files": {path.name: sha256(path) for path in written},
             "difference": dataclasses.asdict(difference),
             "tolerance": tolerance,
             "versions": versions,
         }
-        # A file without its description counts as unfinished, so that a kill in between leaves nothing half new.
-        description_path(target / file.name).unlink(missing_ok=True)
-        for path in written:
-            os.replace(path, target / path.name)
-        write_json(description_path(target / file.name), description)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        put_in_place(written, target, file.name, description)
     return target / file.name, difference
 
 
-def _describe(predictor: TorchPredictor) -> dict[str, Any]:
+def check_graph(record: Record, format: str) -> None:
+    """Raise an `InputError` with the reason if no file of a format can hold the detector of a run."""
+    if format != "anomalib" and (reason := get_detector(record.identity.detector).not_exported):
+        raise InputError(f"{record.run_id} cannot be exported to {format}: {reason}; valid: torch, the run itself")
+    if record.members and tiles_of_run(record):
+        raise InputError(
+            f"{record.run_id} combines detectors that each put their tiles together, which no file of one tile can; "
+            "valid: torch, which computes the run itself"
+        )
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[tuple[Path, Path]]:
+    """Give a folder for exported files, and one in it whose content goes when the block ends."""
+    target.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".export.", dir=target))
+    try:
+        yield target, staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def put_in_place(written: Sequence[Path], target: Path, name: str, description: dict[str, Any]) -> None:
+    """Move the files of an export to the folder ``target``, and write the description of the one of that name."""
+    # A file without its description counts as unfinished, so that a kill in between leaves nothing half new.
+    description_path(target / name).unlink(missing_ok=True)
+    for path in written:
+        os.replace(path, target / path.name)
+    write_json(description_path(target / name), description)
+
+
+def describe(predictor: TorchPredictor) -> dict[str, Any]:
     """Return what an exported file has to say about its run."""
     record = predictor.record
     return {
@@ -140,7 +159,8 @@ def _describe(predictor: TorchPredictor) -> dict[str, Any]:
     }
 
 
-def _refuse_different(predictor: TorchPredictor, format: str, difference: Difference, tolerance: float) -> None:
+def refuse_different(predictor: TorchPredictor, format: str, difference: Difference, tolerance: float) -> None:
+    """Raise an `InputError` if a file differs from its run by more than a tolerance."""
     if difference.score <= tolerance and not difference.labels:
         return
     precision = predictor.record.options.backbone_precision
@@ -154,13 +174,22 @@ def _refuse_different(predictor: TorchPredictor, format: str, difference: Differ
 
 def _write(predictor: TorchPredictor, format: str, path: Path) -> None:
     """Write the detector, of which parts are taken away."""
-    # Thresholds for differences from references say nothing about a single image, and those for a part of it nothing
-    # about all of it: then the file gives no labels.
-    judged = not predictor.needs_references and (_leaves_out(predictor) or not predictor.geometry.leaves_out)
-    thresholds = predictor.thresholds if judged else Thresholds(None, None)
+    thresholds = predictor.thresholds if gives_labels(predictor) else Thresholds(None, None)
     if format == "anomalib":
         write_checkpoint(to_anomalib(predictor.detector, predictor.record, thresholds), path)
         return
+    model = exportable(predictor, format, thresholds)
+    if format == "onnx":
+        write_onnx(model, path)
+        return
+    between = path.with_suffix(".onnx")
+    write_onnx(model, between)
+    to_openvino(between, path)
+    between.unlink()
+
+
+def exportable(predictor: TorchPredictor, format: str, thresholds: Thresholds) -> ExportableDetector:
+    """Return the detector, of which parts are taken away, as a module that can be exported."""
     name, tiles = predictor.record.detector, tiles_of_run(predictor.record)
     # A tile is an image of its own: what is outside of the region lies elsewhere in each, and is left out afterwards.
     seen = predictor.geometry if tiles is None else Geometry(tiles.size)
@@ -171,15 +200,23 @@ def _write(predictor: TorchPredictor, format: str, path: Path) -> None:
             f"{predictor.record.run_id} has {count / 2**30:.1f} GiB of numbers, and an ONNX file, by way of which it "
             f"would become one of {format}, holds 2 GiB; valid: anomalib, or a run with fewer features"
         )
-    if format == "onnx":
-        _write_onnx(model, path)
-        return
+    return model
+
+
+def to_openvino(source: Path, path: Path) -> None:
+    """Write what an ONNX file computes as a file of OpenVINO."""
     openvino = import_openvino()
-    between = path.with_suffix(".onnx")
-    _write_onnx(model, between)
     # Numbers are kept as they are: OpenVINO would round them to 16 bits.
-    openvino.save_model(openvino.convert_model(between), path, compress_to_fp16=False)
-    between.unlink()
+    openvino.save_model(openvino.convert_model(source), path, compress_to_fp16=False)
+
+
+def gives_labels(predictor: TorchPredictor) -> bool:
+    """Return whether the run's thresholds hold for what a file computes.
+
+    Those for differences from references say nothing about a single image, and those for a part of it nothing about all
+    of it.
+    """
+    return not predictor.needs_references and (_leaves_out(predictor) or not predictor.geometry.leaves_out)
 
 
 def _leaves_out(predictor: TorchPredictor) -> bool:
@@ -195,7 +232,8 @@ def _takes(predictor: TorchPredictor) -> str:
     return "photographs of any size" if predictor.geometry.plain else "images of image_size"
 
 
-def _write_onnx(model: ExportableDetector, path: Path) -> None:
+def write_onnx(model: Exportable, path: Path) -> None:
+    """Write a module as a file of ONNX: for any number of images, and of any size where it resizes them itself."""
     height, width = model.image_size
     open_sides = {2: "height", 3: "width"} if model.geometry.plain else {}
     # Of no size that the graph should hold on to.

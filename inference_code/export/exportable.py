@@ -23,7 +23,34 @@ from training_code.evaluation.thresholds import Thresholds
 from training_code.protocol import STRETCH
 
 
-class ExportableDetector(nn.Module):
+class Exportable(nn.Module):
+    """A module that can be exported.
+
+    Attributes
+    ----------
+    geometry
+        What networks see of images.
+    image_size
+        Height and width of that.
+    inputs, outputs
+        The names of what `forward` takes and returns.
+    """
+
+    geometry: Geometry
+    image_size: tuple[int, int]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of what `forward` takes."""
+        raise NotImplementedError
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what `forward` returns."""
+        raise NotImplementedError
+
+
+class ExportableDetector(Exportable):
     """A detector with its pre- and post-processing as one module that can be exported.
 
     Parameters

@@ -17,7 +17,7 @@ from inference_code.verdicts import p_value
 from inference_code.visualization import overlay
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import atomic_path
-from training_code.records.scores import CalibrationScores, read_calibration
+from training_code.records.scores import CalibrationScores
 
 
 class DetectorViewer:
@@ -47,7 +47,7 @@ class DetectorViewer:
             raise InputError(f"{self.run} compares with golden samples, which a station does not have")
         self._calibration: CalibrationScores | None = None
         try:
-            self._calibration = read_calibration(predictor.folder)
+            self._calibration = predictor.calibration()
         except (OSError, ValueError) as error:
             if by_p_values:
                 raise InputError(f"p-values of {self.run} need its calibration.csv: {error}") from error

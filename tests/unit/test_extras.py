@@ -17,6 +17,7 @@ PROJECT = tomllib.loads((paths.ROOT / "pyproject.toml").read_text())["project"]
 OPTIONAL = PROJECT["optional-dependencies"]
 #: The modules that belong to an extra; all others do with the base dependencies.
 OWNERS = {
+    "inference_code.export.int8": "int8",
     "inference_code.export": "export",
     "inference_code.graph_predictor": "export",
     "inference_code.serve": "serve",

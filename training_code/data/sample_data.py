@@ -117,16 +117,16 @@ class SampleDataset(AnomalibDataset):
 
     def seen(self, path: Path) -> NDArray[np.bool_] | None:
         """Return which pixels of an image are looked at, as `training_code.data.geometry.Placement.seen` does."""
-        return self.geometry.place(self._size(path)).seen if self.geometry.leaves_out else None
+        return self.geometry.place(self.size_of(path)).seen if self.geometry.leaves_out else None
 
     def leave_out(self, paths: Sequence[Path], scores: NDArray[np.float64], maps: NDArray[np.float32]) -> None:
         """Take what is not looked at out of the scores (N,) and maps (N, height, width) of images, in place."""
         if not self.geometry.leaves_out:
             return
         for index, path in enumerate(paths):
-            maps[index], scores[index] = self.geometry.place(self._size(path)).leave_out(maps[index], scores[index])
+            maps[index], scores[index] = self.geometry.place(self.size_of(path)).leave_out(maps[index], scores[index])
 
-    def _size(self, path: Path) -> tuple[int, int]:
+    def size_of(self, path: Path) -> tuple[int, int]:
         """Return height and width of an image as it is."""
         facts = self.reading.facts.get(path)
         if facts is not None and facts.height:

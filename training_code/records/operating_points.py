@@ -134,6 +134,25 @@ def rethresholded(record: Record, folder: Path, protocol: ExperimentProtocol) ->
     return dataclasses.replace(record, identity=identity, validation=_judged_anew(record, folder, at), **found)
 
 
+def points_anew(record: Record, good: CalibrationScores) -> AtRule:
+    """Return the points of the rule in force for a detector with other scores, by those of unseen good images.
+
+    Rules that go by other things than these scores keep their thresholds: they promise nothing.
+
+    Parameters
+    ----------
+    record
+        Of the run that the detector was made of.
+    good
+        What the detector says of good images that it has not seen.
+    """
+    before, rule = record.at, record.rule
+    if rule not in _BY_ALPHA or before.image is None:
+        return AtRule(before.image, before.pixel)
+    image, pixel = _BY_ALPHA[rule](good, record.identity.protocol, record.calibration)
+    return AtRule(image, before.pixel and (pixel or before.pixel))
+
+
 def _judged_anew(record: Record, folder: Path, at: AtRule) -> dict[str, float]:
     """Return the metrics on images that the detector has not seen, at other thresholds, as far as they are known."""
     found = _of_no_threshold(record.validation)

@@ -4,6 +4,14 @@ import re
 
 # Names as patterns, with what they mean; the first one that fits the whole name is taken.
 _HELP = {
+    r"(onnx|openvino)_int8_latency_s": "Seconds for one image by the exported file of 8-bit integers, on the machine "
+    "and with the threads that exported it; compare with that of float32 beside it.",
+    r"(onnx|openvino)_float32_latency_s": "The same by a file of float32, measured at the same time.",
+    r"(onnx|openvino)_(int8|float32)_bytes": "Size of the exported file, bytes.",
+    r"(onnx|openvino)_int8_image_AUROC": "Of the exported file of 8-bit integers on the test images of the run.",
+    r"(onnx|openvino)_float32_image_AUROC": "Of the run itself on the same images.",
+    r"(onnx|openvino)_int8_labels_changed": "How many of these images the file labels otherwise than the run does.",
+    r"(onnx|openvino)_int8_labels_judged": "How many images these are; the unseen good ones where no AUROC is known.",
     r"products": "Names of the datasets that one detector was trained on; blank for a single dataset.",
     r".+ mean of products": "Mean over the products; each of them counts as much as another one.",
     r"(test_images|good_images|dataset_fingerprint|image_\w+|pixel_\w+) of .+": "Of the images of this product alone, "

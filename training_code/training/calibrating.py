@@ -105,7 +105,7 @@ def leave_one_out(
             of_altered = [Path(path) for each in further for path in each.paths]
             every = [*paths, *of_altered, *(each.path for each in compared)]
             found = detector.left_out(groups[order], features, of_others)
-            scores, maps = _gathered(found, places, every, train.leave_out)
+            scores, maps = gathered(found, places, every, train.leave_out)
     except TooLittleLeftError:  # there is no image that the detector has not seen
         return NOTHING
     finally:
@@ -166,7 +166,7 @@ def recall_training(detector: LeavesOut, data: SampleDataModule, device: torch.d
     detector.recall(features, torch.tensor(data.train_data.samples["label_index"].to_numpy()).bool())
 
 
-def _gathered(
+def gathered(
     found: Iterable[Found], places: Sequence[int], paths: Sequence[Path], leave_out: LeaveOut
 ) -> tuple[NDArray[np.float64], Images]:
     """Return scores and maps, each in its place of ``places``; no map is in memory twice that comes on its own.

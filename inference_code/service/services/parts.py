@@ -8,7 +8,7 @@ from inference_code.service.services.models import Model
 from inference_code.service.services.prediction import PredictionService
 from inference_code.verdicts import Seen, check_rule, p_value
 from training_code.foundation.errors import InputError
-from training_code.records.scores import CalibrationScores, read_calibration
+from training_code.records.scores import CalibrationScores
 
 
 async def judge_part(
@@ -79,7 +79,7 @@ async def _predict(
 def _calibration(model: Model, needed: bool) -> CalibrationScores | None:
     """Return the scores that p-values go by."""
     try:
-        return read_calibration(model.predictor.folder)
+        return model.predictor.calibration()
     except (OSError, ValueError) as error:
         if needed:
             raise InputError(f"p-values of {model.name} need its calibration.csv") from error

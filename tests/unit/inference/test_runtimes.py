@@ -13,6 +13,17 @@ def test_an_exported_file_is_not_silently_run_elsewhere_or_in_another_precision_
         LoadOptions(runtime, **asked)
 
 
+@pytest.mark.parametrize(("runtime", "file"), [("onnx", "model.int8.onnx"), ("openvino", "model.int8.xml")])
+def test_a_file_of_8_bit_integers_is_asked_for_by_its_precision(runtime, file):
+    assert LoadOptions(runtime, precision="int8").file == file
+    assert LoadOptions(runtime).file != file
+
+
+def test_a_run_itself_is_not_asked_for_in_8_bit_integers():
+    with pytest.raises(InputError, match="precision 'int8' is for exported files; valid runtimes with it: onnx, openv"):
+        LoadOptions(precision="int8")
+
+
 def test_an_unknown_runtime_is_told_with_the_valid_ones():
     with pytest.raises(InputError, match="unknown runtime 'tensorrt'; valid: torch, onnx, openvino"):
         LoadOptions("tensorrt")

@@ -6,7 +6,7 @@ import json
 from helpers.calibrated import make_calibrated
 from helpers.serving import BrightnessPredictor
 
-from inference_code.export.export import _describe
+from inference_code.export.export import describe
 from inference_code.graph_files import record_in
 from inference_code.promises import promised
 from training_code.evaluation.thresholds import Thresholds
@@ -16,7 +16,7 @@ def _described(record):
     predictor = BrightnessPredictor()
     predictor.record = record
     predictor.thresholds = Thresholds(record.thresholds["image"], record.thresholds["pixel"])
-    return json.loads(json.dumps(_describe(predictor)))
+    return json.loads(json.dumps(describe(predictor)))
 
 
 def test_the_promise_is_beside_the_file_in_words_and_numbers(tmp_path):

@@ -1,0 +1,83 @@
+"""What was measured of exported files of 8-bit integers, kept in the descriptions beside them in a run's folder."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import FiniteFloat, TypeAdapter, ValidationError
+
+#: Folder of a run that its exports are written to.
+EXPORTS = "exports"
+#: Where the description of a file has its `Measured`.
+MEASURED = "measured"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An exported file of 8-bit integers beside one of float32, computed by the same program on the same machine.
+
+    Attributes
+    ----------
+    format
+        Of both files.
+    images, defects
+        Number of images that they judged, and how many of these show defects.
+    source
+        Which images.
+    labels_changed
+        How many of them have another label than by the run, each at its own threshold.
+    by_integers
+        The same against the run at the threshold that it would have by as many good images as the file: without what
+        changes since the threshold of the file rests on fewer of them.
+    auroc, float32_auroc
+        ``image_AUROC`` on these images; None where not both kinds are among them.
+    latency_s, float32_latency_s
+        Median seconds for one image of the size that networks see.
+    bytes, float32_bytes
+        Sizes of the files.
+    threads
+        That computed.
+    """
+
+    format: str
+    images: int
+    defects: int
+    source: str
+    labels_changed: int
+    by_integers: int
+    auroc: FiniteFloat | None
+    float32_auroc: FiniteFloat | None
+    latency_s: FiniteFloat
+    float32_latency_s: FiniteFloat
+    bytes: int
+    float32_bytes: int
+    threads: int
+
+    @property
+    def sentence(self) -> str:
+        """The loss, and what it buys, in words."""
+        auroc = ""
+        if self.auroc is not None and self.float32_auroc is not None:
+            auroc = f", image_AUROC {self.float32_auroc:.4f} → {self.auroc:.4f}"
+        return (
+            f"on {self.images} {self.source}: {self.labels_changed} labels are other ones, {self.by_integers} at "
+            f"thresholds by the same good images{auroc}; "
+            f"{1000 * self.float32_latency_s:.2f} → {1000 * self.latency_s:.2f} ms an image with {self.threads} "
+            f"thread{'' if self.threads == 1 else 's'}, {self.float32_bytes:,} → {self.bytes:,} bytes"
+        )
+
+
+_FORM = TypeAdapter(Measured)
+
+
+def read_measured(folder: Path) -> list[Measured]:
+    """Return what was measured of the files of 8-bit integers of the run in ``folder``; damaged ones are left out."""
+    found = []
+    for path in sorted((folder / EXPORTS).glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(content, dict) and MEASURED in content:
+                found.append(_FORM.validate_python(content[MEASURED]))
+        except (OSError, ValueError, ValidationError):
+            continue
+    return found
