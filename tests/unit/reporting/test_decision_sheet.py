@@ -21,6 +21,7 @@ from training_code.reporting.decision import (
     LETTERS,
     NEXT,
     QUESTIONS,
+    SENTENCES,
     SHOWN,
     TABLE,
     YOURS,
@@ -225,6 +226,15 @@ def test_the_cheapest_models_with_labels_and_without_stand_beside_each_other(mad
         f"with labels ({number} for training, {number} for thresholds): Learner (5 epochs), {costs[best]:,.2f}" in said
     )
     assert not any("without labels" in text for text in _said(comparison, Assumptions()))
+
+
+def test_a_sentence_that_no_dataset_needs_leaves_no_gap(tmp_path):
+    make_results(tmp_path / "results", datasets=("tiles",))
+    comparison = _compare(tmp_path / "results")
+    assert len(_said(comparison, Assumptions())) < SENTENCES, "without labels nothing is said of them"
+    write_workbook(tmp_path / "w.xlsx", all_sheets(comparison, tmp_path / "results"))
+    rows = openpyxl.load_workbook(tmp_path / "w.xlsx")["Decision"].row_dimensions
+    assert max(rows[ANSWER + number].height for number in range(2, SENTENCES + 1)) <= 30, "points: two lines at most"
 
 
 def test_without_scores_there_is_no_sheet(tmp_path):
