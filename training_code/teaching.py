@@ -30,6 +30,7 @@ from training_code.foundation.memory import allowing, memory_limit
 from training_code.lessons import Kept, conditions_of, gather, read_anyhow, teachable, without_taught
 from training_code.pipeline import Trained, calibrate, predict, prepare_data, write
 from training_code.preparation import Conditions
+from training_code.records.appearance import write_appearance
 from training_code.records.reading import write_record
 from training_code.records.record import CHECKPOINT, RECORD, Record
 from training_code.records.scores import read_scores
@@ -191,7 +192,9 @@ class _Study:
         calibration = calibrate(trained, data, varied=False)
         predicted = predict(trained, data)
         findings = evaluate(predicted, calibration, self.conditions.protocol)
-        return calibration, write(trained, predicted, calibration, findings, self.place, self.conditions)
+        written = write(trained, predicted, calibration, findings, self.place, self.conditions)
+        write_appearance(self.place, calibration.good, data.train_data, self.conditions.dataset.name_of)
+        return calibration, written
 
     def _told(self, scores: NDArray[np.float64], calibration: Calibration) -> tuple[TaughtImage, ...]:
         """Return what the record keeps of the images, given what was said of them before."""

@@ -84,7 +84,7 @@ def test_others_like_the_taught_ones_pass_and_defects_are_still_found(trained, r
     assert record.taught is not None and record.run_id == run_id
     assert {image.sha256 for image in record.taught.images} == {sha256(path) for path in (stained / "taught").iterdir()}
     assert (record.taught.patches is None) == (name == "Padim")
-    stored = {"run.json", "model.ckpt", "scores.csv", "calibration.csv", "examples", "images"}
+    stored = {"run.json", "model.ckpt", "scores.csv", "calibration.csv", "appearance.csv", "examples", "images"}
     assert {path.name for path in (folder / "taught").iterdir()} == stored
     # The run is that of its configuration still, and the workbook reads nothing else.
     assert {path: (folder / path).read_bytes() for path in before} == before
