@@ -124,6 +124,7 @@ class ModelAnswer(BaseModel):
     region: bool = Field(description="Whether only a region of each image is looked at.")
     runtime: str = Field(description="What computes: torch, onnx or openvino.")
     needs_reference: bool = Field(description="Whether each image is sent with its golden sample, reference.")
+    taught: int = Field(description="Good photographs that the detector was taught after training.")
     threshold: float | None = Field(description="Raw score from which on an image is abnormal.")
     pixel_threshold: float | None = Field(description="Raw score from which on a pixel is abnormal.")
     rule: str = Field(description="By which the thresholds were found.")

@@ -75,6 +75,7 @@ def _describe(model: Model) -> ModelAnswer:
         region=predictor.geometry.region is not None,
         runtime=predictor.runtime,
         needs_reference=predictor.needs_references,
+        taught=0 if record.taught is None else len(record.taught.images),
         threshold=predictor.thresholds.image,
         pixel_threshold=predictor.thresholds.pixel,
         rule=record.rule,

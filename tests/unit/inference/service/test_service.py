@@ -431,6 +431,7 @@ def test_models_are_described_and_chosen_by_their_runs(predictor):
             "rule": "conformal", "alpha": 0.05, "image_promise": 0.05, "pixel_promise": 0.05, "least_promise": 0.005,
             "good_images": 199, "labelled_defects": 0, "promise": PROMISE, "metrics": {"image_AUROC": 0.75},
             "needs_reference": False,
+            "taught": 0,
         }  # fmt: skip
         assert other["model"] == "brightness-1" and other["image_promise"] is None, "its thresholds are not the run's"
         content = encode(spotted())
