@@ -64,7 +64,7 @@ docs: environment  ## write the site to site/, with the notebooks of the runs th
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build
 	@echo "site/index.html"
 
-compare-peers: environment $(PEERS)/installed  ## this project beside anomalib and imgad, a quarter of an hour; ROUNDS=, DATA=
+compare-peers: environment $(PEERS)/installed  ## the same grid with this project, anomalib and imgad, for docs/peers.md; ROUNDS=, DATA=
 	$(RUN) -W ignore tests/tools/compare_peers.py --write --rounds $(or $(ROUNDS),1) $(if $(DATA),--data $(DATA))
 
 # imgad needs packages that nothing else here does: it has an environment of its own, which borrows the others.

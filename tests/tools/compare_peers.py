@@ -114,8 +114,9 @@ def _kill(
         raise InputError(f"{tool.name} ended before it was killed after {limit:.0f} s: times vary too much")
     left = len(tool.results(place, grid))
     again = watch(list(tool.command), place, variables)
+    complete = len(tool.results(place, grid))
     print(f"{tool.name}: killed after {limit:.0f} s, {left} results left, {again.seconds:.0f} s again", flush=True)
-    return {"after": limit, "left": left, "again": again.seconds, "complete": len(tool.results(place, grid))}
+    return {"after": limit, "left": left, "again": again.seconds, "status": again.status, "complete": complete}
 
 
 def _prepared(

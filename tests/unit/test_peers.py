@@ -1,6 +1,8 @@
 """The comparison with other tools: its page says what was measured, and each fact has its line."""
 
+import copy
 import csv
+import importlib
 import json
 import subprocess
 import sys
@@ -31,14 +33,14 @@ MADE_UP = {
             "seconds": [10.0, 30.0, 20.0],
             "memory": 3 * 2**30,
             "results": [{"image_AUROC": 0.9, "seconds": 1.0}, {"image_AUROC": 0.8, "seconds": 2.0}],
-            "kill": {"after": 12.0, "left": 1, "again": 8.0, "complete": 2},
+            "kill": {"after": 12.0, "left": 1, "again": 8.0, "status": 0, "complete": 2},
         },
         "other": {
             "packages": {"theirs": "2.0"},
             "seconds": [50.0, 50.0, 50.0],
             "memory": 2**30 * 3 // 2,
             "results": [{"image_AUROC": 0.9001, "seconds": 3.0}, {"image_AUROC": 0.85, "seconds": 4.0}],
-            "kill": {"after": 30.0, "left": 0, "again": 50.0, "complete": 2},
+            "kill": {"after": 30.0, "left": 0, "again": 50.0, "status": 0, "complete": 2},
         },
     },
     "facts": {
@@ -71,6 +73,25 @@ def test_tables_are_medians_ratios_and_what_was_left_after_the_kill():
     assert text.startswith("ours 1.0, theirs 2.0; textures, 30 images for training and 96 for testing")
     assert "medians of 3 rounds" in text and "Other programs" not in text
     assert "Other programs ran" in page.tables(MADE_UP | {"shared_machine": True})
+
+
+@pytest.mark.parametrize(("status", "complete"), [(1, 1), (0, 1), (1, 2)])
+def test_a_command_that_fails_after_the_kill_does_not_count_as_a_fast_one(status, complete):
+    figures = copy.deepcopy(MADE_UP)
+    figures["tools"]["other"]["kill"] |= {"again": 3.0, "status": status, "complete": complete}
+    assert _cells(page.tables(figures), "other")[-1] == f"did not finish: {complete} of 2, status {status}"
+
+
+@pytest.mark.slow
+def test_how_a_command_ends_after_the_kill_is_stored(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(paths.ROOT / "tests" / "tools")
+    compare_peers = importlib.import_module("compare_peers")
+    # Takes a minute, and ends at once with status 3 when it is started again.
+    command = ("sh", "-c", "[ -e begun ] && exit 3; touch begun; exec sleep 60")
+    tool = tools.Tool("broken", {}, lambda place, images, given: None, command, lambda place, given: {0: {}})
+    environment = watch.clean_environment()
+    kill = compare_peers._kill(tool, tmp_path, tmp_path, grid.GRID, environment, {"seconds": [1.0]})
+    assert (kill["left"], kill["complete"], kill["status"]) == (1, 1, 3)
 
 
 def test_where_another_tool_is_better_the_page_says_so():

@@ -1,7 +1,8 @@
-"""What the output of each tool says: answers, and for each the line of the package that shows it.
+"""What the output of each tool says: answers, and for each the line of the package where one would look for it.
 
-A line is found by its text when the comparison is made. Where a version of a package no longer has it, the comparison
-stops: somebody has to read that package again.
+No line shows that something is absent: somebody has read the package for each "no". A line is found by its text when
+the comparison is made. Where a version of a package no longer has it, the comparison stops: somebody has to read that
+package again.
 """
 
 from pathlib import Path

@@ -42,10 +42,17 @@ def _whole(figures: dict[str, Any]) -> str:
     lines = []
     for tool, found in tools.items():
         seconds, kill = _seconds(found), found["kill"]
-        again = f"{kill['again']:.0f} ({kill['again'] / seconds:.0%} of a whole run)"
         memory = f"{found['memory'] / 2**30:.1f}"
-        lines.append([tool, f"{seconds:.0f}", f"{seconds / own:.1f}", memory, f"{kill['left']} of {count}", again])
+        left, again = f"{kill['left']} of {count}", _again(kill, seconds, count)
+        lines.append([tool, f"{seconds:.0f}", f"{seconds / own:.1f}", memory, left, again])
     return _table(["", "seconds", "times ours", "GiB", "results left after a kill", "seconds of the rest"], lines)
+
+
+def _again(kill: dict[str, Any], whole: float, count: int) -> str:
+    """Return how long the same command took after the kill, or that it did not finish: an early end is not speed."""
+    if kill["status"] or kill["complete"] < count:
+        return f"did not finish: {kill['complete']} of {count}, status {kill['status']}"
+    return f"{kill['again']:.0f} ({kill['again'] / whole:.0%} of a whole run)"
 
 
 def _better(figures: dict[str, Any]) -> str:
