@@ -8,7 +8,7 @@ from training_code.foundation.program import DISTRIBUTION, started_as
 
 #: Each command with its module, which is imported when it is called, and what it does.
 COMMANDS = {
-    "start": ("training_code.start", "a folder to work in, with notebooks and sweep files"),
+    "start": ("training_code.start", "without the repository: a folder with notebooks and sweep files"),
     "prepare-data": ("training_code.prepare_data", "bring a dataset into the layout that is read"),
     "check-data": ("training_code.check_data", "what is in a dataset folder, and what is wrong with it"),
     "weights": ("training_code.weights", "the weight files of the backbones: list, add, check, fetch"),

@@ -10,13 +10,15 @@ from training_code.foundation.program import command_parser
 
 #: What a repository has and a person changes.
 FOLDERS = ("notebooks", "sweeps")
+# Where copies lie until all of them are whole.
+_UNFINISHED = ".anomaly-start"
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status."""
     parser = command_parser("training_code.start", __doc__)
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where they go; made if it is not there")
-    folder = parser.parse_args(arguments).folder.expanduser().resolve()
+    parser.add_argument("folder", metavar="FOLDER", help="where they go; made if it is not there")
+    folder = paths.expanded(parser.parse_args(arguments).folder).resolve()
     start(folder)
     print(f"{folder} has notebooks, sweep files, and a folder for your images. Go on with:")
     print(f"  cd {folder}\n  anomaly sweep sweeps/demo.yaml\n  anomaly compare")
@@ -29,14 +31,26 @@ def start(folder: Path) -> None:
     Raises
     ------
     InputError
-        If something of that is there already; nothing is replaced.
+        If something of that is there already, for nothing is replaced; or in a repository, which reads its own.
     """
+    if not paths.is_installed():
+        raise InputError(
+            f"this package reads the notebooks and sweep files of its repository alone; valid: work in {paths.ROOT}, "
+            f"with the variable {paths.HOME_VARIABLE}={folder} if data and results shall lie there"
+        )
     for name in FOLDERS:
         if (folder / name).exists():
             raise InputError(f"{folder / name} is there already, and is not replaced; valid: another folder")
-    for name in FOLDERS:
-        # Only what is the project's: in a repository there are checkpoints of Jupyter, too.
-        shutil.copytree(paths.CODE / name, folder / name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    unfinished = folder / _UNFINISHED
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a start that was killed
+    try:
+        for name in FOLDERS:
+            # Only what is the project's: in a repository there are checkpoints of Jupyter, too.
+            shutil.copytree(paths.CODE / name, unfinished / name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+        for name in FOLDERS:
+            (unfinished / name).rename(folder / name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     (folder / "data").mkdir(exist_ok=True)
 
 

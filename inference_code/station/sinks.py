@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from inference_code.station.filing import VERDICT
 from inference_code.station.ledger import Ledger
+from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.foundation.program import missing_extra
 
@@ -96,10 +97,10 @@ def open_sink(given: str) -> Sink:
     Raises
     ------
     InputError
-        If it is none of these, or the package for MQTT is not installed.
+        If it is none of these, names a user that is not here, or the package for MQTT is not installed.
     """
     if "://" not in given:
-        return LinesFile(Path(given).expanduser().absolute())
+        return LinesFile(paths.expanded(given).absolute())
     parts = urllib.parse.urlsplit(given)
     if parts.scheme == "mqtt":
         return _open_topic(given)

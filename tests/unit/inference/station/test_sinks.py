@@ -164,6 +164,11 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path):
     assert (tmp_path / "mine.csv").read_text() == "a,b\n1,2\n"
 
 
+def test_a_file_of_a_user_who_is_not_there_is_told():
+    with pytest.raises(InputError, match="~nobody-at-all/lines.jsonl begins with a user that this machine does not"):
+        open_sink("~nobody-at-all/lines.jsonl")
+
+
 @pytest.mark.parametrize("given", ["ftp://host/x", "http://"])
 def test_an_address_that_nothing_can_be_sent_to_is_told(given):
     with pytest.raises(InputError, match="neither a file nor an address"):
