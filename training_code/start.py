@@ -45,8 +45,7 @@ def start(folder: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)  # of a start that was killed
     try:
         for name in FOLDERS:
-            # Only what is the project's: in a repository there are checkpoints of Jupyter, too.
-            shutil.copytree(paths.CODE / name, unfinished / name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+            shutil.copytree(paths.PACKAGED / name, unfinished / name)
         for name in FOLDERS:
             (unfinished / name).rename(folder / name)
     finally:

@@ -12,7 +12,8 @@ from training_code.foundation.errors import InputError, run_command
 
 @pytest.fixture
 def installed(monkeypatch):
-    """The package as pip installs it, apart from a repository."""
+    """The package as pip installs it, apart from a repository; its files are those of the repository."""
+    monkeypatch.setattr(paths, "PACKAGED", paths.CODE)
     monkeypatch.setattr(paths, "is_installed", lambda: True)
 
 

@@ -37,8 +37,10 @@ def _home() -> Path:
 HOME = _home()
 #: Where notebooks and sweeps lie: the repository, or the home where there is none.
 ROOT = HOME if is_installed() else CODE
-#: An installed package has notebooks of its own, which are read where the home has none.
-NOTEBOOKS = (ROOT if (ROOT / "notebooks").is_dir() else CODE) / "notebooks"
+#: The notebooks and sweep files of an installed package: setup.py puts them there.
+PACKAGED = CODE / "training_code" / "_files"
+#: Those of an installed package are read where the home has none.
+NOTEBOOKS = (PACKAGED if is_installed() and not (ROOT / "notebooks").is_dir() else ROOT) / "notebooks"
 SWEEPS = ROOT / "sweeps"
 
 CACHE = HOME / ".cache"

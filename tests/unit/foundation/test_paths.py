@@ -44,7 +44,8 @@ def _ask(expression, home=None, **options):
 def test_data_weights_results_and_workbook_lie_in_the_home_and_the_rest_in_the_repository(home, expected, tmp_path):
     found = _ask("*(getattr(paths, name) for name in dir(paths) if name.isupper()), sep='\\n'", home, cwd=tmp_path)
     there = {str(expected / name) for name in OF_THE_USER.values()} | {str(expected), paths.HOME_VARIABLE}
-    assert set(found.splitlines()) == there | {str(REPOSITORY / name) for name in ("", "notebooks", "sweeps")}
+    of_the_code = {str(REPOSITORY / name) for name in ("", "notebooks", "sweeps", "training_code/_files")}
+    assert set(found.splitlines()) == there | of_the_code
 
 
 def test_a_relative_path_is_below_the_home_and_is_shown_as_it_was_given(tmp_path):
