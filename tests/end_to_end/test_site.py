@@ -13,7 +13,7 @@ import nbformat
 import openpyxl
 import pytest
 from helpers.browser import CHROMIUM, open_page
-from helpers.records import make_record
+from helpers.records import make_dataset, make_record
 from helpers.repository import project_files
 from helpers.results import make_few, make_labelled, make_results
 
@@ -28,6 +28,21 @@ from training_code.reporting.workbook import write_workbook
 
 # Seconds in which the site is there; it takes 10 on two cores.
 LONGEST = 60
+#: What our own runs show: a table of pandas, and a picture that is in the page.
+HARMLESS = (
+    '<table class="dataframe"><tr style="text-align: right;"><th>metric</th><td>0.914</td></tr></table>'
+    '<img alt="predictions" style="max-width: 100%;" src="data:image/png;base64,iVBORw0KGgo=">'
+)
+STRANGERS = "<script>alert(1)</script>|[x](javascript:alert(2))"
+HARMFUL = (
+    "<script>alert(5)</script>",
+    "<img src=x onerror=alert(6)>",
+    '<a href="javascript:alert(7)">a link</a>',
+    '<a href="data:text/html,alert(8)">a link</a>',
+    '<svg onload="alert(9)"></svg>',
+    '<iframe srcdoc="alert(10)"></iframe>',
+    '<img src="data:image/svg+xml;base64,iVBORw0KGgo=" alt="alert">',
+)
 
 
 def build(root: Path, site: Path) -> subprocess.CompletedProcess:
@@ -39,12 +54,21 @@ def build(root: Path, site: Path) -> subprocess.CompletedProcess:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The site with one run that a sweep has executed."""
-    run = make_record()
+    """The site with one run that a sweep has executed, of somebody who would like to speak in the site's name."""
+    run = make_record(dataset=make_dataset(STRANGERS))
     folder = paths.RESULTS / "runs" / run.run_id
     folder.mkdir(parents=True)
-    cell = nbformat.v4.new_code_cell("1 + 1", outputs=[nbformat.v4.new_output("stream", text="an output of the run")])
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / "notebook.ipynb")
+    outputs = [nbformat.v4.new_output("stream", text="an output of the run")]
+    outputs += [nbformat.v4.new_output("display_data", {"text/html": text}) for text in (HARMLESS, *HARMFUL)]
+    sized = {"image/png": {"width": "1 onload=alert(3)"}}
+    outputs.append(nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo="}, metadata=sized))
+    outputs.append(nbformat.v4.new_output("display_data", {"application/javascript": "alert(4)"}))
+    cells = [nbformat.v4.new_code_cell("1 + 1", outputs=outputs)]
+    cells += [
+        nbformat.v4.new_markdown_cell(text) for text in (f"# A heading\n\n{HARMFUL[0]}", "![a](../../secret.png)")
+    ]
+    cells.append(nbformat.v4.new_raw_cell(HARMFUL[0], metadata={"raw_mimetype": "text/html"}))
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "notebook.ipynb")
     write_record(folder, run)
     site = tmp_path_factory.mktemp("site")
     begun = time.monotonic()
@@ -118,6 +142,19 @@ def test_notebooks_that_a_sweep_executed_are_pages_with_their_outputs(site):
     assert "an output of the run" in (site / "notebooks" / "runs" / f"{run}.html").read_text()
 
 
+def test_a_run_of_strangers_is_shown_and_nothing_of_it_runs_in_the_site(site):
+    page = (site / "notebooks" / "runs" / f"{make_record().run_id}.html").read_text()
+    shown = page[page.index("<body") :]
+    assert '<tr style="text-align: right;"><th>metric</th><td>0.914</td></tr>' in shown
+    assert re.search(r'<img alt="predictions" src="data:image/png;base64,iVBORw0KGgo=" style="max-width: 100%;"', shown)
+    assert "A heading" in shown and "an output of the run" in shown
+    assert not re.search(r"<script|<svg|<iframe|alert\(|svg\+xml|secret", shown)
+    assert page.index("script-src 'none'") < page.index("<script"), "what nbconvert lets through does not run either"
+    listed = re.search(r"<tbody>.*</tbody>", (site / "docs" / "executed.html").read_text(), re.S)[0]
+    assert f"<td>{STRANGERS}</td>" in html.unescape(listed)
+    assert listed.count("<td>") == 5 and listed.count("<a ") == 1 and "<script" not in listed
+
+
 def test_pages_load_nothing_from_other_servers(site):
     loading = re.compile(r'<(?:script|link|img|iframe)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"')
     pages = list(site.rglob("*.html"))
@@ -137,7 +174,7 @@ def test_the_search_finds_a_word_in_pages_that_are_opened_from_the_disk(site):
         page.wait_for_selector(".md-search-result__item")
         page.click(".md-search-result__item a")
         page.wait_for_load_state()
-        assert "Clopper and Pearson 1934" in page.inner_text("body")
+        assert "clopper" in page.inner_text("article").lower()
     assert [address for address in asked if not address.startswith(("file:", "data:", "blob:"))] == []
 
 

@@ -27,8 +27,8 @@ _COLUMNS, _WIDTH, _PIXELS = 8, 17, 950
 _TITLE = "What the chosen model finds, what it misses, and which good parts it refuses"
 _HOW_TO_READ = (
     "Test images of one run, the clearest first: each photograph with the outline of its true defect, and beside it "
-    "the anomaly map, on which the bright is what looks wrong to the model. The pictures are of the model that is chosen "
-    "for the example of a line; what you write into the yellow cells does not change them."
+    "the anomaly map, on which the bright is what looks wrong to the model. The pictures are of the model that is "
+    "chosen for the example of a line; what you write into the yellow cells does not change them."
 )
 # What is said above the pictures of each kind, and where there are none.
 _KINDS = {
