@@ -1,5 +1,8 @@
 """Notebooks as pages: those of the repository as they stand, and those that sweeps have executed, with outputs."""
 
+import re
+from urllib.parse import quote
+
 from training_code.foundation import paths
 from training_code.records.reading import read_records
 from training_code.records.record import NOTEBOOK, Record
@@ -24,7 +27,7 @@ def executed_pages() -> dict[str, str]:
     lines = []
     for folder, record in sorted(records, key=lambda found: found[0].name):
         if (folder / NOTEBOOK).is_file():
-            pages[f"notebooks/runs/{folder.name}.html"] = to_html(folder / NOTEBOOK, folder.name)
+            pages[f"notebooks/runs/{folder.name}.html"] = to_html(folder / NOTEBOOK, folder.name, trusted=False)
             lines.append(_line(folder.name, record))
     head = "| notebook | dataset | image size | seed | image AUROC |\n| --- | --- | --- | --- | --- |\n"
     pages[_PAGE] = _HEAD + "\n" + (head + "\n".join(lines) + "\n" if lines else _NONE)
@@ -35,5 +38,11 @@ def _line(run: str, record: Record) -> str:
     identity = record.identity
     auroc = record.metrics.get("image_AUROC")
     size = " × ".join(map(str, identity.protocol.image_size))
-    cells = [f"[{run}](../notebooks/runs/{run}.html)", record.dataset.name, size, str(identity.seed)]
+    link = f"[{_as_text(run)}](../notebooks/runs/{quote(run)}.html)"
+    cells = [link, _as_text(record.dataset.name), size, str(identity.seed)]
     return "| " + " | ".join([*cells, "" if auroc is None else f"{auroc:.3f}"]) + " |"
+
+
+def _as_text(name: str) -> str:
+    """Return a name that Markdown and HTML show as it is: a run may come from strangers."""
+    return re.sub(r"[^A-Za-z0-9 .-]", lambda found: f"&#{ord(found[0])};", name)

@@ -19,6 +19,8 @@ def read_keys(path: Path) -> list[str]:
         If there is none, or one is shorter than 16 characters or holds others than letters, digits and signs of ASCII;
         or if everybody on this machine may read or change the file.
     """
+    if not path.is_file():
+        raise InputError(f"{path} is no file; valid: a file with a key in each line")
     if os.name == "posix" and path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH):
         raise InputError(f"{path} may be read or changed by everybody on this machine; chmod 600 {path} ends that")
     try:

@@ -115,7 +115,9 @@ class Expected:
                 raise InputError(f"--views {given} are fewer than the views with runs of their own: {', '.join(named)}")
             return cls((), int(given))
         names = tuple(name.strip() for name in given.split(",")) if given else tuple(named)
-        if not names or not all(names) or len(set(names)) < len(names):
+        if not names:
+            raise InputError("--views is missing; valid: how many views a part has, or their names: top,side")
+        if not all(names) or len(set(names)) < len(names) or (len(names) == 1 and _is_number(given)):
             raise InputError(f"--views {given!r} is neither a number nor different names with commas between")
         unknown = [name for name in named if name not in names]
         if unknown:
@@ -132,3 +134,11 @@ class Expected:
             return tuple(name for name in self.names if name not in views)
         lacking = self.count - len(views)
         return (f"{lacking} of {self.count} views",) if lacking > 0 else ()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

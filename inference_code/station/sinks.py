@@ -19,6 +19,8 @@ from training_code.foundation.program import missing_extra
 _AT_ONCE = 100
 # Seconds until an address counts as out of reach; between two looks at the ledger; and the longest wait after failures.
 _PATIENCE, _POLL, _LONGEST_WAIT = 10, 0.2, 60
+# With what each line of a file begins, one that was not finished, too.
+_BEGINNING = b'{"number": '
 
 
 class Sink(Protocol):
@@ -62,13 +64,16 @@ class LinesFile:
         return self.path.read_bytes().rfind(b"\n") + 1
 
     def _read_last(self) -> int:
-        """Return the number in the last line that was finished."""
+        """Return the number in the last line that was finished; whatever else is there belongs to somebody."""
         try:
             lines = self.path.read_bytes().splitlines(keepends=True)
         except FileNotFoundError:
             return 0
         whole = [line for line in lines if line.endswith(b"\n")]
+        rest = lines[-1] if len(whole) < len(lines) else b""
         try:
+            if rest[: len(_BEGINNING)] != _BEGINNING[: len(rest)]:
+                raise ValueError("the beginning of no verdict")
             return int(json.loads(whole[-1])["number"]) if whole else 0
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{self.path} holds lines that no station wrote; valid: a file of its own") from None

@@ -43,6 +43,7 @@ COMES_WITH = {
     "pydantic-core": "pydantic",
     "matplotlib-inline": "ipykernel",
     "ipython": "ipykernel",
+    "bleach": "nbconvert",
     "starlette": "fastapi",
 }
 FILES = {

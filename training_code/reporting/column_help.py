@@ -2,8 +2,8 @@
 
 import re
 
-# Names as patterns, with what they mean; the first one that fits the whole name is taken.
-_HELP = {
+#: Names as patterns, with what they mean; the first one that fits the whole name is taken.
+HELP = {
     r".+ ±": "As people write it: ± the deviation over seeds or half of a 95% interval; of a single run both ends of "
     "the 95% interval over test images. The numbers are in columns of their own, folded.",
     r"marks": "What is to be known before the row is believed: the columns of these names say why.",
@@ -39,7 +39,8 @@ _HELP = {
     r"cost_a_day(_low|_high)?": "Expected cost a day, or the end of its 95% interval, for what is written in Decision.",
     r"ranked cost": "Cost a day of the models that can be chosen.",
     r"flattery_a_day": "By how much a day costs more than it seems, for a threshold chosen on the test images.",
-    r"flattery at .*": "The same, where misses have this share of the costs and both kinds of errors cost 1 together.",
+    r"flattery at .*": "By how much a day costs more than it seems, where misses have this share of the costs and both "
+    "kinds of errors cost 1 together.",
     r"test images": "Models on the same test images, with labels and without, are shown beside each other.",
     r"named": "The detector, and what tells the model from others of it.",
     r"cost (with|without) labels": "Cost a day of a model of this class that can be chosen, on the same test images.",
@@ -159,4 +160,4 @@ _HELP = {
 
 def help_for(column: str, otherwise: str = "Argument of the detector, by anomalib's name.") -> str:
     """Return what a column means, or ``otherwise`` for one that is not among those that every table has."""
-    return next((text for pattern, text in _HELP.items() if re.fullmatch(pattern, column)), otherwise)
+    return next((text for pattern, text in HELP.items() if re.fullmatch(pattern, column)), otherwise)

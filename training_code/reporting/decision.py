@@ -112,6 +112,12 @@ class Book:
         return list(dict.fromkeys(one.group for one in self.candidates))
 
 
+def literal(text: str) -> str:
+    """Return a text as a formula has it: in quotes, its own doubled."""
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
+
+
 def curve_rows(book: Book) -> Iterator[list]:
     """Return the rows of `Curves`: the points of each candidate, the lowest threshold first, with their cost."""
     row = 1

@@ -21,6 +21,7 @@ from training_code.reporting.decision import (
     TABLE,
     WINNER,
     Book,
+    literal,
 )
 
 _NONE = "No model can be chosen: see the notes below, and the yellow cells above."
@@ -86,7 +87,7 @@ def next_formula(book: Book) -> str:
     """Return the formula that says what to do next."""
     cheap, run = f"MIN({REFUSING},{PASSING})", book.of_best("run_id")
     tried = _NEXT.format(winner=book.title(WINNER))
-    good = f'"{tried}"&{run}&"{_NEXT_COMMAND}"'
+    good = f'{literal(tried)}&{run}&"{_NEXT_COMMAND}"'
     return f'=IFERROR(IF({book.of_best("cost_a_day")}<{cheap},{good},"{_NEXT_WORTHLESS}"),"{_NEXT_WORTHLESS}")'
 
 

@@ -15,7 +15,7 @@ from training_code.display.examples import FALSE_ALARM, HIT, MISS, OVERVIEW, PER
 from training_code.foundation import paths
 from training_code.reporting.cells import BOLD_FONT, FONT, HEADER_FILL, Formula, comment, set_value
 from training_code.reporting.column_help import help_for
-from training_code.reporting.decision import DECISION, Book
+from training_code.reporting.decision import DECISION, Book, literal
 from training_code.reporting.folding import fold
 from training_code.reporting.headers import draw_header, drawn_by_header, row_names, write_across
 from training_code.reporting.sheet import EXAMPLES, Sheet
@@ -27,7 +27,8 @@ _COLUMNS, _WIDTH, _PIXELS = 8, 17, 950
 _TITLE = "What the chosen model finds, what it misses, and which good parts it refuses"
 _HOW_TO_READ = (
     "Test images of one run, the clearest first: each photograph with the outline of its true defect, and beside it "
-    "the anomaly map, on which the bright is what looks wrong to the model."
+    "the anomaly map, on which the bright is what looks wrong to the model. The pictures are of the model that is "
+    "chosen for the example of a line; what you write into the yellow cells does not change them."
 )
 # What is said above the pictures of each kind, and where there are none.
 _KINDS = {
@@ -39,6 +40,7 @@ _KINDS = {
 _EXAMPLE_WIDTHS = {"protocol": 26, "configuration": 26, "predictions": 82}
 _STILL = "This is the model that the sheet {sheet} chooses."
 _ANOTHER = "For the costs that are written there, the sheet {sheet} now chooses another model; see {examples}."
+_NO_MODEL = "For what is written there, the sheet {sheet} now chooses no model: the notes there say why."
 _NO_PICTURES = "This run has no pictures on this machine: they are written to its folder examples when it is tested."
 
 
@@ -94,11 +96,10 @@ def _rates(winner: Mapping) -> str:
 
 
 def _choice(book: Book, run_id: str) -> Formula:
-    """Return the formula that says whether the reader's costs choose the model whose pictures these are."""
+    """Return the formula that says whether the reader's costs choose the model of the pictures, another one or none."""
     words = {"sheet": book.title(DECISION), "examples": book.title(EXAMPLES)}
-    chosen = f"INDEX({book.column('run_id')},MATCH(1,{book.column('rank')},0))"
-    still, another = (text.format(**words) for text in (_STILL, _ANOTHER))
-    return Formula(f'=IF(IFERROR({chosen},"")="{run_id}","{still}","{another}")')
+    still, another, none = (literal(text.format(**words)) for text in (_STILL, _ANOTHER, _NO_MODEL))
+    return Formula(f"=IFERROR(IF({book.of_best('run_id')}={literal(run_id)},{still},{another}),{none})")
 
 
 def _strips(examples: str | None) -> dict[str, Picture | None]:

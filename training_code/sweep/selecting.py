@@ -22,14 +22,16 @@ def select_cells(notebook: TrainingNotebook, select: Mapping[str, Any], path: Pa
     for name, wanted in select.items():
         present = [values[cell.index][name] for cell in notebook.cells if name in values[cell.index]]
         if not present:
-            raise unknown(f"argument to select in {notebook.path.name}", name, {n for v in values.values() for n in v})
+            known = sorted({known for of_cell in values.values() for known in of_cell})
+            raise unknown(f"argument to select in {notebook.path.name}", name, known)
         wanted = wanted if isinstance(wanted, list) and wanted not in present else [wanted]
+        valid = sorted({str(value) for value in present})
+        lacking = [value for value in wanted if value not in present and value is not None]
         chosen = [cell for cell in chosen if values[cell.index].get(name) in wanted]
-        if not chosen:
-            valid = sorted({str(value) for value in present})
+        if lacking or not chosen:
             raise InputError(
-                f"{path}: select {name}: {wanted} matches no cell of {notebook.path.name}"
-                f"{suggestion(wanted[0], valid)}; valid: {choices(valid)}"
+                f"{path}: select {name}: {lacking or wanted} matches no cell of {notebook.path.name}"
+                f"{suggestion(lacking[0], valid) if lacking else ''}; valid: {choices(valid)}"
             )
     return chosen
 

@@ -2,7 +2,9 @@
 
 import openpyxl
 import pytest
+from helpers.office import SOFFICE, convert
 from helpers.results import make_results, make_run
+from openpyxl.formula import Tokenizer
 from openpyxl.utils import column_index_from_string, get_column_letter, range_boundaries
 from PIL import Image
 
@@ -10,7 +12,8 @@ from training_code.comparison.table import runs_table
 from training_code.display.examples import read_examples
 from training_code.records.reading import read_records
 from training_code.reporting import written
-from training_code.reporting.decision import ANSWER, NEXT
+from training_code.reporting.decision import ANSWER, FIRST_QUESTION, NEXT, QUESTIONS, WINNER, YOURS, Book, literal
+from training_code.reporting.decision_answer import next_formula
 from training_code.reporting.page import MOST_CHARACTERS
 from training_code.reporting.sheets import all_sheets, compare
 from training_code.reporting.workbook import write_workbook
@@ -124,6 +127,44 @@ def test_the_winner_is_shown_with_its_hits_misses_and_false_alarms(book):
     assert any("MATCH(1,'Decision models'" in text for text in texts), "whether it is still the one that is chosen"
     wide, narrow = (picture.anchor.ext.width / 9525 for picture in sheet._images)  # pixels
     assert 900 < wide < 1000 and narrow < wide / 3, "four fill the page, and one is as large as each of them"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SOFFICE, reason="LibreOffice is not here")
+def test_the_winner_says_whether_the_costs_of_the_reader_choose_it_another_model_or_none(made, tmp_path):
+    folder, _ = made
+    yours = {name: f"{YOURS}{row}" for row, name in enumerate(QUESTIONS, FIRST_QUESTION)}
+    entered = {
+        "example": {},
+        "another": {yours["group"]: "tiles: 64 × 64, conformal thresholds, 10% held out"},
+        "nothing": {yours["group"]: "none of these"},
+    }
+    for name, cells in entered.items():
+        workbook = openpyxl.load_workbook(folder / "w.xlsx")
+        for place, value in cells.items():
+            workbook["Decision"][place] = value
+        workbook.save(tmp_path / f"{name}.xlsx")
+    convert("xlsx:Calc MS Excel 2007 XML", [tmp_path / f"{name}.xlsx" for name in entered], tmp_path)
+    said = {
+        name: openpyxl.load_workbook(tmp_path / "out" / f"{name}.xlsx", data_only=True)["Winner"]["A4"].value
+        for name in entered
+    }
+    assert said == {
+        "example": "This is the model that the sheet Decision chooses.",
+        "another": "For the costs that are written there, the sheet Decision now chooses another model; see Examples.",
+        "nothing": "For what is written there, the sheet Decision now chooses no model: the notes there say why.",
+    }
+    told = openpyxl.load_workbook(folder / "w.xlsx")["Winner"]["A5"].value
+    assert "the example of a line" in told and "the yellow cells does not change them" in told
+
+
+def test_quotes_in_the_name_of_a_sheet_do_not_end_the_text_of_a_formula(made):
+    _, sheets = made
+    candidates = next(sheet.candidates for sheet in sheets if sheet.name == "Decision")
+    formula = next_formula(Book({WINNER: 'Our "best"'}, candidates))
+    (text,) = [token.value for token in Tokenizer(formula).items if "look at" in token.value]
+    assert text.startswith('"Next: look at its pictures in the sheet Our ""best"", then try it') and text[-1] == '"'
+    assert literal('a "b"') == '"a ""b"""'
 
 
 def test_a_winner_without_pictures_is_told(tmp_path):

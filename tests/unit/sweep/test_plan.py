@@ -248,8 +248,11 @@ def test_configurations_are_selected_and_left_out_by_their_detector(plan):
     assert [job.cell.detector for job in jobs] == ["Dfm", "Dfm", "Subspace", "Subspace", "Subspace"]
     left = {job.cell.detector for job in plan({**features, "exclude": {"detector": ["Dfm", "Subspace"]}})}
     assert left == {"Dfkde", "Fre", "MHPatchcore", "Cfa", "Glass"}
-    with pytest.raises(InputError, match=r"detector: .*Dfmm.* matches no cell .*did you mean .Dfm"):
-        plan({**features, "select": {"detector": "Dfmm"}})
+    for wanted in ("Dfmm", ["Subspace", "Dfmm"]):
+        with pytest.raises(InputError, match=r"detector: .*Dfmm.* matches no cell .*did you mean .Dfm"):
+            plan({**features, "select": {"detector": wanted}})
+    with pytest.raises(InputError, match=r"detector: \[\] matches no cell .*valid: Cfa"):
+        plan({**features, "select": {"detector": []}})
 
 
 def test_jobs_are_left_out_by_what_the_sweep_sets_for_them(plan, tmp_path, tiny_dataset):

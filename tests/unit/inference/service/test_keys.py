@@ -18,3 +18,8 @@ def test_a_file_that_everybody_may_read_or_change_is_refused(tmp_path, mode, all
     else:
         with pytest.raises(InputError, match=f"{path} may be read or changed by everybody .* chmod 600"):
             read_keys(path)
+
+
+def test_a_folder_is_no_file_of_keys(tmp_path):
+    with pytest.raises(InputError, match="is no file; valid: a file with a key in each line"):
+        read_keys(tmp_path)

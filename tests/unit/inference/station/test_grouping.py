@@ -30,7 +30,9 @@ def test_a_pattern_without_its_groups_is_told(pattern, words):
 @pytest.mark.parametrize(
     ("given", "named", "words"),
     [
-        ("", (), "neither a number nor different names"),
+        ("", (), "--views is missing; valid: how many views a part has"),
+        ("-1", (), "neither a number nor different names"),
+        ("1e3", (), "neither a number nor different names"),
         ("0", (), "--views 0 is out of range"),
         ("a,a", (), "different names"),
         ("a,", (), "different names"),

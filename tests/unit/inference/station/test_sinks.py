@@ -157,6 +157,21 @@ def test_a_topic_that_cannot_be_is_told(given):
         open_sink(given)
 
 
+@pytest.mark.parametrize("content", ['{"my": "settings"}', "notes", '{"number": 1}\nnotes'])
+def test_a_file_of_somebody_else_without_an_end_of_line_is_left_alone(tmp_path, content):
+    (tmp_path / "settings.json").write_text(content)
+    with pytest.raises(InputError, match="settings.json holds lines that no station wrote"):
+        open_sink(str(tmp_path / "settings.json"))
+    assert (tmp_path / "settings.json").read_text() == content
+
+
+def test_a_line_that_was_not_finished_is_written_again(tmp_path):
+    (tmp_path / "lines.jsonl").write_text('{"number": 1, "part": "a"}\n{"numb')
+    sink = open_sink(str(tmp_path / "lines.jsonl"))
+    sink.send(2, {"part": "b"})
+    assert (tmp_path / "lines.jsonl").read_text() == '{"number": 1, "part": "a"}\n{"number": 2, "part": "b"}\n'
+
+
 def test_a_file_of_somebody_else_is_left_alone(tmp_path):
     (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="mine.csv holds lines that no station wrote"):
