@@ -11,6 +11,8 @@ from pathlib import Path
 from inference_code.service.keys import read_keys
 from training_code.foundation.errors import InputError
 
+#: Where a service listens if nothing else is said.
+LOCAL_HOST = "127.0.0.1"
 #: Names under which a service without keys is called.
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 
@@ -41,8 +43,8 @@ def add_door_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say who may ask, to be given to `open_door`."""
     parser.add_argument(
         "--host",
-        default="127.0.0.1",
-        help="address to listen on; one that other machines reach needs --api-key-file (default: 127.0.0.1)",
+        default=LOCAL_HOST,
+        help=f"address to listen on; one that other machines reach needs --api-key-file (default: {LOCAL_HOST})",
     )
     parser.add_argument("--api-key-file", type=Path, help="file with a key in each line, of which clients send one")
 

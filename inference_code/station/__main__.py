@@ -13,7 +13,7 @@ from pathlib import Path
 
 from inference_code.arguments import add_run_options, check_numbers, load_options
 from inference_code.ranges import AREAS, AUTO, COMPARED_WITH, DILATIONS, FIRST, SHARES, TRAINING, WAITS
-from inference_code.service.listening import Door, add_door_options, open_door
+from inference_code.service.listening import LOCAL_HOST, Door, add_door_options, open_door
 from inference_code.station.grouping import PATTERN, ByFolder, ByPattern, Expected, Grouping, InTurn
 from inference_code.station.schema import LEDGER
 from training_code.foundation import paths
@@ -31,6 +31,8 @@ def main(arguments: list[str]) -> int:
     )
     check_numbers(options, expected_bad=SHARES)
     if options.port is None:
+        if options.api_key_file is not None or options.host != LOCAL_HOST:
+            raise InputError("--host and --api-key-file are about the page; valid: with --port")
         return _work(options, None)
     with open_door(options.host, options.port, options.api_key_file) as door:
         return _work(options, door)

@@ -120,6 +120,7 @@ def test_a_station_measures_photographs_as_their_run_did_and_its_watches_take_th
         (["--views", "2", "--view", "top"], "is not NAME=RUN"),
         (["--views", "2", "--sink", "ftp://x"], "neither a file nor an address"),
         (["--views", "2", "--expected-bad", "10"], "--expected-bad is 10.0; valid: 0.001 to 0.9"),
+        (["--views", "2", "--host", "0.0.0.0"], "--host and --api-key-file are about the page; valid: with --port"),
         (["--views", "2", "--part-timeout", "-1"], "--part-timeout is -1.0; valid"),
     ],
 )
