@@ -8,8 +8,8 @@ from pathlib import Path
 
 from training_code.data.dataset import Dataset
 from training_code.data.inspection import inspect_file
-from training_code.data.sample import TEST, TRAIN
-from training_code.data.taught import tested_images_of
+from training_code.data.sample import LABELLED, TEST, TRAIN, VALIDATION, Sample
+from training_code.data.taught import groups_beside
 from training_code.detectors.registry import DETECTORS, get_detector
 from training_code.foundation.clock import now
 from training_code.foundation.errors import InputError, choices
@@ -95,17 +95,37 @@ def gather(before: Path, place: Path, photographs: Mapping[Path, str], dataset: 
 
 @dataclass(frozen=True)
 class Kept:
-    """A dataset without the test images that show what is taught, and how many these are."""
+    """A dataset without what must not judge a taught detector.
+
+    Attributes
+    ----------
+    dataset
+        Without the test images that show what is taught, and without such good images beside the training images,
+        on which thresholds would rest.
+    left
+        How many test images that are.
+    groups
+        The group of each image that is taught, and of those of the dataset that are joined with it.
+    """
 
     dataset: Dataset
     left: int
+    groups: Mapping[Path, str]
 
 
 def without_taught(dataset: Dataset, parts: Mapping[Path, str]) -> Kept:
-    """Return a dataset without its test images that show what images show, which are given with their parts."""
-    left = tested_images_of(dataset, parts)
-    kept = tuple(each for each in dataset.samples if not (each.split == TEST and each.path in left))
-    return Kept(dataclasses.replace(dataset, samples=kept), len(dataset.samples) - len(kept))
+    """Return a dataset without the images that show what is taught and would judge; ``parts`` are of what is taught."""
+    groups = groups_beside(dataset, parts)
+    shown = {groups[path] for path in parts}
+    joined = {path: group for path, group in groups.items() if group in shown}
+    samples = tuple(each for each in dataset.samples if not (each.path in joined and _judges(each)))
+    kept = dataclasses.replace(dataset, samples=samples)
+    return Kept(kept, len(dataset.select(TEST)) - len(kept.select(TEST)), joined)
+
+
+def _judges(sample: Sample) -> bool:
+    """Return whether figures or thresholds rest on an image that is not trained on."""
+    return sample.split == TEST or (sample.split in (VALIDATION, LABELLED) and not sample.abnormal)
 
 
 def read_anyhow(folder: Path) -> Record | None:

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from helpers.corrections import file_part, make_ledger
+from helpers.data import save, texture
 from helpers.small_runs import CONFIGURATIONS, run_small
 from PIL import Image
 
@@ -134,6 +135,52 @@ def test_test_images_that_show_what_is_taught_do_not_flatter(trained, results, s
     assert reports[0].false_alarms == reports[1].false_alarms and reports[0].misses == reports[1].misses
     assert "2 images that show what was taught are left out" in capsys.readouterr().out
     assert len(read_scores(results / "runs" / run_id / "taught").paths) == 12
+
+
+def _brighter(image, target):
+    """Write a copy of an image in another light, and return its path."""
+    pixels = np.asarray(Image.open(image)).astype(float) * 1.1
+    return save(target, pixels.clip(0, 255).astype(np.uint8))
+
+
+def _calibrated(folder):
+    """Return the scores that the thresholds of a run rest on, by the names of the images."""
+    found = read_calibration(folder)
+    return dict(zip(found.paths, found.scores.tolist(), strict=True))
+
+
+def test_no_threshold_rests_on_what_was_taught_or_on_what_shows_it(tmp_path, tiny_dataset):
+    data, results = tmp_path / "data", tmp_path / "results"
+    shutil.copytree(tiny_dataset, data)
+    generator = np.random.default_rng(9)
+    beside = [save(data / "validation" / "good" / f"{number}.png", texture(generator)) for number in range(3)]
+    experiment = Experiment(data, image_size=64, tensorboard="off", results=results)
+    run_id = run_small(experiment, "Padim").run_id
+    folder = results / "runs" / run_id
+    before = _calibrated(folder)
+    assert len(before) == 15
+    copy = _brighter(data / "train" / "good" / "000.png", tmp_path / "copy.png")
+    assert _teach(results, run_id, copy) == 0
+    after = _calibrated(folder / "taught")
+    # The image and its taught copy are left out together: what is left is what it was judged by before.
+    assert after["train/good/000.png"] == pytest.approx(before["train/good/000.png"], rel=1e-4)
+    assert after["train/good/001.png"] != pytest.approx(before["train/good/001.png"], rel=1e-4)
+    assert _teach(results, run_id, beside[0], _brighter(beside[1], tmp_path / "other.png")) == 0
+    names = set(_calibrated(folder / "taught"))
+    assert names == set(before) - {"validation/good/0.png", "validation/good/1.png"}
+    assert read_record(folder / "taught").calibration.images == 13
+
+
+def test_images_that_are_held_out_do_not_judge_a_detector_that_was_taught_copies_of_them(tmp_path, tiny_dataset):
+    results = tmp_path / "results"
+    experiment = Experiment(tiny_dataset, image_size=64, validation_split=0.3, tensorboard="off", results=results)
+    detector, arguments = CONFIGURATIONS["Padim"]
+    run_id = experiment.run(detector, **arguments, trim=0.1).run_id
+    folder = results / "runs" / run_id
+    before = _calibrated(folder)
+    held = next(iter(before))
+    assert _teach(results, run_id, _brighter(tiny_dataset / held, tmp_path / "copy.png")) == 0
+    assert set(_calibrated(folder / "taught")) == set(before) - {held} and len(before) > 1
 
 
 def test_another_rule_is_in_force_for_the_taught_detector_too(trained, results, stained):
