@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     given = bool(options.images) + (options.station is not None) + options.undo
     if given != 1:
         raise InputError("what is done is not clear; valid: photographs, --station DIR, or --undo, one of the three")
-    if not 1 <= options.weight <= MOST:
+    if options.weight is not None and not 1 <= options.weight <= MOST:
         raise InputError(f"--weight {options.weight} is out of range; valid: 1 to {MOST}")
 
     # Only now, so that --help and wrong arguments are answered at once: scipy takes half a second.
@@ -62,7 +62,12 @@ def _photographs(options: argparse.Namespace, run_id: str) -> Mapping[Path, str]
     station = paths.expanded(options.station).absolute()
     good = [part for part in read_corrected(station) if part.said == GOOD]
     marked = [(part, view) for part in good for view in part.views if view.marked]
-    found = {view.path: f"{station.name}/{part.folder}" for part, view in marked if view.run == run_id}
+    own = {view.path: f"{station.name}/{part.folder}" for part, view in marked if view.run == run_id}
+    found = {path: part for path, part in own.items() if path.is_file()}
+    if len(found) < len(own):
+        if not found:
+            raise InputError(f"none of the {len(own)} photographs of {station} to teach is there any more")
+        print(f"{len(own) - len(found)} photographs are left out, which are no longer in {station}")
     if not found:
         others = sorted({view.run for _, view in marked})
         raise InputError(
@@ -122,7 +127,9 @@ def _parser() -> argparse.ArgumentParser:
         help="in place of IMAGES: those of a station that RUN had marked, of parts that people called good",
     )
     parser.add_argument(
-        "--weight", type=int, default=1, help="how many times a photograph counts in the sums of PaDiM (default: 1)"
+        "--weight",
+        type=int,
+        help="how many times each photograph counts in the sums of PaDiM (default: as those of before, at first 1)",
     )
     parser.add_argument(
         "--check",

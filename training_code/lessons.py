@@ -67,6 +67,19 @@ def conditions_of(record: Record) -> Conditions:
     return dataclasses.replace(conditions, protocol=identity.protocol)
 
 
+def weight_of(record: Record, earlier: Record | None, asked: int | None) -> int:
+    """Return how many times each taught image counts, of before and now; ``earlier`` is the taught detector, if any."""
+    if asked not in (None, 1) and get_detector(record.detector).takes_in != "sums":
+        raise InputError(f"weight={asked} is for sums, and {record.detector} keeps patches; valid: 1")
+    before = None if earlier is None or earlier.taught is None else earlier.taught.weight
+    if before is not None and asked not in (None, before):
+        raise InputError(
+            f"weight={asked} is not that of the photographs that {record.run_id} was taught before, and all of them "
+            f"count alike; valid: {before}, or any after anomaly teach {record.run_id} --undo"
+        )
+    return before or asked or 1
+
+
 def gather(before: Path, place: Path, photographs: Mapping[Path, str], dataset: Dataset) -> dict[Path, TaughtImage]:
     """Put all images that are taught into a folder: those of before, and photographs; return what is known of them."""
     place.mkdir()

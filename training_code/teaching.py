@@ -27,7 +27,7 @@ from training_code.findings import evaluate
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.errors import InputError
 from training_code.foundation.memory import allowing, memory_limit
-from training_code.lessons import Kept, conditions_of, gather, read_anyhow, teachable, without_taught
+from training_code.lessons import Kept, conditions_of, gather, read_anyhow, teachable, weight_of, without_taught
 from training_code.pipeline import Trained, calibrate, predict, prepare_data, write
 from training_code.preparation import Conditions
 from training_code.records.appearance import write_appearance
@@ -55,13 +55,13 @@ class Lesson:
     photographs
         Good ones, each with its part: those of one part are left out together.
     weight
-        How many times each counts in sums.
+        How many times each counts in sums, those of before, too; None for what it was before, or 1.
     checks
         Datasets whose test images are looked at beside those of the run, by name or path.
     """
 
     photographs: Mapping[Path, str]
-    weight: int = 1
+    weight: int | None = None
     checks: tuple[str, ...] = ()
 
 
@@ -78,8 +78,7 @@ def teach(store: RunStore, run_id: str, lesson: Lesson) -> Record:
     with store.locked(run_id):
         folder = store.find(run_id)
         record = teachable(folder, run_id)
-        if lesson.weight != 1 and get_detector(record.detector).takes_in != "sums":
-            raise InputError(f"weight={lesson.weight} is for sums, and {record.detector} keeps patches; valid: 1")
+        weight = weight_of(record, read_anyhow(folder / TAUGHT), lesson.weight)
         conditions = conditions_of(record)
         checks = {name: read_dataset(name) for name in lesson.checks}
         with store.teaching(run_id) as place:
@@ -89,7 +88,7 @@ def teach(store: RunStore, run_id: str, lesson: Lesson) -> Record:
             conditions = dataclasses.replace(conditions, dataset=kept[0].dataset)
             if not conditions.dataset.select(TEST):
                 raise InputError(f"{run_id} has no test image that does not show what is taught; valid: to teach fewer")
-            study = _Study(folder, record, conditions, place, images, lesson.weight, kept[0])
+            study = _Study(folder, record, conditions, place, images, weight, kept[0])
             with allowing(memory_limit(conditions.compute.memory_limit), place):
                 taught = study.run(dict(zip(checks, kept[1:], strict=True)))
             write_record(place, taught)

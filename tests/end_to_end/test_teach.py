@@ -119,6 +119,20 @@ def test_lessons_in_any_order_come_to_the_same(trained, results, stained, tmp_pa
     np.testing.assert_allclose(read_scores(folder).scores, at_once, rtol=1e-5)
 
 
+def test_a_later_lesson_keeps_the_weight_of_before_and_another_one_is_refused(trained, results, stained, capsys):
+    run_id, images = trained[1]["Padim"], sorted((stained / "taught").iterdir())
+    folder = results / "runs" / run_id / "taught"
+    assert _teach(results, run_id, images[0], "--weight", 2) == 0
+    assert _teach(results, run_id, images[1]) == 0
+    assert read_record(folder).taught.weight == 2 and len(read_record(folder).taught.images) == 2
+    assert _teach(results, run_id, images[2], "--weight", 3) == 2
+    said = capsys.readouterr().err
+    assert "weight=3 is not that of" in said and "valid: 2, or any after" in said
+    assert len(read_record(folder).taught.images) == 2
+    assert _teach(results, run_id, "--undo") == 0 and _teach(results, run_id, images[2], "--weight", 3) == 0
+    assert read_record(folder).taught.weight == 3
+
+
 def test_test_images_that_show_what_is_taught_do_not_flatter(trained, results, stained, tiny_dataset, tmp_path, capsys):
     run_id = trained[1]["Padim"]
     tested = sorted((tiny_dataset / "test" / "good").iterdir())
@@ -217,6 +231,24 @@ def test_false_alarms_of_a_station_are_taught_to_the_run_that_raised_them(traine
     assert image.sha256 == sha256(images[0]) and image.part == "line/2026-11-26/p0"
     assert _teach(results, trained[1]["Padim"], "--station", tmp_path / "line") == 2
     assert f"there are some of other, {run_id}" in capsys.readouterr().err
+
+
+def test_photographs_of_a_station_that_were_archived_are_left_out(trained, results, stained, tmp_path, capsys):
+    run_id, images = trained[1]["Padim"], sorted((stained / "taught").iterdir())
+    ledger = make_ledger(tmp_path / "line")
+    for index in range(2):
+        part = file_part(ledger, f"p{index}", "bad", {"top": (images[index], True)}, run=run_id)
+        ledger.correct(part, "good", "Anna", 5.0)
+    filed = [tmp_path / "line" / "2026-11-26" / name / "top.png" for name in ("p0", "p1")]
+    filed[0].unlink()
+    assert _teach(results, run_id, "--station", tmp_path / "line") == 0
+    assert "1 photographs are left out, which are no longer in" in capsys.readouterr().out
+    assert [image.sha256 for image in read_record(results / "runs" / run_id / "taught").taught.images] == [
+        sha256(images[1])
+    ]
+    filed[1].unlink()
+    assert _teach(results, run_id, "--station", tmp_path / "line") == 2
+    assert "none of the 2 photographs" in capsys.readouterr().err
 
 
 def test_what_cannot_be_taught_is_said_and_nothing_changes(trained, results, stained, tiny_dataset, tmp_path, capsys):
