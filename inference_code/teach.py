@@ -95,6 +95,7 @@ def _files(given: Sequence[str]) -> Mapping[Path, str]:
 def _tell(record: "Record", store: "RunStore") -> None:
     """Say what was taught, and what that changed."""
     # As in `main`.
+    from training_code.records.exports import EXPORTS
     from training_code.records.promises import promise
 
     taught = record.taught
@@ -103,7 +104,9 @@ def _tell(record: "Record", store: "RunStore") -> None:
     kept = "" if taught.patches is None else f", {taught.patches} of their patches are kept"
     print(f"{record.run_id}: {len(taught.images)} photographs are taught, {refused} of which were refused{kept}")
     if still is not None:
-        print(f"without the photographs of its own part, {still} of them would be refused now")
+        files = all(image.part == image.source for image in taught.images)
+        part = "part (each file counts as one)" if files else "part"
+        print(f"without the photographs of its own {part}, {still} of them would be refused now")
     before, after = taught.thresholds
     print(f"threshold of images {before:.4g} → {after:.4g}; {promise(record)}")
     for report in taught.reports:
@@ -112,8 +115,9 @@ def _tell(record: "Record", store: "RunStore") -> None:
             f"{report.images}: false alarms {report.false_alarms[0]} → {report.false_alarms[1]} of {report.good}, "
             f"misses {report.misses[0]} → {report.misses[1]} of {report.defective}{left}"
         )
-    if (store.folder(record.run_id) / "exports").is_dir():
-        print("what is in exports/ was taught nothing: export it again")
+    exports = store.folder(record.run_id) / EXPORTS
+    if exports.is_dir() and any(exports.iterdir()):
+        print(f"what is in {EXPORTS}/ was taught nothing: export it again")
     print(f"services and stations get it when they are started again; anomaly teach {record.run_id} --undo removes it")
 
 

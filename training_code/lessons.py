@@ -2,7 +2,7 @@
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,8 +80,13 @@ def weight_of(record: Record, earlier: Record | None, asked: int | None) -> int:
     return before or asked or 1
 
 
-def gather(before: Path, place: Path, photographs: Mapping[Path, str], dataset: Dataset) -> dict[Path, TaughtImage]:
-    """Put all images that are taught into a folder: those of before, and photographs; return what is known of them."""
+def gather(
+    before: Path, place: Path, photographs: Mapping[Path, str], datasets: Sequence[Dataset]
+) -> dict[Path, TaughtImage]:
+    """Put all images that are taught into a folder: those of before, and photographs; return what is known of them.
+
+    ``datasets`` are that of the run and others, none of which may call a photograph defective.
+    """
     place.mkdir()
     earlier = read_anyhow(before)
     known = earlier.taught.images if earlier is not None and earlier.taught is not None else ()
@@ -89,12 +94,16 @@ def gather(before: Path, place: Path, photographs: Mapping[Path, str], dataset: 
     for image in known:
         copy(before / IMAGES / image.name, place / image.name)
         images[place / image.name] = image
-    trained = {dataset.facts[sample.path].sha256 for sample in dataset.select(TRAIN)}
+    trained = {datasets[0].facts[sample.path].sha256 for sample in datasets[0].select(TRAIN)}
+    labelled = [(each, sample) for each in datasets for sample in each.samples if sample.abnormal]
+    defective = {each.facts[sample.path].sha256: sample for each, sample in labelled}
     seen, moment = trained | {image.sha256 for image in images.values()}, now()
     for path, part in photographs.items():
         facts = inspect_file(path)
         if facts.problem:
             raise InputError(f"{path} {facts.problem}")
+        if shown := defective.get(facts.sha256):
+            raise InputError(f"{path} is to be taught as good, and {shown.path}, which is the same, shows a defect")
         if facts.sha256 in seen:
             continue
         seen.add(facts.sha256)

@@ -82,9 +82,10 @@ def teach(store: RunStore, run_id: str, lesson: Lesson) -> Record:
         conditions = conditions_of(record)
         checks = {name: read_dataset(name) for name in lesson.checks}
         with store.teaching(run_id) as place:
-            images = gather(folder / TAUGHT, place / IMAGES, lesson.photographs, conditions.dataset)
+            datasets = conditions.dataset, *checks.values()
+            images = gather(folder / TAUGHT, place / IMAGES, lesson.photographs, datasets)
             parts = {path: image.part for path, image in images.items()}
-            kept = [without_taught(dataset, parts) for dataset in (conditions.dataset, *checks.values())]
+            kept = [without_taught(dataset, parts) for dataset in datasets]
             conditions = dataclasses.replace(conditions, dataset=kept[0].dataset)
             if not conditions.dataset.select(TEST):
                 raise InputError(f"{run_id} has no test image that does not show what is taught; valid: to teach fewer")

@@ -1,5 +1,6 @@
 """Good photographs that were refused are taught: others like them pass, the run stays, and all of it can be undone."""
 
+import json
 import shutil
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from inference_code import teach as command
 from inference_code.loading import load_predictor
 from inference_code.runtimes import LoadOptions
+from inference_code.station import __main__ as station
 from training_code import rethreshold
 from training_code.comparison.table import runs_table
 from training_code.experiment import Experiment
@@ -69,6 +71,7 @@ def _teach(results, *arguments):
 def test_others_like_the_taught_ones_pass_and_defects_are_still_found(trained, results, stained, name, capsys):
     run_id = trained[1][name]
     folder = results / "runs" / run_id
+    (folder / "exports").mkdir()  # with nothing in it
     before = _tree(folder)
     others = sorted((stained / "others").iterdir())
     refused = [each.abnormal for each in load_predictor(run_id, results).predict(others)]
@@ -77,6 +80,7 @@ def test_others_like_the_taught_ones_pass_and_defects_are_still_found(trained, r
     assert _teach(results, run_id, stained / "taught", *weight) == 0
     said = capsys.readouterr().out
     assert "6 photographs are taught, 6 of which were refused" in said
+    assert "without the photographs of its own part (each file counts as one)" in said and "exports" not in said
     predictor = load_predictor(run_id, results)
     assert sum(bool(each.abnormal) for each in predictor.predict(others)) <= 3
     record = predictor.record
@@ -211,11 +215,12 @@ def test_another_rule_is_in_force_for_the_taught_detector_too(trained, results, 
     assert load_predictor(run_id, results).thresholds.image == read_record(folder / "taught").thresholds["image"]
 
 
-def test_an_exported_file_of_before_is_not_taken_for_the_taught_detector(trained, results, stained):
+def test_an_exported_file_of_before_is_not_taken_for_the_taught_detector(trained, results, stained, capsys):
     run_id = trained[1]["Padim"]
     (results / "runs" / run_id / "exports").mkdir()
     (results / "runs" / run_id / "exports" / "model.onnx").write_text("of before")
     assert _teach(results, run_id, stained / "taught") == 0
+    assert "what is in exports/ was taught nothing: export it again" in capsys.readouterr().out
     with pytest.raises(InputError, match="is not exported to onnx since it was taught"):
         load_predictor(run_id, results, options=LoadOptions(runtime="onnx"))
 
@@ -231,6 +236,24 @@ def test_false_alarms_of_a_station_are_taught_to_the_run_that_raised_them(traine
     assert image.sha256 == sha256(images[0]) and image.part == "line/2026-11-26/p0"
     assert _teach(results, trained[1]["Padim"], "--station", tmp_path / "line") == 2
     assert f"there are some of other, {run_id}" in capsys.readouterr().err
+
+
+def test_verdicts_of_a_station_say_how_much_the_detector_had_been_taught(trained, results, stained, tmp_path):
+    run_id, images = trained[1]["Padim"], sorted((stained / "others").iterdir())
+    options = ["--output", tmp_path / "line", "--views", "1", "--once", "--settle", "0", "--no-pictures"]
+
+    def judged(name):
+        (tmp_path / "inbox").mkdir(exist_ok=True)
+        shutil.copy(images[0], tmp_path / "inbox" / f"{name}_1.png")
+        arguments = [results / "runs" / run_id, tmp_path / "inbox", *options]
+        assert run_command(station.main, [*map(str, arguments)]) == 0
+        (path,) = (tmp_path / "line").glob(f"*/{name}/verdict.json")
+        (view,) = json.loads(path.read_text())["photographs"]
+        return view["run"], view["taught"]
+
+    assert judged("before") == (run_id, 0)
+    assert _teach(results, run_id, stained / "taught") == 0
+    assert judged("after") == (run_id, 6)
 
 
 def test_photographs_of_a_station_that_were_archived_are_left_out(trained, results, stained, tmp_path, capsys):
@@ -270,7 +293,19 @@ def test_what_cannot_be_taught_is_said_and_nothing_changes(trained, results, sta
     assert "nothing.png is no file" in refused(runs["Padim"], tmp_path / "nothing.png")
     (tmp_path / "broken.png").write_bytes(b"broken")
     assert "broken.png is not an image" in refused(runs["Padim"], tmp_path / "broken.png")
-    assert "has no test image that does not show" in refused(runs["Padim"], tiny_dataset / "test")
+    for path in (tiny_dataset / "test").rglob("*.png"):
+        _brighter(path, tmp_path / "copies" / f"{path.parent.name}{path.name}")
+    assert "has no test image that does not show" in refused(runs["Padim"], tmp_path / "copies")
+    defective = tiny_dataset / "test" / "square" / "000.png"
+    shutil.copy(defective, tmp_path / "called good.png")
+    said = refused(runs["Padim"], tmp_path / "called good.png")
+    assert "called good.png is to be taught as good, and" in said and f"{defective}, which is the same" in said
+    shutil.copytree(tiny_dataset, tmp_path / "check")
+    other = save(tmp_path / "check" / "test" / "spot" / "0.png", texture(np.random.default_rng(5)))
+    spot = np.zeros((48, 48), np.uint8)
+    spot[9:19, 9:19] = 255
+    save(tmp_path / "check" / "ground_truth" / "spot" / "0_mask.png", spot)
+    assert "shows a defect" in refused(runs["Padim"], shutil.copy(other, tmp_path), "--check", tmp_path / "check")
     assert _tree(results / "runs") == before
 
 

@@ -76,7 +76,8 @@ def test_photographs_that_are_gone_are_counted_and_the_others_brought(station, t
     counts = read_dataset(tmp_path / "d").counts
     assert counts["train/good"] + counts["test/good"] == 15
     # The other view of `missed` is not the only one for that.
-    assert counts["test/defect"] == 4 and (tmp_path / "d" / "doubtful" / "defect" / "2026-11-26~missed~top.png").exists()
+    assert counts["test/defect"] == 4
+    assert (tmp_path / "d" / "doubtful" / "defect" / "2026-11-26~missed~top.png").exists()
 
 
 def test_chosen_views_alone_are_brought(station, tmp_path, capsys):
