@@ -13,7 +13,7 @@ from pathlib import Path
 from training_code.data.corrected import FALSE_ALARM, MISS, CorrectedPart, read_corrected
 from training_code.foundation import paths
 from training_code.foundation.errors import run_command
-from training_code.foundation.files import atomic_path
+from training_code.foundation.files import atomic_path, no_formula
 from training_code.foundation.program import command_parser
 
 COLUMNS = ("part", "day", "station", "person said", "that is", "who", "when", "note", "folder")
@@ -46,16 +46,21 @@ def _row(part: CorrectedPart) -> tuple[str, ...]:
 
 
 def _print(rows: Sequence[tuple[str, ...]]) -> None:
-    table = [COLUMNS, *(tuple(" ".join(cell.split()) for cell in row) for row in rows)]
+    table = [COLUMNS, *(tuple(map(_printable, row)) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+def _printable(cell: str) -> str:
+    """Return text in a line, without characters that a terminal obeys: names and notes come from the network."""
+    return "".join(character for character in " ".join(cell.split()) if character.isprintable())
+
+
 def _write(path: Path, rows: Sequence[tuple[str, ...]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *(map(no_formula, row) for row in rows)])
 
 
 if __name__ == "__main__":

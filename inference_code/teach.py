@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     given = bool(options.images) + (options.station is not None) + options.undo
     if given != 1:
         raise InputError("what is done is not clear; valid: photographs, --station DIR, or --undo, one of the three")
-    if not 1 <= options.weight <= MOST:
+    if options.weight is not None and not 1 <= options.weight <= MOST:
         raise InputError(f"--weight {options.weight} is out of range; valid: 1 to {MOST}")
 
     # Only now, so that --help and wrong arguments are answered at once: scipy takes half a second.
@@ -62,7 +62,12 @@ def _photographs(options: argparse.Namespace, run_id: str) -> Mapping[Path, str]
     station = paths.expanded(options.station).absolute()
     good = [part for part in read_corrected(station) if part.said == GOOD]
     marked = [(part, view) for part in good for view in part.views if view.marked]
-    found = {view.path: f"{station.name}/{part.folder}" for part, view in marked if view.run == run_id}
+    own = {view.path: f"{station.name}/{part.folder}" for part, view in marked if view.run == run_id}
+    found = {path: part for path, part in own.items() if path.is_file()}
+    if len(found) < len(own):
+        if not found:
+            raise InputError(f"none of the {len(own)} photographs of {station} to teach is there any more")
+        print(f"{len(own) - len(found)} photographs are left out, which are no longer in {station}")
     if not found:
         others = sorted({view.run for _, view in marked})
         raise InputError(
@@ -90,6 +95,7 @@ def _files(given: Sequence[str]) -> Mapping[Path, str]:
 def _tell(record: "Record", store: "RunStore") -> None:
     """Say what was taught, and what that changed."""
     # As in `main`.
+    from training_code.records.exports import EXPORTS
     from training_code.records.promises import promise
 
     taught = record.taught
@@ -98,7 +104,9 @@ def _tell(record: "Record", store: "RunStore") -> None:
     kept = "" if taught.patches is None else f", {taught.patches} of their patches are kept"
     print(f"{record.run_id}: {len(taught.images)} photographs are taught, {refused} of which were refused{kept}")
     if still is not None:
-        print(f"without the photographs of its own part, {still} of them would be refused now")
+        files = all(image.part == image.source for image in taught.images)
+        part = "part (each file counts as one)" if files else "part"
+        print(f"without the photographs of its own {part}, {still} of them would be refused now")
     before, after = taught.thresholds
     print(f"threshold of images {before:.4g} → {after:.4g}; {promise(record)}")
     for report in taught.reports:
@@ -107,8 +115,9 @@ def _tell(record: "Record", store: "RunStore") -> None:
             f"{report.images}: false alarms {report.false_alarms[0]} → {report.false_alarms[1]} of {report.good}, "
             f"misses {report.misses[0]} → {report.misses[1]} of {report.defective}{left}"
         )
-    if (store.folder(record.run_id) / "exports").is_dir():
-        print("what is in exports/ was taught nothing: export it again")
+    exports = store.folder(record.run_id) / EXPORTS
+    if exports.is_dir() and any(exports.iterdir()):
+        print(f"what is in {EXPORTS}/ was taught nothing: export it again")
     print(f"services and stations get it when they are started again; anomaly teach {record.run_id} --undo removes it")
 
 
@@ -122,7 +131,9 @@ def _parser() -> argparse.ArgumentParser:
         help="in place of IMAGES: those of a station that RUN had marked, of parts that people called good",
     )
     parser.add_argument(
-        "--weight", type=int, default=1, help="how many times a photograph counts in the sums of PaDiM (default: 1)"
+        "--weight",
+        type=int,
+        help="how many times each photograph counts in the sums of PaDiM (default: as those of before, at first 1)",
     )
     parser.add_argument(
         "--check",

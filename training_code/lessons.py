@@ -2,14 +2,14 @@
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from training_code.data.dataset import Dataset
 from training_code.data.inspection import inspect_file
-from training_code.data.sample import TEST, TRAIN
-from training_code.data.taught import tested_images_of
+from training_code.data.sample import LABELLED, TEST, TRAIN, VALIDATION, Sample
+from training_code.data.taught import groups_beside
 from training_code.detectors.registry import DETECTORS, get_detector
 from training_code.foundation.clock import now
 from training_code.foundation.errors import InputError, choices
@@ -67,8 +67,26 @@ def conditions_of(record: Record) -> Conditions:
     return dataclasses.replace(conditions, protocol=identity.protocol)
 
 
-def gather(before: Path, place: Path, photographs: Mapping[Path, str], dataset: Dataset) -> dict[Path, TaughtImage]:
-    """Put all images that are taught into a folder: those of before, and photographs; return what is known of them."""
+def weight_of(record: Record, earlier: Record | None, asked: int | None) -> int:
+    """Return how many times each taught image counts, of before and now; ``earlier`` is the taught detector, if any."""
+    if asked not in (None, 1) and get_detector(record.detector).takes_in != "sums":
+        raise InputError(f"weight={asked} is for sums, and {record.detector} keeps patches; valid: 1")
+    before = None if earlier is None or earlier.taught is None else earlier.taught.weight
+    if before is not None and asked not in (None, before):
+        raise InputError(
+            f"weight={asked} is not that of the photographs that {record.run_id} was taught before, and all of them "
+            f"count alike; valid: {before}, or any after anomaly teach {record.run_id} --undo"
+        )
+    return before or asked or 1
+
+
+def gather(
+    before: Path, place: Path, photographs: Mapping[Path, str], datasets: Sequence[Dataset]
+) -> dict[Path, TaughtImage]:
+    """Put all images that are taught into a folder: those of before, and photographs; return what is known of them.
+
+    ``datasets`` are that of the run and others, none of which may call a photograph defective.
+    """
     place.mkdir()
     earlier = read_anyhow(before)
     known = earlier.taught.images if earlier is not None and earlier.taught is not None else ()
@@ -76,12 +94,16 @@ def gather(before: Path, place: Path, photographs: Mapping[Path, str], dataset: 
     for image in known:
         copy(before / IMAGES / image.name, place / image.name)
         images[place / image.name] = image
-    trained = {dataset.facts[sample.path].sha256 for sample in dataset.select(TRAIN)}
+    trained = {datasets[0].facts[sample.path].sha256 for sample in datasets[0].select(TRAIN)}
+    labelled = [(each, sample) for each in datasets for sample in each.samples if sample.abnormal]
+    defective = {each.facts[sample.path].sha256: sample for each, sample in labelled}
     seen, moment = trained | {image.sha256 for image in images.values()}, now()
     for path, part in photographs.items():
         facts = inspect_file(path)
         if facts.problem:
             raise InputError(f"{path} {facts.problem}")
+        if shown := defective.get(facts.sha256):
+            raise InputError(f"{path} is to be taught as good, and {shown.path}, which is the same, shows a defect")
         if facts.sha256 in seen:
             continue
         seen.add(facts.sha256)
@@ -95,17 +117,37 @@ def gather(before: Path, place: Path, photographs: Mapping[Path, str], dataset: 
 
 @dataclass(frozen=True)
 class Kept:
-    """A dataset without the test images that show what is taught, and how many these are."""
+    """A dataset without what must not judge a taught detector.
+
+    Attributes
+    ----------
+    dataset
+        Without the test images that show what is taught, and without such good images beside the training images,
+        on which thresholds would rest.
+    left
+        How many test images that are.
+    groups
+        The group of each image that is taught, and of those of the dataset that are joined with it.
+    """
 
     dataset: Dataset
     left: int
+    groups: Mapping[Path, str]
 
 
 def without_taught(dataset: Dataset, parts: Mapping[Path, str]) -> Kept:
-    """Return a dataset without its test images that show what images show, which are given with their parts."""
-    left = tested_images_of(dataset, parts)
-    kept = tuple(each for each in dataset.samples if not (each.split == TEST and each.path in left))
-    return Kept(dataclasses.replace(dataset, samples=kept), len(dataset.samples) - len(kept))
+    """Return a dataset without the images that show what is taught and would judge; ``parts`` are of what is taught."""
+    groups = groups_beside(dataset, parts)
+    shown = {groups[path] for path in parts}
+    joined = {path: group for path, group in groups.items() if group in shown}
+    samples = tuple(each for each in dataset.samples if not (each.path in joined and _judges(each)))
+    kept = dataclasses.replace(dataset, samples=samples)
+    return Kept(kept, len(dataset.select(TEST)) - len(kept.select(TEST)), joined)
+
+
+def _judges(sample: Sample) -> bool:
+    """Return whether figures or thresholds rest on an image that is not trained on."""
+    return sample.split == TEST or (sample.split in (VALIDATION, LABELLED) and not sample.abnormal)
 
 
 def read_anyhow(folder: Path) -> Record | None:

@@ -27,7 +27,7 @@ from training_code.findings import evaluate
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.errors import InputError
 from training_code.foundation.memory import allowing, memory_limit
-from training_code.lessons import Kept, conditions_of, gather, read_anyhow, teachable, without_taught
+from training_code.lessons import Kept, conditions_of, gather, read_anyhow, teachable, weight_of, without_taught
 from training_code.pipeline import Trained, calibrate, predict, prepare_data, write
 from training_code.preparation import Conditions
 from training_code.records.appearance import write_appearance
@@ -55,13 +55,13 @@ class Lesson:
     photographs
         Good ones, each with its part: those of one part are left out together.
     weight
-        How many times each counts in sums.
+        How many times each counts in sums, those of before, too; None for what it was before, or 1.
     checks
         Datasets whose test images are looked at beside those of the run, by name or path.
     """
 
     photographs: Mapping[Path, str]
-    weight: int = 1
+    weight: int | None = None
     checks: tuple[str, ...] = ()
 
 
@@ -78,20 +78,20 @@ def teach(store: RunStore, run_id: str, lesson: Lesson) -> Record:
     with store.locked(run_id):
         folder = store.find(run_id)
         record = teachable(folder, run_id)
-        if lesson.weight != 1 and get_detector(record.detector).takes_in != "sums":
-            raise InputError(f"weight={lesson.weight} is for sums, and {record.detector} keeps patches; valid: 1")
+        weight = weight_of(record, read_anyhow(folder / TAUGHT), lesson.weight)
         conditions = conditions_of(record)
         checks = {name: read_dataset(name) for name in lesson.checks}
         with store.teaching(run_id) as place:
-            images = gather(folder / TAUGHT, place / IMAGES, lesson.photographs, conditions.dataset)
+            datasets = conditions.dataset, *checks.values()
+            images = gather(folder / TAUGHT, place / IMAGES, lesson.photographs, datasets)
             parts = {path: image.part for path, image in images.items()}
-            kept = [without_taught(dataset, parts) for dataset in (conditions.dataset, *checks.values())]
+            kept = [without_taught(dataset, parts) for dataset in datasets]
             conditions = dataclasses.replace(conditions, dataset=kept[0].dataset)
             if not conditions.dataset.select(TEST):
                 raise InputError(f"{run_id} has no test image that does not show what is taught; valid: to teach fewer")
-            study = _Study(folder, record, conditions, place, images, lesson.weight)
+            study = _Study(folder, record, conditions, place, images, weight, kept[0])
             with allowing(memory_limit(conditions.compute.memory_limit), place):
-                taught = study.run(kept[0].left, dict(zip(checks, kept[1:], strict=True)))
+                taught = study.run(dict(zip(checks, kept[1:], strict=True)))
             write_record(place, taught)
     return taught
 
@@ -122,13 +122,15 @@ class _Study:
     folder, record
         Of the run.
     conditions
-        Those of the run; its test images are such that do not show what is taught.
+        Those of the run; the images that judge are such that do not show what is taught.
     place
         Receives the files of the taught detector.
     images
         What is taught, by path.
     weight
         As in `Lesson`.
+    kept
+        The dataset of the conditions, and which of its images are of one group with those that are taught.
     """
 
     folder: Path
@@ -137,9 +139,10 @@ class _Study:
     place: Path
     images: Mapping[Path, TaughtImage]
     weight: int
+    kept: Kept
 
-    def run(self, left: int, checks: Mapping[str, Kept]) -> Record:
-        """Have the detector take in the images, and return its record; ``left`` test images are left out."""
+    def run(self, checks: Mapping[str, Kept]) -> Record:
+        """Have the detector take in the images, and return its record."""
         record = self.record
         detector = cast(Teachable, restore_detector(record, self.folder / CHECKPOINT, self.folder / RECORD))
         engine = QuietEngine(configure(record.detector, record.arguments), self.place / CHECKPOINT)
@@ -155,7 +158,7 @@ class _Study:
         engine.write_checkpoint(detector)
         calibration, written = self._find_anew(detector, engine, data)
         thresholds = record.thresholds.get("image"), written["thresholds"]["image"]
-        reports = [self._on_tests(thresholds, left)]
+        reports = [self._on_tests(thresholds)]
         for name, images in looked_at.items():
             found = before[name], scores(images)
             reports.append(_report(name, np.array(images.abnormal), found, thresholds, checks[name].left))
@@ -170,9 +173,14 @@ class _Study:
         holds_out = not get_detector(self.record.detector).leaves_out(self.record.arguments)
         data = prepare_data(self.conditions, cache=TensorCache(), holds_out=holds_out)
         taught = self._dataset([Sample(path, TRAIN, NORMAL) for path in self.images], self.conditions.dataset)
-        first = 1 + max(data.train_data.groups, default=0)
-        parts = list(dict.fromkeys(image.part for image in self.images.values()))
-        taught.groups = [first + parts.index(image.part) for image in self.images.values()]
+        # What shows a part that is taught, too, is left out together with what is taught.
+        trained, joined = data.train_data, self.kept.groups
+        first = len(data.dataset.groups)  # above the numbers that the data module gave to groups
+        codes = {name: first + number for number, name in enumerate(dict.fromkeys(joined.values()))}
+        of_path = {str(path): codes[name] for path, name in joined.items()}
+        trained.groups = [of_path.get(path, own) for path, own in zip(trained.paths, trained.groups, strict=True)]
+        taught.groups = [of_path[path] for path in taught.paths]
+        data.judge_without(joined)
         data.taught_data, data.taught_weight = taught, self.weight
         return data
 
@@ -190,6 +198,11 @@ class _Study:
         shows_places = get_detector(self.record.detector).shows_places(self.record.arguments)
         trained = Trained(detector, engine, {}, {}, shows_places=shows_places)
         calibration = calibrate(trained, data, varied=False)
+        if calibration.good is None:
+            raise InputError(
+                f"{self.record.run_id} has no good image that does not show what is taught, by which its thresholds "
+                "could be calibrated again; valid: to teach fewer"
+            )
         predicted = predict(trained, data)
         findings = evaluate(predicted, calibration, self.conditions.protocol)
         written = write(trained, predicted, calibration, findings, self.place, self.conditions)
@@ -202,12 +215,12 @@ class _Study:
         rows = zip(self.images.values(), scores.tolist(), without, strict=True)
         return tuple(dataclasses.replace(image, score=score, left_out=left) for image, score, left in rows)
 
-    def _on_tests(self, thresholds: tuple[float | None, float | None], left: int) -> BeforeAndAfter:
+    def _on_tests(self, thresholds: tuple[float | None, float | None]) -> BeforeAndAfter:
         """Return what changed on the test images, of which the run has kept its scores."""
         after, earlier = read_scores(self.place), read_scores(self.folder)
         known = dict(zip(earlier.paths, earlier.scores.tolist(), strict=True))
         before = np.array([known[path] for path in after.paths])
-        return _report("test images of the run", after.labels, (before, after.scores), thresholds, left)
+        return _report("test images of the run", after.labels, (before, after.scores), thresholds, self.kept.left)
 
 
 def _report(

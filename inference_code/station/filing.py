@@ -1,6 +1,7 @@
 """Where photographs and verdicts of a station lie, and how they get there so that none is lost."""
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -97,6 +98,7 @@ def write_verdict(part: Part, entries: list[Entry], rule: dict[str, Any], output
         if entry.score is not None:
             view |= {
                 "run": entry.run,
+                "taught": json.loads(entry.appearance or "{}").get("taught", 0),
                 "abnormal": entry.abnormal,
                 "score": entry.score,
                 "threshold": entry.threshold,

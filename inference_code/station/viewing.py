@@ -93,6 +93,7 @@ class DetectorViewer:
             for picture, name in zip(drawn, PICTURES, strict=True):
                 with atomic_path(photograph.folder / name.format(view=safe(photograph.view)), sync=False) as temporary:
                     picture.save(temporary, compress_level=1)
+        taught = self.predictor.record.taught
         seen = self.predictor.geometry.place(image.size).seen
         appearance = Appearance.of(image.tensor.numpy(), prediction.anomaly_map, seen)
         return {
@@ -103,5 +104,6 @@ class DetectorViewer:
             "abnormal": prediction.abnormal,
             "regions": len(regions),
             "p_value": None if self._calibration is None else p_value(prediction.score, self._calibration),
-            "appearance": json.dumps(asdict(appearance)),
+            # How many photographs the detector was taught is kept there, too: the run has one name before and after.
+            "appearance": json.dumps(asdict(appearance) | ({"taught": len(taught.images)} if taught else {})),
         }

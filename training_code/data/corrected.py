@@ -39,7 +39,7 @@ class CorrectedView:
     name
         Of the view.
     path
-        The file.
+        The file, as far as nobody has moved it since.
     marked
         Whether the detector called it abnormal.
     run

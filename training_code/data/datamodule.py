@@ -1,6 +1,6 @@
 """A checked `Dataset` as anomalib's data module, with a validation set that does not touch the test set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -177,6 +177,15 @@ class SampleDataModule(AnomalibDataModule):
         self.good_data, self.labelled_data = data(self.dataset.unseen_good), data(divided.labelled)
         self.val_data = ValidationDataset(validation, size, seed, reading, groups) if validation else None
         self.test_data = SampleDataset(test, size, masks, reading, groups)
+
+    def judge_without(self, shown: Container[Path]) -> None:
+        """Take images out of those that are kept from training, where a detector has seen by now what they show."""
+        if self.val_data is None or not self.holds_out:
+            return
+        groups = dict(zip(map(Path, self.val_data.paths), self.val_data.groups, strict=True))
+        self.held_out = left = [sample for sample in self.held_out if sample.path not in shown]
+        reading, seed = self.val_data.reading, self.seed or 0
+        self.val_data = ValidationDataset(left, self.geometry, seed, reading, groups) if left else None
 
     def _create_test_split(self) -> None:
         """Leave the test set as the dataset has it."""

@@ -8,11 +8,13 @@ from pathlib import Path
 from training_code.data.dataset import Dataset
 from training_code.data.groups import join_images
 from training_code.data.inspection import inspect_file
-from training_code.data.sample import TEST
 
 
-def tested_images_of(dataset: Dataset, photographs: Mapping[Path, str]) -> frozenset[Path]:
-    """Return the test images that show what photographs show: the same content, a copy, or a part of such images.
+def groups_beside(dataset: Dataset, photographs: Mapping[Path, str]) -> Mapping[Path, str]:
+    """Return the group of each image of a dataset and of each photograph.
+
+    Those are of one group that have the same content, are copies, or show a part of such images, as far as parts are
+    known.
 
     Parameters
     ----------
@@ -24,9 +26,7 @@ def tested_images_of(dataset: Dataset, photographs: Mapping[Path, str]) -> froze
     facts = {**dataset.facts, **{path: inspect_file(path) for path in photographs}}
     # Named otherwise than the dataset, whose own pairs are remembered.
     root = dataset.root.with_name(f"{dataset.root.name} and taught")
-    groups = join_images(root, [*photographs, *samples], facts, {}, links).by_image
-    shown = {groups[path] for path in photographs}
-    return frozenset(sample.path for sample in dataset.select(TEST) if groups[sample.path] in shown)
+    return join_images(root, [*photographs, *samples], facts, {}, links).by_image
 
 
 def _linked(named: Iterable[tuple[Path, str]]) -> list[tuple[Path, Path]]:

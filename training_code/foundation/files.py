@@ -11,6 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+# With these begins what spreadsheet programs compute when they open CSV.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
 
 @contextmanager
 def atomic_path(path: Path, sync: bool = True) -> Iterator[Path]:
@@ -88,3 +91,14 @@ def digest(content: Any) -> str:
 def derived_seed(*parts: Any) -> int:
     """Return a seed of 32 bits that depends on plain data alone."""
     return int(digest(list(parts))[:8], 16)
+
+
+def no_formula(value: Any) -> Any:
+    """Return text that a spreadsheet program would take for a formula as text for it too; numbers stay numbers."""
+    if not isinstance(value, str) or not value.startswith(_FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value

@@ -31,13 +31,13 @@ class TaughtImage:
     source
         Where it came from.
     part
-        Images of one part have one name here.
+        Images of one part have one name here; where parts are not known, each image is one.
     at
         When.
     score
         What the detector said of it before anything was taught.
     left_out
-        What it says without the images of this part; None where images are not left out.
+        What it says without the images of this part and copies of it; None where images are not left out.
     """
 
     sha256: str
@@ -60,7 +60,8 @@ class BeforeAndAfter:
     good, defective
         How many there are.
     left_out
-        How many others are left out since they were taught, or show what was: the same part, or nearly the same.
+        How many others are left out since they were taught, or show what was: the same part, if that is known, or
+        nearly the same.
     false_alarms, misses
         Before and after.
     """
@@ -77,6 +78,8 @@ class BeforeAndAfter:
 class Taught:
     """What a detector was taught.
 
+    Thresholds and reports are of the rule that was in force then: ``anomaly rethreshold`` leaves them as they are.
+
     Attributes
     ----------
     images
@@ -86,7 +89,7 @@ class Taught:
     patches
         How many of theirs the memory bank took in; None where they went into sums.
     thresholds
-        The one of images before, with the rule in force, and after.
+        The one of images before, and after.
     reports
         On the test images of the run first.
     """

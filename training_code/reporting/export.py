@@ -4,36 +4,22 @@ import io
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from training_code.comparison.values import is_missing, order_key, write_value
 from training_code.foundation.errors import InputError, unknown
-from training_code.foundation.files import atomic_path
+from training_code.foundation.files import atomic_path, no_formula
 from training_code.reporting.sheets import Sheet
 from training_code.reporting.workbook_file import check_file
 
 #: Digits behind the point in tables that people read; CSV and Parquet hold all of them.
 DIGITS = 3
-# With these begins what spreadsheet programs compute when they open CSV.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def _csv(table: pd.DataFrame) -> bytes:
-    table = table.map(_no_formula).rename(columns=_no_formula)
+    table = table.map(no_formula).rename(columns=no_formula)
     return table.to_csv(index=False, lineterminator="\n").encode()
-
-
-def _no_formula(value: Any) -> Any:
-    """Return text that a spreadsheet program would take for a formula as text for it too; numbers stay numbers."""
-    if not isinstance(value, str) or not value.startswith(_FORMULA):
-        return value
-    try:
-        float(value)
-    except ValueError:
-        return f"'{value}"
-    return value
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

@@ -57,6 +57,29 @@ def test_judged_parts_become_a_dataset_with_the_views_of_a_part_on_one_side(stat
     assert {path: path.read_bytes() for path in station.rglob("*.png")} == before
 
 
+def test_an_unmarked_photograph_whose_part_lacks_others_is_doubtful_and_no_defect(station, tmp_path):
+    ledger = make_ledger(station)
+    for name, found in (("late", "incomplete"), ("dark", "unreadable")):
+        image = save(tmp_path / "raw" / f"{name}.png", texture(GENERATOR))
+        ledger.correct(file_part(ledger, name, found, {"top": (image, False)}), "bad", "Anna", 5.0)
+    assert run_command(main, ["station", str(station), str(tmp_path / "d")]) == 0
+    assert read_dataset(tmp_path / "d").counts["test/defect"] == 4  # as without these two
+    doubtful = {path.name for path in (tmp_path / "d" / "doubtful").rglob("*.png")}
+    assert {"2026-11-26~late~top.png", "2026-11-26~dark~top.png"} < doubtful
+
+
+def test_photographs_that_are_gone_are_counted_and_the_others_brought(station, tmp_path, capsys):
+    (station / "2026-11-26" / "g0" / "top.png").unlink()
+    (station / "2026-11-26" / "missed" / "side.png").unlink()
+    assert run_command(main, ["station", str(station), str(tmp_path / "d")]) == 0
+    assert "lacks 2 photographs of parts that people judged" in capsys.readouterr().out
+    counts = read_dataset(tmp_path / "d").counts
+    assert counts["train/good"] + counts["test/good"] == 15
+    # The other view of `missed` is not the only one for that.
+    assert counts["test/defect"] == 4
+    assert (tmp_path / "d" / "doubtful" / "defect" / "2026-11-26~missed~top.png").exists()
+
+
 def test_chosen_views_alone_are_brought(station, tmp_path, capsys):
     assert run_command(main, ["station", str(station), str(tmp_path / "d"), "--view", "side"]) == 0
     assert read_dataset(tmp_path / "d").counts == {"train/good": 6, "test/good": 2, "test/defect": 1}

@@ -52,6 +52,19 @@ def test_the_command_lists_them_with_their_totals_and_in_a_file(station, tmp_pat
     assert rows[0]["note"] == "a crack\nbelow" and rows[1]["folder"] == "2026-11-26/a"
 
 
+def test_what_strangers_wrote_is_no_formula_and_gives_the_terminal_no_orders(station, tmp_path, capsys):
+    ledger = make_ledger(station)
+    ledger.correct(4, "good", "\x1b[2JEve", 60.0, '=HYPERLINK("http://example.org")\x07')
+    ledger.correct(5, "good", "-5", 61.0, "@SUM(A1)")
+    assert run_command(main, [str(station), "--csv", str(tmp_path / "corrections.csv")]) == 0
+    shown = capsys.readouterr().out
+    assert "[2JEve" in shown and "\x1b" not in shown and "\x07" not in shown
+    with open(tmp_path / "corrections.csv", newline="") as file:
+        rows = {row["part"]: row for row in csv.DictReader(file)}
+    assert rows["d"]["note"] == '\'=HYPERLINK("http://example.org")\x07' and rows["e"]["note"] == "'@SUM(A1)"
+    assert rows["e"]["who"] == "-5" and rows["b"]["note"] == "a crack\nbelow"
+
+
 def test_a_station_of_an_earlier_version_has_no_corrections_and_keeps_its_file(tmp_path, capsys):
     path = tmp_path / "station.sqlite"
     first = sqlite3.connect(path)

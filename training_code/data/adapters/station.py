@@ -1,8 +1,9 @@
 """The folder of a station: parts that people judged after it become a labelled dataset.
 
 A person judges a part, a detector its photographs. Photographs of parts that were called good are good. Of a part that
-was called bad those are defective that the detector had marked, or the only one; which of several shows the defect that
-the detector missed nobody said, so that they are set apart. Photographs of one part stay on one side of the split.
+was called bad those are defective that the detector had marked, or the only one of a part that is known to have no
+other; which of several shows the defect that the detector missed nobody said, so that they are set apart. Photographs
+of one part stay on one side of the split.
 """
 
 import itertools
@@ -12,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from training_code.data.adapters.copying import Target, part_groups, split_good
-from training_code.data.corrected import GOOD, CorrectedPart, CorrectedView, read_corrected
+from training_code.data.corrected import BAD, GOOD, CorrectedPart, CorrectedView, read_corrected
 from training_code.data.description import DESCRIPTION, IGNORED
 from training_code.data.findings import FileFinding
 from training_code.data.layout import NORMAL
@@ -34,10 +35,18 @@ def prepare_station(source: Path, target: Target, views: Sequence[str] = ()) -> 
     for name in views:
         if name not in known:
             raise unknown("view", name, known)
-    seen = [(part, tuple(view for view in part.views if not views or view.name in views)) for part in parts]
+    chosen = [(part, tuple(view for view in part.views if not views or view.name in views)) for part in parts]
+    seen = [(part, tuple(view for view in own if view.path.is_file())) for part, own in chosen]
+    gone = sum(len(own) for _, own in chosen) - sum(len(own) for _, own in seen)
+    if gone:
+        what = f"lacks {gone} photographs of parts that people judged: they vanished, or were moved elsewhere"
+        target.findings.append(FileFinding(source, "left out", what, "skipped"))
     good = [view.path for part, own in seen if part.said == GOOD for view in own]
     if not good:
-        raise InputError(f"no part in {source} was called good by a person; a dataset needs photographs of good parts")
+        raise InputError(
+            f"no part in {source} was called good by a person{' and has photographs there' * bool(gone)}; a dataset "
+            "needs photographs of good parts"
+        )
     bad = [(view.path, _is_defective(part, view)) for part, own in seen if part.said != GOOD for view in own]
     defects, doubtful = ([path for path, defective in bad if defective == wanted] for wanted in (True, False))
     links = [pair for _, own in seen for pair in itertools.pairwise(view.path for view in own)]
@@ -52,8 +61,11 @@ def prepare_station(source: Path, target: Target, views: Sequence[str] = ()) -> 
 
 
 def _is_defective(part: CorrectedPart, view: CorrectedView) -> bool:
-    """Return whether a photograph of a part that was called bad is known to show the defect."""
-    return view.marked or len(part.views) == 1
+    """Return whether a photograph of a part that was called bad is known to show the defect.
+
+    Where the station came to no verdict, other views never came or could not be read, and may be those that show it.
+    """
+    return view.marked or (len(part.views) == 1 and part.found in (GOOD, BAD))
 
 
 def _name(image: Path, source: Path) -> str:
