@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator
 from unittest.mock import patch
 
 from inference_code.cli import COMMANDS
+from inference_code.export import formats as export
 from training_code.foundation import paths
-from training_code.foundation.errors import InputError
+from training_code.foundation.errors import InputError, unknown
+from training_code.protocol import PRECISIONS
+from training_code.reporting import export as tables
 
 #: Programs whose commands are not tried, with the reason. All others are: their arguments by their own parser.
 NOT_TRIED = {
@@ -37,7 +40,7 @@ _MODULE = re.compile(r"(?:training|inference)_code[\w.]*")
 
 
 class _Parsed(Exception):  # noqa: N818  # not an error: the arguments are right
-    """The parser has taken the arguments, and nothing else of the command is to be done."""
+    """The parser has taken the arguments, and nothing else of the command is to be done; the options are its value."""
 
 
 def blocks(page: str, *languages: str) -> Iterator[str]:
@@ -57,7 +60,7 @@ def commands(page: str) -> Iterator[str]:
 
 def named(page: str) -> Iterator[str]:
     """Yield the commands in the sentences of a page, which may lack arguments; of alternatives the first one."""
-    text = re.sub(r"(?<=\w)(?: ?\\?\| ?\w+)+(?=`)", "", _BLOCK.sub("", page))
+    text = re.sub(r"(?<=\w)(?:(?: ?\\?\| ?\w+)+(?=`)|(?:\|\w+)+(?= ))", "", _BLOCK.sub("", page))
     yield from re.findall(rf"`((?:\.venv/bin/)?(?:anomaly [a-z-]|python -m {_MODULE.pattern})[^`]*)`", text)
 
 
@@ -124,8 +127,8 @@ def _parsing(module: str, arguments: list[str]) -> str | None:
     with _only_parsing(), contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
         try:
             main(arguments)
-        except _Parsed:
-            return None
+        except _Parsed as parsed:
+            return _checked(module, parsed.args[0])
         except InputError as error:
             return str(error)
         except SystemExit as end:
@@ -134,14 +137,25 @@ def _parsing(module: str, arguments: list[str]) -> str | None:
     return f"{module} parsed no arguments"
 
 
+def _checked(module: str, options: argparse.Namespace) -> str | None:
+    """Return what the program says, after parsing, of a choice that its parser takes as it is."""
+    files = {"format": export.FORMATS, "precision": export.FILE_PRECISIONS}
+    valid = {"inference_code.export": files, "training_code.compare": {"format": tables.FORMATS}}
+    known = valid.get(module.removesuffix(".__main__"), {"precision": (*PRECISIONS, "int8")})
+    for name, names in known.items():
+        value = getattr(options, name, None)
+        if value is not None and value not in names and not value.isupper():
+            return str(unknown(name, value, names))
+    return None
+
+
 @contextlib.contextmanager
 def _only_parsing() -> Iterator[None]:
     """Have a command end as soon as its arguments are parsed."""
 
     def stopping(parse: Callable) -> Callable:
         def parsed(*arguments: object, **named: object) -> None:
-            parse(*arguments, **named)
-            raise _Parsed
+            raise _Parsed(parse(*arguments, **named))
 
         return parsed
 
