@@ -58,7 +58,7 @@ class Drift:
     def doubts(self) -> list[str]:
         """Return a sentence for each run of which good photographs alone may raise an alarm of the share."""
         return [
-            f"note: of good photographs {run} may judge up to {reference.may_reach:.1%} abnormal, as far as its "
+            f"of good photographs {run} may judge up to {reference.may_reach:.1%} abnormal, as far as its "
             f"calibration tells, and --expected-bad is {self._expected_bad:.1%}: that alone can raise an alarm; "
             "a larger one, or more good images in calibration, prevents it"
             for run, reference in self._references.items()
