@@ -53,6 +53,8 @@ class Addition:
         Routes that need a key, and those of open paths.
     open_paths
         For which no key is needed.
+    ready
+        Returns whether it does its work.
     end
         Called when the service ends: answers that would go on as long as their clients listen end.
     metrics
@@ -64,6 +66,7 @@ class Addition:
     router: APIRouter
     page: APIRouter
     open_paths: frozenset[str]
+    ready: Callable[[], bool]
     end: Callable[[], None]
     metrics: Callable[[], str]
 
@@ -95,7 +98,7 @@ def make_app(
     """
     # Without pages of documentation, which load scripts from elsewhere.
     app = FastAPI(title="Anomaly detection", version="1", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.measures, app.state.ready, app.state.at_end = measures, ready, []
+    app.state.measures, app.state.ready, app.state.at_end = measures, [ready], []
     app.include_router(state.router)
     for error in (InputError, RequestValidationError, Exception):
         app.add_exception_handler(error, _explain)
@@ -123,6 +126,7 @@ def add(app: FastAPI, addition: Addition, access: Access) -> None:
     setattr(app.state, addition.name, addition.service)
     add_routes(app, [addition.router], access)
     app.include_router(addition.page)
+    app.state.ready.append(addition.ready)
     app.state.at_end.append(addition.end)
     app.state.measures.also(addition.metrics)
 

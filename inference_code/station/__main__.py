@@ -62,7 +62,7 @@ def _work(options: argparse.Namespace, door: Door | None) -> int:
     # Only now: torch and anomalib take 5 to 20 s to import.
     from inference_code.loading import load_predictor
     from inference_code.output import Drawing
-    from inference_code.station.drift import Drift, draw
+    from inference_code.station.drift import Drift
     from inference_code.station.inbox import Inbox
     from inference_code.station.ledger import Ledger
     from inference_code.station.running import run
@@ -103,8 +103,8 @@ def _work(options: argparse.Namespace, door: Door | None) -> int:
         station = Station(Inbox(inbox, options.settle), output, ledger, way, viewers, _say)
         against = TRAINING if options.compared_with == AUTO else options.compared_with
         station.drift = Drift(ledger, references, options.expected_bad, against)
-        with contextlib.suppress(OSError):  # a full disk is waited for later
-            draw(ledger, output)  # of alarms that came as the last station was killed
+        for sentence in station.drift.doubts():
+            _say(sentence)
         print(f"waiting for photographs in {inbox}; Ctrl-C ends", flush=True)
         try:
             with cleaning_up_at_sigterm():

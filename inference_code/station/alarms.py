@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from inference_code.station.filing import safe
 from inference_code.station.watches import Watch
+from training_code.foundation.files import digest
 
 #: Pictures of alarms lie in this folder of the output.
 FOLDER = "drift"
@@ -54,4 +55,5 @@ def alarms(ledger: Readable) -> list[dict[str, Any]]:
 
 def picture_of(name: str, alarm: float) -> str:
     """Return where the picture of an alarm lies below the output folder."""
-    return f"{FOLDER}/{safe(name)}-{alarm:.0f}.svg"
+    # With a digest, since long names are cut, and there may be two alarms in a second.
+    return f"{FOLDER}/{safe(name)}-{alarm:.0f}-{digest([name, alarm])[:8]}.svg"

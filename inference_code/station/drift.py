@@ -55,6 +55,16 @@ class Drift:
         self._expected_bad, self._against = expected_bad, against
         self._level = len(QUANTITIES) * len(references) / ALPHA
 
+    def doubts(self) -> list[str]:
+        """Return a sentence for each run of which good photographs alone may raise an alarm of the share."""
+        return [
+            f"of good photographs {run} may judge up to {reference.may_reach:.1%} abnormal, as far as its "
+            f"calibration tells, and --expected-bad is {self._expected_bad:.1%}: that alone can raise an alarm; "
+            "a larger one, or more good images in calibration, prevents it"
+            for run, reference in self._references.items()
+            if reference.may_reach is not None and reference.may_reach > self._expected_bad
+        ]
+
     def take(self, parts: Sequence[Sequence[Entry]], at: float) -> list[str]:
         """Take the photographs of parts that were judged; return a sentence for each alarm.
 
@@ -100,6 +110,7 @@ class Drift:
             of = digest([reference.of, self._against, self._expected_bad if quantity == SHARE else None])
             before = kept.get((run, quantity))
             if before is not None and before.of == of:
+                before.level = max(before.level, self._level)  # a run that came since has its part of the probability
                 found[quantity] = before
                 continue
             against, resets = self._against, [] if before is None else before.resets
@@ -125,7 +136,7 @@ class Drift:
         if quantity == SHARE:
             abnormal = sum(bool(entry.abnormal) for entry in recent)
             expected = f"more than the expected {self._expected_bad:.0%}"
-            text = f"{abnormal} of {len(recent)} photographs are abnormal, {expected},"
+            text = f"{abnormal} of the last {len(recent)} photographs are abnormal, {expected},"
         else:
             text = _differs(quantity, watch, _values(recent, quantity), always=True)
         others = [_differs(name, watches[name], _values(recent, name)) for name in QUANTITIES[:-1] if name != quantity]

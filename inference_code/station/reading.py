@@ -93,9 +93,9 @@ class Reader:
 
     def last_bad(self, count: int) -> list[Part]:
         """Return the parts that were called bad last, the last one first."""
-        # The verdict stands in the query, since the index is of such parts only.
-        query = f"SELECT * FROM parts WHERE verdict = '{BAD}' AND number > 0 ORDER BY number DESC LIMIT ?"
-        return [*map(part_of, self.rows(query, count))]
+        # The verdict and the index stand in the query, since the index is of such parts only.
+        bad = f"parts INDEXED BY bad_parts WHERE verdict = '{BAD}' AND number > 0"
+        return [*map(part_of, self.rows(f"SELECT * FROM {bad} ORDER BY number DESC LIMIT ?", count))]
 
     def views(self, part: int) -> list[Entry]:
         """Return the photographs that a part is judged by, by the names of their views."""

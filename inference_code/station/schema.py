@@ -62,6 +62,9 @@ CREATE TABLE corrections (
 CREATE INDEX corrections_of_parts ON corrections (part);
 CREATE INDEX parts_by_time ON parts (judged);
 CREATE INDEX bad_parts ON parts (number) WHERE verdict = 'bad';
+CREATE INDEX states ON photographs (state);
+CREATE INDEX verdicts ON parts (verdict);
+CREATE INDEX unfiled ON parts (id) WHERE NOT filed;
 CREATE TABLE watches (name TEXT PRIMARY KEY, state TEXT NOT NULL, alarm REAL);
 """
 #: The statements that make each version of the one before it, the first of nothing.

@@ -80,6 +80,7 @@ class Station:
     ) -> None:
         self.inbox, self.output, self.ledger = inbox, output, ledger
         self._way, self._viewers, self._say, self._clock = way, viewers, say, inbox.clock
+        self._undrawn = True  # alarms that came as the last station was killed, or while the disk was full
         self._begun = self._clock()  # while no station was there, nobody could take what came
 
     def step(self) -> bool:
@@ -93,7 +94,11 @@ class Station:
         filed = self._file()
         entered = self._enter()
         looked = self._look()
-        return self._judge() or looked or entered or filed
+        judged = self._judge()
+        if self._undrawn:
+            draw(self.ledger, self.output)
+            self._undrawn = False
+        return judged or looked or entered or filed
 
     @property
     def idle(self) -> bool:
@@ -222,8 +227,7 @@ class Station:
                 self._say(f"{part.name}: {verdict.verdict}{f' ({verdict.reason})' if verdict.reason else ''}")
         for sentence in alarms:
             self._say(sentence)
-        if alarms:
-            draw(self.ledger, self.output)
+        self._undrawn |= bool(alarms)
         return bool(judged)
 
     def _file(self) -> bool:

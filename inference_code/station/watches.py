@@ -6,9 +6,13 @@ are judged normal, too: parts with defects, of which there are none in calibrati
 photographs is watched by itself: bets are that it is above what is expected.
 
 All watches of a station together raise a false alarm with a probability of at most `ALPHA` ever: each gets an equal
-part of it, and the probabilities add up, however the watches depend on each other.
+part of it, and the probabilities add up, however the watches depend on each other. What is false differs: for ranked
+values an alarm while photographs come in random order from what the reference is of; for the share, which has no
+reference, one while each photograph is abnormal with a probability of at most what is expected, whatever came before.
+Bunches of defects break that, and so do thresholds from few images, see `Reference`.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +37,8 @@ LEAST = 20
 # Of a reference these quantiles are kept to be shown: every twentieth.
 _PARTS = 20
 _BITS = 2**32
+# The probability that more good photographs reach a threshold than is said.
+_DOUBT = 0.01
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,15 @@ class Reference:
         Of those that are judged normal, by quantity; quantities that the run has not kept are not there.
     of
         Tells one reference from another.
+    may_reach
+        With a certainty of 99 % no larger part of good photographs reaches the threshold; None where it is unknown.
+        Thresholds that rest on no order of these scores, as ``mean_sd``, ``synthetic`` and ``oracle`` do not, are taken
+        for such that do.
     """
 
     values: Mapping[str, list[float]] = field(default_factory=dict)
     of: str = ""
+    may_reach: float | None = None
 
     @classmethod
     def read(cls, folder: Path, threshold: float | None, only_looks: bool = False) -> "Reference":
@@ -74,7 +85,7 @@ class Reference:
             calibration = read_calibration(folder)
             looks = read_appearance(folder)
         except FileNotFoundError:
-            return cls()
+            return cls(of=digest([threshold]))
         except ValueError as error:
             raise InputError(str(error)) from error
         drawn: dict[int, tuple[int, int]] = {}
@@ -88,7 +99,39 @@ class Reference:
         values |= {look: [getattr(each, look) for each in seen] for look in LOOKS}
         if only_looks:
             values = {name: found for name, found in values.items() if name not in (SCORE, "map_mean")}
-        return cls(values, digest([threshold, values]))
+        reach = may_reach(len(places) - len(normal), len(places)) if places else None
+        return cls(values, digest([threshold, values]), reach)
+
+
+def may_reach(above: int, count: int) -> float:
+    """Return what part of new images reaches a threshold at most, with a certainty of 99 %.
+
+    The part above the kth highest of K scores has the distribution Beta(k, K + 1 - k), whatever that of the scores is;
+    this is its 99 % quantile.
+
+    Parameters
+    ----------
+    above
+        How many of the scores the threshold lies below, or just above; with none it is as with one, or less.
+    count
+        K.
+
+    Examples
+    --------
+    None of 20 uniform numbers lies in the highest part x with a probability of 1 - x to the 20th.
+
+    >>> round(may_reach(1, 20), 6) == round(1 - 0.01 ** (1 / 20), 6)
+    True
+    """
+    k, low, high = max(1, above), 0.0, 1.0
+    weights = [math.lgamma(count + 1) - math.lgamma(n + 1) - math.lgamma(count - n + 1) for n in range(k)]
+    for _ in range(50):
+        part = (low + high) / 2
+        less, more = math.log(part), math.log1p(-part)
+        # A larger one: fewer than k of K binomial trials succeed.
+        larger = sum(math.exp(weight + n * less + (count - n) * more) for n, weight in enumerate(weights))
+        low, high = (part, high) if larger > _DOUBT else (low, part)
+    return high
 
 
 @dataclass

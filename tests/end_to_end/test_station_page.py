@@ -1,5 +1,7 @@
 """The page of a station in a browser: what is found is seen and heard, what is said is kept, breaks are survived."""
 
+import contextlib
+import json
 import re
 import signal
 import sqlite3
@@ -12,7 +14,11 @@ from helpers.serving_process import serve
 from helpers.station import Bright, make_station, put_image
 
 from inference_code.serve import main
+from inference_code.station.alarms import alarms
+from inference_code.station.chart import Panel, chart
+from inference_code.station.ledger import Ledger
 from inference_code.station.schema import LEDGER
+from inference_code.station.watches import Watch
 from training_code.foundation.errors import run_command
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
@@ -158,6 +164,53 @@ def test_a_page_goes_on_by_itself_after_the_service_was_restarted_and_tells_what
             page.wait_for_selector("#lost", state="hidden")
             assert page.locator("#good-count").inner_text() == "2" and page.evaluate("window.same")
             _seen(page, "c", "good")
+
+
+def test_the_picture_of_an_alarm_is_asked_for_until_it_is_there_and_then_no_more(line):
+    output, part = line
+    with contextlib.closing(Ledger(output / LEDGER)) as ledger:
+        watch = Watch("one", 500, alarm=1, text="photographs are 28% brighter")
+        ledger.keep_watch("run/brightness", json.dumps(vars(watch)), 1_790_000_000.0)
+        (alarm,) = alarms(ledger)
+    picture = output / alarm["picture"]
+    with serve("--station", output) as (_, address), open_page(f"{address}/station") as (page, asked):
+        page.wait_for_selector("#drift article:not([data-picture])")  # it is not drawn yet
+        picture.parent.mkdir(exist_ok=True)
+        picture.write_text(chart("bright", [Panel("brightness", [0.0, 0.5, 1.0], [2.0])]))
+        part("a", 0.2)
+        page.wait_for_function("() => document.querySelector('#drift img')?.naturalWidth > 0")
+        page.evaluate("document.querySelector('#drift article').same = true")
+        before = len([each for each in asked if "/drift/" in each])
+        for name in "bcd":
+            part(name, 0.9)
+            _seen(page, name, "bad")
+        assert page.evaluate("document.querySelector('#drift article').same") is True
+        assert len([each for each in asked if "/drift/" in each]) == before
+        page.select_option("#language", "de")
+        page.wait_for_function("() => document.querySelector('#drift span').textContent.startsWith('seit')")
+
+
+def test_a_correction_that_is_answered_when_another_ledger_is_there_is_told_as_kept(tmp_path):
+    inbox, output, held = tmp_path / "inbox", tmp_path / "line", []
+    inbox.mkdir()
+    put_image(inbox, "a_1.png", 0.2), put_image(inbox, "a_2.png", 0.2)
+    station = make_station(inbox, output, viewer=Bright())
+    while station.step():
+        pass
+    station.ledger.close()
+    with serve("--station", output) as (_, address), open_page(f"{address}/station") as (page, _):
+        _seen(page, "a", "good")
+        page.fill("#person", "Anna")
+        page.locator("#person").blur()
+        page.route("**/correction", lambda route: held.append(route))
+        page.keyboard.press("b")
+        for file in output.glob(f"{LEDGER}*"):
+            file.unlink()
+        Ledger(output / LEDGER).close()
+        page.wait_for_selector("#part[data-verdict=none]")
+        held[0].fulfill(json={"number": 1, "name": "a", "correction": None})
+        page.wait_for_selector("#message:not(:empty)")
+        assert page.locator("#message.wrong").count() == 0
 
 
 def test_with_a_key_the_page_asks_for_it_once_and_languages_follow_the_browser(line, tmp_path):

@@ -23,6 +23,7 @@ ENTRY_POINTS = [
     "inference_code.station.grouping:ByPattern",
     "inference_code.station.grouping:Expected",
     "inference_code.station.martingale:Ranks",
+    "inference_code.station.watches:may_reach",
     "inference_code.verdicts:Rule",
     "inference_code.verdicts:fisher",
     "inference_code.verdicts:p_value",

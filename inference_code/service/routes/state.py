@@ -17,9 +17,9 @@ async def health() -> Status:
 
 
 @router.get("/ready", responses={503: {"model": Status}})
-async def ready(request: Request, response: Response) -> Status:
+def ready(request: Request, response: Response) -> Status:
     """Say whether images are predicted, and the page of a station shows what it does."""
-    if not request.app.state.ready():
+    if not all(part() for part in request.app.state.ready):
         response.status_code = 503
         return Status(status="not ready")
     return Status(status="ready")

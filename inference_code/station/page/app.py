@@ -30,14 +30,22 @@ def station_folder(given: str | Path) -> Path:
 def station_page(folder: Path) -> Addition:
     """Return the page of a station as an addition to a service."""
     watcher = Watcher(folder)
-    open_paths = frozenset(routes.FILES)
-    return Addition("station", watcher, routes.router, routes.page, open_paths, watcher.end, watcher.metrics)
+    return Addition(
+        "station",
+        watcher,
+        routes.router,
+        routes.page,
+        frozenset(routes.FILES),
+        ready=watcher.ready,
+        end=watcher.end,
+        metrics=watcher.metrics,
+    )
 
 
 def make_station_app(addition: Addition, limits: Limits, access: Access) -> FastAPI:
     """Return a service that has nothing but the page of a station."""
     open_paths = {"/", *addition.open_paths}
-    app = make_app(limits, access, Measures(lambda: 0), lambda: bool(addition.service.ready), open_paths)
+    app = make_app(limits, access, Measures(lambda: 0), lambda: True, open_paths)  # but for what is added
     add(app, addition, access)
     app.include_router(routes.front)
     return app

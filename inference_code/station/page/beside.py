@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 from inference_code.service.frame import Access
@@ -15,7 +16,8 @@ from inference_code.station.page.app import make_station_app, station_page
 
 # By so much the judging goes first where both want the processor.
 _NICENESS = 10
-# Seconds until a page that died is started again, the longest of these waits, and for its end.
+# Seconds until a page that died is started again, and the longest of these waits, which grow until a page has lived
+# as long; and for its end.
 _FIRST_WAIT, _LONGEST_WAIT, _PATIENCE = 1.0, 60.0, 10.0
 
 
@@ -32,7 +34,7 @@ class PageProcess:
 
     def __init__(self, folder: Path, door: Door) -> None:
         self._arguments = folder, door
-        self._ending = threading.Event()
+        self._ending, self._starting = threading.Event(), threading.Lock()
         self._process = self._make()
         self._thread = threading.Thread(target=self._watch, name="watching the page", daemon=True)
 
@@ -42,8 +44,9 @@ class PageProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ending.set()
-        self._process.terminate()
+        with self._starting:  # so that no page begins that nobody ends
+            self._ending.set()
+            self._process.terminate()
         self._process.join(_PATIENCE)
         if self._process.is_alive():
             self._process.kill()
@@ -61,18 +64,37 @@ class PageProcess:
     def _watch(self) -> None:
         wait = _FIRST_WAIT
         while True:
+            begun = time.monotonic()
             self._process.join()
+            if time.monotonic() - begun >= _LONGEST_WAIT:
+                wait = _FIRST_WAIT
+            trouble = f"ended with status {self._process.exitcode}"
+            while trouble:
+                if self._ending.is_set():
+                    return
+                print(f"error: the page {trouble}; starting it again", file=sys.stderr)
+                if self._ending.wait(wait):
+                    return
+                wait = min(2 * wait, _LONGEST_WAIT)
+                trouble = self._start_again()
+
+    def _start_again(self) -> str:
+        """Start another process unless it is the end; return what went wrong, or nothing."""
+        with self._starting:
             if self._ending.is_set():
-                return
-            print(f"error: the page ended with status {self._process.exitcode}; starting it again", file=sys.stderr)
-            if self._ending.wait(wait):
-                return
-            wait = min(2 * wait, _LONGEST_WAIT)
-            self._process = self._make()
-            self._process.start()
+                return ""
+            process = self._make()
+            try:
+                process.start()
+            except OSError as error:  # no memory, or no files to open, for a while
+                return f"could not be started ({error})"
+            self._process = process
+            return ""
 
 
 def _show(folder: Path, door: Door) -> None:
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)  # Ctrl-C is for the station, which ends this page when it has ended itself
     if hasattr(os, "nice"):
         os.nice(_NICENESS)
     threading.Thread(target=_end_with_the_station, daemon=True).start()

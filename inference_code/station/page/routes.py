@@ -1,5 +1,6 @@
 """``/station``: the page for the person at a line, what it shows, and what that person says of parts."""
 
+import contextlib
 import sqlite3
 import time
 from pathlib import Path as File
@@ -116,13 +117,11 @@ def correction(request: Request, number: _Number, said: Said) -> dict[str, Any]:
         found = reader.part(number)
         if found is None:
             raise HTTPException(404, f"there is no part {number}")
-        ledger = Ledger(_watcher(request).folder / LEDGER, _PATIENCE)
         try:
-            ledger.correct(found.id, said.verdict, said.person, time.time(), said.note)
-        except sqlite3.OperationalError as error:  # a full disk, a ledger that is busy
-            raise HTTPException(503, f"nothing was kept, since the ledger cannot be changed: {error}") from error
-        finally:
-            ledger.close()
+            with contextlib.closing(Ledger(_watcher(request).folder / LEDGER, _PATIENCE)) as ledger:
+                ledger.correct(found.id, said.verdict, said.person, time.time(), said.note)
+        except (OSError, sqlite3.Error, InputError) as error:  # a full disk, a ledger that is busy; its path stays here
+            raise HTTPException(503, "nothing was kept, since the ledger cannot be changed now") from error
         return _described(reader, number)
 
 

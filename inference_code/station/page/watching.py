@@ -36,9 +36,8 @@ class Watcher:
         self._streams: list[asyncio.Event] = []
         self._ended = False
 
-    @property
     def ready(self) -> bool:
-        """Whether the ledger can be read."""
+        """Return whether the ledger can be read."""
         return self._line.look().content["trouble"] is None
 
     def metrics(self) -> str:

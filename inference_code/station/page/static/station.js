@@ -288,18 +288,28 @@ function thumbnail(part) {
 }
 
 function showDrift(alarms) {
-  find("drift").hidden = !alarms.length;
-  find("drift").replaceChildren(...alarms.map(({ text, since, picture }) => {
-    const element = make("article");
+  const list = find("drift"), there = new Map([...list.children].map((item) => [item.dataset.picture, item]));
+  list.hidden = !alarms.length;
+  list.replaceChildren(...alarms.map(({ text, since, picture }) => {
+    const item = there.get(picture) ?? drawing(picture);
     const time = new Date(1000 * since).toLocaleString(document.documentElement.lang, { dateStyle: "short", timeStyle: "short", hourCycle: "h23" });
-    element.append(make("strong", `⚠ ${text}`), make("span", say("since", { time })));
-    if (picture) {
-      const image = Object.assign(make("img"), { alt: "" });
-      element.append(image);
-      load(image, picture).then((there) => there || image.remove());
-    }
-    return element;
+    item.querySelector("strong").textContent = `⚠ ${text}`;
+    item.querySelector("span").textContent = say("since", { time });
+    return item;
   }));
+}
+
+// An alarm with its picture; without the name of one that is not there yet, it is made anew with the next event.
+function drawing(picture) {
+  const item = make("article"), image = Object.assign(make("img"), { alt: "" });
+  item.dataset.picture = picture;
+  item.append(make("strong"), make("span"), image);
+  load(image, picture).then((there) => {
+    if (there) return;
+    image.remove();
+    delete item.dataset.picture;
+  });
+  return item;
 }
 
 // What the person says
@@ -321,7 +331,7 @@ async function correct(part, verdict) {
     const headers = { "Content-Type": "application/json" };
     const answer = await ask(`station/parts/${part.number}/correction`, { method: "POST", body, headers });
     const now = await answer.json();
-    if (part.number === shown.number) refresh(now);
+    if (part.number === shown?.number) refresh(now);
     if (!pinned) hold = Math.max(hold, Date.now() + 3 * LEAST);
     tell(say(verdict ? "kept" : "taken_back", { part: part.name }));
   } catch (error) {

@@ -25,7 +25,7 @@ EXAMPLES = "/models/{model}/examples"
 PATHS = ["/predict", "/predict/batch", "/parts", "/models", EXAMPLES, f"{EXAMPLES}/{{number}}"]
 PATHS += [f"{EXAMPLES}/{{number}}/thumbnail", f"{EXAMPLES}/{{number}}/reference", "/health", "/ready", "/metrics"]
 PART = "/station/parts/{number}"
-PATHS += ["/station/state", PART, f"{PART}/picture", f"{PART}/correction"]
+PATHS += ["/station/state", "/station/drift/{name}", PART, f"{PART}/picture", f"{PART}/correction"]
 
 
 @cache

@@ -23,7 +23,9 @@ from inference_code.service.routes.page import FILES, STATIC
 from inference_code.service.services.batching import Batcher
 from inference_code.service.services.examples import find_examples
 from inference_code.service.services.lanes import Lanes
+from inference_code.station.ledger import Ledger
 from inference_code.station.page.app import station_page
+from inference_code.station.schema import LEDGER
 from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation.errors import InputError
 
@@ -383,6 +385,9 @@ def test_the_page_of_a_station_stands_beside_detectors_and_needs_the_same_key(pr
         answer = client.get("/station/state", headers={"X-API-Key": KEY})
         assert answer.json()["trouble"] == "missing", "no station has worked there yet"
         assert client.get("/models", headers={"X-API-Key": KEY}).status_code == 200
+        assert client.get("/ready").status_code == 503, "a part of what it is there for is not at hand"
+        Ledger(tmp_path / LEDGER).close()
+        assert client.get("/ready").json() == {"status": "ready"}
 
 
 def test_without_keys_pages_of_strangers_cannot_ask_through_a_browser(client):

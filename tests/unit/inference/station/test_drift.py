@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import sqlite3
 import xml.etree.ElementTree as ElementTree
 from dataclasses import asdict
@@ -11,20 +12,21 @@ import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 from helpers.station import make_station, put
+from scipy import stats
 
 from inference_code.ranges import FIRST
 from inference_code.service.frame import Access
 from inference_code.service.limits import Limits
 from inference_code.station import drift as drift_module
 from inference_code.station import status
-from inference_code.station.alarms import alarms, stored
+from inference_code.station.alarms import alarms, name_of, picture_of, stored
 from inference_code.station.drift import Drift, draw, reset
 from inference_code.station.inbox import Photograph
 from inference_code.station.ledger import Ledger
 from inference_code.station.metrics import station_metrics
 from inference_code.station.page.app import make_station_app, station_page
 from inference_code.station.schema import FOUND, LEDGER, WAITING
-from inference_code.station.watches import QUANTITIES, SCORE, Reference
+from inference_code.station.watches import QUANTITIES, SCORE, Reference, may_reach
 from training_code.evaluation.calibration import just_above
 from training_code.foundation.errors import InputError
 from training_code.records.appearance import LOOKS
@@ -130,7 +132,7 @@ def test_an_alarm_stays_when_photographs_are_as_before_and_is_told_once(line, ge
 def test_a_line_with_two_percent_of_bad_parts_raises_no_alarm_and_one_with_a_third_does(line, generator):
     assert line.take(_values(generator, 1500), bad=lambda number: generator.random() < 0.02) == []
     (said,) = line.take(_values(generator, 200), bad=lambda number: generator.random() < 0.33)
-    assert "photographs are abnormal, more than the expected 10%, since" in said
+    assert re.search(r"drift: \d+ of the last \d+ photographs are abnormal, more than the expected 10%, since", said)
 
 
 def test_as_many_bad_parts_as_are_expected_raise_no_alarm(tmp_path, generator):
@@ -229,6 +231,78 @@ def test_all_watches_of_all_runs_share_one_probability(tmp_path, generator):
     assert sum(1 / watch.level for watch in stored(line.ledger).values()) * 2 == pytest.approx(0.01)
 
 
+def test_a_run_that_is_added_later_gets_its_part_of_the_one_probability(line, generator):
+    line.take(_values(generator, 1))
+    references = {RUN: line.references[RUN], "padim-2": _reference(generator)}
+    line.drift = Drift(line.ledger, references)
+    line.take(_values(generator, 1)), line.take(_values(generator, 1), run="padim-2")
+    watches = stored(line.ledger)
+    assert len(watches) == 2 * len(QUANTITIES) and watches[RUN, SCORE].steps == 2
+    assert sum(1 / watch.level for watch in watches.values()) == pytest.approx(0.01)
+    line.drift = Drift(line.ledger, line.references)
+    line.take(_values(generator, 1))
+    assert sum(1 / watch.level for watch in stored(line.ledger).values()) == pytest.approx(0.01), (
+        "the other had its part"
+    )
+
+
+def test_a_picture_that_could_not_be_drawn_is_drawn_by_a_later_step(tmp_path, monkeypatch):
+    inbox, scores = tmp_path / "inbox", Reference({SCORE: [number / 100 for number in range(40)]}, "one")
+    inbox.mkdir()
+    for number in range(60):
+        put(inbox, f"a{number:02d}_1.png", 0.45), put(inbox, f"a{number:02d}_2.png", 0.45)
+
+    def station():
+        one = make_station(inbox, tmp_path / "output")
+        one.drift = Drift(one.ledger, {"reading": scores})
+        return one
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    first = station()
+    monkeypatch.setattr(drift_module, "write_text", full)
+    with pytest.raises(OSError, match="No space left"):
+        while first.step():
+            pass
+    (alarm,) = alarms(first.ledger)
+    picture = tmp_path / "output" / alarm["picture"]
+    assert not picture.exists()
+    monkeypatch.undo()
+    first.step()
+    assert picture.exists()
+    first.ledger.close()
+    picture.unlink()
+    second = station()
+    second.step()
+    assert picture.exists(), "the station that saw the alarm may have been killed"
+    second.ledger.close()
+
+
+def test_alarms_of_two_watches_and_two_alarms_of_one_watch_have_pictures_of_their_own():
+    run = "x" * 100
+    names = [
+        picture_of(name_of(run + end, quantity), at) for end in "ab" for quantity in QUANTITIES for at in (1.2, 1.4)
+    ]
+    assert len(set(names)) == 2 * len(QUANTITIES) * 2
+
+
+def test_good_photographs_that_may_be_abnormal_more_often_than_is_expected_are_told_when_a_station_begins(tmp_path):
+    _write_run(tmp_path / "run", [float(number) for number in range(100)], range(100))
+    reference = Reference.read(tmp_path / "run", just_above(95.0))
+    assert reference.may_reach == pytest.approx(stats.beta.ppf(0.99, 5, 96)), "the fifth highest of 100"
+    (said,) = Drift(None, {RUN: reference}, expected_bad=0.1).doubts()
+    assert f"{RUN} may judge up to 11.2% abnormal" in said and "--expected-bad is 10.0%" in said
+    assert Drift(None, {RUN: reference}, expected_bad=0.12).doubts() == []
+    assert Drift(None, {RUN: Reference()}, expected_bad=0.001).doubts() == [], "nothing is known"
+
+
+@pytest.mark.parametrize(("above", "count"), [(1, 1), (1, 20), (30, 60), (50, 50), (500, 10_000)])
+def test_what_may_reach_a_threshold_is_the_quantile_of_its_beta_distribution(above, count):
+    assert may_reach(above, count) == pytest.approx(stats.beta.ppf(0.99, above, count + 1 - above))
+    assert may_reach(0, count) == may_reach(1, count)
+
+
 def _write_run(folder, scores, groups, looks=True):
     folder.mkdir()
     rows = [f"{place}.png,{group},{score},0,0" for place, (score, group) in enumerate(zip(scores, groups, strict=True))]
@@ -267,6 +341,7 @@ def test_a_run_without_looks_or_without_calibration_has_less_of_a_reference(tmp_
     found = Reference.read(tmp_path / "older", None).values
     assert found[SCORE] == [1.0, 2.0] and not any(found[look] for look in LOOKS)
     assert Reference.read(tmp_path, None).values == {}
+    assert Reference.read(tmp_path, 1.0).of != Reference.read(tmp_path, 2.0).of, "or watching would not begin anew"
     (tmp_path / "older" / APPEARANCE).write_text("path,brightness\n0.png,x\n")
     with pytest.raises(InputError, match=f"{APPEARANCE} is damaged"):
         Reference.read(tmp_path / "older", None)

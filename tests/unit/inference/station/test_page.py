@@ -26,6 +26,7 @@ from inference_code.station.reading import Reader
 from inference_code.station.schema import FOUND, LEDGER, UNREADABLE, VERSIONS
 from inference_code.verdicts import Verdict
 from training_code.foundation import paths
+from training_code.foundation.errors import InputError
 
 KEY = "a-key-of-32-characters-0123456789"
 NOON = time.mktime((2026, 11, 26, 12, 0, 0, 0, 0, -1))
@@ -184,6 +185,21 @@ def test_a_station_that_writes_holds_up_no_page_and_a_correction_says_that_it_wa
         answer = client.post("/station/parts/1/correction", json={"verdict": "good", "person": "Anna"})
         assert answer.status_code == 503 and "nothing was kept" in answer.json()["detail"]
     assert client.post("/station/parts/1/correction", json={"verdict": "good", "person": "Anna"}).status_code == 200
+
+
+@pytest.mark.parametrize("kind", [InputError, sqlite3.OperationalError, sqlite3.DatabaseError, PermissionError])
+def test_a_ledger_that_cannot_be_opened_for_a_correction_is_told_without_its_path(
+    client, folder, ledger, monkeypatch, kind
+):
+    _judge(ledger, "a", "bad")
+
+    def refuse(path, patience):
+        raise kind(f"{path} cannot be used as a ledger: database is locked")
+
+    monkeypatch.setattr(routes, "Ledger", refuse)
+    answer = client.post("/station/parts/1/correction", json={"verdict": "good", "person": "Anna"})
+    assert answer.status_code == 503
+    assert answer.json() == {"detail": "nothing was kept, since the ledger cannot be changed now"}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import re
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from inference_code.station import filing, running, station
 from inference_code.station.alarms import stored
 from inference_code.station.grouping import ByFolder, Expected, InTurn
 from inference_code.station.ledger import Ledger
+from inference_code.station.metrics import station_metrics
 from inference_code.station.schema import VERSIONS, Correction
 from inference_code.station.watches import SHARE
 from training_code.foundation import paths
@@ -321,6 +323,28 @@ def test_a_ledger_of_the_first_version_keeps_its_verdicts_and_takes_corrections(
     assert ledger.corrections() == [Correction(1, 1, "good", "Anna", 3.0, "a hair")]
     again = Ledger(output / "station.sqlite")
     assert again.totals()["bad"] == 1 and len(again.corrections()) == 1
+
+
+def test_no_step_goes_through_the_whole_ledger_and_no_count_through_whole_rows(inbox, output, monkeypatch):
+    put(inbox, "a_1.png", 0.2), put(inbox, "a_2.png", 0.2), put(inbox, "b_1.png", 0.2)
+    one, plans, queried = make_station(inbox, output), {}, Ledger._all
+
+    def explained(self, query, *values):
+        plans[query] = [row[3] for row in queried(self, f"EXPLAIN QUERY PLAN {query}", *values)]
+        return queried(self, query, *values)
+
+    monkeypatch.setattr(Ledger, "_all", explained)
+    _work(one)
+    one.ledger.totals(time.time())
+    assert len(plans) > 8
+    few = r"SCAN \w+ USING (COVERING )?INDEX (sources|unfiled|open_parts)$"  # of what is open only
+    scans = {step for plan in plans.values() for step in plan if re.match("SCAN (parts|photographs)", step)}
+    assert not {step for step in scans if not re.match(few, step)}
+    plans.clear()
+    station_metrics(one.ledger)
+    counts = [step for query, (step, *_) in plans.items() if "count(*)" in query]
+    assert len(counts) == 3 and all("COVERING INDEX" in step for step in counts), counts
+    one.ledger.close()
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from inference_code.service.frame import Access
 from inference_code.service.limits import Limits
 from inference_code.service.listening import open_door
 from inference_code.service.server import make_server
-from inference_code.station.page import watching
+from inference_code.station.page import beside, watching
 from inference_code.station.page.app import make_station_app, station_page
 from inference_code.station.page.beside import PageProcess
 from training_code.foundation import paths
@@ -176,6 +176,7 @@ def test_the_page_beside_a_station_comes_again_when_it_dies_and_ends_with_the_st
         with PageProcess(station.output, door) as page:
             first = page.pid
             assert _state(door.address)["last"]["name"] == "a"
+            assert os.getpgid(first) == first != os.getpgid(0), "Ctrl-C is for the station only"
             os.kill(first, signal.SIGKILL)
             deadline = time.monotonic() + 10
             while page.pid == first and time.monotonic() < deadline:
@@ -187,6 +188,78 @@ def test_the_page_beside_a_station_comes_again_when_it_dies_and_ends_with_the_st
     said = capfd.readouterr()
     assert "the page ended with status -9; starting it again" in said.err
     assert f"{door.address}/station shows what the station does" in said.out
+
+
+class Process:
+    """A process of a page; ``lives`` in seconds, ``begins`` is called as it is started."""
+
+    exitcode = 1
+
+    def __init__(self, lives, begins=lambda: None):
+        self._lives, self._begins = lives, begins
+        self._ended = threading.Event()
+        self.terminated = False
+
+    def start(self):
+        self._begins()
+
+    def join(self, timeout=None):
+        self._ended.wait(self._lives)
+
+    def terminate(self):
+        self.terminated = True
+        self._ended.set()
+
+    def is_alive(self):
+        return False
+
+
+@pytest.fixture
+def pages(monkeypatch, tmp_path):
+    """Processes that the page beside a station has, one after the other; the page itself, and how long it waited."""
+    monkeypatch.setattr(beside, "_FIRST_WAIT", 0.01)
+    monkeypatch.setattr(beside, "_LONGEST_WAIT", 0.3)
+
+    def begin(*processes):
+        coming, waits = iter(processes), []
+        monkeypatch.setattr(PageProcess, "_make", lambda self: next(coming))
+        page = PageProcess(tmp_path, None)
+        wait = page._ending.wait
+        page._ending.wait = lambda seconds: waits.append(seconds) or wait(seconds)
+        return page, waits
+
+    return begin
+
+
+def test_a_page_that_is_started_as_the_station_ends_is_ended_too(pages):
+    starting = threading.Event()
+    second = Process(60, lambda: (starting.set(), time.sleep(0.2)))
+    with pages(Process(0), second)[0]:
+        assert starting.wait(5)
+    assert second.terminated
+
+
+def test_a_page_that_could_not_be_started_is_started_later(pages, capsys):
+    def refused():
+        raise OSError(12, "Cannot allocate memory")
+
+    there = threading.Event()
+    page, waits = pages(Process(0), Process(60, refused), Process(60, there.set))
+    with page:
+        assert there.wait(5)
+    assert waits == [0.01, 0.02]
+    assert (
+        "the page could not be started ([Errno 12] Cannot allocate memory); starting it again"
+        in capsys.readouterr().err
+    )
+
+
+def test_the_wait_for_a_page_grows_until_one_has_lived_for_a_while(pages):
+    there = threading.Event()
+    page, waits = pages(Process(0), Process(0), Process(0.4), Process(60, there.set))
+    with page:
+        assert there.wait(5)
+    assert waits == [0.01, 0.02, 0.01]
 
 
 @pytest.mark.slow
