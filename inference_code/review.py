@@ -12,7 +12,7 @@ from pathlib import Path
 
 from training_code.data.corrected import FALSE_ALARM, MISS, CorrectedPart, read_corrected
 from training_code.foundation import paths
-from training_code.foundation.errors import run_command
+from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.files import atomic_path, no_formula
 from training_code.foundation.program import command_parser
 
@@ -26,6 +26,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table to a file, too")
     options = parser.parse_args(arguments)
     station = paths.expanded(options.station).absolute()
+    file = None if options.csv is None else _file(options.csv, station)
     parts = read_corrected(station)
     rows = [_row(part) for part in parts]
     if rows:
@@ -33,10 +34,20 @@ def main(arguments: list[str]) -> int:
     counts = Counter(part.kind for part in parts)
     others = len(parts) - counts[FALSE_ALARM] - counts[MISS]
     print(f"{counts[FALSE_ALARM]} false alarms, {counts[MISS]} misses, {others} others that people judged")
-    if options.csv is not None:
-        _write(paths.expanded(options.csv), rows)
-        print(f"written: {options.csv}")
+    if file is not None:
+        _write(file, rows)
+        print(f"written: {file}")
     return 0
+
+
+def _file(given: Path, station: Path) -> Path:
+    """Return where the table goes: never over what a station keeps, nor over what is no file."""
+    file = paths.expanded(given).absolute()
+    if file.resolve().is_relative_to(station.resolve()):
+        raise InputError(f"--csv {given} lies in the folder of the station; valid: a file elsewhere")
+    if not file.name or (file.exists() and not file.is_file()):
+        raise InputError(f"--csv {given} is no file; valid: a file, which is made or replaced")
+    return file
 
 
 def _row(part: CorrectedPart) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from inference_code.station.ledger import Ledger, part_of, photograph_of
 from inference_code.station.schema import OF_VIEWS, VERSIONS, Correction, Entry, Part
 from inference_code.verdicts import BAD
+from training_code.data.corrected import open_to_read
 
 # Seconds; readers of a write-ahead log wait only while it is begun anew.
 _PATIENCE = 1.0
@@ -34,12 +35,7 @@ class Reader:
             self._connection = self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        address = f"{self._path.absolute().as_uri()}?mode=ro"
-        connection = sqlite3.connect(
-            address, uri=True, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
-        )
-        connection.row_factory = sqlite3.Row
-        return connection
+        return open_to_read(self._path, _PATIENCE)
 
     def _version(self) -> int:
         try:

@@ -6,6 +6,7 @@ The station may be at work meanwhile. An alarm for drift stays until watching is
 import argparse
 import contextlib
 import getpass
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -30,9 +31,13 @@ def main(arguments: list[str]) -> int:
     folder = paths.expanded(options.folder)
     if not (folder / LEDGER).is_file():
         raise InputError(f"{folder} has no {LEDGER}; valid: the folder that anomaly station got as --output")
+    if options.by is not None and options.reset is None:
+        raise InputError("--by says who ends alarms; valid: with --reset")
     ledger = Ledger(folder / LEDGER)
     try:
         if options.reset is not None:
+            if not stored(ledger):
+                raise InputError(f"{folder}: nothing is watched yet; valid: after the first photograph was judged")
             ended = reset(ledger, options.by or _user(), time.time(), options.reset or None)
             print(f"watching begins anew; {ended} alarms ended")
         else:
@@ -40,6 +45,8 @@ def main(arguments: list[str]) -> int:
                 draw(ledger, folder)
         print("\n".join(described(ledger, folder)))
         return ALARM if alarms(ledger) else 0
+    except (sqlite3.Error, OverflowError) as error:  # damaged, or held by another program
+        raise InputError(f"{folder / LEDGER} cannot be read or changed: {error}") from error
     finally:
         ledger.close()
 

@@ -13,6 +13,8 @@ from training_code.foundation.errors import InputError
 
 #: What the ledger is called in the folder of a station.
 LEDGER = "station.sqlite"
+#: Its version as this program writes it; earlier ones can be read.
+VERSION = 2
 #: What people say of a part, which are verdicts of the station, too.
 GOOD, BAD = "good", "bad"
 #: What a correction says of the station.
@@ -113,14 +115,45 @@ def read_corrected(station: Path) -> list[CorrectedPart]:
     if not path.is_file():
         raise InputError(f"{station} is no folder of a station: there is no {LEDGER} in it")
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=60)) as ledger:
-            ledger.row_factory = sqlite3.Row
+        with closing(open_to_read(path, 60)) as ledger:
             ledger.execute("BEGIN")  # everything is of one moment
+            (version,) = ledger.execute("PRAGMA user_version").fetchone()
+            if not 0 <= version <= VERSION:
+                raise InputError(f"{path} is a ledger of version {version}; valid: up to {VERSION}")
             if not ledger.execute("SELECT 1 FROM sqlite_master WHERE name = 'corrections'").fetchone():
                 return []  # written before there were corrections
             return [_part(ledger, row, station) for row in ledger.execute(_PARTS).fetchall()]
     except sqlite3.Error as error:
         raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def open_to_read(path: Path, patience: float) -> sqlite3.Connection:
+    """Return a connection to a ledger that changes nothing, also in a folder that this user may not write.
+
+    Parameters
+    ----------
+    path
+        Of the ledger.
+    patience
+        Seconds that a reading waits for a change of another process.
+    """
+
+    def connect(how: str) -> sqlite3.Connection:
+        address = f"{path.absolute().as_uri()}?{how}"
+        found = sqlite3.connect(address, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
+        found.row_factory = sqlite3.Row
+        return found
+
+    connection = connect("mode=ro")
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        # A reader makes files beside a ledger that nobody has open, and may not do so here: then nobody writes.
+        if path.with_name(f"{path.name}-wal").exists():
+            return connection
+        connection.close()
+        connection = connect("mode=ro&immutable=1")
+    return connection
 
 
 def _part(ledger: sqlite3.Connection, row: sqlite3.Row, station: Path) -> CorrectedPart:

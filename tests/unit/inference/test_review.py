@@ -1,6 +1,7 @@
 """People see what was corrected at a line: the last word on each part, and nothing that was taken back."""
 
 import csv
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from helpers.data import save, texture
 
 from inference_code.review import main
 from inference_code.station.schema import VERSIONS
-from training_code.data.corrected import read_corrected
+from training_code.data.corrected import VERSION, read_corrected
 from training_code.foundation import paths
 from training_code.foundation.errors import run_command
 
@@ -90,3 +91,39 @@ def test_a_folder_of_no_station_and_a_damaged_file_are_named(tmp_path, capsys):
 def test_the_list_is_there_without_torch(station):
     code = "import sys, inference_code.review as r; r.main(sys.argv[1:]); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code, station], check=True, cwd=paths.ROOT)
+
+
+def test_the_table_is_written_over_nothing_that_a_station_keeps(station, tmp_path, capsys):
+    before = (station / "station.sqlite").read_bytes()
+    for given in (station / "station.sqlite", station / "2026-11-26" / "a" / "top.png", tmp_path, "/dev/null"):
+        assert run_command(main, [str(station), "--csv", str(given)]) == 2
+        told = capsys.readouterr()
+        assert told.out == "" and ("valid: a file elsewhere" in told.err or "is no file" in told.err)
+    assert (station / "station.sqlite").read_bytes() == before
+    assert len(read_corrected(station)) == 3
+
+
+def test_a_ledger_of_a_later_version_is_told(station, capsys):
+    assert VERSION == len(VERSIONS)
+    with sqlite3.connect(station / "station.sqlite") as ledger:
+        ledger.execute("PRAGMA user_version = 9")
+    assert run_command(main, [str(station)]) == 2
+    assert "is a ledger of version 9; valid: up to 2" in capsys.readouterr().err
+
+
+def test_a_ledger_in_a_folder_that_cannot_be_written_is_read(station, tmp_path, monkeypatch):
+    (tmp_path / "kept").mkdir()
+    with sqlite3.connect(station / "station.sqlite") as ledger:
+        ledger.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(station / "station.sqlite", tmp_path / "kept")
+    really = sqlite3.connect
+
+    class Refusing(sqlite3.Connection):
+        def execute(self, *arguments):
+            raise sqlite3.OperationalError("attempt to write a readonly database")
+
+    def connect(address, **options):  # as where SQLite may not make its files beside the ledger
+        return really(address, **options) if "immutable" in address else really(address, factory=Refusing, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    assert len(read_corrected(tmp_path / "kept")) == 3

@@ -28,7 +28,7 @@ from inference_code.station.page.app import make_station_app, station_page
 from inference_code.station.schema import FOUND, LEDGER, WAITING
 from inference_code.station.watches import QUANTITIES, SCORE, Reference, may_reach
 from training_code.evaluation.calibration import just_above
-from training_code.foundation.errors import InputError
+from training_code.foundation.errors import InputError, run_command
 from training_code.records.appearance import LOOKS
 from training_code.records.record import APPEARANCE, CALIBRATION
 
@@ -399,3 +399,17 @@ def test_values_that_only_spread_otherwise_are_not_called_zero_percent_brighter(
     watch = drift_module.Watch("", 500, quantiles=[1.0, 1.0, 1.0])
     said = drift_module._differs("brightness", watch, [1.0], always=True)
     assert said == "brightness is distributed in another way than in training"
+
+
+def test_a_reset_before_anything_is_watched_and_a_damaged_ledger_are_told(tmp_path, capsys):
+    folder = tmp_path / "line"
+    folder.mkdir()
+    Ledger(folder / LEDGER).close()
+    assert run_command(status.main, [str(folder), "--reset"]) == 2
+    assert "nothing is watched yet" in capsys.readouterr().err
+    assert run_command(status.main, [str(folder), "--by", "Ada"]) == 2
+    assert "--by says who ends alarms; valid: with --reset" in capsys.readouterr().err
+    with sqlite3.connect(folder / LEDGER) as other:
+        other.execute("DROP TABLE photographs")
+    assert run_command(status.main, [str(folder)]) == 2
+    assert "station.sqlite cannot be read or changed: no such table" in capsys.readouterr().err
