@@ -12,6 +12,8 @@ from pydantic import Field, FiniteFloat, NonNegativeInt, TypeAdapter
 EXPORTS = "exports"
 #: Where the description of a file has its `Measured`.
 MEASURED = "measured"
+#: The formats that have files of 8-bit integers.
+Int8Format = Literal["onnx", "openvino"]
 
 _Part = Annotated[FiniteFloat, Field(ge=0, le=1)]
 _Seconds = Annotated[FiniteFloat, Field(ge=0)]
@@ -44,7 +46,7 @@ class Measured:
         That computed.
     """
 
-    format: Literal["onnx", "openvino"]
+    format: Int8Format
     images: NonNegativeInt
     defects: NonNegativeInt
     source: str

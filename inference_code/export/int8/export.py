@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -41,7 +41,7 @@ from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
-from training_code.records.exports import EXPORTS, MEASURED, Measured
+from training_code.records.exports import EXPORTS, MEASURED, Int8Format, Measured
 from training_code.records.operating_points import points_anew
 from training_code.records.record import Record
 from training_code.records.scores import CalibrationScores
@@ -229,7 +229,7 @@ def _measured(format: str, loss: Loss, file: Path, plain: Path, batch: NDArray[n
     latency, own = (median_seconds(partial(open_graph(path, format), batch[:1])) for path in (file, plain))
     size, own_size = (sum(each.stat().st_size for each in path.parent.glob(f"{path.stem}.*")) for path in (file, plain))
     return Measured(
-        format=format,
+        format=cast(Int8Format, format),  # `check_request` has seen to it
         **dataclasses.asdict(loss),
         latency_s=latency,
         float32_latency_s=own,
