@@ -170,6 +170,18 @@ def test_a_file_that_sees_noise_is_refused_with_the_figures_and_nothing_is_left(
     assert not list((tmp_path / "made").iterdir())
 
 
+def test_without_synthetic_anomalies_no_file_is_kept_that_nobody_looked_at(dataset, tmp_path):
+    experiment = Experiment(
+        dataset, image_size=64, tensorboard="off", results=tmp_path, protocol={"validation_split": 0.0}
+    )
+    run = run_small(experiment, "Padim", CONFIGURATIONS)
+    with pytest.raises(
+        InputError, match="has no image with a synthetic anomaly, by which the loss .*; valid: --images"
+    ):
+        export_int8(run.folder, Asked("onnx", tolerance=ALL), tmp_path / "made")
+    assert not list((tmp_path / "made").iterdir())
+
+
 def test_without_its_dataset_a_run_needs_good_photographs(runs, dataset, tmp_path):
     run = shutil.copytree(runs("Padim"), tmp_path / "run", ignore=shutil.ignore_patterns("exports"))
     record = json.loads((run / "run.json").read_text())
