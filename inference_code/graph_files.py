@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic_core
 from numpy.typing import NDArray
 
 from inference_code.images import check_reading
+from inference_code.runtimes import FLOAT32, INT8
 from training_code.foundation.errors import InputError, choices
 from training_code.foundation.files import sha256
 from training_code.records.exports import EXPORTS
@@ -51,7 +53,7 @@ def read_description(path: Path) -> dict[str, Any]:
     """
     beside = description_path(path)
     try:
-        content = json.loads(beside.read_text(encoding="utf-8"))
+        content = pydantic_core.from_json(beside.read_bytes(), allow_inf_nan=False)  # as it is written
     except FileNotFoundError as error:
         raise InputError(f"{beside} is missing: the export was not finished, or its files were moved apart") from error
     except ValueError as error:
@@ -79,6 +81,7 @@ def _is_whole(content: dict[str, Any], path: Path) -> bool:
         and all(type(side) is int for side in size)
         and all(limits[name] is None or math.isfinite(limits[name]) for name in ("image", "pixel"))
         and isinstance(content["format"], str)
+        and content.get("precision", FLOAT32) in (FLOAT32, INT8)
         and path.name in files
         and all(Path(name).name == name and isinstance(digest, str) for name, digest in files.items())
     )

@@ -22,7 +22,7 @@ from inference_code.graph_files import (
 )
 from inference_code.images import Prepared, as_batch
 from inference_code.predictor import Prediction, Predictor, make_predictions
-from inference_code.runtimes import INT8
+from inference_code.runtimes import FLOAT32, INT8
 from training_code.data.geometry import Geometry
 from training_code.detectors.tiling import Tiles, tiles_for
 from training_code.evaluation.thresholds import Thresholds
@@ -64,7 +64,9 @@ class GraphPredictor(Predictor):
         self.geometry = Geometry(tuple(description["image_size"])) if own.plain else own
 
     @classmethod
-    def load(cls, path: Path, runtime: str, trust_changed: bool = False) -> "GraphPredictor":
+    def load(
+        cls, path: Path, runtime: str, trust_changed: bool = False, precision: str | None = None
+    ) -> "GraphPredictor":
         """Load an exported file.
 
         Parameters
@@ -75,15 +77,20 @@ class GraphPredictor(Predictor):
             One of `MODEL_FILES`.
         trust_changed
             As in `inference_code.runtimes.LoadOptions`.
+        precision
+            That the file has to compute in; by default whichever it does.
 
         Raises
         ------
         InputError
-            If it is damaged, was changed, or is of another format.
+            If it is damaged, was changed, or is of another format or precision.
         """
         description = read_description(path)
         if description["format"] != runtime:
             raise InputError(f"{path} is of the format {description['format']}, not {runtime}")
+        own = description.get("precision", FLOAT32)
+        if precision not in (None, own):
+            raise InputError(f"{path} computes in {own}, not in {precision} (--precision)")
         folder = owner_of(path)
         if not trust_changed:
             check_unchanged(path, description, folder)
@@ -101,7 +108,7 @@ class GraphPredictor(Predictor):
     @property
     def precision(self) -> str:
         """In which numbers the network computes: ``"float32"`` or ``"int8"``."""
-        return self.description.get("precision", "float32")
+        return self.description.get("precision", FLOAT32)
 
     @property
     def scores_as_calibrated(self) -> bool:
@@ -119,7 +126,9 @@ class GraphPredictor(Predictor):
             made = CalibrationScores(tuple(map(int, found["groups"])), scores, of_area, highest)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError("the description beside the file is damaged: its calibration cannot be read") from error
-        if not len(made.groups) == len(made.scores) or not np.isfinite(made.scores).all():
+        each = made.scores, made.area_scores, made.highest
+        images = len(made.groups)
+        if not images or any(one.shape != (images,) or not np.isfinite(one).all() for one in each):
             raise ValueError("the description beside the file is damaged: its calibration is not one score an image")
         return made
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from inference_code.graph_predictor import GraphPredictor
 from inference_code.predictor import Predictor
-from inference_code.runs import find_run, in_use
-from inference_code.runtimes import LoadOptions
+from inference_code.runs import find_run, in_use, refuse_taught
+from inference_code.runtimes import INT8, LoadOptions
 from inference_code.torch_predictor import TorchPredictor
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
@@ -60,7 +60,7 @@ def load_predictor(
         folder = in_use(find_run(run, place, dataset, criterion))
         return TorchPredictor.load(folder, options.device, options.precision, options.trust_changed)
     path = _find_export(run, options, place, dataset, criterion)
-    return GraphPredictor.load(path, options.runtime, options.trust_changed)
+    return GraphPredictor.load(path, options.runtime, options.trust_changed, options.precision)
 
 
 def _find_export(
@@ -76,6 +76,8 @@ def _find_export(
     folder = find_run(run, results, dataset, criterion)
     path = in_use(folder) / EXPORTS / name
     if not path.is_file():
+        if options.precision == INT8:
+            refuse_taught(folder)
         precision = f" --precision {options.precision}" if options.precision else ""
         taught = " since it was taught" if in_use(folder) != folder else ""
         raise InputError(

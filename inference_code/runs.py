@@ -47,6 +47,18 @@ def in_use(folder: Path) -> Path:
     return taught if (taught / RECORD).is_file() else folder
 
 
+def refuse_taught(folder: Path) -> None:
+    """Raise an `InputError` for a run that was taught something: no file of 8-bit integers can be made of it."""
+    taught = read_finished(in_use(folder)).taught
+    if taught is not None:
+        run = folder.parent.name if folder.name == TAUGHT else folder.name
+        many = "" if len(taught.images) == 1 else "s"
+        raise InputError(
+            f"{run} was taught {len(taught.images)} photograph{many}, and files of 8-bit integers are made of runs as "
+            f"they were trained; valid: float32, or anomaly teach {run} --undo before"
+        )
+
+
 def _find_best(results: Path, dataset: str | None, criterion: str) -> Path:
     metric = criterion_metric(criterion)
     table = runs_table(read_records(results)[0])

@@ -8,8 +8,8 @@ from training_code.foundation.errors import InputError, choices, unknown
 MODEL_FILES = {"onnx": "model.onnx", "openvino": "model.xml"}
 #: The same of files whose backbone computes in 8-bit integers.
 INT8_FILES = {"onnx": "model.int8.onnx", "openvino": "model.int8.xml"}
-#: The precision of those files.
-INT8 = "int8"
+#: The precisions of exported files.
+FLOAT32, INT8 = "float32", "int8"
 #: What can compute: the run itself in torch, or what `inference_code.export` made of it.
 RUNTIMES = ("torch", *MODEL_FILES)
 

@@ -39,7 +39,8 @@ def main(arguments: list[str]) -> int:
         "--tolerance",
         type=float,
         help=f"largest difference of a score, as a part of the range of scores (default: {TOLERANCE:g}); for int8 the "
-        f"largest part of the labels of unseen images that changes (default: {INT8_TOLERANCE:g})",
+        "largest part of the labels of unseen images that changes, or of image_AUROC that is lost (default: "
+        f"{INT8_TOLERANCE:g})",
     )
     options = parser.parse_args(arguments)
     quantized = options.precision == "int8"

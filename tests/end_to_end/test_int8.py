@@ -147,11 +147,39 @@ def _features_of(predictor):
     return compute
 
 
-def test_what_changes_too_many_labels_is_refused_with_the_figures_and_nothing_is_left(runs, tmp_path, monkeypatch):
-    monkeypatch.setattr("inference_code.export.int8.export.share_of_labels_changed", lambda *_: 0.25)
-    with pytest.raises(InputError, match=r"25 % of the labels of \d+ good images, .* are other ones; valid: up to 5 %"):
-        export_int8(runs("Padim"), Asked("onnx"), tmp_path)
-    assert not list(tmp_path.iterdir())
+def _ruin(source, target, *_):
+    """Write a file whose network has weights of noise, of the size of its own, in place of one in 8-bit integers."""
+    model, noise = onnx.load(source), np.random.default_rng(0)
+    for weights in model.graph.initializer:
+        own = onnx.numpy_helper.to_array(weights)
+        if own.ndim == 4:  # convolutions
+            made = noise.normal(0, own.std(), own.shape).astype(np.float32)
+            weights.CopyFrom(onnx.numpy_helper.from_array(made, weights.name))
+    onnx.save(model, target)
+
+
+@pytest.mark.parametrize(("name", "given"), [("Padim", None), ("Patchcore", None), ("Patchcore", "more")])
+def test_a_file_that_sees_noise_is_refused_with_the_figures_and_nothing_is_left(
+    runs, tmp_path, monkeypatch, name, given
+):
+    images = given and make_mvtec(tmp_path / given, train=18, seed=5) / "train"
+    monkeypatch.setattr("inference_code.export.int8.export.quantize", _ruin)
+    words = r"good images.* have another label, of \d+ with synthetic anomalies .*; valid: up to 5 % of each"
+    with pytest.raises(InputError, match=words):
+        export_int8(runs(name), Asked("onnx", images), tmp_path / "made")
+    assert not list((tmp_path / "made").iterdir())
+
+
+def test_without_synthetic_anomalies_no_file_is_kept_that_nobody_looked_at(dataset, tmp_path):
+    experiment = Experiment(
+        dataset, image_size=64, tensorboard="off", results=tmp_path, protocol={"validation_split": 0.0}
+    )
+    run = run_small(experiment, "Padim", CONFIGURATIONS)
+    with pytest.raises(
+        InputError, match="has no image with a synthetic anomaly, by which the loss .*; valid: --images"
+    ):
+        export_int8(run.folder, Asked("onnx", tolerance=ALL), tmp_path / "made")
+    assert not list((tmp_path / "made").iterdir())
 
 
 def test_without_its_dataset_a_run_needs_good_photographs(runs, dataset, tmp_path):
@@ -162,10 +190,26 @@ def test_without_its_dataset_a_run_needs_good_photographs(runs, dataset, tmp_pat
     with pytest.raises(InputError, match="the dataset of padim-.* cannot be read here .*; valid: --images FOLDER"):
         export_int8(run, Asked("onnx", tolerance=ALL))
     assert not (run / "exports").exists()
-    path, measured = export_int8(run, Asked("onnx", make_mvtec(tmp_path / "more", train=18) / "train", ALL))
+    path, measured = export_int8(run, Asked("onnx", make_mvtec(tmp_path / "more", train=18, seed=5) / "train", ALL))
     assert (measured.images, measured.defects, measured.auroc) == (15, 0, None)
     assert measured.source == "good images of train"
     assert "15 good images" in _beside(path)["promise"]
+    assert _beside(path)["promise"].endswith("if the good images of train are good, unseen and of different parts")
+
+
+def test_photographs_that_the_run_knows_are_refused_in_place_of_unseen_ones(runs, dataset, tmp_path):
+    folder = make_mvtec(tmp_path / "more", train=18, seed=5) / "train"
+    for known, words in (("train/good/003.png", "a training image"), ("test/good/001.png", "a test image")):
+        given = shutil.copyfile(dataset / known, folder / "known.png")
+        with pytest.raises(InputError, match=f"--images: {given} is {words} of padim-.*; valid: --images FOLDER"):
+            export_int8(runs("Padim"), Asked("onnx", folder))
+
+
+def test_copies_of_one_photograph_are_one_part(runs, tmp_path):
+    folder = make_mvtec(tmp_path / "more", train=11, seed=5) / "train"
+    shutil.copyfile(folder / "good" / "000.png", folder / "copy.png")
+    with pytest.raises(InputError, match=f"--images: {folder} has good images of 11 parts that the detector has not"):
+        export_int8(runs("Padim"), Asked("onnx", folder))
 
 
 def test_a_command_exports_and_predicts_in_8_bit_integers_beside_the_file_of_float32(runs, dataset, tmp_path, capsys):
@@ -190,9 +234,37 @@ def test_a_command_exports_and_predicts_in_8_bit_integers_beside_the_file_of_flo
 
 
 def test_what_has_no_labels_to_lose_is_refused(runs, tmp_path):
-    run = shutil.copytree(runs("Padim"), tmp_path / "run", ignore=shutil.ignore_patterns("exports"))
-    record = json.loads((run / "run.json").read_text())
-    record["dataset"]["references"] = 3
-    (run / "run.json").write_text(json.dumps(record))
+    def set_references(record):
+        record["dataset"]["references"] = 3
+
     with pytest.raises(InputError, match="it compares each image with its golden sample; valid: float32"):
+        export_int8(_changed(runs("Padim"), tmp_path, set_references), Asked("onnx"))
+
+
+def test_a_threshold_by_labelled_defects_is_not_taken_over_for_other_scores(runs, tmp_path):
+    def set_rule(record):
+        record["identity"]["protocol"]["threshold"] = "labelled"
+
+    with pytest.raises(InputError, match="its rule, labelled, goes by scores of labelled defects, which the file"):
+        export_int8(_changed(runs("Padim"), tmp_path, set_rule), Asked("onnx"))
+
+
+def test_no_file_of_the_untaught_detector_is_made_of_a_taught_run(runs, tmp_path):
+    image = {"sha256": "a" * 64, "name": "a.png", "source": "a.png", "part": "a", "at": "2026-11-26T12:00:00+00:00"}
+    taught = {"images": [image], "weight": 1, "patches": None, "thresholds": [1.0, 2.0], "reports": []}
+    run = shutil.copytree(runs("Padim"), tmp_path / "own", ignore=shutil.ignore_patterns("exports"))
+    _changed(run, tmp_path, lambda record: record.update(taught=taught)).rename(run / "taught")
+    with pytest.raises(
+        InputError, match="own was taught 1 photograph, and files of 8-bit integers are made of runs as"
+    ):
         export_int8(run, Asked("onnx"))
+    assert not (run / "exports").exists()
+
+
+def _changed(run, tmp_path, change):
+    """Return a copy of a run whose record is changed."""
+    made = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("exports"))
+    record = json.loads((made / "run.json").read_text())
+    change(record)
+    (made / "run.json").write_text(json.dumps(record))
+    return made

@@ -3,13 +3,20 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import FiniteFloat, TypeAdapter, ValidationError
+import pydantic_core
+from pydantic import Field, FiniteFloat, NonNegativeInt, TypeAdapter
 
 #: Folder of a run that its exports are written to.
 EXPORTS = "exports"
 #: Where the description of a file has its `Measured`.
 MEASURED = "measured"
+#: The formats that have files of 8-bit integers.
+Int8Format = Literal["onnx", "openvino"]
+
+_Part = Annotated[FiniteFloat, Field(ge=0, le=1)]
+_Seconds = Annotated[FiniteFloat, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -39,19 +46,19 @@ class Measured:
         That computed.
     """
 
-    format: str
-    images: int
-    defects: int
+    format: Int8Format
+    images: NonNegativeInt
+    defects: NonNegativeInt
     source: str
-    labels_changed: int
-    by_integers: int
-    auroc: FiniteFloat | None
-    float32_auroc: FiniteFloat | None
-    latency_s: FiniteFloat
-    float32_latency_s: FiniteFloat
-    bytes: int
-    float32_bytes: int
-    threads: int
+    labels_changed: NonNegativeInt
+    by_integers: NonNegativeInt
+    auroc: _Part | None
+    float32_auroc: _Part | None
+    latency_s: _Seconds
+    float32_latency_s: _Seconds
+    bytes: NonNegativeInt
+    float32_bytes: NonNegativeInt
+    threads: NonNegativeInt
 
     @property
     def sentence(self) -> str:
@@ -75,9 +82,9 @@ def read_measured(folder: Path) -> list[Measured]:
     found = []
     for path in sorted((folder / EXPORTS).glob("*.json")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = pydantic_core.from_json(path.read_bytes(), allow_inf_nan=False)  # as it is written
             if isinstance(content, dict) and MEASURED in content:
-                found.append(_FORM.validate_python(content[MEASURED]))
-        except (OSError, ValueError, ValidationError):
+                found.append(_FORM.validate_json(json.dumps(content[MEASURED]), strict=True))
+        except (OSError, ValueError):  # it may come from strangers
             continue
     return found

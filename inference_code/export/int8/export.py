@@ -8,7 +8,7 @@ import dataclasses
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,12 +27,12 @@ from inference_code.export.export import (
     write_onnx,
 )
 from inference_code.export.formats import INT8_TOLERANCE, TOLERANCE, check_request
-from inference_code.export.int8.loss import Loss, loss_on, share_of_labels_changed
+from inference_code.export.int8.loss import Loss, OnUnseen, loss_on, on_unseen
 from inference_code.export.int8.quantizing import WithFeatures, features_of, finish, quantize
-from inference_code.export.int8.unseen import Unseen, find_unseen
+from inference_code.export.int8.unseen import GIVE_IMAGES, Unseen, find_unseen
 from inference_code.graph_files import Graph
 from inference_code.graph_predictor import GraphPredictor, open_graph, tiles_of_run
-from inference_code.runs import find_run
+from inference_code.runs import find_run, refuse_taught
 from inference_code.runtimes import INT8, INT8_FILES
 from inference_code.torch_predictor import TorchPredictor
 from training_code.evaluation.measurement import median_seconds
@@ -41,7 +41,7 @@ from training_code.evaluation.thresholds import Thresholds
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
-from training_code.records.exports import EXPORTS, MEASURED, Measured
+from training_code.records.exports import EXPORTS, MEASURED, Int8Format, Measured
 from training_code.records.operating_points import points_anew
 from training_code.records.record import Record
 from training_code.records.scores import CalibrationScores
@@ -59,7 +59,8 @@ class Asked:
     images
         A folder of good photographs that the detector was not trained on, in place of those of its run.
     tolerance
-        Largest part of the labels of the unseen images that may change.
+        Largest part of the labels of the unseen good images that may change, of those with synthetic anomalies, and of
+        the ``image_AUROC`` between both that may be lost.
     """
 
     format: str
@@ -81,10 +82,11 @@ def export_int8(
     ------
     InputError
         If there is no such run or format, the detector cannot be written so, there are no good images that it has not
-        seen, or more labels change than ``asked.tolerance``: then nothing is left behind.
+        seen, more is lost than ``asked.tolerance``, or the run was taught something: then nothing is left behind.
     """
     versions = check_request(asked.format, asked.tolerance, INT8)  # before any computation
     folder = find_run(run, paths.from_home(results))
+    refuse_taught(folder)
     own = TorchPredictor.load(folder, device="cpu")
     _check(own, asked.format)
     unseen = find_unseen(own.record, asked.images, own)
@@ -101,7 +103,7 @@ def export_int8(
         finish(full, full, made.thresholds.image if gives_labels(own) else None)
         final, plain = (_in_format(path, asked.format) for path in (full, single))
         file = _named(final, staging / INT8_FILES[asked.format])
-        described = _described(own, made, unseen, asked) | {"versions": versions, "files": {}}
+        described = _described(own, made, unseen, asked, len(ranges)) | {"versions": versions, "files": {}}
         predictor = GraphPredictor(open_graph(file, asked.format), described, folder)
         loss = loss_on(predictor, folder, unseen.source, made.judged, made.before)
         described[MEASURED] = dataclasses.asdict(measured := _measured(asked.format, loss, file, plain, wanted.batch))
@@ -120,7 +122,7 @@ class _Made:
 
     record: Record
     judged: Recomputed
-    changed: float  # part of their labels that are other ones
+    lost: OnUnseen
     before: tuple[float, float]  # the run's threshold for images, and the one that it would have by these images
 
     @property
@@ -139,16 +141,22 @@ def _check(predictor: TorchPredictor, format: str) -> None:
         reason = "it gets images in tiles"
     elif predictor.thresholds.image is None:
         reason = "it has no threshold for images, by whose labels the loss could be told"
+    elif record.rule == "labelled":
+        reason = "its rule, labelled, goes by scores of labelled defects, which the file would not have"
     if reason:
         raise InputError(f"{record.run_id} cannot be exported in 8-bit integers: {reason}; valid: float32")
 
 
 def _thresholds(own: TorchPredictor, model: WithFeatures, path: Path, asked: Asked, unseen: Unseen) -> _Made:
-    """Return the thresholds of a quantized file; raise an `InputError` if it changes too many labels."""
+    """Return the thresholds of a quantized file; raise an `InputError` if it loses too much."""
     graph = _open_beside(path, asked.format)
     compute = None if model.layers is None else features_of(graph, model.layers)
     description = describe(own) | {"format": asked.format, "precision": INT8}
     judged = unseen.judged(own, GraphPredictor(graph, description, own.folder), compute)
+    if not len(judged.altered):  # without defects every label may be the same, and the file blind
+        raise InputError(
+            f"{own.record.run_id} has no image with a synthetic anomaly, by which the loss could be told; {GIVE_IMAGES}"
+        )
     at, same = (
         points_anew(own.record, CalibrationScores(judged.groups, scores, judged.area_scores, judged.highest))
         for scores in (judged.scores, judged.before)
@@ -159,18 +167,15 @@ def _thresholds(own: TorchPredictor, model: WithFeatures, path: Path, asked: Ask
     record = dataclasses.replace(own.record, at=at, thresholds=limits, metrics={}, by_product={}, validation={})
     assert own.thresholds.image is not None and at.image is not None and same.image is not None
     before, after = same.image.threshold, at.image.threshold
-    changed = share_of_labels_changed(judged, before, after)
-    if changed > asked.tolerance:
-        images = len(judged.scores) + len(judged.altered)
+    lost = on_unseen(judged, before, after)
+    if lost.most > asked.tolerance:
         raise InputError(
-            f"{own.record.run_id} is not exported in 8-bit integers: {percent(changed)} of the labels of {images} "
-            f"{unseen.source}{_WITH_ANOMALIES if len(judged.altered) else ''}, are other ones; valid: up to "
-            f"{percent(asked.tolerance)} (--tolerance)"
+            f"{own.record.run_id} is not exported in 8-bit integers: of {len(judged.scores)} {unseen.source}, "
+            f"{percent(lost.good)} have another label, of {len(judged.altered)} with synthetic anomalies "
+            f"{percent(lost.altered)}, and image_AUROC between both is {lost.float32_auroc:.3f} → {lost.auroc:.3f}; "
+            f"valid: up to {percent(asked.tolerance)} of each (--tolerance)"
         )
-    return _Made(record, judged, changed, (own.thresholds.image, before))
-
-
-_WITH_ANOMALIES = ", as they are and with synthetic anomalies"
+    return _Made(record, judged, lost, (own.thresholds.image, before))
 
 
 def _open_beside(path: Path, format: str) -> Graph:
@@ -198,21 +203,23 @@ def _named(path: Path, name: Path) -> Path:
     return path.rename(name)
 
 
-def _described(own: TorchPredictor, made: _Made, unseen: Unseen, asked: Asked) -> dict[str, Any]:
-    """Return what the file has to say about itself and its run."""
+def _described(own: TorchPredictor, made: _Made, unseen: Unseen, asked: Asked, ranges: int) -> dict[str, Any]:
+    """Return what the file has to say about itself and its run; so many images told ranges."""
     own.record, own.thresholds = made.record, made.thresholds
-    judged = made.judged
-    return describe(own) | {
+    judged, described = made.judged, describe(own)
+    if asked.images is not None:
+        described["promise"] += f", if the {unseen.source} are good, unseen and of different parts"
+    return described | {
         "format": asked.format,
         "precision": INT8,
-        "quantized_with": {"images": len(unseen.ranges()), "source": unseen.source},
+        "quantized_with": {"images": ranges, "source": unseen.source},
         "calibration": {
             "groups": list(judged.groups),
             "scores": judged.scores.tolist(),
             "area_scores": judged.area_scores.tolist(),
             "highest": judged.highest.tolist(),
         },
-        "unseen_labels_changed": made.changed,
+        "unseen": dataclasses.asdict(made.lost),
         "tolerance": asked.tolerance,
     }
 
@@ -222,7 +229,7 @@ def _measured(format: str, loss: Loss, file: Path, plain: Path, batch: NDArray[n
     latency, own = (median_seconds(partial(open_graph(path, format), batch[:1])) for path in (file, plain))
     size, own_size = (sum(each.stat().st_size for each in path.parent.glob(f"{path.stem}.*")) for path in (file, plain))
     return Measured(
-        format=format,
+        format=cast(Int8Format, format),  # `check_request` has seen to it
         **dataclasses.asdict(loss),
         latency_s=latency,
         float32_latency_s=own,

@@ -26,11 +26,45 @@ class Loss:
     float32_auroc: float | None
 
 
-def share_of_labels_changed(judged: Recomputed, before: float, after: float) -> float:
-    """Return the part of unseen images, with and without anomalies, that have another label, each at its threshold."""
-    changed = (judged.before >= before) != (judged.scores >= after)
+@dataclass(frozen=True)
+class OnUnseen:
+    """What a file loses on unseen images, by which it is kept or refused.
+
+    Attributes
+    ----------
+    good, altered
+        Part of the good images, and of those with synthetic anomalies, that has another label.
+    auroc, float32_auroc
+        How well both are told apart: unlike labels, it goes by no threshold, which few images put above every score.
+    """
+
+    good: float
+    altered: float
+    auroc: float
+    float32_auroc: float
+
+    @property
+    def most(self) -> float:
+        """The largest loss: few altered images are not outweighed by many good ones, nor the other way round."""
+        return max(self.good, self.altered, self.float32_auroc - self.auroc)
+
+
+def on_unseen(judged: Recomputed, before: float, after: float) -> OnUnseen:
+    """Return what a file loses on good images and on those with anomalies, of which there must be some.
+
+    Parameters
+    ----------
+    judged
+        What the run and the file say of them.
+    before, after
+        The threshold of the run by these good images, and that of the file.
+    """
+    good = (judged.before >= before) != (judged.scores >= after)
     altered = (judged.altered_before >= before) != (judged.altered >= after)
-    return float(np.concatenate([changed, altered]).mean())
+    labels = np.repeat([False, True], [len(good), len(altered)])
+    pairs = (judged.scores, judged.altered), (judged.before, judged.altered_before)
+    areas = [rank_images(np.concatenate(pair), labels)[0]["image_AUROC"] for pair in pairs]
+    return OnUnseen(float(good.mean()), float(altered.mean()), areas[0], areas[1])
 
 
 def loss_on(file: Predictor, folder: Path, source: str, judged: Recomputed, before: tuple[float, float]) -> Loss:

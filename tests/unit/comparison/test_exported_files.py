@@ -50,6 +50,19 @@ def test_a_damaged_description_takes_no_number_into_the_workbook(run):
     assert read_measured(run) == [MEASURED]
 
 
+@pytest.mark.parametrize(
+    "changes", [{"format": "=HYPERLINK()"}, {"bytes": -1}, {"images": True}, {"auroc": 1.5}, {"latency_s": -0.1}]
+)
+def test_numbers_of_strangers_that_no_file_can_have_are_left_out(run, changes):
+    _describe(run, "other", {"measured": dataclasses.asdict(MEASURED) | changes})
+    assert read_measured(run) == [MEASURED]
+
+
+def test_a_description_of_strangers_that_is_nested_deeply_does_not_end_a_comparison(run):
+    (run / "exports" / "other.json").write_text("[" * 100_000)
+    assert read_measured(run) == [MEASURED]
+
+
 def test_the_loss_is_told_in_one_sentence():
     assert MEASURED.sentence == (
         "on 110 test images of plates: 3 labels are other ones, 1 at thresholds by the same good images, "

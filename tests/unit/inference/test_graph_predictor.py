@@ -9,6 +9,8 @@ import pytest
 from helpers.records import make_dataset, make_record
 
 from inference_code.graph_predictor import GraphPredictor
+from inference_code.loading import load_predictor
+from inference_code.runtimes import LoadOptions
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import sha256
 
@@ -84,6 +86,7 @@ def test_a_graph_as_an_export_writes_it_is_loaded(tmp_path):
         (dict(), {"files": ["model.onnx"]}, "is not as an export wrote it"),
         (dict(), {"files": {"model.onnx": 5}}, "is not as an export wrote it"),
         (dict(), {"format": None}, "is not as an export wrote it"),
+        (dict(), {"precision": "int4"}, "is not as an export wrote it"),
         (dict(), {"bits": 64}, "has images of 64 bits"),
     ],
 )
@@ -92,6 +95,27 @@ def test_what_is_odd_about_a_file_of_strangers_is_one_sentence(tmp_path, nodes, 
         GraphPredictor.load(_write(tmp_path, _nodes(**nodes), **more), "onnx")
     said = str(error.value)
     assert words in said and "model.onnx" in said and "\n" not in said
+
+
+def test_a_description_that_is_nested_deeply_is_told_as_damaged(tmp_path):
+    path = _write(tmp_path, _nodes())
+    path.with_name("model.onnx.json").write_text("[" * 100_000)
+    with pytest.raises(InputError, match=r"model\.onnx\.json is damaged"):
+        GraphPredictor.load(path, "onnx")
+
+
+@pytest.mark.parametrize(("own", "asked"), [({}, "int8"), ({"precision": "int8"}, "float32")])
+def test_a_file_is_not_silently_run_in_another_precision_than_asked(tmp_path, own, asked):
+    path = _write(tmp_path, _nodes(), **own)
+    computes = own.get("precision", "float32")
+    with pytest.raises(InputError, match=rf"model\.onnx computes in {computes}, not in {asked} \(--precision\)"):
+        GraphPredictor.load(path, "onnx", precision=asked)
+
+
+def test_the_precision_that_is_asked_for_is_that_of_the_file_that_is_given(tmp_path):
+    path = _write(tmp_path, _nodes())
+    with pytest.raises(InputError, match="computes in float32, not in int8"):
+        load_predictor(path, options=LoadOptions("onnx", precision="int8"))
 
 
 def test_scores_that_are_not_finite_for_one_image_alone_are_told_too(tmp_path):
