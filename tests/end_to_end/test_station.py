@@ -77,7 +77,9 @@ def test_verdicts_follow_from_what_predict_says_of_the_views(runs, parts, tmp_pa
             assert mask.any() == (view["regions"] > 0)
     bad = any(expected[f"bad_{view}"].abnormal for view in (1, 2))
     assert found["bad"]["verdict"] == ("bad" if bad else "good") and found["odd"]["verdict"] in ("unreadable", "bad")
-    assert "bad" in capsys.readouterr().out.splitlines()[-1]
+    said = capsys.readouterr().out
+    assert "bad" in said.splitlines()[-1]
+    assert f"of good photographs {run.folder.name} may judge up to " in said, "its calibration is of few images"
     assert not [path for path in inbox.iterdir() if path.suffix == ".png"]
 
 
