@@ -36,6 +36,8 @@ def main(arguments: list[str]) -> int:
     )
     if not options.runs and options.station is None:
         raise InputError("no detector is given; valid: the id or folder of a RUN, or best, or --station DIR")
+    if not options.runs and (options.dataset is not None or options.criterion is not None):
+        raise InputError("--dataset and --criterion choose among runs, and none is served; valid: with best")
     # Taken at once, so that a port that is in use is known before models are loaded; nobody can connect yet.
     with open_door(options.host, options.port, options.api_key_file) as door:
         # Only now, so that --help and wrong arguments are answered at once. What the extra brings comes first, so that

@@ -30,6 +30,8 @@ def main(arguments: list[str]) -> int:
     given = bool(options.images) + (options.station is not None) + options.undo
     if given != 1:
         raise InputError("what is done is not clear; valid: photographs, --station DIR, or --undo, one of the three")
+    if options.undo and (options.weight is not None or options.check):
+        raise InputError("--undo removes all that was taught; valid with it: neither --weight nor --check")
     if options.weight is not None and not 1 <= options.weight <= MOST:
         raise InputError(f"--weight {options.weight} is out of range; valid: 1 to {MOST}")
 
