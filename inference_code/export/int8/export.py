@@ -32,7 +32,7 @@ from inference_code.export.int8.quantizing import WithFeatures, features_of, fin
 from inference_code.export.int8.unseen import Unseen, find_unseen
 from inference_code.graph_files import Graph
 from inference_code.graph_predictor import GraphPredictor, open_graph, tiles_of_run
-from inference_code.runs import find_run
+from inference_code.runs import find_run, in_use
 from inference_code.runtimes import INT8, INT8_FILES
 from inference_code.torch_predictor import TorchPredictor
 from training_code.evaluation.measurement import median_seconds
@@ -85,6 +85,11 @@ def export_int8(
     """
     versions = check_request(asked.format, asked.tolerance, INT8)  # before any computation
     folder = find_run(run, paths.from_home(results))
+    if in_use(folder) != folder:
+        raise InputError(
+            f"{folder.name} was taught photographs, which thresholds of a file in 8-bit integers do not take into "
+            f"account; valid: float32, or int8 after anomaly teach {folder.name} --undo"
+        )
     own = TorchPredictor.load(folder, device="cpu")
     _check(own, asked.format)
     unseen = find_unseen(own.record, asked.images, own)
