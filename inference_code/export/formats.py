@@ -32,6 +32,8 @@ def check_request(format: str, tolerance: float, precision: str = "float32") -> 
         raise InputError(f"tolerance={tolerance} is out of range; valid: 0 or more")
     if precision not in FILE_PRECISIONS:
         raise unknown("precision", precision, FILE_PRECISIONS)
+    if precision == "int8" and tolerance > 1:
+        raise InputError(f"tolerance={tolerance} is out of range; valid with int8: 0 to 1, a share of labels")
     if precision == "int8" and format == "anomalib":
         raise InputError("anomalib's checkpoints hold no 8-bit integers; valid formats with int8: onnx, openvino")
     return {name: version(name) for name in (*FORMATS[format], *FILE_PRECISIONS[precision])}

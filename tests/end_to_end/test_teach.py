@@ -11,6 +11,7 @@ from helpers.small_runs import CONFIGURATIONS, run_small
 from PIL import Image
 
 from inference_code import teach as command
+from inference_code.export import __main__ as export
 from inference_code.loading import load_predictor
 from inference_code.runtimes import LoadOptions
 from inference_code.station import __main__ as station
@@ -223,6 +224,18 @@ def test_an_exported_file_of_before_is_not_taken_for_the_taught_detector(trained
     assert "what is in exports/ was taught nothing: export it again" in capsys.readouterr().out
     with pytest.raises(InputError, match="is not exported to onnx since it was taught"):
         load_predictor(run_id, results, options=LoadOptions(runtime="onnx"))
+
+
+def test_no_file_in_8_bit_integers_is_made_of_the_detector_as_it_was_before_it_was_taught(
+    trained, results, stained, capsys
+):
+    run_id = trained[1]["Padim"]
+    assert _teach(results, run_id, stained / "taught") == 0
+    capsys.readouterr()
+    arguments = [run_id, "--format", "onnx", "--precision", "int8", "--results", str(results)]
+    assert run_command(export.main, arguments) == 2
+    assert "was taught photographs, which thresholds of a file in 8-bit integers" in capsys.readouterr().err
+    assert not (results / "runs" / run_id / "exports").exists()
 
 
 def test_false_alarms_of_a_station_are_taught_to_the_run_that_raised_them(trained, results, stained, tmp_path, capsys):

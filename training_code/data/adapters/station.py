@@ -64,6 +64,7 @@ def _is_defective(part: CorrectedPart, view: CorrectedView) -> bool:
     """Return whether a photograph of a part that was called bad is known to show the defect.
 
     Where the station came to no verdict, other views never came or could not be read, and may be those that show it.
+    The rule ``all`` and those by p-values may come to one before all views came, which the ledger does not tell.
     """
     return view.marked or (len(part.views) == 1 and part.found in (GOOD, BAD))
 
