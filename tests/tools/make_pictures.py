@@ -1,8 +1,7 @@
-"""``python tests/tools/make_pictures.py [decision]``: the pictures of the pages, made of what the commands write.
+"""``python tests/tools/make_pictures.py``: the pictures of the tutorial, made of what its commands write.
 
-Without a word the commands of docs/tutorial.md are run in their order, on the embedded boards, and images/tutorial/
-gets what a reader sees after each; that takes two minutes. ``decision`` makes images/decision.png of the committed
-workbook, as LibreOffice prints it. Both need Chromium, LibreOffice and pdftoppm.
+The commands of docs/tutorial.md are run in their order, on the embedded boards, and images/tutorial/ gets what a reader
+sees after each; that takes two minutes, and needs Chromium, LibreOffice and pdftoppm.
 """
 
 import argparse
@@ -24,7 +23,6 @@ from helpers.office import convert  # noqa: E402
 from helpers.tutorial import Reader, Step, read_steps  # noqa: E402
 
 IMAGES = ROOT / "images"
-WORKBOOK = ROOT / "models_comparing.xlsx"
 # Pixels of a picture, and lines of a terminal that are shown: the last ones.
 _WIDTH, _LINES = 1100, 26
 _TERMINAL = """<body style="margin:0;background:#1e1e1e"><pre style="margin:0;padding:14px 18px;color:#ddd;
@@ -34,14 +32,9 @@ font:13px/1.45 'DejaVu Sans Mono',monospace;white-space:pre-wrap;overflow-wrap:a
 def main() -> int:
     """Run the script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("tutorial", "decision"), default="tutorial")
-    parser.add_argument("--workbook", type=Path, default=WORKBOOK, help="for decision (default: the committed one)")
-    options = parser.parse_args()
-    if options.what == "decision":
-        picture_sheet(options.workbook, IMAGES / "decision.png")
-    else:
-        with tempfile.TemporaryDirectory() as home:
-            picture_tutorial(Path(home), IMAGES / "tutorial")
+    parser.parse_args()
+    with tempfile.TemporaryDirectory() as home:
+        picture_tutorial(Path(home), IMAGES / "tutorial")
     return 0
 
 
