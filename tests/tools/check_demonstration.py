@@ -10,8 +10,17 @@ ROOT = Path(__file__).resolve().parents[2]
 DETECTORS = {"Padim", "Patchcore", "Cflow", "Dsr", "Draem", "Autoencoder"}
 DETECTORS |= {"FeatureSegmenter", "Supersimplenet", "Unet", "Combined"}
 RUNS = 23
-SHEETS = ["Decision", "Best models", "Comparison pcb", "Comparison textures", "All runs", "By backbone", "By dataset"]
-SHEETS += ["By defect type", "Labels", "Hyper-parameters", "Speed and size", "Examples", "Decision models", "Curves"]
+SHEETS = ["Decision", "Winner", "Best models", "Comparison pcb", "Comparison textures", "All runs", "By backbone"]
+SHEETS += [
+    "By dataset",
+    "By defect type",
+    "Labels",
+    "Hyper-parameters",
+    "Speed and size",
+    "Examples",
+    "Decision models",
+    "Curves",
+]
 SHEETS += ["Failed", "About"]
 SHEETS += ["training_code"]  # very hidden: the record of what was written
 
