@@ -74,7 +74,7 @@ def test_wrong_input_ends_with_2_and_one_line(runs, tmp_path, capsys):
     assert "--port is 70000; valid: 0 to 65535" in said(run, "--port", "70000")
     assert "--host nowhere.invalid is not known" in said(run, "--host", "nowhere.invalid", "--port", "0")
     assert "--host 0.0.0.0 can be reached from other machines" in said(run, "--host", "0.0.0.0", "--port", "0")
-    assert "No such file" in said(run, "--api-key-file", keys)
+    assert f"{keys} is no file; valid: a file with a key in each line" in said(run, "--api-key-file", keys)
     keys.write_text("# of the line\n\n")
     keys.chmod(0o644)
     assert f"chmod 600 {keys} ends that" in said(run, "--api-key-file", keys)
