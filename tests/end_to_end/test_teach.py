@@ -234,7 +234,8 @@ def test_no_file_in_8_bit_integers_is_made_of_the_detector_as_it_was_before_it_w
     capsys.readouterr()
     arguments = [run_id, "--format", "onnx", "--precision", "int8", "--results", str(results)]
     assert run_command(export.main, arguments) == 2
-    assert "was taught 6 photographs, and files of 8-bit integers are made of runs as they were" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "was taught 6 photographs, and files of 8-bit integers are made of runs as they were trained" in told
     assert not (results / "runs" / run_id / "exports").exists()
 
 
