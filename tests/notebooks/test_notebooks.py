@@ -87,7 +87,12 @@ def test_the_results_notebook_draws_what_its_parameters_choose(tmp_path):
     execute_notebook(paths.NOTEBOOKS / "30_results.ipynb", tmp_path / "out.ipynb", parameters | chosen)
     sheets = openpyxl.load_workbook(workbook)
     header = [cell.value for cell in sheets["Best models"][1]]
-    assert header[:5] == ["Model", "image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score"]
+    metrics = ["image_AUROC", "image_F1Score", "pixel_AUROC", "pixel_F1Score"]
+    assert header[:3] == ["Model", "backbone", "configuration"]
+    assert [name for name in header if name in metrics] == metrics, "the numbers, folded"
+    written = [name for name in header if str(name).endswith(" ±")]
+    assert written[0] == "pixel AUROC ±", "as people write it, the criterion first"
+    assert {f"{metric.replace('_', ' ')} ±" for metric in metrics} <= set(written)
     assert sheets["All runs"].max_row == 1 + 6
     executed = nbformat.read(tmp_path / "out.ipynb", as_version=4)
     pictures = [
