@@ -208,7 +208,7 @@ def _draw_answer(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
     _band(worksheet, ANSWER, ["What to choose"])
     names = {ANSWER: "answer"}
     said = [answer(book.candidates, Assumptions(), group) for group in book.groups]
-    longest = [max(1, *(len(text[number]) for text in said if number < len(text))) for number in range(SENTENCES)]
+    longest = [max([1, *(len(text[number]) for text in said if number < len(text))]) for number in range(SENTENCES)]
     longest[0] = round(1.3 * longest[0])  # in large letters
     for number, text in enumerate(sentence_formulas(book, most), 1):
         cell = write_across(worksheet, ANSWER + number, Formula(text), _ACROSS, longest[number - 1])
