@@ -17,7 +17,7 @@ demo: environment  ## everything once: embedded data and weights, sweeps/demo.ya
 	$(RUN) -m training_code.sweep sweeps/demo.yaml
 	$(RUN) -m training_code.compare
 
-check: environment  ## lint, and the tests that need no training: a minute and a half on two cores
+check: environment  ## lint, and the tests that need no training
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(NOTEBOOKS_HAVE_NO_OUTPUTS)

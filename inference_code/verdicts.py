@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from training_code.data.corrected import BAD, GOOD
 from training_code.foundation.errors import InputError
 from training_code.records.scores import CalibrationScores
 
-GOOD, BAD, INCOMPLETE, UNREADABLE = "good", "bad", "incomplete", "unreadable"
+INCOMPLETE, UNREADABLE = "incomplete", "unreadable"
 VERDICTS = (GOOD, BAD, INCOMPLETE, UNREADABLE)
 
 
