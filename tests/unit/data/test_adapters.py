@@ -94,7 +94,12 @@ def _deeppcb(root):
 def _magnetic_tile(root):
     for path in _images(root / "MT_Free" / "Imgs", 102, ".jpg"):
         save(path.with_suffix(".png"), 0 * MASK)
-    for path in _images(root / "MT_Crack" / "Imgs", 2, ".jpg"):
+    cracked = _images(root / "MT_Crack" / "Imgs", 2, ".jpg")
+    # The tile of a crack, filed as defect-free as well.
+    twin = root / "MT_Free" / "Imgs" / "twin.jpg"
+    shutil.copyfile(cracked[0], twin)
+    save(twin.with_suffix(".png"), 0 * MASK)
+    for path in cracked:
         soft = MASK.copy()
         soft[9, 5:15] = 100  # a soft edge, below the threshold
         save(path.with_suffix(".png"), soft)
@@ -191,7 +196,7 @@ def test_a_wrong_description_is_one_sentence(tmp_path, content, words):
 @pytest.mark.parametrize(
     ("adapter", "options", "words"),
     [
-        ("magnetic_tile", {}, "holds 0 images; more than 100 are needed"),
+        ("magnetic_tile", {}, "holds 0 images of tiles without a defect; more than 100 are needed"),
         ("deeppcb", {}, "holds no template"),
         ("mvtec", {}, "no dataset in the layout of MVTec AD: there is no folder train in it"),
         ("btad", {}, "no dataset as BTAD is published: there is no folder train/ok in it"),

@@ -41,19 +41,29 @@ class _Photograph:
 
 
 def prepare_magnetic_tile(source: Path, target: Target) -> None:
-    """Bring the dataset into ``target``, with binary masks; photographs of one tile stay on one side."""
+    """Bring the dataset into ``target``, with binary masks; photographs of one tile stay on one side.
+
+    Photographs that are filed as defect-free are left out where the same tile is filed with a defect, too: they may
+    show it.
+    """
     free = sorted((source / "MT_Free" / "Imgs").glob("*.jpg"))
-    if len(free) <= TRAIN:
-        raise InputError(
-            f"{source / 'MT_Free' / 'Imgs'} holds {len(free)} images; more than {TRAIN} are needed, as published"
-        )
     defective = [path for path in sorted(source.glob("MT_*/Imgs/*.jpg")) if path.parents[1].name != "MT_Free"]
     # Names tell the photographs of one recording; that a tile was recorded again only its pixels tell.
     groups = part_groups(source, free + defective, tile_pairs(free + defective))
+    for mask in (image.with_suffix(".png") for image in free):
+        if mask.is_file():
+            target.check_good(mask)
+    with_defects = {groups[image] for image in defective}
+    doubtful = [image for image in free if groups[image] in with_defects]
+    target.leave_out(source / "MT_Free", doubtful, "their tile has a defect in another photograph")
+    free = [image for image in free if groups[image] not in with_defects]
+    if len(free) <= TRAIN:
+        raise InputError(
+            f"{source / 'MT_Free' / 'Imgs'} holds {len(free)} images of tiles without a defect; more than {TRAIN} are "
+            "needed, as published"
+        )
     for image, split in split_good(free, held_out(len(free)), groups):
         target.add(image, split, NORMAL, group=groups[image])
-        if (mask := image.with_suffix(".png")).is_file():
-            target.check_good(mask)
     for image in defective:
         marked = target.read_mask(image.with_suffix(".png"), MASK_THRESHOLD)
         defect_type = image.parents[1].name.removeprefix("MT_").lower()
