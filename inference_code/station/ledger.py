@@ -167,6 +167,15 @@ class Ledger:
         """Return the parts that have no verdict, in the order in which they were opened."""
         return self._parts("WHERE verdict IS NULL ORDER BY id")
 
+    def last_opened(self) -> Part | None:
+        """Return the part that was opened last of those that have no verdict."""
+        return next(iter(self._parts("WHERE verdict IS NULL ORDER BY id DESC LIMIT 1")), None)
+
+    def looked_at(self) -> list[Part]:
+        """Return the parts without a verdict of which no photograph waits, in the order in which they were opened."""
+        waits = "SELECT 1 FROM photographs WHERE part = parts.id AND state = ?"
+        return self._parts(f"WHERE verdict IS NULL AND NOT EXISTS ({waits}) ORDER BY id", WAITING)
+
     def to_file(self) -> list[Part]:
         """Return the parts with a verdict whose folder is not complete."""
         return self._parts("INDEXED BY unfiled WHERE verdict IS NOT NULL AND NOT filed ORDER BY id")

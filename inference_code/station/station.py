@@ -14,8 +14,8 @@ from inference_code.station.schema import DOUBLED, LATE, OF_VIEWS, UNKNOWN, UNRE
 from inference_code.station.views import ToSee, Viewer, Viewers
 from inference_code.verdicts import Rule, Seen
 
-#: Photographs that are looked at together.
-BATCH = 16
+#: Photographs that are looked at together, and seconds from one look into the inbox to the next while so many wait.
+BATCH, LOOK_EVERY = 16, 0.5
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,7 @@ class Station:
         self.inbox, self.output, self.ledger = inbox, output, ledger
         self._way, self._viewers, self._say, self._clock = way, viewers, say, inbox.clock
         self._undrawn = True  # alarms that came as the last station was killed, or while the disk was full
+        self._entered = float("-inf")  # when the inbox was looked into last
         self._begun = self._clock()  # while no station was there, nobody could take what came
 
     def step(self) -> bool:
@@ -103,10 +104,13 @@ class Station:
     @property
     def idle(self) -> bool:
         """Whether nothing waits, neither in the inbox nor for another view."""
-        return not self.inbox.waiting and not self.ledger.open_parts() and not self.ledger.to_file()
+        return not self.inbox.waiting and self.ledger.last_opened() is None and not self.ledger.to_file()
 
     def _enter(self) -> bool:
-        """Enter photographs that are complete."""
+        """Enter photographs that are complete; of a full inbox not before each batch, since all of it is read."""
+        if self._clock() - self._entered < LOOK_EVERY and len(self.ledger.waiting(BATCH)) == BATCH:
+            return False
+        self._entered = self._clock()
         known = self.ledger.sources()
         new = [photograph for photograph in self.inbox.look() if str(photograph.source) not in known]
         if new:
@@ -152,7 +156,8 @@ class Station:
         return part, shown.view, WAITING, None
 
     def _in_turn(self, now: float) -> tuple[Part, str, str, None]:
-        for part in self.ledger.open_parts():
+        part = self.ledger.last_opened()  # those before it are complete
+        if part is not None:
             views = [entry for entry in self.ledger.of_part(part.id) if entry.state in OF_VIEWS]
             if len(views) < self._way.expected.count:
                 return part, self._name_of(len(views)), WAITING, None
@@ -172,7 +177,7 @@ class Station:
     def _look(self) -> bool:
         """Look at photographs that wait, and again at those that could not be read and have changed since."""
         entries = [*self.ledger.waiting(BATCH), *self._changed()]
-        folders = {part.id: part.folder for part in self.ledger.open_parts()}
+        folders = {part: self.ledger.part(part).folder for part in {entry.part for entry in entries} if part}
         found, by_viewer = [], defaultdict[Viewer, list[Entry]](list)
         for entry in entries:
             by_viewer[self._viewers.of(str(entry.view))].append(entry)
@@ -206,12 +211,10 @@ class Station:
     def _judge(self) -> bool:
         """Judge parts that are complete, and those that have waited long enough."""
         now, judged = self._clock(), []
-        for part in self.ledger.open_parts():
+        for part in self.ledger.looked_at():
             entries = [entry for entry in self.ledger.of_part(part.id) if entry.state in OF_VIEWS]
             missing = self._way.expected.missing([str(entry.view) for entry in entries])
             lacking = missing or any(entry.state == UNREADABLE for entry in entries)
-            if any(entry.state == WAITING for entry in entries):
-                continue
             if lacking and now - max(part.opened, self._begun) < self._way.part_timeout:
                 continue
             seen = [Seen(str(entry.view), entry.abnormal, entry.scaled, entry.p_value) for entry in entries]

@@ -347,6 +347,24 @@ def test_no_step_goes_through_the_whole_ledger_and_no_count_through_whole_rows(i
     one.ledger.close()
 
 
+def test_a_step_does_not_take_longer_because_many_parts_wait(inbox, output):
+    def statements(parts):
+        """Return how often the ledger is asked in two steps that look at 16 of these photographs."""
+        for number in range(parts):
+            put(inbox, f"p{parts}-{number}_1.png", 0.2), put(inbox, f"p{parts}-{number}_2.png", 0.2)
+        one, asked = make_station(inbox, output), []
+        one.step()
+        one.ledger._connection.set_trace_callback(asked.append)
+        one.step(), one.step()
+        one.ledger._connection.set_trace_callback(None)
+        _work(one)
+        assert one.idle and one.ledger.totals()["good"] >= parts
+        one.ledger.close()
+        return len(asked)
+
+    assert statements(300) <= statements(50) + 5
+
+
 @pytest.mark.slow
 def test_a_station_that_is_killed_ten_times_judges_every_part_once_and_loses_no_photograph(inbox, output, tmp_path):
     generator, parts = random.Random(0), 120
