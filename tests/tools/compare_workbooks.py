@@ -1,0 +1,63 @@
+"""``python tests/tools/compare_workbooks.py ONE OTHER``: whether two runs of a sweep came to the same, times aside.
+
+Every sheet of both workbooks is read as a table. Columns of times, memory, machine and state of the code are left out,
+and so are the sheets of pictures and of speed. Numbers are equal within ``--tolerance``, as a part of the larger one.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+
+import pandas as pd
+
+#: What two runs of the same sweep do not share.
+_MEASURED = re.compile(
+    r"_s$|_s_|_h$|_per_s|bytes|ms an image|MB|hardware|host|device|created|finished|started|date|commit|code|sha256|"
+    r"fastest|least memory|smallest|executed|notebook|picture|checkpoint|version|^About|^Made"
+)
+#: Sheets that are no tables of results, or those of the program alone.
+_LEFT_OUT = re.compile(r"^(About|Winner|Examples|Speed and size|training_code)$")
+
+
+def main() -> int:
+    """Print what differs; the exit status is 1 if anything does."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("workbooks", nargs=2)
+    parser.add_argument("--tolerance", type=float, default=1e-6)
+    options = parser.parse_args()
+    one, other = (pd.read_excel(path, sheet_name=None) for path in options.workbooks)
+    found = [f"sheet {name} is in one of them only" for name in sorted(one.keys() ^ other.keys())]
+    compared = 0
+    for name in sorted(one.keys() & other.keys()):
+        if not _LEFT_OUT.search(name):
+            found += differences(name, one[name], other[name], options.tolerance)
+            compared += one[name].size
+    for sentence in found[:50]:
+        print(sentence)
+    print(f"{compared} cells compared, {len(found)} differences")
+    return 1 if found or not compared else 0
+
+
+def differences(sheet: str, one: pd.DataFrame, other: pd.DataFrame, tolerance: float) -> Iterator[str]:
+    """Yield a sentence for each cell that is not the same in two tables."""
+    if list(one.columns) != list(other.columns) or len(one) != len(other):
+        yield f"{sheet}: {one.shape} and {other.shape} cells, or other columns"
+        return
+    if "run_id" in one:
+        one, other = (table.sort_values("run_id", kind="stable", ignore_index=True) for table in (one, other))
+    for column in (column for column in one if not _MEASURED.search(str(column))):
+        for number, (left, right) in enumerate(zip(one[column], other[column], strict=True)):
+            if not _same(left, right, tolerance):
+                yield f"{sheet}, {column}, row {number + 2}: {left} and {right}"
+
+
+def _same(left: object, right: object, tolerance: float) -> bool:
+    if isinstance(left, (int, float)) and isinstance(right, (int, float)):
+        both_missing = bool(pd.isna(left) and pd.isna(right))
+        return both_missing or abs(left - right) <= tolerance * max(abs(left), abs(right))
+    return bool(left == right)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

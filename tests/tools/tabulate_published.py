@@ -1,0 +1,65 @@
+"""``python tests/tools/tabulate_published.py``: the tables of ``docs/published.md`` from ``models_comparing.xlsx``."""
+
+import io
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from training_code.comparison.decision import Assumptions
+from training_code.comparison.uncertainty import with_deviation
+from training_code.comparison.values import is_missing
+from training_code.foundation import paths
+
+PAGE = paths.ROOT / "docs" / "published.md"
+BEGIN, END = "<!-- Written by tests/tools/tabulate_published.py. -->", "<!-- End of what it writes. -->"
+#: The example of a line in the sheet `Decision`.
+LINE = Assumptions()
+METRICS = ("image_AUROC", "pixel_AUROC", "pixel_F1Score")
+COLUMNS = ("Model", "false alarms", "misses", "cost a day", *METRICS, "labels", "level", "backbone, configuration")
+
+
+def main() -> int:
+    """Write the tables into the page."""
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    _, _, after = rest.partition(END)
+    written = tables(paths.WORKBOOK.read_bytes())
+    PAGE.write_text(f"{before}{BEGIN}\n\n{written}\n\n{END}{after}", encoding="utf-8")
+    return 0
+
+
+def tables(workbook: bytes) -> str:
+    """Return a table for each dataset and size as Markdown, the cheapest model on the example of a line first."""
+    sheet = pd.read_excel(io.BytesIO(workbook), sheet_name="Best models").dropna(subset=["run_id"])
+    sheet = sheet.assign(cost=[_cost(row) for _, row in sheet.iterrows()], size=sheet["protocol"].str.split(",").str[0])
+    parts = []
+    for (dataset, size), models in sheet.groupby(["dataset", "size"], sort=False):
+        rows = [list(_cells(row)) for _, row in models.sort_values(["cost", *METRICS[1:]]).iterrows()]
+        parts.append(f"### {dataset}, {size} pixels\n\n{_markdown([list(COLUMNS), ['---'] * len(COLUMNS), *rows])}")
+    return "\n\n".join(parts)
+
+
+def _cost(row: "pd.Series[Any]") -> float:
+    """Return what a model costs a day on the example of a line; NaN where there are no good or no defective images."""
+    return LINE.refusing_all * row["image_FalseAlarmRate"] + LINE.passing_all * row["image_MissRate"]
+
+
+def _cells(row: "pd.Series[Any]") -> Iterator[str]:
+    yield row["Model"]
+    for name in ("image_FalseAlarmRate", "image_MissRate"):
+        yield "" if is_missing(row[name]) else f"{row[name]:.1%}"
+    yield "" if is_missing(row["cost"]) else f"{row['cost']:.0f}"
+    for name in METRICS:
+        yield with_deviation(row.get(name), row.get(f"{name}_sd"))
+    yield "with" if str(row.get("labels", "")).startswith("with ") else "without"
+    yield "yes" if row["level_with_best"] is True or row["level_with_best"] == "yes" else "no"
+    yield ", ".join(str(row[name]) for name in ("backbone", "configuration") if not is_missing(row[name]))
+
+
+def _markdown(rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
