@@ -101,6 +101,7 @@ HELP = {
     r"reduced": "Settings below the paper's: the model is not what its detector can do.",
     r"leak": "A test image that is also a training image: the metrics are too good.",
     r"sibling": "Test images that show a part of which another photograph is trained on: the metrics may be too good.",
+    r"undetermined": "Gaussians of no more training images than features: more images or fewer features are needed.",
     r"pretrained": "FALSE: the backbone's weights are random or were never trained; such runs are not ranked.",
     r"weights.*": "The backbone's weight file: name, where it came from, hash.",
     r"normalization.*": "Mean and deviation of the images: the backbone's own, or ImageNet's for all.",

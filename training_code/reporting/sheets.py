@@ -19,6 +19,7 @@ from training_code.comparison.configurations import (
 from training_code.comparison.costs import speed_and_size
 from training_code.comparison.decision import Assumptions, Candidate, all_rankings, curves, ranking
 from training_code.comparison.decision_candidates import read_candidates
+from training_code.comparison.doubts import DOUBTS
 from training_code.comparison.effects import effects_of_arguments
 from training_code.comparison.image_curves import KEY as IMAGE_KEY
 from training_code.comparison.image_curves import image_curves
@@ -28,7 +29,6 @@ from training_code.comparison.level import MARKS, mark_level
 from training_code.comparison.table import DECISIONS, DRAWN, LABELS, LABELS_SEEN, MAIN_METRICS, PROTOCOL
 from training_code.comparison.uncertainty import with_deviation
 from training_code.comparison.values import is_missing, write_value
-from training_code.data.findings import MARKED_KINDS
 from training_code.foundation.errors import unknown
 from training_code.reporting.about import about
 from training_code.reporting.decision import CURVES, DECISION, MODELS, WINNER
@@ -126,8 +126,7 @@ def summary(comparison: Comparison) -> pd.DataFrame:
 
 def marks_of(best: pd.DataFrame) -> list[str]:
     """Return what is to be known of each model before it is believed, in a few words."""
-    marks = {OTHER_CODE: best["code"].notna(), "reduced": best["reduced"].notna()}
-    marks |= {kind: best[kind].notna() for kind in MARKED_KINDS}
+    marks = {OTHER_CODE: best["code"].notna(), **{name: best[name].notna() for name in DOUBTS}}
     marks[F1_BELOW] = pd.Series(f1_is_below(best), best.index, dtype=bool)
     return [", ".join(name for name in marks if marks[name][index]) for index in best.index]
 
