@@ -1,6 +1,6 @@
 """Which run is meant: by its id, by its folder, or the best one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,18 +8,15 @@ import pandas as pd
 
 from inference_code.ranges import BEST
 from training_code.comparison.configurations import CRITERION
+from training_code.comparison.not_run import not_run, together
 from training_code.comparison.recommended import best_by, recommended
 from training_code.comparison.table import runs_table
-from training_code.data.demo import EMBEDDED
 from training_code.foundation import paths
-from training_code.foundation.errors import InputError, choices, suggestion, unknown
+from training_code.foundation.errors import InputError, choices, suggestion
 from training_code.records.metrics import METRICS, criterion_metric
 from training_code.records.reading import read_record, read_records
 from training_code.records.record import RECORD, Record
 from training_code.records.taught import TAUGHT
-
-#: The dataset of the sweep file for photographs of one's own.
-OWN = "boards"
 
 
 def find_run(
@@ -108,25 +105,9 @@ def _dataset(table: pd.DataFrame, results: Path, given: str | None) -> str:
         return known[0]
     if given in known:
         return given
-    if not known or (given and _is_there(given)):
-        sweep = paths.SWEEPS / f"{given or OWN}.yaml"
-        does = f"anomaly sweep {paths.relative_to_home(sweep)}" if sweep.is_file() else "a sweep with that dataset"
-        others = f"; there are runs of {_together(known)}" if known else ""
-        on = f" on {given}" if given else ""
-        raise InputError(f"nothing has been run{on} in {results} yet: {does}, or a notebook{others}")
-    if given is None:
-        raise InputError(f"--dataset is needed with best: there are runs of {_together(known)}")
-    raise unknown("dataset", given, known)
-
-
-def _is_there(dataset: str) -> bool:
-    """Return whether there is a dataset of a name, whatever was run on it."""
-    return dataset in EMBEDDED or (Path(dataset).name == dataset and (paths.DATA / dataset).is_dir())
-
-
-def _together(names: Sequence[str]) -> str:
-    """Return names as a sentence has them."""
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    if given is None and known:
+        raise InputError(f"--dataset is needed with best: there are runs of {together(known)}")
+    raise not_run(given, known, results)
 
 
 def read_finished(folder: Path) -> Record:

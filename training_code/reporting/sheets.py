@@ -26,6 +26,7 @@ from training_code.comparison.image_curves import image_curves
 from training_code.comparison.label_curves import KEY as LABEL_KEY
 from training_code.comparison.label_curves import label_curves
 from training_code.comparison.level import MARKS, mark_level
+from training_code.comparison.not_run import not_run
 from training_code.comparison.table import DECISIONS, DRAWN, LABELS, LABELS_SEEN, MAIN_METRICS, PROTOCOL
 from training_code.comparison.uncertainty import with_deviation
 from training_code.comparison.values import is_missing, write_value
@@ -99,7 +100,8 @@ def choose_runs(runs: pd.DataFrame, datasets: Sequence[str] = (), seeds: Sequenc
         known = sorted(set(runs[column])) if column in runs else []
         for value in wanted:
             if value not in known:
-                raise unknown(column, value, [str(name) for name in known])
+                names = [str(name) for name in known]
+                raise not_run(value, names) if column == "dataset" else unknown(column, value, names)
         if wanted:
             runs = runs[runs[column].isin(list(wanted))].reset_index(drop=True)
     return runs

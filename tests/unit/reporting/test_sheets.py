@@ -155,6 +155,8 @@ def test_datasets_and_seeds_can_be_chosen_and_wrong_ones_are_refused(tmp_path):
     }
     with pytest.raises(InputError, match="unknown dataset 'c'.*valid: a, b"):
         choose_runs(table, ["c"])
+    with pytest.raises(InputError, match="nothing has been run on textures yet: .*; there are runs of a and b$"):
+        choose_runs(table, ["textures"])
     with pytest.raises(InputError, match="unknown seed 9"):
         choose_runs(table, (), [9])
 
