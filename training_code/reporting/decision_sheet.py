@@ -60,6 +60,16 @@ _INTRODUCTION = (
     "Write what is known of your line into the yellow cells; everything else follows. Where a cell is blank, the "
     "example beside it counts. What you write is kept when this workbook is made again."
 )
+# What each yellow cell says when it refuses what is entered.
+_REFUSED = {
+    "group": "Choose one of the datasets and protocols that stand below the models.",
+    "threshold": f"Choose one of the two: {THRESHOLDS[0]}, {THRESHOLDS[1]}.",
+    "defective_share": "A share from 0% to 100%.",
+    "false_alarm_cost": "The cost of a false alarm is a number: 0 or more.",
+    "miss_cost": "The cost of a miss is a number: 0 or more.",
+    "parts_a_day": "Parts a day are a number: 0 or more.",
+    "least_found": "A share from 0% to 100%.",
+}
 #: Each question with what it means, and the format of its answer.
 _ASKED = {
     "group": (
@@ -146,20 +156,24 @@ def _draw_questions(worksheet: Worksheet, book: Book, groups: int) -> dict[int, 
         if name == "group":
             known = f'IF(ISNUMBER(MATCH({here},{listed},0)),{here},"not in the list below")'
             set_value(used, name, Formula(f'=IF({here}="",$B${groups},{known})'))
-            validation = DataValidation("list", formula1=f"={listed}")
+            validation = DataValidation(type="list", formula1=listed)
             lines = math.ceil(max(map(len, book.groups)) / _CHARACTERS_A_LINE)
             worksheet.row_dimensions[row].height = 15 * max(lines, 3)
         elif name == "threshold":
             set_value(used, name, Formula(f'=IF({here}="{THRESHOLDS[1]}","{THRESHOLDS[1]}","{DEPLOYED}")'))
-            validation = DataValidation("list", formula1=f'"{",".join(THRESHOLDS)}"')
+            validation = DataValidation(type="list", formula1=f'"{",".join(THRESHOLDS)}"')
         else:
             share = name in ("defective_share", "least_found")
             inside = f"MAX(0,MIN(1,{here}))" if share else f"MAX(0,{here})"
             set_value(used, "", Formula(f"=IF(ISNUMBER({here}),{inside},{getattr(example, name):g})"))
             used.number_format = number_format
             validation = DataValidation(
-                "decimal", "between" if share else "greaterThanOrEqual", "0", "1" if share else None
+                type="decimal",
+                operator="between" if share else "greaterThanOrEqual",
+                formula1="0",
+                formula2="1" if share else None,
             )
+        validation.error = _REFUSED[name]
         _validate(worksheet, validation, here, label)
     return names
 
@@ -193,13 +207,8 @@ def _aligned(number_format: str, wrap: bool = False) -> Alignment:
 
 def _validate(worksheet: Worksheet, validation: DataValidation, cell: str, label: str) -> None:
     validation.allow_blank, validation.showErrorMessage, validation.showInputMessage = True, True, True
-    validation.promptTitle, validation.prompt = OUR_PROMPT, f"{label}. Blank: the example beside it counts."
-    validation.errorTitle, validation.error = (
-        "Not possible",
-        "Choose from the list."
-        if validation.type == "list"
-        else ("A share from 0% to 100%." if validation.formula2 else "A number from 0 on."),
-    )
+    validation.promptTitle, validation.prompt = OUR_PROMPT, f"{label}. Blank: what stands beside it counts."
+    validation.errorTitle = "Not possible"
     worksheet.add_data_validation(validation)
     validation.add(cell)
 

@@ -173,6 +173,36 @@ def test_entries_stay_and_formulas_cover_new_models(made, tmp_path):
     assert "$10," in sheet[f"B{TABLE + 1}"].value, "the last model is looked at"
 
 
+def test_a_yellow_cell_takes_what_is_possible_and_says_what_is_not(made):
+    folder, comparison = made
+    sheet = openpyxl.load_workbook(folder / "w.xlsx")["Decision"]
+    found = {str(each.sqref): each for each in sheet.data_validations.dataValidation}
+    rows = {name: f"D{row}" for row, name in enumerate(QUESTIONS, FIRST_QUESTION)}
+    assert set(found) == set(rows.values())
+    first = next(cell.row for cell in sheet["B"] if str(cell.value).startswith("Datasets and protocols in this")) + 1
+    groups = groups_of(comparison.candidates)
+    assert [sheet.cell(first + number, 2).value for number in range(len(groups))] == groups
+    share, amount = ("decimal", "between", "0", "1"), ("decimal", "greaterThanOrEqual", "0", None)
+    expected = {
+        "group": ("list", None, f"$B${first}:$B${first + len(groups) - 1}", None),
+        "threshold": ("list", None, f'"{DEPLOYED},{CHEAPEST}"', None),
+        "defective_share": share,
+        "false_alarm_cost": amount,
+        "miss_cost": amount,
+        "parts_a_day": amount,
+        "least_found": share,
+    }
+    for name, place in rows.items():
+        each = found[place]
+        assert (each.type, each.operator, each.formula1, each.formula2) == expected[name], name
+        assert each.allowBlank and each.showErrorMessage and each.errorTitle == "Not possible"
+    errors = {name: found[place].error for name, place in rows.items()}
+    assert errors["defective_share"] == errors["least_found"] == "A share from 0% to 100%."
+    assert "cost of a false alarm" in errors["false_alarm_cost"] and "cost of a miss" in errors["miss_cost"]
+    assert errors["parts_a_day"].startswith("Parts a day") and DEPLOYED in errors["threshold"]
+    assert "datasets and protocols" in errors["group"] and len(set(errors.values())) == len(errors) - 1
+
+
 def test_formulas_follow_where_people_have_sheets_of_these_names(made, tmp_path):
     folder, comparison = made
     workbook = openpyxl.Workbook()
