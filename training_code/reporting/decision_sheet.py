@@ -29,6 +29,7 @@ from training_code.reporting.decision import (
     INTRODUCTION,
     LETTERS,
     NEXT,
+    OTHERS,
     PASSING,
     QUESTIONS,
     REFUSING,
@@ -39,7 +40,7 @@ from training_code.reporting.decision import (
     YOURS,
     Book,
 )
-from training_code.reporting.decision_answer import answer, next_formula, sentence_formulas
+from training_code.reporting.decision_answer import answer, next_formula, others, others_formula, sentence_formulas
 from training_code.reporting.folding import fold
 from training_code.reporting.headers import write_across
 from training_code.reporting.written import Drawn
@@ -55,7 +56,8 @@ _FOLDED = ("promise", "good test images", "defective test images", "seeds")
 _ACROSS = 9
 # Of the cell that says which group counts.
 _CHARACTERS_A_LINE = 18
-_TITLE = "Which model, at which threshold, costs least on your line?"
+#: The first cell of the sheet.
+TITLE = "Which model, at which threshold, costs least on your line?"
 _INTRODUCTION = (
     "Write what is known of your line into the yellow cells; everything else follows. Where a cell is blank, the "
     "example beside it counts. What you write is kept when this workbook is made again."
@@ -74,7 +76,7 @@ _REFUSED = {
 _ASKED = {
     "group": (
         "Dataset and protocol",
-        "What is compared: only models on the same images. Blank: that with most models.",
+        "What is compared: only models on the same images. Blank: that which was run last, the first one of the list.",
         "@",
     ),
     "threshold": (
@@ -117,7 +119,7 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
     worksheet.column_dimensions[LETTERS[2]].width = wide = min(max(details, _NARROWEST), _WIDEST)
     fold(worksheet, [number for number, (head, *_) in enumerate(SHOWN, 1) if head in _FOLDED])
     names = {1: "title", INTRODUCTION: "introduction"}
-    worksheet["A1"], worksheet[f"A{INTRODUCTION}"] = _TITLE, _INTRODUCTION
+    worksheet["A1"], worksheet[f"A{INTRODUCTION}"] = TITLE, _INTRODUCTION
     worksheet["A1"].font, worksheet[f"A{INTRODUCTION}"].font = Font(name=FONT, bold=True, size=16), copy(_GRAY)
     worksheet["A1"].comment = comment(help_for(DECISION))
     most = max(sum(one.group == group for one in book.candidates) for group in book.groups)
@@ -125,7 +127,7 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
     names |= _draw_questions(worksheet, book, groups) | _draw_bases(worksheet)
     names |= _draw_answer(worksheet, book, most)
     names |= _draw_models(worksheet, book, most, math.ceil(details / wide))
-    _band(worksheet, groups - 1, ["", "Datasets and protocols in this workbook", "", "models"])
+    _band(worksheet, groups - 1, ["", "Datasets and protocols in this workbook, that run last first", "", "models"])
     names[groups - 1] = "groups"
     for row, group in enumerate(book.groups, groups):
         set_text(worksheet.cell(row, 2), group)
@@ -227,8 +229,12 @@ def _draw_answer(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
         names[ANSWER + number] = f"answer {number}"
     cell = write_across(worksheet, NEXT, Formula(next_formula(book)), _ACROSS, 1)
     cell.font = copy(BOLD_FONT)
+    elsewhere = others_formula(book)
+    if elsewhere is not None:
+        longest_said = max(len(others(book.candidates, group)) for group in book.groups)
+        write_across(worksheet, OTHERS, Formula(elsewhere), _ACROSS, longest_said)
     # The blank row keeps the name that it had below the sentences alone, by which people's cells find it.
-    return names | {NEXT: "next", NEXT + 1: f"answer {SENTENCES} +"}
+    return names | {NEXT: "next", OTHERS: "others", OTHERS + 1: f"answer {SENTENCES} +"}
 
 
 def _draw_models(worksheet: Worksheet, book: Book, most: int, lines: int) -> dict[int, str]:
