@@ -38,7 +38,8 @@ def read_candidates(
     Parameters
     ----------
     models
-        Rows of `training_code.comparison.configurations.configurations`, the best of a protocol first.
+        Rows of `training_code.comparison.configurations.configurations`, the best of a protocol first. All of them
+        count for which dataset and protocol was run last, also those that take no part.
     runs
         Of `training_code.comparison.table.runs_table`.
     all_points
@@ -55,7 +56,7 @@ def read_candidates(
         runs.set_index("folder").get(column, pd.Series(dtype=object)).to_dict() if len(able) else {}
         for column in ("image_threshold", "image_promise_sentence")
     )
-    found = []
+    found, last = [], _last_runs(models)
     for row in able.to_dict("records"):
         try:
             labels, scores = _read(row["folders"], row["labelled"] > 0)
@@ -65,12 +66,24 @@ def read_candidates(
         if min(np.count_nonzero(labels), np.count_nonzero(~labels)) >= LEAST_IMAGES:
             one = _candidate(row, labels, scores, [thresholds.get(folder) for folder in row["folders"]], all_points)
             promise = _together([promises.get(folder) for folder in row["folders"]])
-            found.append(dataclasses.replace(one, promise=promise))
+            found.append(dataclasses.replace(one, promise=promise, last_run=last[one.group]))
     if len(found) > MOST:
         problems.append(f"not in Decision: {len(found) - MOST} of {len(found)} models; choose fewer datasets")
-    found = found[:MOST]
-    order = groups_of(found)
-    return sorted(found, key=lambda one: order.index(one.group)), problems
+    order = {group: number for number, group in enumerate(groups_of(found))}
+    return sorted(found, key=lambda one: order[one.group])[:MOST], problems
+
+
+def _last_runs(models: pd.DataFrame) -> dict[str, float]:
+    """Return when the newest run of each dataset and protocol finished; see `Candidate`."""
+    last: dict[str, float] = {}
+    for row in models.to_dict("records"):
+        moment = 0.0 if is_missing(row["finished"]) else row["finished"].timestamp()
+        last[_group(row)] = max(moment, last.get(_group(row), 0.0))
+    return last
+
+
+def _group(row: Mapping) -> str:
+    return f"{row['dataset']}: {row['protocol']}"
 
 
 def _best(models: pd.DataFrame) -> pd.DataFrame:
@@ -112,7 +125,7 @@ def _candidate(
     all_points: bool,
 ) -> Candidate:
     return Candidate(
-        f"{row['dataset']}: {row['protocol']}",
+        _group(row),
         row["Model"],
         row["backbone"] or "",
         row["configuration"] or "",
@@ -126,4 +139,5 @@ def _candidate(
         beside=f"{row['dataset']}: {row['beside']}",
         labels_for_training=int(row["labels_for_training"]),
         labels_for_thresholds=int(row["labels_for_thresholds"]),
+        dataset=str(row["dataset"]),
     )

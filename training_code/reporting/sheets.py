@@ -226,7 +226,9 @@ def _winner(comparison: Comparison) -> list[Sheet]:
     run_id = table["run_id"].iloc[0]
     one = next(one for one in comparison.candidates if one.run_id == run_id)
     examples = comparison.models.set_index("run_id")["examples"][run_id]
-    table = table.assign(named=one.named, good=one.good, defective=one.defective, examples=examples)
+    table = table.assign(
+        dataset=one.dataset, named=one.named, good=one.good, defective=one.defective, examples=examples
+    )
     return [Sheet(WINNER, table, "winner", key="run_id", candidates=comparison.candidates)]
 
 
