@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from inference_code.annotations import check_replaceable, image_root, write_annotations
-from inference_code.arguments import load_options
+from inference_code.arguments import choice, load_options, tell
 from inference_code.loading import load_predictor
 from inference_code.most_useful import Verdict, choose, rank, read_picked, write_most_useful
 from inference_code.predictor import Prediction, Predictor
@@ -55,7 +55,8 @@ class Labeling:
         if predictor.thresholds.image is None:
             raise InputError("--most-useful goes by the threshold, and the run found none (--threshold gives one)")
         if options.compare is not None:
-            self.other = load_predictor(options.compare, options.results, options=load_options(options))
+            chosen = choice(options, options.compare, options.run)
+            self.other = load_predictor(options.compare, options.results, *chosen, load_options(options), tell)
             if self.other.needs_references:
                 self.other.check_references(samples is not None)
             if self.other.thresholds.image is None:

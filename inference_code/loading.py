@@ -1,5 +1,6 @@
 """`load_predictor`: from a run, or what was exported of it, to a `Predictor`."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from inference_code.graph_predictor import GraphPredictor
@@ -18,12 +19,13 @@ def load_predictor(
     dataset: str | None = None,
     criterion: str | None = None,
     options: LoadOptions | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Predictor:
     """Load a run by its id, its folder, or ``"best"``; what it was taught since is in force.
 
     Parameters
     ----------
-    run, results, dataset, criterion
+    run, results, dataset, criterion, say
         As in `find_run`. For a runtime other than torch ``run`` may also be an exported file or a folder that holds
         one; a run of that name is looked for only where there is no such folder.
     options
@@ -57,14 +59,19 @@ def load_predictor(
     """
     options, place = options or LoadOptions(), paths.from_home(results)
     if options.runtime == "torch":
-        folder = in_use(find_run(run, place, dataset, criterion))
+        folder = in_use(find_run(run, place, dataset, criterion, say))
         return TorchPredictor.load(folder, options.device, options.precision, options.trust_changed)
-    path = _find_export(run, options, place, dataset, criterion)
+    path = _find_export(run, options, place, dataset, criterion, say)
     return GraphPredictor.load(path, options.runtime, options.trust_changed, options.precision)
 
 
 def _find_export(
-    run: str | Path, options: LoadOptions, results: Path, dataset: str | None, criterion: str | None
+    run: str | Path,
+    options: LoadOptions,
+    results: Path,
+    dataset: str | None,
+    criterion: str | None,
+    say: Callable[[str], None] | None,
 ) -> Path:
     name, given = options.file, paths.from_home(run)
     if given.is_file():
@@ -73,7 +80,7 @@ def _find_export(
     found = next((place for place in places if place.is_file()), None)
     if found is not None and dataset is None and criterion is None:
         return found
-    folder = find_run(run, results, dataset, criterion)
+    folder = find_run(run, results, dataset, criterion, say)
     path = in_use(folder) / EXPORTS / name
     if not path.is_file():
         if options.precision == INT8:

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from inference_code.arguments import add_run_options, check_numbers, load_options
+from inference_code.arguments import add_run_options, check_numbers, choice, load_options, tell
 from inference_code.ranges import ANNOTATIONS, AREAS, BATCH_SIZES, DILATIONS, PICKS, WAITS
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
@@ -42,7 +42,8 @@ def main(arguments: list[str]) -> int:
     from inference_code.thresholds import choose_thresholds, found_by
 
     samples = GoldenSamples(options.reference, options.source) if options.reference is not None else None
-    predictor = load_predictor(options.run, options.results, options.dataset, options.criterion, load_options(options))
+    dataset, criterion = choice(options, options.run, options.compare)
+    predictor = load_predictor(options.run, options.results, dataset, criterion, load_options(options), tell)
     predictor.check_references(samples is not None)
     predictor.thresholds = choose_thresholds(predictor, options.threshold, options.pixel_threshold)
     labeling = Labeling(options, predictor, folder, samples)

@@ -1,4 +1,4 @@
-"""What people and programs may ask for: ranges of numbers, of which both ends are valid, and formats."""
+"""What people and programs may ask for: ranges of numbers, of which both ends are valid, formats, and `BEST`."""
 
 from training_code.foundation.errors import InputError
 
@@ -20,6 +20,8 @@ SHARES = (0.001, 0.9)
 #: The first one is as the second, except for what was said of images when they were left out of training.
 COMPARED_WITH = AUTO, TRAINING, STATION = "auto", "training", "station"
 FIRST = 200
+#: In place of the name of a run: the best one.
+BEST = "best"
 
 
 def check_batch_size(batch_size: int) -> int:

@@ -1,18 +1,31 @@
 """Which run is meant: by its id, by its folder, or the best one."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from training_code.comparison.configurations import CRITERION, best_models
+import pandas as pd
+
+from inference_code.ranges import BEST
+from training_code.comparison.configurations import CRITERION
+from training_code.comparison.not_run import not_run, together
+from training_code.comparison.recommended import best_by, recommended
 from training_code.comparison.table import runs_table
 from training_code.foundation import paths
-from training_code.foundation.errors import InputError, choices, unknown
-from training_code.records.metrics import criterion_metric
+from training_code.foundation.errors import InputError, choices, suggestion
+from training_code.records.metrics import METRICS, criterion_metric
 from training_code.records.reading import read_record, read_records
 from training_code.records.record import RECORD, Record
 from training_code.records.taught import TAUGHT
 
 
-def find_run(run: str | Path, results: Path, dataset: str | None = None, criterion: str | None = None) -> Path:
+def find_run(
+    run: str | Path,
+    results: Path,
+    dataset: str | None = None,
+    criterion: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Path:
     """Return the folder of a run given by its id, its folder, or ``"best"``.
 
     Parameters
@@ -20,25 +33,31 @@ def find_run(run: str | Path, results: Path, dataset: str | None = None, criteri
     run, results
         The run, and the folder that holds ``runs/``.
     dataset, criterion
-        For ``"best"``: the run of the configuration with the best ``criterion``, `CRITERION` by default, on a
-        dataset. Without a dataset it is the best on any, which says little where they are not equally hard.
+        For ``"best"``: the dataset, which may be left out where there are runs of one alone, and the metric that
+        decides. Without a metric it is the run that the sheet Decision recommends for its example of a line, see
+        `recommended`; where no run has false alarms and misses, that with the best `CRITERION`.
+    say
+        Gets a sentence about the best run: which one that is, and why.
 
     Raises
     ------
     InputError
-        If there is no such run, dataset or criterion.
+        If there is no such run, dataset or criterion, or no dataset is named where there are runs of several.
     """
     if not str(run).strip():
         raise InputError("no run is named; valid: the id or the folder of a run, or best")
-    if str(run) == "best":
-        return _find_best(results, dataset, criterion or CRITERION)
+    if str(run) == BEST:
+        return _find_best(results, dataset, criterion, say)
     if dataset is not None or criterion is not None:
         raise InputError(f"dataset and criterion choose among runs; valid with them: best, not {str(run)!r}")
     for candidate in (results / "runs" / str(run), paths.from_home(run)):
         if candidate.is_dir():
             return candidate
     known = sorted(entry.name for entry in (results / "runs").glob("*/"))
-    raise InputError(f"there is no run {str(run)!r} in {results}; valid: best, {choices(known) or 'none yet'}")
+    raise InputError(
+        f"there is no run {str(run)!r} in {results}{suggestion(run, [BEST, *known])}; valid: best, "
+        f"{choices(known) or 'none yet'}"
+    )
 
 
 def in_use(folder: Path) -> Path:
@@ -59,19 +78,36 @@ def refuse_taught(folder: Path) -> None:
         )
 
 
-def _find_best(results: Path, dataset: str | None, criterion: str) -> Path:
-    metric = criterion_metric(criterion)
+def _find_best(results: Path, dataset: str | None, criterion: str | None, say: Callable[[str], None] | None) -> Path:
+    if criterion is not None:
+        criterion_metric(criterion)  # so that a wrong one is told first
     table = runs_table(read_records(results)[0])
-    if dataset is not None:
-        known = sorted(table["dataset"].unique()) if len(table) else []
-        if dataset not in known:
-            raise unknown("dataset", dataset, known)
-        table = table[table["dataset"] == dataset]
-    best = best_models(table, criterion) if len(table) else table
-    if best.empty:
-        of = f" of {dataset}" if dataset else ""
-        raise InputError(f"{results} holds no run{of} with {criterion}")
-    return results / "runs" / best.loc[metric.gain(best[criterion].astype(float)).idxmax(), "run_id"]
+    name = _dataset(table, results, dataset)
+    table = table[table["dataset"] == name]
+    best = recommended(table) if criterion is None else best_by(table, criterion)
+    if best is None and criterion is None and (best := best_by(table, CRITERION)):
+        best = replace(best, why=f"{best.why}, since no run there has false alarms and misses to go by")
+    if best is None:
+        able = [metric for metric in METRICS if metric in table and table[metric].notna().any()]
+        raise InputError(
+            f"{results} holds no run of {name} with {criterion or CRITERION}; valid: the id of a run, or a criterion "
+            f"that its runs have: {choices(able) or 'none'}"
+        )
+    if say is not None:
+        say(best.sentence)
+    return results / "runs" / best.run_id
+
+
+def _dataset(table: pd.DataFrame, results: Path, given: str | None) -> str:
+    """Return the dataset that is meant: the one that is given, or the only one that there are runs of."""
+    known = sorted(table["dataset"].unique())
+    if given is None and len(known) == 1:
+        return known[0]
+    if given in known:
+        return given
+    if given is None and known:
+        raise InputError(f"--dataset is needed with best: there are runs of {together(known)}")
+    raise not_run(given, known, results)
 
 
 def read_finished(folder: Path) -> Record:

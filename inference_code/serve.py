@@ -7,7 +7,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from inference_code.arguments import add_run_options, check_numbers, load_options
+from inference_code.arguments import add_run_options, check_numbers, choice, load_options, tell
 from inference_code.ranges import BATCH_SIZES
 from inference_code.service.limits import Limits
 from inference_code.service.listening import Door, add_door_options, open_door
@@ -67,7 +67,8 @@ def _load(
     from inference_code.loading import load_predictor
 
     predictors = [
-        load_predictor(run, options.results, options.dataset, options.criterion, loaded_as) for run in options.runs
+        load_predictor(run, options.results, *choice(options, run, *options.runs), loaded_as, tell)
+        for run in options.runs
     ]
     app = create_app(predictors, limits, door.keys, options.batch_size, door.names, pages)
     return app, [predictor.record.run_id for predictor in predictors] + ["/station"] * len(pages)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from inference_code.arguments import add_choice_options, tell
 from training_code.data.corrected import GOOD, read_corrected
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     from inference_code.runs import find_run
     from training_code.records.store import RunStore
 
-    folder = find_run(options.run, paths.from_home(options.results))
+    folder = find_run(options.run, paths.from_home(options.results), options.dataset, options.criterion, tell)
     if folder.parent.name != "runs":
         raise InputError(f"{folder} is no folder of a run among others; valid: RESULTS/runs/RUN, or the id of a run")
     store, run_id = RunStore(folder.parent.parent), folder.name
@@ -125,7 +126,7 @@ def _tell(record: "Record", store: "RunStore") -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = command_parser("inference_code.teach", __doc__)
-    parser.add_argument("run", metavar="RUN", help="the id or folder of a run of PatchCore or PaDiM")
+    parser.add_argument("run", metavar="RUN", help="the id or folder of a run of PatchCore or PaDiM, or best")
     parser.add_argument("images", nargs="*", metavar="IMAGES", help="good photographs: files, or folders of them")
     parser.add_argument(
         "--station",
@@ -145,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a labelled dataset whose test images are looked at, too; may be given several times",
     )
     parser.add_argument("--undo", action="store_true", help="remove all that the run was taught")
-    parser.add_argument("--results", default="results", help="folder with the runs (default: results)")
+    add_choice_options(parser)
     return parser
 
 

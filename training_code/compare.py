@@ -49,6 +49,7 @@ def main(arguments: list[str]) -> int:
     # Only now, so that --help and wrong arguments are answered at once: pandas and the rest take 1 s.
     from training_code.comparison.table import runs_table
     from training_code.records.reading import read_records
+    from training_code.reporting.decision_text import answers
     from training_code.reporting.sheets import all_sheets, choose_runs, compare, summary
     from training_code.reporting.workbook_file import check_output
 
@@ -60,7 +61,9 @@ def main(arguments: list[str]) -> int:
     for problem in problems:
         print(f"not read: {problem}", file=sys.stderr)
     if not runs:
-        raise InputError(f"{results} holds no finished runs; run a notebook or python -m training_code.sweep first")
+        raise InputError(
+            f"{results} holds no finished runs; run a notebook, or anomaly sweep sweeps/boards.yaml, first"
+        )
     if options.mlflow is not None:
         return _log_to_mlflow(runs, options.mlflow, results)
     table = choose_runs(runs_table(runs), options.dataset, options.seed)
@@ -78,6 +81,8 @@ def main(arguments: list[str]) -> int:
         _report(executed)
     print(f"look next: {paths.relative_to_home(executed)} (pictures)")
     print(f"           {paths.relative_to_home(results / 'runs')}/<run_id>/ (executed notebook, scores, examples)")
+    for number, line in enumerate(answers(comparison.candidates, output)):
+        print(f"\n{line}" if number == 0 else line)
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from training_code.foundation import paths
-from training_code.foundation.errors import InputError, choices, run_command, unknown
+from training_code.foundation.errors import InputError, choices, run_command, suggestion, unknown
 from training_code.foundation.program import command_parser
 from training_code.protocol import RULES_BY_ALPHA, THRESHOLD_RULES, ExperimentProtocol
 
@@ -98,7 +98,9 @@ def _find(store: "RunStore", run: str) -> "tuple[RunStore, str]":
     if run.strip() and folder.is_dir() and folder.parent.name == "runs":
         return type(store)(folder.parent.parent), folder.name
     known = sorted(entry.name for entry in (store.results / "runs").glob("[!.]*/"))
-    raise InputError(f"there is no run {run!r} in {store.results}; valid: {choices(known) or 'none yet'}")
+    raise InputError(
+        f"there is no run {run!r} in {store.results}{suggestion(run, known)}; valid: {choices(known) or 'none yet'}"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:

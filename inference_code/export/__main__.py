@@ -8,7 +8,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from inference_code.arguments import add_choice_options, tell
 from inference_code.export.formats import FILE_PRECISIONS, FORMATS, INT8_TOLERANCE, TOLERANCE, check_request
+from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices, run_command
 from training_code.foundation.program import command_parser
 
@@ -22,7 +24,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("run", help="the id or folder of a run, or best")
     parser.add_argument("--format", required=True, help=f"one of {choices(FORMATS)}")
     parser.add_argument("--output", type=Path, help="folder for the files (default: exports/ in the folder of the run)")
-    parser.add_argument("--results", default="results", help="folder with the runs (default: results)")
+    add_choice_options(parser)
     parser.add_argument(
         "--precision",
         default="float32",
@@ -57,7 +59,7 @@ def _export(options: argparse.Namespace) -> int:
     # Only now, so that --help and wrong arguments are answered at once: torch and anomalib take 5 to 20 s to import.
     from inference_code.export.export import export_run
 
-    path, difference = export_run(options.run, options.format, options.output, options.results, options.tolerance)
+    path, difference = export_run(_run(options), options.format, options.output, options.results, options.tolerance)
     print(f"written: {path}, {path.name}.json beside it")
     print(
         f"largest difference on {difference.images} {difference.source}: {difference.score:.1e} of the range of scores"
@@ -73,11 +75,19 @@ def _export_int8(options: argparse.Namespace) -> int:
     from inference_code.graph_files import read_description
 
     asked = Asked(options.format, options.images, options.tolerance)
-    path, measured = export_int8(options.run, asked, options.output, options.results)
+    path, measured = export_int8(_run(options), asked, options.output, options.results)
     print(f"written: {path}, {path.name}.json beside it")
     print(measured.sentence)
     print(read_description(path)["promise"])
     return 0
+
+
+def _run(options: argparse.Namespace) -> Path:
+    """Return the folder of the run."""
+    # Here, as in `_export`.
+    from inference_code.runs import find_run
+
+    return find_run(options.run, paths.from_home(options.results), options.dataset, options.criterion, tell)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from inference_code.arguments import add_run_options, check_numbers, load_options
+from inference_code.arguments import add_run_options, check_numbers, choice, load_options, tell
 from inference_code.ranges import AREAS, AUTO, COMPARED_WITH, DILATIONS, FIRST, SHARES, TRAINING, WAITS
 from inference_code.service.listening import LOCAL_HOST, Door, add_door_options, open_door
 from inference_code.station.grouping import PATTERN, ByFolder, ByPattern, Expected, Grouping, InTurn
@@ -77,7 +77,8 @@ def _work(options: argparse.Namespace, door: Door | None) -> int:
 
     def viewer(given: str) -> DetectorViewer:
         if given not in loaded:
-            found = load_predictor(given, options.results, options.dataset, options.criterion, load_options(options))
+            chosen = choice(options, given, options.run, *own.values())
+            found = load_predictor(given, options.results, *chosen, load_options(options), tell)
             loaded[given] = DetectorViewer(found, drawing, rule.by_p_values)
             left_out = found.record.calibration is not None and found.record.calibration.way == "leave one out"
             only_looks = not found.scores_as_calibrated or (left_out and options.compared_with == AUTO)

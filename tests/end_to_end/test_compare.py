@@ -72,6 +72,19 @@ def test_printed_table_notebook_workbook_and_export_agree(compared):
     pd.testing.assert_frame_equal(exported[metrics], sheet[metrics].reset_index(drop=True), atol=1e-12)
 
 
+def test_the_terminal_ends_with_the_answer_for_each_dataset(compared):
+    folder, output, _ = compared
+    candidates = pd.read_excel(folder / "w.xlsx", sheet_name="Decision models")
+    *_, head, first, second, third = output.splitlines()
+    assert head.startswith("the sheet Decision, for the example of a line (1% of the parts defective,")
+    said = [first, second, third]
+    assert sorted(line.partition(":")[0] for line in said) == ["On boards", "On d", "On tiles"]
+    for line in said:
+        run = re.search(r", run ([\w-]+)[:.]", line)[1]
+        model = candidates[candidates["run_id"] == run].iloc[0]
+        assert model["dataset"] == line.split(":")[0].removeprefix("On ") and model["named"] in line and "a day" in line
+
+
 def test_the_report_needs_nothing_from_elsewhere(compared):
     folder, _, _ = compared
     page = (folder / "results" / "report.html").read_text()
@@ -96,7 +109,7 @@ def test_names_from_strangers_are_text_everywhere(tmp_path):
     assert status == 0, output + errors
     workbook = openpyxl.load_workbook(tmp_path / "w.xlsx")
     cells = [cell for sheet in workbook for row in sheet.iter_rows() for cell in row if cell.data_type == "f"]
-    ours = re.compile(r"=(IF|IFERROR)\(.*\)|=\$E\$19\*(\(1-\$E\$16\)\*\$E\$17|\$E\$16\*\$E\$18)")
+    ours = re.compile(r"=(IF|IFERROR)\(.*\)|=\$E\$20\*(\(1-\$E\$17\)\*\$E\$18|\$E\$17\*\$E\$19)")
     assert {cell.parent.title for cell in cells} == {"Decision", "Winner", "Decision models", "Curves"}
     assert all(ours.fullmatch(cell.value) and "1+1" not in cell.value for cell in cells)
     assert "=1+1" in [cell.value for row in workbook["All runs"].iter_rows() for cell in row]
@@ -129,4 +142,6 @@ def test_wrong_choices_are_one_line_and_status_2(compared, tmp_path):
         assert status == 2 and not output, output
         assert errors.splitlines()[-1].startswith(f"error: {words}") or words in errors.splitlines()[-1]
     status, _, errors = _compare("--results", tmp_path)
-    assert status == 2 and "holds no finished runs" in errors
+    assert (
+        status == 2 and "holds no finished runs; run a notebook, or anomaly sweep sweeps/boards.yaml, first" in errors
+    )

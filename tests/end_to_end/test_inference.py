@@ -14,9 +14,14 @@ from PIL import Image
 from inference_code.loading import load_predictor
 from inference_code.predictor import Failure, Prediction
 from inference_code.runtimes import LoadOptions
+from training_code.comparison.configurations import configurations
+from training_code.comparison.decision import Assumptions, ranking
+from training_code.comparison.decision_candidates import read_candidates
+from training_code.comparison.table import runs_table
 from training_code.detectors.registry import DETECTORS
 from training_code.experiment import Experiment
 from training_code.foundation.errors import InputError
+from training_code.records.reading import read_records
 
 
 def test_every_detector_is_tried():
@@ -136,10 +141,24 @@ def test_a_wrong_choice_is_an_error_that_names_the_right_ones(runs, name, argume
         next(load_predictor(runs[name].folder).predict([], 0))
 
 
-def test_best_is_the_run_with_the_highest_auroc(runs):
+def test_best_is_the_run_that_the_sheet_decision_recommends(runs):
+    results = runs["Padim"].folder.parents[1]
+    table = runs_table(read_records(results)[0])
+    first = ranking(read_candidates(configurations(table), table)[0], Assumptions()).iloc[0]
+    said = []
+    record = load_predictor("best", results, say=said.append).record
+    assert record.run_id == first["run_id"] and f" {first['cost_a_day']:,.4g} a day on the example of a line" in said[0]
+    counts = record.dataset.counts
+    defective = sum(number for name, number in counts.items() if name.startswith("test/")) - counts["test/good"]
+    missed = round(record.metrics["image_MissRate"] * defective)
+    assert len(said) == 1 and said[0].endswith(f"missed {missed} of {defective} defective")
+
+
+def test_best_by_image_auroc_is_the_run_with_the_highest_one(runs):
     results = runs["Padim"].folder.parents[1]
     best = max(runs.values(), key=lambda run: run.metrics["image_AUROC"])
-    assert load_predictor("best", results).record.metrics["image_AUROC"] == best.metrics["image_AUROC"]
+    found = load_predictor("best", results, criterion="image_AUROC").record
+    assert found.metrics["image_AUROC"] == best.metrics["image_AUROC"]
 
 
 def test_best_may_be_asked_for_by_dataset_and_criterion(runs):
@@ -154,7 +173,7 @@ def test_best_may_be_asked_for_by_dataset_and_criterion(runs):
 
 
 def test_best_of_no_runs_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="holds no run with image_AUROC"):
+    with pytest.raises(InputError, match="nothing has been run in .* yet: anomaly sweep "):
         load_predictor("best", tmp_path)
 
 

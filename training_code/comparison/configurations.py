@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from training_code.comparison.doubts import DOUBTS
 from training_code.comparison.naming import backbone_name, configuration_name, tell_apart
 from training_code.comparison.product_columns import PRODUCTS
 from training_code.comparison.table import (
@@ -28,7 +29,6 @@ from training_code.comparison.table import (
     protocol_name,
 )
 from training_code.comparison.values import is_missing
-from training_code.data.findings import MARKED_KINDS
 from training_code.records.metrics import F1_ALL_BAD, METRICS, criterion_metric
 
 #: The metric that decides where no other one is named, and the one whose differences `mark_level` judges.
@@ -39,7 +39,7 @@ HIDDEN = ("folder", "folders", "dataset_folder", "examples", "code_sha256", "bes
 OTHER_CODE = "other code"
 # What a configuration takes from the run that stands for it.
 _OF_THE_RUN = (
-    *("detector", *RANKED, *LABELS_SEEN, "backbone", "normalization", "reduced", *MARKED_KINDS, "weights", "run_id"),
+    *("detector", *RANKED, *LABELS_SEEN, "backbone", "normalization", *DOUBTS, "weights", "run_id"),
     *("configuration_key", F1_ALL_BAD, *PROMISES, PRODUCTS, *HIDDEN),
 )
 #: What is told of the thresholds beside the best models.
@@ -139,7 +139,7 @@ def best_models(table: pd.DataFrame, criterion: str = CRITERION) -> pd.DataFrame
     columns += ["seeds", *(f"{name}_sd" for name in dict.fromkeys([criterion, *MAIN_METRICS, *DECISIONS]))]
     columns += [f"{criterion}_low", f"{criterion}_high"]
     columns += ["latency_s", "test_images_per_s", "peak_memory_host_bytes", "peak_memory_gpu_bytes", "checkpoint_bytes"]
-    columns += ["code", "reduced", *MARKED_KINDS, "protocol", "normalization", "hardware", "run_id"]
+    columns += ["code", *DOUBTS, "protocol", "normalization", "hardware", "run_id"]
     columns += ["dataset_fingerprint"]
     # The one that decides is there also if it is none of the main ones.
     columns[1:1] = [] if criterion in MAIN_METRICS else [criterion]

@@ -1,5 +1,6 @@
 """Which model at which threshold costs least on a line, from what errors cost there."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -119,6 +120,10 @@ class Candidate:
         Dataset and test images: what is shown beside each other, with labels and without.
     labels_for_training, labels_for_thresholds
         Labelled defects that it has seen.
+    dataset
+        The name of the dataset alone.
+    last_run
+        When the newest run of its dataset and protocol finished, in seconds since 1970; 0 where that is unknown.
     """
 
     group: str
@@ -136,6 +141,8 @@ class Candidate:
     beside: str = ""
     labels_for_training: int = 0
     labels_for_thresholds: int = 0
+    dataset: str = ""
+    last_run: float = 0.0
 
     @property
     def saw_labels(self) -> bool:
@@ -179,7 +186,7 @@ def ranking(candidates: Sequence[Candidate], assumptions: Assumptions, group: st
     candidates
         Of `training_code.comparison.decision_candidates.read_candidates`.
     group
-        One of `groups_of`; None for the first of them.
+        One of `groups_of`; None for the first of them, that which was run last.
 
     Raises
     ------
@@ -197,9 +204,19 @@ def ranking(candidates: Sequence[Candidate], assumptions: Assumptions, group: st
 
 
 def groups_of(candidates: Sequence[Candidate]) -> list[str]:
-    """Return datasets with their protocols, that with most models first."""
-    groups = [one.group for one in candidates]
-    return sorted(dict.fromkeys(groups), key=lambda group: -groups.count(group))
+    """Return datasets with their protocols, that which was run last first; of equal ones that with most models."""
+    models, last = Counter(one.group for one in candidates), dict[str, float]()
+    for one in candidates:
+        last[one.group] = max(one.last_run, last.get(one.group, 0.0))
+    return sorted(last, key=lambda group: (-last[group], -models[group]))
+
+
+def protocols_of(candidates: Sequence[Candidate]) -> dict[str, list[str]]:
+    """Return the groups of each dataset, all in the order of `groups_of`."""
+    dataset, found = {one.group: one.dataset for one in candidates}, dict[str, list[str]]()
+    for group in groups_of(candidates):
+        found.setdefault(dataset[group], []).append(group)
+    return found
 
 
 def cheapest_of_classes(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from training_code.comparison.configurations import candidates
 from training_code.comparison.decision import Candidate, groups_of
 from training_code.comparison.flattery import flattery
-from training_code.comparison.operating_curve import curve_of, deployed_point
+from training_code.comparison.operating_curve import Curve, curve_of, deployed_point
 from training_code.comparison.statistics import LEAST_IMAGES
 from training_code.comparison.table import RANKED
 from training_code.comparison.values import is_missing
@@ -21,11 +21,15 @@ from training_code.records.scores import read_scores
 MOST_OF_DETECTOR, MOST = 5, 300
 #: What is said of runs whose thresholds promise different things.
 DIFFERENT = "differs between seeds, see All runs"
+# The curve of a configuration of which only the threshold in force is wanted.
+_NO_CURVE = Curve((), np.empty((0, 3)), np.empty((0, 3)))
 # Of the bootstrap samples: the same records give the same workbook.
 _SEED = 0
 
 
-def read_candidates(models: pd.DataFrame, runs: pd.DataFrame) -> tuple[list[Candidate], list[str]]:
+def read_candidates(
+    models: pd.DataFrame, runs: pd.DataFrame, all_points: bool = True
+) -> tuple[list[Candidate], list[str]]:
     """Return the best configurations of each detector and protocol with their curves, over all of their runs.
 
     The best by the criterion is not the cheapest on every line: up to `MOST_OF_DETECTOR` of each detector take part,
@@ -34,9 +38,13 @@ def read_candidates(models: pd.DataFrame, runs: pd.DataFrame) -> tuple[list[Cand
     Parameters
     ----------
     models
-        Rows of `training_code.comparison.configurations.configurations`, the best of a protocol first.
+        Rows of `training_code.comparison.configurations.configurations`, the best of a protocol first. All of them
+        count for which dataset and protocol was run last, also those that take no part.
     runs
         Of `training_code.comparison.table.runs_table`.
+    all_points
+        Whether their curves are found, and by how much these flatter; otherwise only the points of the thresholds in
+        force, which takes a fraction of the time.
 
     Returns
     -------
@@ -48,7 +56,7 @@ def read_candidates(models: pd.DataFrame, runs: pd.DataFrame) -> tuple[list[Cand
         runs.set_index("folder").get(column, pd.Series(dtype=object)).to_dict() if len(able) else {}
         for column in ("image_threshold", "image_promise_sentence")
     )
-    found = []
+    found, last = [], _last_runs(models)
     for row in able.to_dict("records"):
         try:
             labels, scores = _read(row["folders"], row["labelled"] > 0)
@@ -56,14 +64,26 @@ def read_candidates(models: pd.DataFrame, runs: pd.DataFrame) -> tuple[list[Cand
             problems.append(f"not in Decision: {row['run_id']}: {error}")
             continue
         if min(np.count_nonzero(labels), np.count_nonzero(~labels)) >= LEAST_IMAGES:
-            one = _candidate(row, labels, scores, [thresholds.get(folder) for folder in row["folders"]])
+            one = _candidate(row, labels, scores, [thresholds.get(folder) for folder in row["folders"]], all_points)
             promise = _together([promises.get(folder) for folder in row["folders"]])
-            found.append(dataclasses.replace(one, promise=promise))
+            found.append(dataclasses.replace(one, promise=promise, last_run=last[one.group]))
     if len(found) > MOST:
         problems.append(f"not in Decision: {len(found) - MOST} of {len(found)} models; choose fewer datasets")
-    found = found[:MOST]
-    order = groups_of(found)
-    return sorted(found, key=lambda one: order.index(one.group)), problems
+    order = {group: number for number, group in enumerate(groups_of(found))}
+    return sorted(found, key=lambda one: order[one.group])[:MOST], problems
+
+
+def _last_runs(models: pd.DataFrame) -> dict[str, float]:
+    """Return when the newest run of each dataset and protocol finished; see `Candidate`."""
+    last: dict[str, float] = {}
+    for row in models.to_dict("records"):
+        moment = 0.0 if is_missing(row["finished"]) else row["finished"].timestamp()
+        last[_group(row)] = max(moment, last.get(_group(row), 0.0))
+    return last
+
+
+def _group(row: Mapping) -> str:
+    return f"{row['dataset']}: {row['protocol']}"
 
 
 def _best(models: pd.DataFrame) -> pd.DataFrame:
@@ -98,10 +118,14 @@ def _together(sentences: Sequence[str | None]) -> str:
 
 
 def _candidate(
-    row: Mapping, labels: NDArray[np.bool_], scores: NDArray[np.float64], thresholds: Sequence[float | None]
+    row: Mapping,
+    labels: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    thresholds: Sequence[float | None],
+    all_points: bool,
 ) -> Candidate:
     return Candidate(
-        f"{row['dataset']}: {row['protocol']}",
+        _group(row),
         row["Model"],
         row["backbone"] or "",
         row["configuration"] or "",
@@ -109,10 +133,11 @@ def _candidate(
         int(row["seeds"]),
         int((~labels).sum()),
         int(labels.sum()),
-        curve_of(labels, scores),
+        curve_of(labels, scores) if all_points else _NO_CURVE,
         deployed_point(labels, scores, thresholds),
-        flattery(labels, scores, np.random.default_rng(_SEED)),
+        flattery(labels, scores, np.random.default_rng(_SEED)) if all_points else (),
         beside=f"{row['dataset']}: {row['beside']}",
         labels_for_training=int(row["labels_for_training"]),
         labels_for_thresholds=int(row["labels_for_thresholds"]),
+        dataset=str(row["dataset"]),
     )

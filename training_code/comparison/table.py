@@ -7,11 +7,10 @@ from typing import Any
 
 import pandas as pd
 
+from training_code.comparison.doubts import doubts
 from training_code.comparison.naming import backbone_name, configuration_name
-from training_code.comparison.paper import reduced_settings
 from training_code.comparison.product_columns import product_columns
 from training_code.comparison.values import is_missing
-from training_code.data.findings import MARKED_KINDS
 from training_code.data.sample import LABELLED, NORMAL, VALIDATION
 from training_code.detectors.registry import get_detector
 from training_code.foundation import paths
@@ -140,11 +139,7 @@ def _row(folder: Path, record: Record) -> dict[str, Any]:
         "train_images": record.dataset.counts.get("train/good"),
         "pretrained": not record.untrained_backbone,
         "epochs": record.training.get("epochs"),
-        "reduced": reduced_settings(record) or None,
-        **{
-            kind: next((note.message for note in record.dataset.notes if note.kind == kind), None)
-            for kind in MARKED_KINDS
-        },
+        **doubts(record),
         "weights": weights and (weights.file or "random"),
         "weights_source": weights and weights.source,
         "weights_sha256": weights and weights.sha256,

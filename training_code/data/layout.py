@@ -49,7 +49,7 @@ from training_code.data.region_of_interest import PICTURE
 from training_code.data.sample import NORMAL, NORMAL_NAMES, VALIDATION, Sample
 from training_code.data.shard_samples import read_shards
 from training_code.data.shards import find_shards
-from training_code.data.unread import find_unread, no_images, problematic_names, reading_hint
+from training_code.data.unread import find_unread, no_images, problematic_names, reading_hint, renaming_hint
 from training_code.data.walk import find_images, find_unreadable, listing_once
 from training_code.foundation.errors import InputError, choices
 
@@ -169,6 +169,7 @@ def _no_layout(root: Path) -> InputError:
             f"{root} holds {number}, each in a folder of its own: {choices(categories)}; give one of "
             f"them, for instance {root / categories[0]}{hint}"
         )
+    hint = hint or renaming_hint(root, NORMAL_DIRS[0], ABNORMAL_DIRS[0])
     return InputError(f"{root} has no layout that can be read: {expected}; found {choices(found)}{hint}")
 
 

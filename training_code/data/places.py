@@ -6,7 +6,7 @@ from pathlib import Path
 from training_code.data.demo import EMBEDDED
 from training_code.data.file_list import LIST
 from training_code.foundation import paths
-from training_code.foundation.errors import InputError, choices
+from training_code.foundation.errors import InputError, choices, suggestion
 
 #: Stands between the names of datasets that are read as one: ``boards_a+boards_b``.
 JOIN = "+"
@@ -50,7 +50,10 @@ def locate(dataset: str | Path) -> Path:
     several = (
         f" ({JOIN} joins datasets where they are trained on; here they are named one by one)" if JOIN in name else ""
     )
-    raise InputError(f"there is no dataset folder {name!r}{several}; give a path or one of data/: {choices(known)}")
+    raise InputError(
+        f"there is no dataset folder {name!r}{several or suggestion(name, known)}; give a path or one of data/: "
+        f"{choices(known)}"
+    )
 
 
 def _find(name: str) -> Path | None:

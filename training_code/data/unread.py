@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence, Set
 from functools import cache
@@ -74,6 +75,32 @@ def reading_hint(root: Path) -> str:
     """Return which adapter reads a folder that has no known layout, by its folders or its annotations; or nothing."""
     found = _annotations(root, labeled=False)
     return adapter_hint(root) or (f"{found[0].path.relative_to(root)} {found[0].what}" if found else "")
+
+
+def renaming_hint(root: Path, normal: str, abnormal: str) -> str:
+    """Return how a folder is read whose folders of images have names that are not known; nothing without any.
+
+    Of two folders the one with more images is taken for that of the good ones, which is said.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    normal, abnormal
+        The names that would be known.
+    """
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    counts = {folder.name: len(images) for folder in folders if (images := find_images(folder))}
+    if not counts:
+        return ""
+    names = [shlex.quote(name) for name in sorted(counts, key=lambda name: -counts[name])]
+    good, *bad = names if len(names) < 3 else ("GOOD", "BAD")
+    them = f"it to {normal}" if not bad else f"them to {normal} and {abnormal}"
+    options = " ".join([f"--normal-dir {good}", *(f"--abnormal-dir {name}" for name in bad)])
+    return (
+        f"; rename {them}, or, if the good images are in {good}: anomaly prepare-data folder {shlex.quote(str(root))} "
+        f"data/NAME {options}"
+    )
 
 
 def group_unread(root: Path, left: Sequence[Path], used: Iterable[str]) -> list[FileFinding]:

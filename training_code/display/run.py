@@ -13,6 +13,7 @@ from training_code.evaluation.operating_point import labelled_defects, percent
 from training_code.records.metrics import F1_ALL_BAD, METRICS
 from training_code.records.promises import promise
 from training_code.records.record import EXAMPLES, Record
+from training_code.records.undetermined import undetermined
 
 #: Metrics side by side that a notebook shows without scrolling.
 METRICS_ABREAST = 7
@@ -60,7 +61,8 @@ class Run:
             products_html(self.record),
             _table({name.replace("_", " "): text for name, text in self._cost_cells().items()}),
         ]
-        parts += [f"<p><b>{html.escape(warning)}</b></p>" for warning in self.record.training.get("warnings", [])]
+        warnings = [*self.record.training.get("warnings", []), undetermined(self.record)]
+        parts += [f"<p><b>{html.escape(warning)}</b></p>" for warning in warnings if warning]
         if self.record.rethresholded:
             moment = f"{datetime.datetime.fromisoformat(self.record.rethresholded):%Y-%m-%d %H:%M}"
             parts.append(f"<p>Another rule was put in force at {moment}: the pictures show the thresholds before.</p>")

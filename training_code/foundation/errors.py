@@ -32,9 +32,10 @@ def choices(names: Iterable[object]) -> str:
 
 
 def suggestion(name: object, valid: Iterable[str]) -> str:
-    """Return `` (did you mean …?)`` with the valid name nearest to ``name``, nothing if none is near."""
-    near = difflib.get_close_matches(str(name), list(valid), n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    """Return `` (did you mean …?)`` with the valid name nearest to ``name`` in any case, nothing if none is near."""
+    by_name = {each.casefold(): each for each in valid}
+    near = difflib.get_close_matches(str(name).casefold(), list(by_name), n=1)
+    return f" (did you mean {by_name[near[0]]!r}?)" if near else ""
 
 
 def unknown(kind: str, name: object, valid: Iterable[str]) -> InputError:

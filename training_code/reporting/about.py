@@ -94,6 +94,10 @@ def about(
         ("reduced", "Settings below the paper's, for a processor: such a model is not what its detector can do."),
         ("leak", "A test image is also a training image: the metrics of that dataset are too good."),
         ("sibling", "Test images show a part of which another photograph is trained on: metrics may be too good."),
+        (
+            "undetermined",
+            "Gaussians with no more training images than features: their scores of new images are high and vary much.",
+        ),
         ("latency_s", "Seconds for one image from the resized image to its map, nothing shared; see hardware."),
         ("fastest, least memory, smallest", "TRUE where no model of the same protocol is better at no higher cost."),
         (

@@ -7,7 +7,7 @@ HELP = {
     r".+ ±": "As people write it: ± the deviation over seeds or half of a 95% interval; of a single run both ends of "
     "the 95% interval over test images. The numbers are in columns of their own, folded.",
     r"marks": "What is to be known before the row is believed: the columns of these names say why.",
-    r"Winner": "Pictures of the model that Decision chooses for the example of a line.",
+    r"Winner": "Pictures of the model that Decision chooses for the example of a line on the dataset run last.",
     r"(onnx|openvino)_int8_latency_s": "Seconds for one image by the exported file of 8-bit integers, on the machine "
     "and with the threads that exported it; compare with that of float32 beside it.",
     r"(onnx|openvino)_float32_latency_s": "The same by a file of float32, measured at the same time.",
@@ -29,7 +29,8 @@ HELP = {
     r"test_images": "Number of test images.",
     r"Model|detector": "The detector, by anomalib's name of its class.",
     r"Comparison .*": "Configurations of one dataset side by side, a block for each detector.",
-    r"Decision": "Calculates which model costs least on your line; Decision models and Curves are what it goes by.",
+    r"Decision": "Calculates which model costs least on your line; Decision models and Curves are what it goes by. "
+    "Where no dataset and protocol is chosen, it answers for that which was run last.",
     r".* in force": "At the threshold in force of each run, found without the test set: the mean over seeds.",
     r"dataset and protocol": "What is compared: models on the same images, under the same conditions.",
     r"(good|defective) images": "Number of test images.",
@@ -101,6 +102,7 @@ HELP = {
     r"reduced": "Settings below the paper's: the model is not what its detector can do.",
     r"leak": "A test image that is also a training image: the metrics are too good.",
     r"sibling": "Test images that show a part of which another photograph is trained on: the metrics may be too good.",
+    r"undetermined": "Gaussians of no more training images than features: more images or fewer features are needed.",
     r"pretrained": "FALSE: the backbone's weights are random or were never trained; such runs are not ranked.",
     r"weights.*": "The backbone's weight file: name, where it came from, hash.",
     r"normalization.*": "Mean and deviation of the images: the backbone's own, or ImageNet's for all.",

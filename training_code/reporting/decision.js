@@ -73,7 +73,8 @@ const few = (value) => String(Number(value.toFixed(value < 10 ? 2 : 0)));
 
 function answer(rows, line, words, candidates) {
   const ranked = rows.filter((row) => row.rank !== null);
-  if (!ranked.length) return [words.none];
+  const named = candidates.find((candidate) => candidate.group === line.group);
+  if (!ranked.length) return [(named ? `On ${named.dataset} no` : "No") + words.none];
   const [best, deployed] = [ranked[0], line.threshold === words.rule];
   const { one, cost } = best;
   const { refusing, passing } = weights(line);
@@ -84,7 +85,7 @@ function answer(rows, line, words, candidates) {
     + `${money(row.cost[0])} a day (95% interval ${money(row.cost[1])} to ${money(row.cost[2])})`);
   const idle = passing <= refusing ? "passing" : "refusing";
   return [
-    `Choose ${one.model}${one.details ? ` (${one.details})` : ""}`
+    `On ${named.dataset}: choose ${one.model}${one.details ? ` (${one.details})` : ""}`
       + `${deployed ? ", with its threshold in force, " : " at threshold "}${best.threshold}`
       + `${best.threshold.includes(" to ") ? ` (each of its ${one.seeds} seeds has its own)` : ""}. `
       + `Of ${ranked.length} models it costs least.`,

@@ -29,14 +29,16 @@ MODEL_COLUMNS = (
     *("lowest cost", "point", "threshold", *_RATES),
     *("cost_a_day", "cost_a_day_low", "cost_a_day_high", "flattery_a_day"),
     *("note", "ranked cost", "rank", "place", "promise", "run_id"),
-    *("test images", "labels", "named", *COSTS_OF_CLASSES, *_FLATTERY),
+    *("test images", "labels", "named", "dataset", *COSTS_OF_CLASSES, *_FLATTERY),
 )
 # The note of a model of another group than the chosen one.
 _OTHERS = "other images"
-#: Rows of the answer, its sentences below it and what to do next below these, and of what is said about the questions.
+#: Rows of the answer, its sentences below it, below these what to do next and for which datasets there are other
+#: answers, and of what is said about the questions.
 ANSWER, SENTENCES = 2, 6
 NEXT = ANSWER + SENTENCES + 1
-INTRODUCTION = NEXT + 2
+OTHERS = NEXT + 1
+INTRODUCTION = OTHERS + 2
 #: The cell of each question, below one another, and where the answers to them that count are.
 QUESTIONS = ("group", "threshold", "defective_share", "false_alarm_cost", "miss_cost", "parts_a_day", "least_found")
 FIRST_QUESTION, YOURS, USED = INTRODUCTION + 3, "D", "E"
@@ -98,6 +100,12 @@ class Book:
         """Return what a sheet is called in this workbook."""
         return self.titles.get(name, name)
 
+    @property
+    def dataset(self) -> str:
+        """The reference to the name of the dataset that counts, for a formula in `Decision`."""
+        place = f"MATCH({CELLS['group']},{self.column('dataset and protocol')},0)"
+        return f"INDEX({self.column('dataset')},{place})"
+
     def of_best(self, name: str) -> str:
         """Return the reference to what a column of `Decision models` says of the model that costs least."""
         return f"INDEX({self.column(name)},MATCH(1,{self.column('rank')},0))"
@@ -140,7 +148,7 @@ def model_rows(book: Book) -> Iterator[list]:
             force = [one.deployed.thresholds[0], *one.deployed.false_alarms[0], *one.deployed.misses[0]]
         numbers = [*_chosen(book, number, at), *_cost(book, at), *_placed(book, number, at)]
         known = [one.group, one.model, one.backbone, one.configuration, one.seeds, one.good, one.defective]
-        told = [one.promise or None, one.run_id, one.beside, one.labels, one.named]
+        told = [one.promise or None, one.run_id, one.beside, one.labels, one.named, one.dataset]
         yield [*known, *force, *numbers, *told, *_cost_of_class(book, one, at), *one.flattery]
 
 

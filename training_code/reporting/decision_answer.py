@@ -9,22 +9,26 @@ from training_code.comparison.decision import (
     Assumptions,
     Candidate,
     cheapest_of_classes,
+    groups_of,
+    protocols_of,
     ranking,
 )
 from training_code.reporting.decision import (
     CELLS,
     COSTS_OF_CLASSES,
+    FIRST_QUESTION,
     LETTERS,
     PASSING,
     REFUSING,
     SHOWN,
     TABLE,
     WINNER,
+    YOURS,
     Book,
     literal,
 )
 
-_NONE = "No model can be chosen: see the notes below, and the yellow cells above."
+_NONE = " model can be chosen: see the notes and the yellow cells."
 _DEPLOYED_FOUND = (
     "The threshold in force was found without the test images. That this model is the best one was found on them."
 )
@@ -38,6 +42,10 @@ _CLASSES = "The cheapest on these test images, "
 _NEXT = "Next: look at its pictures in the sheet {winner}, then try it on new photographs: anomaly predict "
 _NEXT_COMMAND = " FOLDER --output PREDICTIONS"
 _NEXT_WORTHLESS = "Next: train more configurations, or on more photographs or some labelled defects, and compare."
+
+# What is said of other datasets and protocols, of so many datasets at most, and where one is chosen.
+_OTHERS, _MOST_NAMED, _MORE = "Also in this workbook: ", 12, ", and more"
+_CHOOSE = f"; choose in cell {YOURS}{FIRST_QUESTION}."
 
 #: What `decision.js` says as well.
 WORDS = {
@@ -64,7 +72,7 @@ def sentence_formulas(book: Book, most: int) -> list[str]:
         (f'COUNTIFS($A${first + 1}:$A${first + most},">1",$I${first + 1}:$I${first + most},"<="&{cell["to (95%)"]})'),
     )
     texts = [
-        f'"Choose "&{cell["Model"]}&IF({cell["backbone and configuration"]}="",""," ("&'
+        f'"On "&{book.dataset}&": choose "&{cell["Model"]}&IF({cell["backbone and configuration"]}="",""," ("&'
         f'{cell["backbone and configuration"]}&")")&IF({deployed},", with its threshold in force, "," at threshold ")&'
         f'{cell["threshold"]}&IF(ISNUMBER(SEARCH(" to ",{cell["threshold"]}))," (each of its "&{cell["seeds"]}&'
         f'" seeds has its own)","")&'
@@ -80,7 +88,8 @@ def sentence_formulas(book: Book, most: int) -> list[str]:
         _classes_formula(book),
         f'IF({deployed},"{_DEPLOYED_FOUND}","{_CHOSEN_HERE}"&FIXED({book.of_best("flattery_a_day")},2)&" a day more.")',
     ]
-    return [f'=IF({cell["rank"]}=1,{text},"{_NONE if number == 0 else ""}")' for number, text in enumerate(texts)]
+    none = f'IFERROR("On "&{book.dataset}&" no","No")&"{_NONE}"'
+    return [f"=IF({cell['rank']}=1,{text},{none if number == 0 else chr(34) * 2})" for number, text in enumerate(texts)]
 
 
 def next_formula(book: Book) -> str:
@@ -89,6 +98,47 @@ def next_formula(book: Book) -> str:
     tried = _NEXT.format(winner=book.title(WINNER))
     good = f'{literal(tried)}&{run}&"{_NEXT_COMMAND}"'
     return f'=IFERROR(IF({book.of_best("cost_a_day")}<{cheap},{good},"{_NEXT_WORTHLESS}"),"{_NEXT_WORTHLESS}")'
+
+
+def others_formula(book: Book) -> str | None:
+    """Return the formula that names the datasets and protocols that are not chosen; `others` says the same."""
+    if len(book.groups) < 2:
+        return None
+    names, parts = book.column("dataset"), []
+    rows = {one.dataset: row for row, one in reversed(list(enumerate(book.candidates, 1)))}
+    found, more = _named(book.candidates)
+    for dataset, groups in found.items():
+        name = f"INDEX({names},{rows[dataset]})"
+        here, elsewhere = (
+            f'", "&{name}&"{number}"' if number is not None else '""' for number in _protocols(len(groups))
+        )
+        parts.append(f"IF({name}={book.dataset},{here},{elsewhere})")
+    return f'=IFERROR("{_OTHERS}"&MID({"&".join(parts)},3,9999)&"{more}{_CHOOSE}","")'
+
+
+def others(candidates: Sequence[Candidate], group: str) -> str:
+    """Return the sentence that names the datasets and protocols that are not chosen; nothing where there are none."""
+    found, more = _named(candidates)
+    said = [
+        f"{dataset}{number}"
+        for dataset, groups in found.items()
+        if (number := _protocols(len(groups))[group not in groups]) is not None
+    ]
+    return f"{_OTHERS}{', '.join(said)}{more}{_CHOOSE}" if said else ""
+
+
+def _named(candidates: Sequence[Candidate]) -> tuple[dict[str, list[str]], str]:
+    """Return the datasets that are named, with their groups, and what is said of the rest."""
+    found = protocols_of(candidates)
+    if len(found) <= _MOST_NAMED:
+        return found, ""
+    return dict(list(found.items())[: _MOST_NAMED - 1]), _MORE  # two are left at least, so that more is true
+
+
+def _protocols(number: int) -> tuple[str | None, str]:
+    """Return what is said behind the chosen dataset, None where it is not named, and behind any other one."""
+    own = None if number == 1 else f" ({number - 1} other protocol{'s' if number > 2 else ''})"
+    return own, "" if number == 1 else f" ({number} protocols)"
 
 
 def _classes_formula(book: Book) -> str:
@@ -123,8 +173,9 @@ def answer(candidates: Sequence[Candidate], line: Assumptions, group: str | None
     """Return the sentences that the sheet Decision says."""
     table = ranking(candidates, line, group)
     ranked = table[table["rank"].notna()]
+    dataset = dataset_of(candidates, group)
     if ranked.empty:
-        return [_NONE]
+        return [no_model(f"On {dataset}" if dataset else "")]
     best, deployed = ranked.iloc[0], line.threshold == DEPLOYED
     details = " - ".join(filter(None, [best["backbone"], best["configuration"]]))
     alarms, misses = (
@@ -139,7 +190,7 @@ def answer(candidates: Sequence[Candidate], line: Assumptions, group: str | None
     idle = "passing" if line.passing_all <= line.refusing_all else "refusing"
     overlap = int((ranked["cost_a_day_low"].iloc[1:] <= best["cost_a_day_high"]).sum())
     return [
-        f"Choose {best['Model']}{f' ({details})' if details else ''}"
+        f"On {dataset}: choose {best['Model']}{f' ({details})' if details else ''}"
         f"{', with its threshold in force, ' if deployed else ' at threshold '}{best['threshold']}"
         f"{f' (each of its {best.seeds} seeds has its own)' if ' to ' in best['threshold'] else ''}. "
         f"Of {len(ranked)} models it costs least.",
@@ -155,6 +206,17 @@ def answer(candidates: Sequence[Candidate], line: Assumptions, group: str | None
         _classes(candidates, line, group),
         _DEPLOYED_FOUND if deployed else f"{_CHOSEN_HERE}{best['flattery_a_day']:,.2f} a day more.",
     ]
+
+
+def no_model(where: str) -> str:
+    """Return that no model can be chosen, after the words that say where."""
+    return f"{where} no{_NONE}" if where else f"No{_NONE}"
+
+
+def dataset_of(candidates: Sequence[Candidate], group: str | None = None) -> str:
+    """Return the name of the dataset of a group, by default of that which was run last; nothing where there is none."""
+    group = group or next(iter(groups_of(candidates)), None)
+    return next((one.dataset for one in candidates if one.group == group), "")
 
 
 def _rounded(value: float) -> str:

@@ -91,7 +91,7 @@ def display_decision(
     line
         What it begins with.
     group
-        Dataset and protocol that it begins with; None for that with most models.
+        Dataset and protocol that it begins with; None for that which was run last.
 
     Raises
     ------
@@ -106,6 +106,7 @@ def display_decision(
 def _plain(one: Candidate) -> dict[str, Any]:
     names = (
         "group",
+        "dataset",
         "beside",
         "model",
         "details",

@@ -29,6 +29,7 @@ from training_code.reporting.decision import (
     INTRODUCTION,
     LETTERS,
     NEXT,
+    OTHERS,
     PASSING,
     QUESTIONS,
     REFUSING,
@@ -39,7 +40,7 @@ from training_code.reporting.decision import (
     YOURS,
     Book,
 )
-from training_code.reporting.decision_answer import answer, next_formula, sentence_formulas
+from training_code.reporting.decision_answer import answer, next_formula, others, others_formula, sentence_formulas
 from training_code.reporting.folding import fold
 from training_code.reporting.headers import write_across
 from training_code.reporting.written import Drawn
@@ -55,16 +56,27 @@ _FOLDED = ("promise", "good test images", "defective test images", "seeds")
 _ACROSS = 9
 # Of the cell that says which group counts.
 _CHARACTERS_A_LINE = 18
-_TITLE = "Which model, at which threshold, costs least on your line?"
+#: The first cell of the sheet.
+TITLE = "Which model, at which threshold, costs least on your line?"
 _INTRODUCTION = (
     "Write what is known of your line into the yellow cells; everything else follows. Where a cell is blank, the "
     "example beside it counts. What you write is kept when this workbook is made again."
 )
+# What each yellow cell says when it refuses what is entered.
+_REFUSED = {
+    "group": "Choose one of the datasets and protocols that stand below the models.",
+    "threshold": f"Choose one of the two: {THRESHOLDS[0]}, {THRESHOLDS[1]}.",
+    "defective_share": "A share from 0% to 100%.",
+    "false_alarm_cost": "The cost of a false alarm is a number: 0 or more.",
+    "miss_cost": "The cost of a miss is a number: 0 or more.",
+    "parts_a_day": "Parts a day are a number: 0 or more.",
+    "least_found": "A share from 0% to 100%.",
+}
 #: Each question with what it means, and the format of its answer.
 _ASKED = {
     "group": (
         "Dataset and protocol",
-        "What is compared: only models on the same images. Blank: that with most models.",
+        "What is compared: only models on the same images. Blank: that which was run last, the first one of the list.",
         "@",
     ),
     "threshold": (
@@ -107,7 +119,7 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
     worksheet.column_dimensions[LETTERS[2]].width = wide = min(max(details, _NARROWEST), _WIDEST)
     fold(worksheet, [number for number, (head, *_) in enumerate(SHOWN, 1) if head in _FOLDED])
     names = {1: "title", INTRODUCTION: "introduction"}
-    worksheet["A1"], worksheet[f"A{INTRODUCTION}"] = _TITLE, _INTRODUCTION
+    worksheet["A1"], worksheet[f"A{INTRODUCTION}"] = TITLE, _INTRODUCTION
     worksheet["A1"].font, worksheet[f"A{INTRODUCTION}"].font = Font(name=FONT, bold=True, size=16), copy(_GRAY)
     worksheet["A1"].comment = comment(help_for(DECISION))
     most = max(sum(one.group == group for one in book.candidates) for group in book.groups)
@@ -115,7 +127,7 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
     names |= _draw_questions(worksheet, book, groups) | _draw_bases(worksheet)
     names |= _draw_answer(worksheet, book, most)
     names |= _draw_models(worksheet, book, most, math.ceil(details / wide))
-    _band(worksheet, groups - 1, ["", "Datasets and protocols in this workbook", "", "models"])
+    _band(worksheet, groups - 1, ["", "Datasets and protocols in this workbook, that run last first", "", "models"])
     names[groups - 1] = "groups"
     for row, group in enumerate(book.groups, groups):
         set_text(worksheet.cell(row, 2), group)
@@ -146,20 +158,24 @@ def _draw_questions(worksheet: Worksheet, book: Book, groups: int) -> dict[int, 
         if name == "group":
             known = f'IF(ISNUMBER(MATCH({here},{listed},0)),{here},"not in the list below")'
             set_value(used, name, Formula(f'=IF({here}="",$B${groups},{known})'))
-            validation = DataValidation("list", formula1=f"={listed}")
+            validation = DataValidation(type="list", formula1=listed)
             lines = math.ceil(max(map(len, book.groups)) / _CHARACTERS_A_LINE)
             worksheet.row_dimensions[row].height = 15 * max(lines, 3)
         elif name == "threshold":
             set_value(used, name, Formula(f'=IF({here}="{THRESHOLDS[1]}","{THRESHOLDS[1]}","{DEPLOYED}")'))
-            validation = DataValidation("list", formula1=f'"{",".join(THRESHOLDS)}"')
+            validation = DataValidation(type="list", formula1=f'"{",".join(THRESHOLDS)}"')
         else:
             share = name in ("defective_share", "least_found")
             inside = f"MAX(0,MIN(1,{here}))" if share else f"MAX(0,{here})"
             set_value(used, "", Formula(f"=IF(ISNUMBER({here}),{inside},{getattr(example, name):g})"))
             used.number_format = number_format
             validation = DataValidation(
-                "decimal", "between" if share else "greaterThanOrEqual", "0", "1" if share else None
+                type="decimal",
+                operator="between" if share else "greaterThanOrEqual",
+                formula1="0",
+                formula2="1" if share else None,
             )
+        validation.error = _REFUSED[name]
         _validate(worksheet, validation, here, label)
     return names
 
@@ -193,13 +209,8 @@ def _aligned(number_format: str, wrap: bool = False) -> Alignment:
 
 def _validate(worksheet: Worksheet, validation: DataValidation, cell: str, label: str) -> None:
     validation.allow_blank, validation.showErrorMessage, validation.showInputMessage = True, True, True
-    validation.promptTitle, validation.prompt = OUR_PROMPT, f"{label}. Blank: the example beside it counts."
-    validation.errorTitle, validation.error = (
-        "Not possible",
-        "Choose from the list."
-        if validation.type == "list"
-        else ("A share from 0% to 100%." if validation.formula2 else "A number from 0 on."),
-    )
+    validation.promptTitle, validation.prompt = OUR_PROMPT, f"{label}. Blank: what stands beside it counts."
+    validation.errorTitle = "Not possible"
     worksheet.add_data_validation(validation)
     validation.add(cell)
 
@@ -218,8 +229,12 @@ def _draw_answer(worksheet: Worksheet, book: Book, most: int) -> dict[int, str]:
         names[ANSWER + number] = f"answer {number}"
     cell = write_across(worksheet, NEXT, Formula(next_formula(book)), _ACROSS, 1)
     cell.font = copy(BOLD_FONT)
+    elsewhere = others_formula(book)
+    if elsewhere is not None:
+        longest_said = max(len(others(book.candidates, group)) for group in book.groups)
+        write_across(worksheet, OTHERS, Formula(elsewhere), _ACROSS, longest_said)
     # The blank row keeps the name that it had below the sentences alone, by which people's cells find it.
-    return names | {NEXT: "next", NEXT + 1: f"answer {SENTENCES} +"}
+    return names | {NEXT: "next", OTHERS: "others", OTHERS + 1: f"answer {SENTENCES} +"}
 
 
 def _draw_models(worksheet: Worksheet, book: Book, most: int, lines: int) -> dict[int, str]:

@@ -28,7 +28,8 @@ _TITLE = "What the chosen model finds, what it misses, and which good parts it r
 _HOW_TO_READ = (
     "Test images of one run, the clearest first: each photograph with the outline of its true defect, and beside it "
     "the anomaly map, on which the bright is what looks wrong to the model. The pictures are of the model that is "
-    "chosen for the example of a line; what you write into the yellow cells does not change them."
+    "chosen for the example of a line on the dataset that was run last; what you write into the yellow cells does not "
+    "change them."
 )
 # What is said above the pictures of each kind, and where there are none.
 _KINDS = {
@@ -39,7 +40,7 @@ _KINDS = {
 # Of the sheet of examples.
 _EXAMPLE_WIDTHS = {"protocol": 26, "configuration": 26, "predictions": 82}
 _STILL = "This is the model that the sheet {sheet} chooses."
-_ANOTHER = "For the costs that are written there, the sheet {sheet} now chooses another model; see {examples}."
+_ANOTHER = "For what is written there, the sheet {sheet} now chooses another model; see {examples}."
 _NO_MODEL = "For what is written there, the sheet {sheet} now chooses no model: the notes there say why."
 _NO_PICTURES = "This run has no pictures on this machine: they are written to its folder examples when it is tested."
 
@@ -47,6 +48,7 @@ _NO_PICTURES = "This run has no pictures on this machine: they are written to it
 def draw_winner(worksheet: Worksheet, sheet: Sheet, book: Book) -> Drawn:
     """Draw the predictions of the model that Decision chooses for the example of a line: hits, misses, false alarms.
 
+    It is the model of the dataset and protocol that was run last.
     The pictures are those of the run that stands for the model. Whether the reader's costs choose another model is told
     by a formula.
     """
@@ -64,7 +66,11 @@ def draw_winner(worksheet: Worksheet, sheet: Sheet, book: Book) -> Drawn:
     write("title", _TITLE, Font(name=FONT, bold=True, size=16))
     worksheet.row_dimensions[1].height = 24
     worksheet["A1"].comment = comment(help_for(sheet.name))
-    write("model", f"{winner['named']}, run {winner['run_id']}", Font(name=FONT, bold=True, size=13))
+    write(
+        "model",
+        f"On {winner['dataset']}: {winner['named']}, run {winner['run_id']}",
+        Font(name=FONT, bold=True, size=13),
+    )
     worksheet.row_dimensions[2].height *= 1.3
     write("rates", _rates(winner))
     write("choice", _choice(book, winner["run_id"]), longest=len(_ANOTHER))

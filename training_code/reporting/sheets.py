@@ -19,16 +19,17 @@ from training_code.comparison.configurations import (
 from training_code.comparison.costs import speed_and_size
 from training_code.comparison.decision import Assumptions, Candidate, all_rankings, curves, ranking
 from training_code.comparison.decision_candidates import read_candidates
+from training_code.comparison.doubts import DOUBTS
 from training_code.comparison.effects import effects_of_arguments
 from training_code.comparison.image_curves import KEY as IMAGE_KEY
 from training_code.comparison.image_curves import image_curves
 from training_code.comparison.label_curves import KEY as LABEL_KEY
 from training_code.comparison.label_curves import label_curves
 from training_code.comparison.level import MARKS, mark_level
+from training_code.comparison.not_run import not_run
 from training_code.comparison.table import DECISIONS, DRAWN, LABELS, LABELS_SEEN, MAIN_METRICS, PROTOCOL
 from training_code.comparison.uncertainty import with_deviation
 from training_code.comparison.values import is_missing, write_value
-from training_code.data.findings import MARKED_KINDS
 from training_code.foundation.errors import unknown
 from training_code.reporting.about import about
 from training_code.reporting.decision import CURVES, DECISION, MODELS, WINNER
@@ -99,7 +100,8 @@ def choose_runs(runs: pd.DataFrame, datasets: Sequence[str] = (), seeds: Sequenc
         known = sorted(set(runs[column])) if column in runs else []
         for value in wanted:
             if value not in known:
-                raise unknown(column, value, [str(name) for name in known])
+                names = [str(name) for name in known]
+                raise not_run(value, names) if column == "dataset" else unknown(column, value, names)
         if wanted:
             runs = runs[runs[column].isin(list(wanted))].reset_index(drop=True)
     return runs
@@ -126,8 +128,7 @@ def summary(comparison: Comparison) -> pd.DataFrame:
 
 def marks_of(best: pd.DataFrame) -> list[str]:
     """Return what is to be known of each model before it is believed, in a few words."""
-    marks = {OTHER_CODE: best["code"].notna(), "reduced": best["reduced"].notna()}
-    marks |= {kind: best[kind].notna() for kind in MARKED_KINDS}
+    marks = {OTHER_CODE: best["code"].notna(), **{name: best[name].notna() for name in DOUBTS}}
     marks[F1_BELOW] = pd.Series(f1_is_below(best), best.index, dtype=bool)
     return [", ".join(name for name in marks if marks[name][index]) for index in best.index]
 
@@ -225,7 +226,9 @@ def _winner(comparison: Comparison) -> list[Sheet]:
     run_id = table["run_id"].iloc[0]
     one = next(one for one in comparison.candidates if one.run_id == run_id)
     examples = comparison.models.set_index("run_id")["examples"][run_id]
-    table = table.assign(named=one.named, good=one.good, defective=one.defective, examples=examples)
+    table = table.assign(
+        dataset=one.dataset, named=one.named, good=one.good, defective=one.defective, examples=examples
+    )
     return [Sheet(WINNER, table, "winner", key="run_id", candidates=comparison.candidates)]
 
 

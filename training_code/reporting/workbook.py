@@ -13,6 +13,7 @@ from openpyxl.worksheet.worksheet import Worksheet
 
 from training_code.foundation.errors import InputError
 from training_code.reporting import written as memory
+from training_code.reporting.decision import DECISION
 from training_code.reporting.drawing import draw, set_view
 from training_code.reporting.earlier import infer_written
 from training_code.reporting.folding import mark_folds
@@ -24,7 +25,7 @@ from training_code.reporting.references import Moves, References
 from training_code.reporting.sheet import Sheet
 from training_code.reporting.sheet_settings import move_references
 from training_code.reporting.user_edits import Edits, Tools, move_formula, take_edits
-from training_code.reporting.workbook_file import ChangedError, check_output, save
+from training_code.reporting.workbook_file import ChangedError, check_output, open_on, save
 from training_code.reporting.written import Drawn, Looks, Written
 
 # So often it is tried again when somebody saves the workbook while it is made.
@@ -122,10 +123,8 @@ def _write(target: Path, content: bytes | None, sheets: Sequence[Sheet]) -> list
     _draw_kept(book, notes, tools)
     _move_their_references(book, references)
     book.lost += references.broken
-    for worksheet in workbook.worksheets:
-        worksheet.sheet_view.tabSelected = False
-    visible = [worksheet for worksheet in workbook._sheets if worksheet.sheet_state == "visible"]
-    workbook.active = active if active in visible else next(iter(visible), 0)
+    added = [worksheet for name, (worksheet, edits) in found.items() if name == DECISION and edits is None]
+    open_on(workbook, added[0] if added else active)
     memory.store(workbook, book.written)
     return save(workbook, target, content, book.lost)
 

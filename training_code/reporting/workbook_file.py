@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from openpyxl import Workbook
+from openpyxl.chartsheet import Chartsheet
+from openpyxl.worksheet.worksheet import Worksheet
 
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import atomic_path
@@ -56,6 +58,19 @@ def check_file(path: Path) -> Path:
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise InputError(f"{folder} is no folder that can be written to; give another --output")
     return target
+
+
+def open_on(workbook: Workbook, sheet: Worksheet | Chartsheet | None) -> None:
+    """Have a workbook open on a sheet, on the first visible one where that is not seen, and select it alone."""
+    visible = [each for each in workbook._sheets if each.sheet_state == "visible"]
+    chosen = sheet if sheet in visible else next(iter(visible), None)
+    for each in workbook._sheets:
+        for view in (each.sheetViews if isinstance(each, Chartsheet) else each.views).sheetView:
+            view.tabSelected = each is chosen
+    if chosen is not None:
+        workbook.active = chosen
+        for window in workbook.views:  # so that its tab is among those that are seen
+            window.firstSheet = min(window.firstSheet or 0, workbook._sheets.index(chosen))
 
 
 def save(workbook: Workbook, target: Path, content: bytes | None, lost: Sequence[str]) -> list[str]:

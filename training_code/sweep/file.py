@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from training_code.data.places import JOIN
-from training_code.foundation.errors import InputError, choices, unknown
+from training_code.foundation.errors import InputError, choices, suggestion, unknown
 from training_code.foundation.yaml_files import as_plain, as_text, read_yaml
 from training_code.sweep.notebook import TrainingNotebook, notebook_path, read_notebook
 from training_code.sweep.spelling import as_meant
@@ -85,7 +85,8 @@ def read_sweep(path: Path, _including: tuple[Path, ...] = ()) -> Sweep:
     except FileNotFoundError:
         known = sorted(str(file) for file in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         start = "one of those that anomaly start FOLDER puts into a folder"
-        raise InputError(f"there is no sweep file {path}; valid: {choices(known) or start}") from None
+        hint = suggestion(path.stem, [Path(name).stem for name in known])
+        raise InputError(f"there is no sweep file {path}{hint}; valid: {choices(known) or start}") from None
     content = _mapping(path, "the file", content, SWEEP_KEYS)
     shared = _mapping(path, "parameters", content.get("parameters"))
     search = content.get("search")

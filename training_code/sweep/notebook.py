@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from training_code.foundation import paths
-from training_code.foundation.errors import InputError, choices
+from training_code.foundation.errors import InputError, choices, suggestion
 from training_code.sweep.cell import parse_cell
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def read_notebook(path: Path) -> TrainingNotebook:
     """
     if not os.path.isfile(path):  # unlike that of a Path it takes names of any length
         known = sorted(file.stem for file in path.parent.glob("*.ipynb")) if os.path.isdir(path.parent) else []
-        raise InputError(f"there is no notebook {path}; valid: {choices(known)}")
+        raise InputError(f"there is no notebook {path}{suggestion(path.stem, known)}; valid: {choices(known)}")
     text, found = _read_cells(path)
     parameters: dict[str, Any] | None = None
     annotations: dict[str, str] = {}

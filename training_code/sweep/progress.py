@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import re
+import shlex
 import socket
 import sys
 import threading
@@ -21,6 +22,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from training_code.foundation import paths
 from training_code.foundation.clock import duration
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import write_json
@@ -40,7 +42,7 @@ _WRITE_INTERVAL = 0.5
 class Progress(Reporter):
     """Shows a sweep that is running, and keeps what it shows on disk.
 
-    On a terminal there is one screen; elsewhere, one line for each job.
+    On a terminal there is one screen; elsewhere, a line when a job begins and one when it has ended.
 
     Parameters
     ----------
@@ -94,9 +96,12 @@ class Progress(Reporter):
             self._live.stop()
 
     def on_start(self, names: Sequence[str]) -> None:
-        """Note jobs that were started."""
+        """Note jobs that were started; a terminal shows them on its screen."""
         for name in names:
             self.running[name] = time.time()
+            if self._live is None:
+                number = min(sum(self.counts.values()) + len(self.running), self.total)
+                self.on_message(f"[{number}/{self.total}] {name}: begun")
         self._write()
 
     def on_end(self, name: str, state: JobState, details: str, seconds: float | None, left: float | None) -> None:
@@ -115,11 +120,14 @@ class Progress(Reporter):
         self._write()
 
     def summary(self) -> None:
-        """Show how many jobs ended in each state, those first that need no more work."""
+        """Show how many jobs ended in each state, those first that need no more work, and what to do with results."""
         counts = ", ".join(f"{self.counts[state]} {state}" for state in JobState if self.counts[state])
         self.on_message(f"{self.total} jobs: {counts}")
         if self.counts[JobState.STALE]:
             self.on_message("stale runs are kept as they are; --rerun-stale trains them again")
+        if any(self.counts[state] for state in (JobState.OK, JobState.STORED, JobState.STALE)):
+            results = shlex.quote(paths.relative_to_home(self.results))
+            self.on_message(f"next: anomaly compare{'' if results == 'results' else f' --results {results}'}")
 
     def on_message(self, line: str) -> None:
         """Show a line, and keep it in the log."""

@@ -13,9 +13,11 @@ from training_code.comparison.decision import (
     TOO_FEW,
     Assumptions,
     Candidate,
+    all_rankings,
     best_point,
     costs_of,
     groups_of,
+    protocols_of,
     ranking,
 )
 from training_code.comparison.decision_candidates import DIFFERENT, read_candidates
@@ -142,7 +144,58 @@ def test_models_are_ranked_by_what_they_cost_and_those_that_cannot_be_chosen_com
     assert free["cost_a_day"].min() <= ranked["cost_a_day"].min()
 
 
-def test_the_group_with_most_models_comes_first_and_an_unknown_one_is_named():
+def test_the_group_that_was_run_last_comes_first_however_few_models_it_has():
+    options = [
+        _candidate("a", 1, "textures", last_run=1.0),
+        _candidate("b", 2, "textures", last_run=1.0),
+        _candidate("c", 3, "boards", last_run=2.0),
+    ]
+    assert groups_of(options) == ["boards", "textures"]
+    assert ranking(options, Assumptions())["run_id"].tolist() == ["c"]
+    assert all_rankings(options)["group"].unique().tolist() == ["boards", "textures"]
+
+
+def test_protocols_are_told_by_their_dataset():
+    options = [
+        _candidate("a", 1, "boards: 64", dataset="boards", last_run=1.0),
+        _candidate("b", 2, "textures: 64", dataset="textures", last_run=2.0),
+        _candidate("c", 3, "boards: 128", dataset="boards", last_run=3.0),
+    ]
+    assert protocols_of(options) == {"boards": ["boards: 128", "boards: 64"], "textures": ["textures: 64"]}
+
+
+def test_the_newest_run_of_those_that_are_compared_says_which_dataset_was_run_last(tmp_path):
+    make_results(tmp_path, datasets=("textures",), seeds=(0,))
+    make_run(tmp_path, "boards-0", dataset="boards", finished="2026-01-01T09:00:00+02:00")  # 7 o'clock
+    make_run(
+        tmp_path, "boards-bad", dataset="boards", status="failed", metrics={}, finished="2027-01-01T00:00:00+00:00"
+    )
+    assert _groups(tmp_path) == ["boards", "textures"]
+    many = {"arguments": {"backbone": "resnet18", "layers": ["layer1"], "n_features": 7}}
+    make_run(tmp_path, "textures-new", skill=0.1, dataset="textures", finished="2026-01-01T08:00:00+00:00", **many)
+    assert _groups(tmp_path) == ["textures", "boards"]
+
+
+def test_a_run_that_takes_no_part_in_the_decision_still_says_that_its_dataset_was_run_last(tmp_path):
+    make_results(tmp_path, datasets=("textures", "zippers"), seeds=(0,))
+    for number in range(7):  # more than take part, and the worst by the criterion is the newest one
+        settings = {"backbone": "resnet18", "layers": ["layer1"], "n_features": 10 + number}
+        moment = f"2026-01-01T0{number + 1}:00:00+00:00"
+        skill = 4 - number / 2
+        make_run(tmp_path, f"z-{number}", skill=skill, dataset="zippers", arguments=settings, finished=moment)
+    make_run(tmp_path, "late", dataset="textures", arguments=settings, finished="2026-01-01T06:30:00+00:00")
+    assert _groups(tmp_path) == ["zippers", "textures"]
+
+
+def _groups(results):
+    table = runs_table(read_records(results)[0])
+    found, problems = read_candidates(configurations(table), table)
+    assert problems == [] and groups_of(found) == list(dict.fromkeys(one.group for one in found))
+    assert all(one.group.startswith(f"{one.dataset}: ") for one in found)
+    return list(dict.fromkeys(one.dataset for one in found))
+
+
+def test_of_groups_run_at_once_that_with_most_models_comes_first_and_an_unknown_one_is_named():
     options = [_candidate("a", 1, "boards"), _candidate("b", 2, "tiles"), _candidate("c", 3, "tiles")]
     assert groups_of(options) == ["tiles", "boards"]
     assert set(ranking(options, Assumptions())["run_id"]) == {"b", "c"}

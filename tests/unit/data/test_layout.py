@@ -118,6 +118,17 @@ def _no_layout(root):
     save(root / "pictures" / "a.png", GRAY)
 
 
+def _fine_and_broken(root):
+    for number in range(3):
+        save(root / "fine" / f"{number}.png", GRAY)
+    save(root / "broken ones" / "0.png", GRAY)
+
+
+def _three_folders(root):
+    for name in ("a", "b", "c"):
+        save(root / name / "0.png", GRAY)
+
+
 def _no_training_images(root):
     (root / "train" / "good").mkdir(parents=True)
 
@@ -175,7 +186,13 @@ def _name_that_is_no_utf8(root):
         (_one_mask_for_two, "mask/0.png is the mask of two images, 0.png and 0.png; give each its own"),
         (_name_that_is_no_utf8, r"udcff.png' has a name that is not valid UTF-8; rename it"),
         (_empty, "is empty"),
-        (_no_layout, "no layout that can be read.*found pictures"),
+        (_no_layout, "no layout that can be read.*found pictures; rename it to normal, or, .* --normal-dir pictures$"),
+        (
+            _fine_and_broken,
+            "found broken ones, fine; rename them to normal and abnormal, or, if the good images are in fine: anomaly "
+            "prepare-data folder .*/d data/NAME --normal-dir fine --abnormal-dir 'broken ones'$",
+        ),
+        (_three_folders, "found a, b, c; .* if the good images are in GOOD: .* --normal-dir GOOD --abnormal-dir BAD$"),
         (_no_training_images, "train/good holds no images"),
         (_nothing_to_test_on, "has no image to test on: its single defect-free image is used for training"),
         (_not_an_image, "train/good/page.png is not an image"),
@@ -190,5 +207,5 @@ def test_a_folder_that_cannot_be_used_is_refused_with_the_reason(tmp_path, make,
 
 
 def test_a_missing_folder_is_named_with_the_existing_datasets():
-    with pytest.raises(InputError, match="no dataset folder 'texture'.*textures"):
+    with pytest.raises(InputError, match="no dataset folder 'texture' .did you mean 'textures'.*data/: .*textures"):
         read_dataset("texture")

@@ -6,18 +6,21 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 
 from training_code.detectors.patchcore import composed
 from training_code.detectors.patchcore.composed import PatchParts
 from training_code.detectors.patchcore.coreset import k_center_greedy
+from training_code.detectors.patchcore.layered import layered
 from training_code.detectors.patchcore.spec import LEAST_PARTS, PART_BYTES, SURPLUS, images_of_a_part, selected
 from training_code.foundation.cache import TensorCache
 
-IMAGES, PATCHES, DIMENSIONS = 32, 49, 6
+IMAGES, SIZE, DIMENSIONS = 32, (7, 7), 6
+PATCHES = math.prod(SIZE)
 
 
 def _as_they_are(count, dimensions, device):
-    return lambda patches: patches
+    return None
 
 
 def _patches(seed=0):
@@ -30,8 +33,9 @@ def _patches(seed=0):
 
 def _composed(patches, ratio=0.1, batch=5, **more):
     parts = PatchParts(IMAGES, lambda count: selected(ratio, None, count), _as_they_are, **more)
-    for images in patches.split(batch * PATCHES):
-        parts.append(images, PATCHES)
+    maps = patches.view(IMAGES, *SIZE, DIMENSIONS).permute(0, 3, 1, 2)
+    for images in maps.split(batch):
+        parts.append(layered([images]))
     return parts.compose()
 
 
@@ -89,7 +93,7 @@ def test_selections_of_parts_are_shared_and_may_come_from_elsewhere(tmp_path, mo
     elsewhere = Elsewhere()
     found = _composed(patches, executor=elsewhere)
     assert torch.equal(found.rows, expected) and found.describe()["parts_elsewhere"] == 8 and elsewhere.closed
-    assert elsewhere.held == [2 * 4 * 196 * DIMENSIONS] * 8, "bytes of the patches, here and on their way"
+    assert elsewhere.held == [3 * 4 * 196 * DIMENSIONS] * 8, "maps, and features here and on their way"
     for module in ("coreset", "composed"):
         monkeypatch.setattr(f"training_code.detectors.patchcore.{module}.k_center_greedy", None)
     assert torch.equal(_composed(patches, cache=cache).rows, expected), "nothing is selected any more"
@@ -110,8 +114,8 @@ def test_only_a_part_and_the_candidates_are_in_memory(monkeypatch):
     alive = []
     begin = composed.PatchParts._begin
 
-    def watched(self, part):
-        begin(self, part)
+    def watched(self):
+        begin(self)
         alive.append(sum(len(each) for each in (*self._waiting, *(rows for rows, *_ in self._chosen.values()))))
 
     monkeypatch.setattr(composed.PatchParts, "_begin", watched)
@@ -124,3 +128,25 @@ def test_it_is_known_which_patches_were_selected_and_those_of_the_first_images_a
     found = _composed(patches)
     assert torch.equal(found.rows, patches[found.order])
     assert len(found.first) == 4 * PATCHES and torch.equal(found.first, patches[: 4 * PATCHES]), "the whole first part"
+
+
+# Of the maps of each layer.
+SIZES = [[(8, 8), (4, 4)], [(9, 6), (5, 3), (2, 2)], [(6, 6), (6, 6)], [(4, 4), (8, 8)], [(5, 5)]]
+
+
+@pytest.mark.parametrize("sizes", SIZES)
+def test_patches_that_are_made_when_asked_for_are_those_of_anomalib(sizes):
+    generator = torch.Generator().manual_seed(1)
+    maps = {f"{number}": torch.randn(3, 4 + number, *size, generator=generator) for number, size in enumerate(sizes)}
+    model = SimpleNamespace(layers=list(maps))
+    expected = PatchcoreModel.reshape_embedding(PatchcoreModel.generate_embedding(model, maps))
+    patches = layered(list(maps.values()))
+    assert (len(patches), patches.dimensions, patches.per_image) == (*expected.shape, math.prod(sizes[0]))
+    assert torch.equal(patches.features(None), expected)
+    order = torch.randperm(len(expected), generator=generator)
+    torch.testing.assert_close(patches.rows(order), expected[order], rtol=1e-5, atol=1e-6)
+    matrix = torch.randn(10, patches.dimensions, generator=generator)
+    projected = patches.features(matrix)
+    torch.testing.assert_close(projected, expected @ matrix.T, rtol=1e-5, atol=1e-5)
+    assert torch.equal(patches.images(1).features(matrix), projected[patches.per_image :])
+    assert torch.equal(patches.images(1, 2).rows(order[:0]), expected[:0])

@@ -50,6 +50,11 @@ def test_pictures_of_other_thresholds_than_those_in_force_are_named_so(tmp_path)
     )
 
 
+def test_a_run_of_more_features_than_images_says_that_its_gaussians_are_not_determined(tmp_path):
+    record = make_record()  # 4 images, 10 features
+    assert "<p><b>4 training images for 10 features: the Gaussians are not determined" in _shown(record, tmp_path)
+
+
 def test_a_notebook_shows_all_metrics_without_scrolling_sideways(tmp_path):
     names = [name for name in METRICS if name.startswith("image_")][:12]
     shown = _shown(make_record(metrics=dict.fromkeys(names, 0.5)), tmp_path)

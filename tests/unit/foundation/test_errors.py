@@ -12,6 +12,7 @@ def test_an_unknown_name_is_named_with_the_valid_ones_and_the_nearest():
         "unknown color 'gren' (did you mean 'green'?); valid: red, green"
     )
     assert str(unknown("color", "x", ["red", "green"])) == "unknown color 'x'; valid: red, green"
+    assert "(did you mean 'Padim'?)" in str(unknown("detector", "PADIM", ["Padim", "Patchcore"]))
 
 
 def _fail(arguments):

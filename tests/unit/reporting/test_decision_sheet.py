@@ -20,13 +20,15 @@ from training_code.reporting.decision import (
     INTRODUCTION,
     LETTERS,
     NEXT,
+    OTHERS,
     QUESTIONS,
     SENTENCES,
     SHOWN,
     TABLE,
     YOURS,
+    Book,
 )
-from training_code.reporting.decision_answer import answer
+from training_code.reporting.decision_answer import answer, others, others_formula
 from training_code.reporting.decision_page import SCRIPT, display_decision
 from training_code.reporting.sheets import all_sheets, compare
 from training_code.reporting.workbook import write_workbook
@@ -114,6 +116,8 @@ def test_the_sheet_finds_what_python_finds(made, tmp_path):
         said, rows = _shown(tmp_path / "out" / file.name)
         expected = ranking(comparison.candidates, line, group)
         assert said == _said(comparison, line, group)
+        sheet = openpyxl.load_workbook(tmp_path / "out" / file.name, data_only=True)["Decision"]
+        assert sheet.cell(OTHERS, 1).value == others(comparison.candidates, group)
         assert [row["Model"] for row in rows] == expected["Model"].tolist()
         for row, (_, model) in zip(rows, expected.iterrows(), strict=True):
             assert row["rank"] == ("-" if model["rank"] != model["rank"] else model["rank"])
@@ -173,6 +177,97 @@ def test_entries_stay_and_formulas_cover_new_models(made, tmp_path):
     assert "$10," in sheet[f"B{TABLE + 1}"].value, "the last model is looked at"
 
 
+def test_a_yellow_cell_takes_what_is_possible_and_says_what_is_not(made):
+    folder, comparison = made
+    sheet = openpyxl.load_workbook(folder / "w.xlsx")["Decision"]
+    found = {str(each.sqref): each for each in sheet.data_validations.dataValidation}
+    rows = {name: f"D{row}" for row, name in enumerate(QUESTIONS, FIRST_QUESTION)}
+    assert set(found) == set(rows.values())
+    first = next(cell.row for cell in sheet["B"] if str(cell.value).startswith("Datasets and protocols in this")) + 1
+    groups = groups_of(comparison.candidates)
+    assert [sheet.cell(first + number, 2).value for number in range(len(groups))] == groups
+    share, amount = ("decimal", "between", "0", "1"), ("decimal", "greaterThanOrEqual", "0", None)
+    expected = {
+        "group": ("list", None, f"$B${first}:$B${first + len(groups) - 1}", None),
+        "threshold": ("list", None, f'"{DEPLOYED},{CHEAPEST}"', None),
+        "defective_share": share,
+        "false_alarm_cost": amount,
+        "miss_cost": amount,
+        "parts_a_day": amount,
+        "least_found": share,
+    }
+    for name, place in rows.items():
+        each = found[place]
+        assert (each.type, each.operator, each.formula1, each.formula2) == expected[name], name
+        assert each.allowBlank and each.showErrorMessage and each.errorTitle == "Not possible"
+    errors = {name: found[place].error for name, place in rows.items()}
+    assert errors["defective_share"] == errors["least_found"] == "A share from 0% to 100%."
+    assert "cost of a false alarm" in errors["false_alarm_cost"] and "cost of a miss" in errors["miss_cost"]
+    assert errors["parts_a_day"].startswith("Parts a day") and DEPLOYED in errors["threshold"]
+    assert "datasets and protocols" in errors["group"] and len(set(errors.values())) == len(errors) - 1
+
+
+def test_the_answer_names_its_dataset_and_a_line_says_which_others_there_are(made):
+    folder, comparison = made
+    gears = groups_of(comparison.candidates)[2]
+    cell = f"D{FIRST_QUESTION}"
+    known = others(comparison.candidates, groups_of(comparison.candidates)[0])
+    assert known == f"Also in this workbook: tiles, gears (3 protocols); choose in cell {cell}."
+    told = others(comparison.candidates, gears)
+    assert told == f"Also in this workbook: boards, tiles, gears (2 other protocols); choose in cell {cell}."
+    assert _said(comparison, Assumptions())[0].startswith("On boards: choose ")
+    assert _said(comparison, Assumptions(), gears)[0].startswith("On gears: choose ")
+    sheet = openpyxl.load_workbook(folder / "w.xlsx")["Decision"]
+    assert "Also in this workbook" in sheet.cell(OTHERS, 1).value and sheet.cell(OTHERS, 1).value.endswith(
+        f'{cell}.","")'
+    )
+
+
+def test_a_blank_cell_means_the_dataset_that_was_run_last_everywhere(tmp_path):
+    make_results(tmp_path / "results", datasets=("textures",))
+    make_run(tmp_path / "results", "mine-0", skill=2.5, dataset="boards", finished="2026-02-01T00:00:00+00:00")
+    comparison = _compare(tmp_path / "results")
+    assert _said(comparison, Assumptions())[0].startswith("On boards: choose Padim (")
+    page = display_decision(comparison.candidates)
+    assert repr(page).startswith("On boards: choose ") and re.search(
+        r'name="group"><option>boards: ', page._repr_html_()
+    )
+    write_workbook(tmp_path / "w.xlsx", all_sheets(comparison, tmp_path / "results"))
+    workbook = openpyxl.load_workbook(tmp_path / "w.xlsx")
+    sheet, used = workbook["Decision"], CELLS["group"].replace("$", "")
+    default = re.match(r'=IF\(D\d+="",\$B\$(\d+),', sheet[used].value)[1]
+    assert sheet[f"B{default}"].value.startswith("boards: ")
+    assert workbook["Winner"]["A2"].value.endswith(", run mine-0") and workbook["Winner"]["A2"].value.startswith(
+        "On boards: "
+    )
+
+
+def test_a_workbook_of_one_dataset_speaks_of_no_others(tmp_path):
+    make_results(tmp_path / "results", datasets=("tiles",), seeds=(0,))
+    comparison = _compare(tmp_path / "results")
+    assert others(comparison.candidates, groups_of(comparison.candidates)[0]) == ""
+    write_workbook(tmp_path / "w.xlsx", all_sheets(comparison, tmp_path / "results"))
+    assert openpyxl.load_workbook(tmp_path / "w.xlsx")["Decision"].cell(OTHERS, 1).value is None
+
+
+def test_many_datasets_are_not_all_named_since_a_formula_has_its_limit(made):
+    _, comparison = made
+    one = comparison.candidates[0]
+    many = [dataclasses.replace(one, group=f"d{n}: p", dataset=f"d{n}", last_run=-n) for n in range(300)]
+    told = others(many, "d5: p")
+    assert told.startswith("Also in this workbook: d0, d1, d2, d3, d4, d6, ") and told.count(", ") == 10
+    assert ", d10, and more; choose in cell " in told
+    titles = {"Decision models": "A person has this name too auto"}
+    assert len(others_formula(Book(titles, many))) < 8192, "what Excel takes"
+
+
+def test_where_no_model_can_be_chosen_the_dataset_is_named(made):
+    _, comparison = made
+    none = [dataclasses.replace(one, deployed=None) for one in comparison.candidates]
+    assert answer(none, Assumptions()) == ["On boards no model can be chosen: see the notes and the yellow cells."]
+    assert answer([], Assumptions()) == ["No model can be chosen: see the notes and the yellow cells."]
+
+
 def test_formulas_follow_where_people_have_sheets_of_these_names(made, tmp_path):
     folder, comparison = made
     workbook = openpyxl.Workbook()
@@ -195,7 +290,7 @@ def test_nothing_but_functions_of_every_spreadsheet_program(made):
         for row in workbook[name].iter_rows():
             used |= {word for cell in row if cell.data_type == "f" for word in re.findall(r"([A-Z.]+)\(", cell.value)}
     # All of them are in OpenDocument 1.2 and in Excel since 2007; TEXT, whose codes differ between languages, is not.
-    known = {"IF", "IFERROR", "INDEX", "MATCH", "MIN", "MAX", "COUNT", "COUNTIF", "COUNTIFS", "ISNUMBER", "OR"}
+    known = {"IF", "IFERROR", "INDEX", "MATCH", "MID", "MIN", "MAX", "COUNT", "COUNTIF", "COUNTIFS", "ISNUMBER", "OR"}
     assert used == known | {"RANK", "ROUND", "SEARCH", "FIXED", "SQRT", "INT"}
     assert workbook["Decision"].sheet_view.showGridLines is False and workbook.sheetnames[0] == "Decision"
     assert workbook["Decision"][CELLS["threshold"].replace("$", "")].value.endswith(f'"{DEPLOYED}")')
@@ -318,6 +413,6 @@ def test_a_notebook_begins_with_the_numbers_that_it_is_given(made):
     page = shown._repr_html_()
     assert 'name="defective_share" min="0" max="100" step="any" value="25"' in page and 'value="7"' in page
     assert page.index(f"<option>{CHEAPEST}") < page.index(f"<option>{DEPLOYED}")
-    assert repr(shown).startswith("Choose ") and "a day" in repr(shown)
+    assert repr(shown).startswith("On boards: choose ") and "a day" in repr(shown)
     with pytest.raises(InputError, match="boards"):
         display_decision(comparison.candidates, group="screws")

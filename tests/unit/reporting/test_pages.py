@@ -121,7 +121,7 @@ def test_the_answer_is_what_one_reads_first(book):
 def test_the_winner_is_shown_with_its_hits_misses_and_false_alarms(book):
     sheet = book["Winner"]
     texts = [row[0] for row in sheet.iter_rows(max_col=1, values_only=True) if row[0]]
-    assert texts[1].startswith("Padim (ResNet18 - 100 features), run padim-")
+    assert texts[1].startswith("On boards: Padim (ResNet18 - 100 features), run padim-boards-")
     assert "Misses: it passes no defect of the test images." in texts and "Hits: defects that it finds" in texts
     assert len(sheet._images) == 2, "hits and false alarms"
     assert any("MATCH(1,'Decision models'" in text for text in texts), "whether it is still the one that is chosen"
@@ -151,7 +151,7 @@ def test_the_winner_says_whether_the_costs_of_the_reader_choose_it_another_model
     }
     assert said == {
         "example": "This is the model that the sheet Decision chooses.",
-        "another": "For the costs that are written there, the sheet Decision now chooses another model; see Examples.",
+        "another": "For what is written there, the sheet Decision now chooses another model; see Examples.",
         "nothing": "For what is written there, the sheet Decision now chooses no model: the notes there say why.",
     }
     told = openpyxl.load_workbook(folder / "w.xlsx")["Winner"]["A5"].value

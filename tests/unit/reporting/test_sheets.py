@@ -73,6 +73,7 @@ def test_no_sheet_mixes_states_of_the_code(tmp_path):
             finished=f"2026-01-0{day}T00:00:00+00:00",
             metrics={"image_AUROC": value},
             by_defect_type={"hole": {"images": 7, "image_AUROC": value}},
+            counts={"train/good": 201, "test/good": 7},
         )
     tables = _tables(tmp_path)
     assert tables["By backbone"]["ResNet18"].tolist() == [0.6] and tables["By dataset"].iloc[0, -1] == 0.6
@@ -154,18 +155,20 @@ def test_datasets_and_seeds_can_be_chosen_and_wrong_ones_are_refused(tmp_path):
     }
     with pytest.raises(InputError, match="unknown dataset 'c'.*valid: a, b"):
         choose_runs(table, ["c"])
+    with pytest.raises(InputError, match="nothing has been run on textures yet: .*; there are runs of a and b$"):
+        choose_runs(table, ["textures"])
     with pytest.raises(InputError, match="unknown seed 9"):
         choose_runs(table, (), [9])
 
 
 def test_the_summary_marks_what_is_not_fair(tmp_path):
-    make_run(tmp_path, "x")
+    make_run(tmp_path, "x", counts={"train/good": 100, "test/good": 7})
     make_run(tmp_path, "a", "Cflow", dataset="e", metrics={"image_AUROC": 0.5})
     runs = read_records(tmp_path)[0]
     table = runs_table(runs)
     table["leak"] = ["a.png has the content of a training image" if name == "x" else None for name in table["run_id"]]
     shown = summary(compare(table)).set_index("Model")
-    assert shown.loc["Padim", "marks"] == "leak" and shown.loc["Cflow", "marks"] == "reduced"
+    assert shown.loc["Padim", "marks"] == "leak, undetermined" and shown.loc["Cflow", "marks"] == "reduced"
     assert shown.loc["Padim", "level"] == "the best" and shown.loc["Cflow", "image_AUROC"] == "0.500"
 
 

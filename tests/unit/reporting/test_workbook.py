@@ -142,6 +142,45 @@ def test_sheets_of_people_stay_even_under_our_names(tmp_path):
     assert _write(path, name="Failed").sheetnames == workbook.sheetnames, "again and again the same"
 
 
+def _opens_on(path):
+    """Return the sheet on which a workbook opens, and those that are selected."""
+    workbook = openpyxl.load_workbook(path)
+    return workbook.active.title, [sheet.title for sheet in workbook.worksheets if sheet.sheet_view.tabSelected]
+
+
+def _write_again(path):
+    runs, problems = read_records(path.parent / "results")
+    write_workbook(path, all_sheets(compare(runs_table(runs), problems), path.parent / "results"))
+
+
+def test_a_new_workbook_opens_on_the_answer(real):
+    assert _opens_on(real) == ("Decision", ["Decision"])
+
+
+def test_a_workbook_without_the_answer_opens_on_it_once_and_then_where_people_want(real):
+    def forget(workbook):
+        for name in ("Decision", "Winner", "Decision models", "Curves"):
+            workbook.remove(workbook[name])
+        workbook.active = workbook["Best models"]
+        workbook.views[0].firstSheet = 1
+        for sheet in workbook.worksheets[:2]:
+            sheet.sheet_view.tabSelected = True
+
+    _edit(real, forget)
+    _write_again(real)
+    assert openpyxl.load_workbook(real).sheetnames[0] == "Decision"
+    assert _opens_on(real) == ("Decision", ["Decision"])
+    assert openpyxl.load_workbook(real).views[0].firstSheet == 0, "its tab is seen"
+
+    def choose(workbook):
+        workbook.active = workbook["All runs"]
+        workbook["Best models"].sheet_view.tabSelected = True
+
+    _edit(real, choose)
+    _write_again(real)
+    assert _opens_on(real) == ("All runs", ["All runs"])
+
+
 def test_the_best_is_marked_and_charts_and_pictures_are_there(real):
     workbook = openpyxl.load_workbook(real)
     best = workbook["Best models"]

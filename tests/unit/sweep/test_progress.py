@@ -27,6 +27,41 @@ def test_the_state_is_shown_whatever_the_details_begin_with(tmp_path, capsys, st
     assert failed == ({"run": f"{state}, {details}"} if state in ("failed", "timeout") else {})
 
 
+def test_where_the_output_is_no_terminal_there_is_a_line_when_a_job_begins(tmp_path, capsys):
+    with Progress("sweep", 3, tmp_path) as progress:
+        progress.on_end("stored", JobState.STORED, "", None, None)
+        progress.on_start(["a", "b"])
+        progress.on_end("a", JobState.OK, "", 4.0, None)
+    lines = ["[1/3] stored: stored", "[2/3] a: begun", "[3/3] b: begun", "[2/3] a: ok, 4 s"]
+    assert capsys.readouterr().out.splitlines() == lines
+    assert [line[20:] for line in (tmp_path / "sweeps" / "sweep.log").read_text().splitlines()] == lines
+
+
+def test_a_terminal_shows_on_its_screen_alone_what_is_running(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with Progress("sweep", 1, tmp_path) as progress:
+        progress.on_start(["a"])
+        assert list(progress.running) == ["a"]
+    assert "begun" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("state", "told"), [("ok", True), ("stored", True), ("failed", False), ("skipped", False)])
+def test_a_sweep_with_results_names_the_next_step(tmp_path, capsys, state, told):
+    with Progress("sweep", 1, tmp_path / "my results") as progress:
+        progress.on_end("run", JobState(state), "", None, None)
+        progress.summary()
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert (last == f"next: anomaly compare --results '{tmp_path}/my results'") == told
+
+
+def test_of_the_usual_folder_the_next_step_names_none(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("training_code.foundation.paths.HOME", tmp_path)
+    with Progress("sweep", 1, tmp_path / "results") as progress:
+        progress.on_end("run", JobState.OK, "", None, None)
+        progress.summary()
+    assert capsys.readouterr().out.splitlines()[-1] == "next: anomaly compare"
+
+
 def test_how_a_run_ended_is_a_state_of_its_job():
     assert {JobState(status).value for status in get_args(Status)} == set(get_args(Status))
 

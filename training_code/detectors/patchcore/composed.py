@@ -28,6 +28,7 @@ from training_code.detectors.patchcore.coreset import (
     selection_key,
     shared_k_center_greedy,
 )
+from training_code.detectors.patchcore.layered import LayeredPatches
 from training_code.detectors.patchcore.search import HELD_OUT
 from training_code.detectors.patchcore.spec import SURPLUS, images_of_a_part
 from training_code.foundation.cache import TensorCache
@@ -103,7 +104,7 @@ class _Part:
     """A part that points are selected from: its patches, the features that this goes by, the key to keep it under."""
 
     number: int
-    patches: torch.Tensor
+    patches: list[LayeredPatches]
     features: torch.Tensor
     pending: Pending[Any]
     key: str | None
@@ -119,8 +120,8 @@ class PatchParts:
     selected
         Returns how many of so many patches the coreset has.
     projection
-        Given the patches of a part, their dimensions and device, returns what gives the features that the selection
-        goes by.
+        Given the patches of a part, their dimensions and device, returns the matrix that projects them to what the
+        selection goes by, see `LayeredPatches.features`; None for the patches themselves.
     cache
         Where selections are shared; None for none.
     executor
@@ -131,7 +132,7 @@ class PatchParts:
         self,
         images: int,
         selected: Callable[[int], int],
-        projection: Callable[[int, int, torch.device], Callable[[torch.Tensor], torch.Tensor]],
+        projection: Callable[[int, int, torch.device], torch.Tensor | None],
         cache: TensorCache | None = None,
         executor: Executor | None = None,
     ) -> None:
@@ -139,8 +140,7 @@ class PatchParts:
         self._selected, self._projection = selected, projection
         self._cache = cache
         self._executor = executor or InThisProcess()
-        self._waiting: list[torch.Tensor] = []
-        self._rows = 0  # of those that wait
+        self._waiting: list[LayeredPatches] = []
         self._parts = 0
         self._pending: list[_Part] = []
         # Of each part: patches, their features, and which of all patches they are.
@@ -148,22 +148,24 @@ class PatchParts:
         self._within = 0.0
         self._each = self._size = self._came = 0
 
-    def append(self, patches: torch.Tensor, per_image: int) -> None:
-        """Take the patches of some images, of shape (images * per_image, dimensions)."""
+    def append(self, patches: LayeredPatches) -> None:
+        """Take the patches of some images."""
         if not self._each:
-            self._each = per_image
-            self._size = per_image * images_of_a_part(self.images, per_image, patches.shape[1])
-            self._project = self._projection(self._size, patches.shape[1], patches.device)
-        self._waiting.append(patches)
+            self._each = patches.per_image
+            self._size = self._each * images_of_a_part(self.images, self._each, patches.dimensions)
+            self._matrix = self._projection(self._size, patches.dimensions, patches.device)
         self._came += len(patches)
-        self._rows += len(patches)
-        while self._rows >= self._size:
-            self._begin(self._take(self._size))
+        while patches:
+            missing = (self._size - sum(map(len, self._waiting))) // self._each
+            self._waiting.append(patches.images(0, missing))
+            patches = patches.images(missing)
+            if sum(map(len, self._waiting)) == self._size:
+                self._begin()
 
     def compose(self) -> Composed:
         """Return the coreset of the patches that came."""
-        if self._rows:
-            self._begin(self._take(self._rows))
+        if self._waiting:
+            self._begin()
         try:
             while self._pending:
                 self._collect(self._pending.pop(0))
@@ -178,33 +180,22 @@ class PatchParts:
         counts = self._came, self._parts, len(features), self._executor.elsewhere
         return Composed(rows, order, self._first, *counts, self._within, found.radius)
 
-    def _take(self, rows: int) -> torch.Tensor:
-        """Return the first rows of those that wait, which then wait no longer."""
-        whole = self._waiting[0].new_empty(rows, self._waiting[0].shape[1])
-        filled = 0
-        while filled < rows:
-            first = self._waiting.pop(0)
-            taken = first[: rows - filled]
-            whole[filled : filled + len(taken)] = taken
-            filled += len(taken)
-            if len(taken) < len(first):
-                self._waiting.insert(0, first[len(taken) :])
-        self._rows -= rows
-        return whole
-
-    def _begin(self, patches: torch.Tensor) -> None:
+    def _begin(self) -> None:
+        """Begin to select from the images that wait, which are a part."""
+        patches, self._waiting = self._waiting, []
+        features = torch.cat([each.features(self._matrix) for each in patches])
         if not self._parts:
-            self._first = patches[: self._each * math.ceil(MEASURED / self._each)].clone()
-        features = self._project(patches.float())
+            first = torch.arange(min(len(features), self._each * math.ceil(MEASURED / self._each)))
+            self._first = _rows(patches, first)
         number = self.images * self._each
-        count = min(len(patches), math.ceil(SURPLUS * self._selected(number) * len(patches) / number))
+        count = min(len(features), math.ceil(SURPLUS * self._selected(number) * len(features) / number))
         self._pending.append(self._select(patches, features, count))
         self._parts += 1
         for part in [each for each in self._pending if each.pending.done()]:
             self._collect(part)
         self._pending = [each for each in self._pending if each.number not in self._chosen]
 
-    def _select(self, patches: torch.Tensor, features: torch.Tensor, count: int) -> _Part:
+    def _select(self, patches: list[LayeredPatches], features: torch.Tensor, count: int) -> _Part:
         if features.device.type != "cpu":  # a GPU has selected before the part would have been sent
             found = shared_k_center_greedy(features, count, 0, self._cache)
             return _Part(self._parts, patches, features, Done(_arrays(found)), None)
@@ -212,9 +203,8 @@ class PatchParts:
         shorter = None if key is None or self._cache is None else known_selection(self._cache, key)
         if shorter is not None and len(shorter) >= count:
             return _Part(self._parts, patches, features, Done(_arrays(shorter.first(count))), None)
-        # The features are here and, on their way, a second time; they may be the patches themselves.
-        apart = features.data_ptr() != patches.data_ptr()
-        held = patches.nbytes + (1 + apart) * features.nbytes
+        # The features are here and, on their way, a second time.
+        held = sum(each.nbytes for each in patches) + 2 * features.nbytes
         arguments = (features.numpy(), count, None if shorter is None else _arrays(shorter))
         return _Part(self._parts, patches, features, self._executor.begin(select_part, arguments, held), key)
 
@@ -223,10 +213,24 @@ class PatchParts:
         found = _selection(*part.pending.result())
         if self._cache is not None and part.key is not None:
             keep_selection(self._cache, part.key, found)
-        chosen = found.order.to(part.patches.device)
+        features = part.features[found.order.to(part.features.device)]
         places = part.number * self._size + found.order
-        self._chosen[part.number] = part.patches[chosen], part.features[chosen], places
+        self._chosen[part.number] = _rows(part.patches, found.order), features, places
         self._within = max(self._within, found.radius)
+
+
+def _rows(patches: list[LayeredPatches], places: torch.Tensor) -> torch.Tensor:
+    """Return patches by their places in a part, which may lie in several batches."""
+    begins = torch.tensor([0, *map(len, patches)]).cumsum(0)
+    batch = torch.searchsorted(begins, places, right=True) - 1
+    rows = None
+    for number in batch.unique().tolist():
+        own = (batch == number).nonzero().flatten()
+        found = patches[number].rows((places[own] - begins[number]).to(patches[number].device))
+        rows = found.new_empty(len(places), found.shape[1]) if rows is None else rows
+        rows[own.to(rows.device)] = found
+    assert rows is not None
+    return rows
 
 
 def _arrays(selection: Selection) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """PatchCore with a coreset that is selected in blocks and searched in blocks, both shared between configurations."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence, Sized
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from training_code.detectors.patchcore.composed import PatchParts
 from training_code.detectors.patchcore.coreset import shared_k_center_greedy
 from training_code.detectors.patchcore.denoising import quiet_patches
 from training_code.detectors.patchcore.growing import grown
+from training_code.detectors.patchcore.layered import LayeredPatches, layered
 from training_code.detectors.patchcore.leave_out import without_each_group
 from training_code.detectors.patchcore.lists import concatenate, given_away
 from training_code.detectors.patchcore.neighbors import nearest_neighbors
@@ -102,6 +103,14 @@ class PatchcoreModel(AnomalibPatchcoreModel):
         embedding = super().generate_embedding(features)
         self.map_size = (embedding.shape[2], embedding.shape[3])
         return self.reduction.of_maps(embedding)
+
+    def layers_of(self, images: torch.Tensor) -> LayeredPatches:
+        """Return the patches of images that were transformed, as the maps of all layers."""
+        with torch.no_grad():
+            features = self.feature_extractor(images.type(self.memory_bank.dtype))
+        maps = [self.feature_pooler(features[layer]) for layer in self.layers]
+        self.map_size = (maps[0].shape[2], maps[0].shape[3])
+        return layered(maps)
 
     def find(
         self,
@@ -198,8 +207,7 @@ class Patchcore(Teachable, AnomalibPatchcore):  # type: ignore[misc]  # as in an
             assert loader is not None and isinstance(loader.dataset, Sized)
             images = len(loader.dataset) * tiles_in(self)
             self._parts = PatchParts(images, self._selected, self._projection, self.model.cache, find_executor())
-        self._parts.append(self.model(batch.image), math.prod(self.model.map_size))
-        self.model.embedding_store.clear()
+        self._parts.append(self.model.layers_of(batch.image))
         return torch.tensor(0.0, requires_grad=True, device=self.device)
 
     def fit(self) -> None:
@@ -214,7 +222,8 @@ class Patchcore(Teachable, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         if self.denoise:
             kept = quiet_patches(embeddings, each, self.denoise)
             used = embeddings[kept]
-        features = self._projection(len(used), used.shape[1], used.device)(used.float())
+        matrix = self._projection(len(used), used.shape[1], used.device)
+        features = used.float() if matrix is None else used.float() @ matrix.T
         selected_rows = min(self._selected(len(used)), len(used))  # a size may be more than what is left
         start = int(torch.randint(len(used), (1,)))  # on the processor: a seed selects the same on a GPU
         found = shared_k_center_greedy(features, selected_rows, start, self.model.cache)
@@ -283,11 +292,11 @@ class Patchcore(Teachable, AnomalibPatchcore):  # type: ignore[misc]  # as in an
     def _selected(self, patches: int) -> int:
         return selected(self.coreset_sampling_ratio, self.coreset_size, patches)
 
-    def _projection(self, count: int, dimensions: int, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Return what gives the features by which some of ``count`` patches are selected."""
+    def _projection(self, count: int, dimensions: int, device: torch.device) -> torch.Tensor | None:
+        """Return what projects ``count`` patches to the features by which some are selected; None: the patches."""
         projection = SparseRandomProjection(eps=DISTORTION)
         fewer = projection._johnson_lindenstrauss_min_dim(count, projection.eps) < dimensions
         if not (fewer if self.projection is None else self.projection):
-            return lambda patches: patches
+            return None
         # It is fitted to the shape alone, and drawn at random.
-        return projection.fit(torch.empty(1, device=device).expand(count, dimensions)).transform
+        return projection.fit(torch.empty(1, device=device).expand(count, dimensions)).sparse_random_matrix.float()
