@@ -12,5 +12,5 @@ DOUBTS = ("reduced", *MARKED_KINDS, "undetermined")
 def doubts(record: Record) -> dict[str, str | None]:
     """Return for each of `DOUBTS` why a run has it, in words; None where it has not."""
     of_images = {note.kind: note.message for note in reversed(record.dataset.notes)}  # of several the first one
-    told = (reduced_settings(record), *map(of_images.get, MARKED_KINDS), undetermined(record))
+    told = (reduced_settings(record), *(of_images.get(kind) for kind in MARKED_KINDS), undetermined(record))
     return {name: words or None for name, words in zip(DOUBTS, told, strict=True)}
