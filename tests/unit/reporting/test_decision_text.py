@@ -53,7 +53,7 @@ def test_each_dataset_has_a_sentence_with_model_run_cost_and_errors(made):
 def test_false_alarms_and_misses_are_those_of_a_day(made):
     _, candidates = made
     group = groups_of(candidates)[0]
-    line = Assumptions(0.5, 1, 1000, 3000)
+    line = Assumptions(0.5, 1, 1, 3000)
     best = ranking(candidates, line, group).iloc[0]
     alarms, misses = (1500 * best[rate] for rate in ("image_FalseAlarmRate", "image_MissRate"))
     said = in_short(candidates, line, group)
@@ -64,12 +64,12 @@ def test_false_alarms_and_misses_are_those_of_a_day(made):
     )
 
 
-def test_no_model_is_better_than_no_inspection_where_misses_cost_next_to_nothing(made):
+def test_where_one_kind_of_error_costs_nothing_no_model_is_better_than_none(made):
     _, candidates = made
-    said = in_short(candidates, Assumptions(0.01, 1000, 0.001, 1000), groups_of(candidates)[0])
-    assert "no model is better than no inspection, which costs 0.01 a day; the cheapest one costs " in said
+    said = in_short(candidates, Assumptions(miss_cost=0), groups_of(candidates)[0])
+    assert "no model is better than no inspection, which costs 0.00 a day; the cheapest one costs " in said
     assert said.endswith(", run boards-128.")
-    said = in_short(candidates, Assumptions(0.99, 0.0001, 1000, 1000), groups_of(candidates)[0])
+    said = in_short(candidates, Assumptions(false_alarm_cost=0), groups_of(candidates)[0])
     assert "no model is better than refusing every part, which costs 0.00 a day" in said
 
 
