@@ -17,7 +17,7 @@ BEGIN, END = "<!-- Written by tests/tools/tabulate_published.py. -->", "<!-- End
 #: The example of a line in the sheet `Decision`.
 LINE = Assumptions()
 METRICS = ("image_AUROC", "pixel_AUROC", "pixel_F1Score")
-COLUMNS = ("Model", "false alarms", "misses", "cost a day", *METRICS, "labels", "level", "backbone, configuration")
+COLUMNS = ("Model", "false alarms", "misses", "cost a day", *METRICS, "labels for", "backbone, configuration")
 
 
 def main() -> int:
@@ -31,13 +31,29 @@ def main() -> int:
 
 def tables(workbook: bytes) -> str:
     """Return a table for each dataset and size as Markdown, the cheapest model on the example of a line first."""
-    sheet = pd.read_excel(io.BytesIO(workbook), sheet_name="Best models").dropna(subset=["run_id"])
-    sheet = sheet.assign(cost=[_cost(row) for _, row in sheet.iterrows()], size=sheet["protocol"].str.split(",").str[0])
+    sheets = pd.read_excel(io.BytesIO(workbook), sheet_name=["Best models", "All runs"])
+    best = sheets["Best models"].dropna(subset=["run_id"])
+    best = best.assign(size=best["protocol"].str.split(",").str[0])
+    runs = sheets["All runs"]
+    models = pd.concat([best, _without_good_images(runs[~runs["dataset"].isin(best["dataset"])])])
+    models["cost"] = [_cost(row) for _, row in models.iterrows()]
     parts = []
-    for (dataset, size), models in sheet.groupby(["dataset", "size"], sort=False):
-        rows = [list(_cells(row)) for _, row in models.sort_values(["cost", *METRICS[1:]]).iterrows()]
+    for (dataset, size), group in models.groupby(["dataset", "size"], sort=False):
+        rows = [list(_cells(row)) for _, row in group.sort_values(["cost", *METRICS[1:]]).iterrows()]
         parts.append(f"### {dataset}, {size} pixels\n\n{_markdown([list(COLUMNS), ['---'] * len(COLUMNS), *rows])}")
     return "\n\n".join(parts)
+
+
+def _without_good_images(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the means of runs that no image AUROC ranks, of which each detector has one configuration."""
+    rows = []
+    for (dataset, height, width, detector), group in runs.groupby(
+        ["dataset", "image_height", "image_width", "detector"], sort=False
+    ):
+        numbers = group.reindex(columns=[*METRICS, "image_FalseAlarmRate", "image_MissRate"]).astype(float)
+        row = dict(numbers.mean()) | {f"{name}_sd": value for name, value in numbers.std().items()}
+        rows.append(row | {"dataset": dataset, "size": f"{height} × {width}", "Model": detector})
+    return pd.DataFrame(rows)
 
 
 def _cost(row: "pd.Series[Any]") -> float:
@@ -52,8 +68,7 @@ def _cells(row: "pd.Series[Any]") -> Iterator[str]:
     yield "" if is_missing(row["cost"]) else f"{row['cost']:.0f}"
     for name in METRICS:
         yield with_deviation(row.get(name), row.get(f"{name}_sd"))
-    yield "with" if str(row.get("labels", "")).startswith("with ") else "without"
-    yield "yes" if row["level_with_best"] is True or row["level_with_best"] == "yes" else "no"
+    yield "training" if row["labels_for_training"] > 0 else "thresholds" if row["labels_for_thresholds"] > 0 else "none"
     yield ", ".join(str(row[name]) for name in ("backbone", "configuration") if not is_missing(row[name]))
 
 
