@@ -103,7 +103,7 @@ def _dataset(table: pd.DataFrame, results: Path, given: str | None) -> str:
     known = sorted(table["dataset"].unique())
     if given is None and len(known) == 1:
         return known[0]
-    if given in known:
+    if given is not None and given in known:
         return given
     if given is None and known:
         raise InputError(f"--dataset is needed with best: there are runs of {together(known)}")

@@ -56,10 +56,12 @@ def main(arguments: list[str]) -> int:
 
 def _export(options: argparse.Namespace) -> int:
     """Export in float32."""
+    run = _run(options)
+
     # Only now, so that --help and wrong arguments are answered at once: torch and anomalib take 5 to 20 s to import.
     from inference_code.export.export import export_run
 
-    path, difference = export_run(_run(options), options.format, options.output, options.results, options.tolerance)
+    path, difference = export_run(run, options.format, options.output, options.results, options.tolerance)
     print(f"written: {path}, {path.name}.json beside it")
     print(
         f"largest difference on {difference.images} {difference.source}: {difference.score:.1e} of the range of scores"
@@ -70,12 +72,14 @@ def _export(options: argparse.Namespace) -> int:
 
 def _export_int8(options: argparse.Namespace) -> int:
     """Export in 8-bit integers."""
+    run = _run(options)
+
     # Here, as in `_export`; NNCF comes with an extra of its own.
     from inference_code.export.int8.export import Asked, export_int8
     from inference_code.graph_files import read_description
 
     asked = Asked(options.format, options.images, options.tolerance)
-    path, measured = export_int8(_run(options), asked, options.output, options.results)
+    path, measured = export_int8(run, asked, options.output, options.results)
     print(f"written: {path}, {path.name}.json beside it")
     print(measured.sentence)
     print(read_description(path)["promise"])
@@ -84,7 +88,7 @@ def _export_int8(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> Path:
     """Return the folder of the run."""
-    # Here, as in `_export`.
+    # Here, as in `_export`: pandas takes a second.
     from inference_code.runs import find_run
 
     return find_run(options.run, paths.from_home(options.results), options.dataset, options.criterion, tell)

@@ -101,7 +101,7 @@ def choose_runs(runs: pd.DataFrame, datasets: Sequence[str] = (), seeds: Sequenc
         for value in wanted:
             if value not in known:
                 names = [str(name) for name in known]
-                raise not_run(value, names) if column == "dataset" else unknown(column, value, names)
+                raise not_run(str(value), names) if column == "dataset" else unknown(column, value, names)
         if wanted:
             runs = runs[runs[column].isin(list(wanted))].reset_index(drop=True)
     return runs

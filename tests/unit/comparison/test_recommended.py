@@ -49,11 +49,11 @@ def test_a_run_whose_threshold_misses_every_defect_is_not_the_best_however_high_
 
 @pytest.mark.parametrize(
     ("line", "idle", "cost"),
-    [(Assumptions(), "passing", 100), (Assumptions(0.5, 1, 10), "refusing", 500)],
+    [({}, "passing", 100), ({"defective_share": 0.5}, "refusing", 500)],
 )
 def test_a_best_run_that_is_worth_nothing_is_said_to_be(tmp_path, line, idle, cost):
     _run(tmp_path, "padim-a", "Padim", (9, 15))
-    why = recommended(_table(tmp_path), line).why
+    why = recommended(_table(tmp_path), Assumptions(**line)).why
     assert f"{LINE}, which is worth nothing: {idle} every part costs {cost}; " in why
 
 

@@ -42,7 +42,7 @@ def test_a_dataset_on_which_nothing_was_run_is_told_from_one_that_is_misspelt(tm
 
 
 def test_the_best_run_is_named_with_why(tmp_path):
-    make_run(tmp_path, "a", skill=3.0)
+    make_run(tmp_path, "a", skill=3.0, metrics={"image_AUROC": 0.9})
     make_run(tmp_path, "b", "Patchcore", metrics={"image_AUROC": 0.999}, **NO_THRESHOLD)
     said = []
     assert find_run("best", tmp_path, say=said.append).name == "a"
