@@ -12,8 +12,6 @@ from training_code.reporting.decision_text import answers, entered, in_short, in
 from training_code.reporting.sheets import all_sheets, compare
 from training_code.reporting.workbook import write_workbook
 
-CELLS = {name: f"{YOURS}{row}" for row, name in enumerate(QUESTIONS, FIRST_QUESTION)}
-
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
@@ -32,7 +30,7 @@ def made(tmp_path_factory):
 def _enter(source, target, **values):
     workbook = openpyxl.load_workbook(source)
     for name, value in values.items():
-        workbook["Decision"][CELLS[name]] = value
+        workbook["Decision"][f"{YOURS}{FIRST_QUESTION + QUESTIONS.index(name)}"] = value
     workbook.save(target)
     return target
 
