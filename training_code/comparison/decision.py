@@ -186,7 +186,7 @@ def ranking(candidates: Sequence[Candidate], assumptions: Assumptions, group: st
     candidates
         Of `training_code.comparison.decision_candidates.read_candidates`.
     group
-        One of `groups_of`; None for the first of them, that which was run last.
+        One of `groups_of`; None for the first of them.
 
     Raises
     ------
@@ -204,11 +204,16 @@ def ranking(candidates: Sequence[Candidate], assumptions: Assumptions, group: st
 
 
 def groups_of(candidates: Sequence[Candidate]) -> list[str]:
-    """Return datasets with their protocols, that which was run last first; of equal ones that with most models."""
-    models, last = Counter(one.group for one in candidates), dict[str, float]()
+    """Return datasets with their protocols: the dataset that was run last first, of its protocols that of most models.
+
+    Of protocols with as many models that which was run last is first.
+    """
+    models, of_group, of_dataset = Counter(one.group for one in candidates), dict[str, float](), dict[str, float]()
     for one in candidates:
-        last[one.group] = max(one.last_run, last.get(one.group, 0.0))
-    return sorted(last, key=lambda group: (-last[group], -models[group]))
+        of_group[one.group] = max(one.last_run, of_group.get(one.group, 0.0))
+        of_dataset[one.dataset] = max(one.last_run, of_dataset.get(one.dataset, 0.0))
+    order = {one.group: (-of_dataset[one.dataset], -models[one.group], -of_group[one.group]) for one in candidates}
+    return sorted(order, key=order.__getitem__)
 
 
 def protocols_of(candidates: Sequence[Candidate]) -> dict[str, list[str]]:

@@ -23,6 +23,8 @@ MOST_OF_DETECTOR, MOST = 5, 300
 DIFFERENT = "differs between seeds, see All runs"
 # The curve of a configuration of which only the threshold in force is wanted.
 _NO_CURVE = Curve((), np.empty((0, 3)), np.empty((0, 3)))
+# By so large a part the numbers of test images may differ between the seeds of a configuration.
+_UNEQUAL = 0.05
 # Of the bootstrap samples: the same records give the same workbook.
 _SEED = 0
 
@@ -98,17 +100,32 @@ def _best(models: pd.DataFrame) -> pd.DataFrame:
 def _read(folders: Sequence[str], by_seed: bool) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return labels and scores, of shape (runs, images), of the runs of a configuration.
 
-    With ``by_seed`` the test images are others for each seed, and as many of each kind: then good ones come first. No
-    image stands for one of another run, since each run has a curve and a threshold of its own.
+    With ``by_seed`` the test images are others for each seed: then good ones come first. No image stands for one of
+    another run, since each run has a curve and a threshold of its own. Where parts with several photographs are
+    labelled, their numbers differ by a few: of longer runs as many images are left out, evenly over their scores.
     """
     runs = [read_scores(paths.from_home(folder)) for folder in folders]
     first = runs[0]
     if all(run.paths == first.paths and (run.labels == first.labels).all() for run in runs):
         return first.labels, np.stack([run.scores for run in runs])
-    defects = {(len(run), int(run.labels.sum())) for run in runs}
-    if not by_seed or len(defects) > 1:
+    kinds = [[run.scores[run.labels == label] for run in runs] for label in (False, True)]
+    counts = [[len(scores) for scores in kind] for kind in kinds]
+    if not by_seed or any(max(count) > (1 + _UNEQUAL) * min(count) for count in counts):
         raise ValueError("its runs have scores of different images")
-    return np.sort(first.labels), np.stack([run.scores[np.argsort(run.labels, kind="stable")] for run in runs])
+    good, defective = (np.stack([_thinned(scores, min(map(len, kind))) for scores in kind]) for kind in kinds)
+    return np.arange(good.shape[1] + defective.shape[1]) >= good.shape[1], np.concatenate([good, defective], 1)
+
+
+def _thinned(scores: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Return so many of the scores in their order, evenly chosen by rank, the smallest and the largest among them.
+
+    Examples
+    --------
+    >>> _thinned(np.array([3.0, 1.0, 5.0, 2.0, 4.0]), 3)
+    array([3., 1., 5.])
+    """
+    ranks = np.round(np.linspace(0, len(scores) - 1, count)).astype(int)
+    return scores[np.sort(np.argsort(scores, kind="stable")[ranks])]
 
 
 def _together(sentences: Sequence[str | None]) -> str:

@@ -35,7 +35,7 @@ class Recommended:
 def recommended(table: pd.DataFrame, line: Assumptions | None = None) -> Recommended | None:
     """Return the run that costs least at its threshold in force; None where no run has false alarms and misses.
 
-    It is that which the sheet Decision recommends: of the protocol that was run last, the configuration with the lowest
+    It is that which the sheet Decision recommends: of the protocol with most models, the configuration with the lowest
     mean cost over its seeds, and of its runs the one that stands for it.
 
     Parameters

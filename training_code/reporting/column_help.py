@@ -30,7 +30,7 @@ HELP = {
     r"Model|detector": "The detector, by anomalib's name of its class.",
     r"Comparison .*": "Configurations of one dataset side by side, a block for each detector.",
     r"Decision": "Calculates which model costs least on your line; Decision models and Curves are what it goes by. "
-    "Where no dataset and protocol is chosen, it answers for that which was run last.",
+    "Where none is chosen, it answers for the dataset that was run last, and its protocol with most models.",
     r".* in force": "At the threshold in force of each run, found without the test set: the mean over seeds.",
     r"dataset and protocol": "What is compared: models on the same images, under the same conditions.",
     r"(good|defective) images": "Number of test images.",

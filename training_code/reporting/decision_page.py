@@ -91,7 +91,7 @@ def display_decision(
     line
         What it begins with.
     group
-        Dataset and protocol that it begins with; None for that which was run last.
+        Dataset and protocol that it begins with; None for that with most models of the dataset that was run last.
 
     Raises
     ------

@@ -76,7 +76,7 @@ _REFUSED = {
 _ASKED = {
     "group": (
         "Dataset and protocol",
-        "What is compared: only models on the same images. Blank: that which was run last, the first one of the list.",
+        "What is compared: only models on the same images. Blank: the first one of the list below.",
         "@",
     ),
     "threshold": (
@@ -127,7 +127,11 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
     names |= _draw_questions(worksheet, book, groups) | _draw_bases(worksheet)
     names |= _draw_answer(worksheet, book, most)
     names |= _draw_models(worksheet, book, most, math.ceil(details / wide))
-    _band(worksheet, groups - 1, ["", "Datasets and protocols in this workbook, that run last first", "", "models"])
+    _band(
+        worksheet,
+        groups - 1,
+        ["", "Datasets and protocols in this workbook, the dataset that was run last first", "", "models"],
+    )
     names[groups - 1] = "groups"
     for row, group in enumerate(book.groups, groups):
         set_text(worksheet.cell(row, 2), group)

@@ -20,7 +20,7 @@ def answers(candidates: Sequence[Candidate], workbook: Path) -> list[str]:
     """Return the answer for each dataset in a sentence, below one that says for which costs.
 
     These are those in the yellow cells of the workbook; where it has none that can be read, those of the example. Of a
-    dataset with several protocols it is the one that the workbook names, otherwise the one that was run last.
+    dataset with several protocols it is the one that the workbook names, otherwise the one with most models.
     """
     if not candidates:
         return []

@@ -48,7 +48,7 @@ _NO_PICTURES = "This run has no pictures on this machine: they are written to it
 def draw_winner(worksheet: Worksheet, sheet: Sheet, book: Book) -> Drawn:
     """Draw the predictions of the model that Decision chooses for the example of a line: hits, misses, false alarms.
 
-    It is the model of the dataset and protocol that was run last.
+    It is the model of the first of `groups_of`.
     The pictures are those of the run that stands for the model. Whether the reader's costs choose another model is told
     by a formula.
     """

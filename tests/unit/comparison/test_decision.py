@@ -144,11 +144,11 @@ def test_models_are_ranked_by_what_they_cost_and_those_that_cannot_be_chosen_com
     assert free["cost_a_day"].min() <= ranked["cost_a_day"].min()
 
 
-def test_the_group_that_was_run_last_comes_first_however_few_models_it_has():
+def test_the_dataset_that_was_run_last_comes_first_however_few_models_it_has():
     options = [
-        _candidate("a", 1, "textures", last_run=1.0),
-        _candidate("b", 2, "textures", last_run=1.0),
-        _candidate("c", 3, "boards", last_run=2.0),
+        _candidate("a", 1, "textures", dataset="textures", last_run=1.0),
+        _candidate("b", 2, "textures", dataset="textures", last_run=1.0),
+        _candidate("c", 3, "boards", dataset="boards", last_run=2.0),
     ]
     assert groups_of(options) == ["boards", "textures"]
     assert ranking(options, Assumptions())["run_id"].tolist() == ["c"]
@@ -162,6 +162,8 @@ def test_protocols_are_told_by_their_dataset():
         _candidate("c", 3, "boards: 128", dataset="boards", last_run=3.0),
     ]
     assert protocols_of(options) == {"boards": ["boards: 128", "boards: 64"], "textures": ["textures: 64"]}
+    options.append(_candidate("d", 4, "boards: 64", dataset="boards", last_run=1.0))
+    assert groups_of(options) == ["boards: 64", "boards: 128", "textures: 64"], "of a dataset that with most models"
 
 
 def test_the_newest_run_of_those_that_are_compared_says_which_dataset_was_run_last(tmp_path):
