@@ -23,8 +23,6 @@ MOST_OF_DETECTOR, MOST = 5, 300
 DIFFERENT = "differs between seeds, see All runs"
 # The curve of a configuration of which only the threshold in force is wanted.
 _NO_CURVE = Curve((), np.empty((0, 3)), np.empty((0, 3)))
-# By so large a part the numbers of test images may differ between the seeds of a configuration.
-_UNEQUAL = 0.05
 # Of the bootstrap samples: the same records give the same workbook.
 _SEED = 0
 
@@ -102,15 +100,14 @@ def _read(folders: Sequence[str], by_seed: bool) -> tuple[NDArray[np.bool_], NDA
 
     With ``by_seed`` the test images are others for each seed: then good ones come first. No image stands for one of
     another run, since each run has a curve and a threshold of its own. Where parts with several photographs are
-    labelled, their numbers differ by a few: of longer runs as many images are left out, evenly over their scores.
+    labelled, their numbers differ: of longer runs as many images are left out, evenly over their scores.
     """
     runs = [read_scores(paths.from_home(folder)) for folder in folders]
     first = runs[0]
     if all(run.paths == first.paths and (run.labels == first.labels).all() for run in runs):
         return first.labels, np.stack([run.scores for run in runs])
     kinds = [[run.scores[run.labels == label] for run in runs] for label in (False, True)]
-    counts = [[len(scores) for scores in kind] for kind in kinds]
-    if not by_seed or any(max(count) > (1 + _UNEQUAL) * min(count) for count in counts):
+    if not by_seed:
         raise ValueError("its runs have scores of different images")
     good, defective = (np.stack([_thinned(scores, min(map(len, kind))) for scores in kind]) for kind in kinds)
     return np.arange(good.shape[1] + defective.shape[1]) >= good.shape[1], np.concatenate([good, defective], 1)

@@ -5,6 +5,7 @@ import pytest
 from helpers.calibrated import make_calibrated
 from helpers.results import make_results, make_run
 
+from training_code.comparison import decision_candidates
 from training_code.comparison.configurations import configurations
 from training_code.comparison.decision import (
     CHEAPEST,
@@ -27,6 +28,7 @@ from training_code.comparison.table import runs_table
 from training_code.evaluation.decisions import clopper_pearson
 from training_code.foundation.errors import InputError
 from training_code.records.reading import read_records
+from training_code.records.scores import Scores
 
 
 def _scores(seed, images=40, ties=False, seeds=1):
@@ -246,6 +248,25 @@ def test_candidates_have_the_curves_and_the_thresholds_of_all_their_runs(tmp_pat
     records = [record for _, record in runs if record.run_id.startswith(f"padim-{padim.group.split(':')[0]}")]
     assert padim.deployed.thresholds == (f"{records[0].thresholds['image']:g}",)
     assert (padim.good, padim.defective) == (7, 13)
+
+
+def test_seeds_that_test_on_other_numbers_of_images_take_part_with_as_many_as_the_least(tmp_path, monkeypatch):
+    generator = np.random.default_rng(0)
+    runs = {}
+    for name, good, bad in (("a", 40, 21), ("b", 28, 20)):
+        labels = generator.permutation(np.repeat([False, True], [good, bad]))
+        scores = labels + generator.random(good + bad)
+        runs[name] = Scores(tuple(f"{name}{number}" for number in range(good + bad)), (), labels, scores, None)
+    monkeypatch.setattr(decision_candidates, "read_scores", lambda folder: runs[folder.name])
+    labels, scores = decision_candidates._read(["a", "b"], by_seed=True)
+    assert scores.shape == (2, 48) and labels.sum() == 20
+    for row, run in zip(scores, runs.values(), strict=True):
+        for label in (False, True):
+            left, whole = row[labels == label], run.scores[run.labels == label]
+            assert set(left) <= set(whole) and {whole.min(), whole.max()} <= set(left)
+            assert abs(np.median(left) - np.median(whole)) < 0.05, "left out evenly"
+    with pytest.raises(ValueError, match="scores of different images"):
+        decision_candidates._read(["a", "b"], by_seed=False)
 
 
 def test_a_run_without_scores_or_without_defective_images_costs_no_other_one(tmp_path):
