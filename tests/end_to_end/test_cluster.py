@@ -131,16 +131,17 @@ import time
 import numpy as np
 import torch
 from training_code.detectors.patchcore.composed import PatchParts
+from training_code.detectors.patchcore.layered import layered
 from training_code.foundation.parts import InThisProcess, find_executor
 
 executor = find_executor()
 patches = torch.randn(8 * 12000, 128, generator=torch.Generator().manual_seed(0))
-parts = PatchParts(8, lambda count: count // 20, lambda *_: lambda rows: rows, executor=executor)
+parts = PatchParts(8, lambda count: count // 20, lambda *_: None, executor=executor)
 for number, images in enumerate(patches.split(12000)):
     while number == 7 and not isinstance(executor, InThisProcess) and not executor.elsewhere:
         time.sleep(0.1)
         [part.pending.done() for part in parts._pending]
-    parts.append(images, 12000)
+    parts.append(layered([images.view(1, 120, 100, 128).permute(0, 3, 1, 2)]))
 found = parts.compose()
 np.save(sys.argv[1], found.rows.numpy())
 print(found.describe()["parts_elsewhere"])

@@ -183,7 +183,10 @@ class PatchParts:
     def _begin(self) -> None:
         """Begin to select from the images that wait, which are a part."""
         patches, self._waiting = self._waiting, []
-        features = torch.cat([each.features(self._matrix) for each in patches])
+        numbers = patches[0].dimensions if self._matrix is None else len(self._matrix)
+        features = torch.empty(sum(map(len, patches)), numbers, device=patches[0].device)
+        for each, rows in zip(patches, features.split([*map(len, patches)]), strict=True):
+            each.features(self._matrix, rows)
         if not self._parts:
             first = torch.arange(min(len(features), self._each * math.ceil(MEASURED / self._each)))
             self._first = _rows(patches, first)

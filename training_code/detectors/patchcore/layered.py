@@ -54,21 +54,26 @@ class LayeredPatches:
         """Return the patches of some of the images, without a copy."""
         return LayeredPatches(tuple(maps[begin:end] for maps in self.maps))
 
-    def features(self, matrix: torch.Tensor | None) -> torch.Tensor:
+    def features(self, matrix: torch.Tensor | None, out: torch.Tensor | None = None) -> torch.Tensor:
         """Return what patches are compared by, float32.
 
         Parameters
         ----------
         matrix
             Projects patches, shape (features, dimensions); None for the patches as they are.
+        out
+            Where they are written, if there is room for them.
 
         Returns
         -------
         torch.Tensor
             Shape (patches, features). It is computed image by image, so that it is the same in batches of any size.
         """
-        each = [self.images(number, number + 1)._of_one(matrix) for number in range(len(self.maps[0]))]
-        return torch.cat(each) if len(each) > 1 else each[0]
+        numbers = self.dimensions if matrix is None else len(matrix)
+        out = torch.empty(len(self), numbers, device=self.device) if out is None else out
+        for number, rows in enumerate(out.split(self.per_image)):
+            rows[:] = self.images(number, number + 1)._of_one(matrix)
+        return out
 
     def _of_one(self, matrix: torch.Tensor | None) -> torch.Tensor:
         size = self.maps[0].shape[2:]

@@ -113,9 +113,9 @@ class _Sizes:
 
     @property
     def composed_bytes(self) -> int:
-        """The maps of a part, which have no more numbers than its patches, its projection twice, and the candidates."""
+        """The maps of a part, which have no more numbers than its patches, its features, and the candidates."""
         compared = self._compared(self.part)
-        part = self.part * (self.dimensions + 2 * compared)
+        part = self.part * (self.dimensions + compared)
         return 4 * (part + 2 * self.candidates * (self.dimensions + compared))
 
     @property
