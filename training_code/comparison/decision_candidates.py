@@ -114,13 +114,7 @@ def _read(folders: Sequence[str], by_seed: bool) -> tuple[NDArray[np.bool_], NDA
 
 
 def _thinned(scores: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """Return so many of the scores in their order, evenly chosen by rank, the smallest and the largest among them.
-
-    Examples
-    --------
-    >>> _thinned(np.array([3.0, 1.0, 5.0, 2.0, 4.0]), 3)
-    array([3., 1., 5.])
-    """
+    """Return so many of the scores in their order, evenly chosen by rank, the smallest and the largest among them."""
     ranks = np.round(np.linspace(0, len(scores) - 1, count)).astype(int)
     return scores[np.sort(np.argsort(scores, kind="stable")[ranks])]
 

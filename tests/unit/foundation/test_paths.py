@@ -54,6 +54,7 @@ def test_a_relative_path_is_below_the_home_and_is_shown_as_it_was_given(tmp_path
     assert _ask("paths.relative_to_home(paths.ROOT / 'a')", tmp_path) == str(REPOSITORY / "a")
 
 
+@pytest.mark.slow
 def test_the_home_has_no_influence_on_what_counts_as_changed_code(tmp_path):
     assert _ask("code_hash('Padim')") == _ask("code_hash('Padim')", tmp_path) == code_hash("Padim")
 

@@ -143,6 +143,7 @@ def test_a_change_of_code_that_one_detector_uses_makes_only_its_runs_stale(chang
     assert changed_by(module, old, new) == (detectors or {"Patchcore"})
 
 
+@pytest.mark.slow
 def test_a_new_module_counts_for_the_detector_that_imports_it(changed_by):
     toy = changed_by.folder / "toy.py"
     toy.write_text("def used():\n    return 1\n\n\ndef unused():\n    return 1\n")

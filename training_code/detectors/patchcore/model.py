@@ -143,9 +143,8 @@ class Patchcore(Teachable, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         Whether the coreset is selected among randomly projected features, as in anomalib; None for where that has fewer
         dimensions than the features. Otherwise the selection goes by the features themselves.
     coreset
-        ``"exact"``: selected among all patches, which are in memory; ``"composed"``: first within parts of them, see
-        `training_code.detectors.patchcore.composed`. ``"auto"`` becomes one of both by the number of patches and the
-        memory that is allowed, before a run begins; here it is the exact one.
+        ``"exact"``: selected among all patches, in memory; ``"composed"``: first within parts of them, see `PatchParts`.
+        ``"auto"`` becomes one of both before a run begins; here it is the exact one.
     coreset_size
         Number of selected patches; None for what ``coreset_sampling_ratio`` says.
     neighbors
@@ -154,8 +153,7 @@ class Patchcore(Teachable, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         To how many dimensions patches are reduced before the coreset is selected; None for all that there are.
     denoise
         Part of the patches that is left out before the coreset is selected, those that look least like the patches of
-        other images at their position; see `training_code.detectors.patchcore.denoising`. For training sets that may
-        show defects. Thresholds then come from images that are held out, as ``validation_split`` says.
+        other images at their position, see `quiet_patches`. Thresholds then come from images that are held out.
     others
         As in anomalib.
     """

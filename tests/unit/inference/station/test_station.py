@@ -362,7 +362,7 @@ def test_a_step_does_not_take_longer_because_many_parts_wait(inbox, output):
         one.ledger.close()
         return len(asked)
 
-    assert statements(300) <= statements(50) + 5
+    assert statements(100) <= statements(30) + 5
 
 
 @pytest.mark.slow
