@@ -143,7 +143,7 @@ class Patchcore(Teachable, AnomalibPatchcore):  # type: ignore[misc]  # as in an
         Whether the coreset is selected among randomly projected features, as in anomalib; None for where that has fewer
         dimensions than the features. Otherwise the selection goes by the features themselves.
     coreset
-        ``"exact"``: selected among all patches, in memory; ``"composed"``: first within parts of them, see `PatchParts`.
+        ``"exact"``: among all patches, in memory; ``"composed"``: first within parts of them, see `PatchParts`.
         ``"auto"`` becomes one of both before a run begins; here it is the exact one.
     coreset_size
         Number of selected patches; None for what ``coreset_sampling_ratio`` says.
