@@ -121,11 +121,11 @@ RUNS, BEST, WORKBOOK = "runs", "best configurations", "workbook"
 OTHERS = {
     "00_dataset_check": {"dataset": ("{other}", IMAGES), "suspicious": (3, SUSPICIOUS)},
     "20_inference": {
-        "run": ("padim-other", RUN),
+        "run": ("padim-best", RUN),  # by image_AUROC; by the costs of a line it is padim-other
         "source": ("{other}/test/good", FILES),
         "results": ("{elsewhere}", RUN),
         "dataset": ("boards", RUN),
-        "criterion": ("pixel_AUROC", RUN),
+        "criterion": ("image_AUROC", RUN),
         "batch_size": (3, BATCHES),
         "shown": (2, OVERLAYS),
     },
