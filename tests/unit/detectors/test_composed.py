@@ -11,7 +11,7 @@ from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 from training_code.detectors.patchcore import composed
 from training_code.detectors.patchcore.composed import PatchParts
 from training_code.detectors.patchcore.coreset import k_center_greedy
-from training_code.detectors.patchcore.layered import layered
+from training_code.detectors.patchcore.layered import features_of, layered
 from training_code.detectors.patchcore.spec import LEAST_PARTS, PART_BYTES, SURPLUS, images_of_a_part, selected
 from training_code.foundation.cache import TensorCache
 
@@ -142,11 +142,12 @@ def test_patches_that_are_made_when_asked_for_are_those_of_anomalib(sizes):
     expected = PatchcoreModel.reshape_embedding(PatchcoreModel.generate_embedding(model, maps))
     patches = layered(list(maps.values()))
     assert (len(patches), patches.dimensions, patches.per_image) == (*expected.shape, math.prod(sizes[0]))
-    assert torch.equal(patches.features(None), expected)
+    assert torch.equal(features_of([patches], None), expected)
     order = torch.randperm(len(expected), generator=generator)
     torch.testing.assert_close(patches.rows(order), expected[order], rtol=1e-5, atol=1e-6)
     matrix = torch.randn(10, patches.dimensions, generator=generator)
-    projected = patches.features(matrix)
+    projected = features_of([patches], matrix)
     torch.testing.assert_close(projected, expected @ matrix.T, rtol=1e-5, atol=1e-5)
-    assert torch.equal(patches.images(1).features(matrix), projected[patches.per_image :])
+    assert torch.equal(features_of([patches.images(1)], matrix), projected[patches.per_image :])
+    assert torch.equal(features_of([patches.images(0, 1), patches.images(1)], matrix), projected), "in any batches"
     assert torch.equal(patches.images(1, 2).rows(order[:0]), expected[:0])

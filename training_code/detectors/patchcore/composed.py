@@ -28,7 +28,7 @@ from training_code.detectors.patchcore.coreset import (
     selection_key,
     shared_k_center_greedy,
 )
-from training_code.detectors.patchcore.layered import LayeredPatches
+from training_code.detectors.patchcore.layered import LayeredPatches, features_of
 from training_code.detectors.patchcore.search import HELD_OUT
 from training_code.detectors.patchcore.spec import SURPLUS, images_of_a_part
 from training_code.foundation.cache import TensorCache
@@ -121,7 +121,7 @@ class PatchParts:
         Returns how many of so many patches the coreset has.
     projection
         Given the patches of a part, their dimensions and device, returns the matrix that projects them to what the
-        selection goes by, see `LayeredPatches.features`; None for the patches themselves.
+        selection goes by, see `features_of`; None for the patches themselves.
     cache
         Where selections are shared; None for none.
     executor
@@ -183,10 +183,7 @@ class PatchParts:
     def _begin(self) -> None:
         """Begin to select from the images that wait, which are a part."""
         patches, self._waiting = self._waiting, []
-        numbers = patches[0].dimensions if self._matrix is None else len(self._matrix)
-        features = torch.empty(sum(map(len, patches)), numbers, device=patches[0].device)
-        for each, rows in zip(patches, features.split([*map(len, patches)]), strict=True):
-            each.features(self._matrix, rows)
+        features = features_of(patches, self._matrix)
         if not self._parts:
             first = torch.arange(min(len(features), self._each * math.ceil(MEASURED / self._each)))
             self._first = _rows(patches, first)

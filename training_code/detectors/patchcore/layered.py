@@ -54,28 +54,8 @@ class LayeredPatches:
         """Return the patches of some of the images, without a copy."""
         return LayeredPatches(tuple(maps[begin:end] for maps in self.maps))
 
-    def features(self, matrix: torch.Tensor | None, out: torch.Tensor | None = None) -> torch.Tensor:
-        """Return what patches are compared by, float32.
-
-        Parameters
-        ----------
-        matrix
-            Projects patches, shape (features, dimensions); None for the patches as they are.
-        out
-            Where they are written, if there is room for them.
-
-        Returns
-        -------
-        torch.Tensor
-            Shape (patches, features). It is computed image by image, so that it is the same in batches of any size.
-        """
-        numbers = self.dimensions if matrix is None else len(matrix)
-        out = torch.empty(len(self), numbers, device=self.device) if out is None else out
-        for number, rows in enumerate(out.split(self.per_image)):
-            rows[:] = self.images(number, number + 1)._of_one(matrix)
-        return out
-
-    def _of_one(self, matrix: torch.Tensor | None) -> torch.Tensor:
+    def of_one(self, matrix: torch.Tensor | None) -> torch.Tensor:
+        """Return the features of the patches of one image; see `features_of`."""
         size = self.maps[0].shape[2:]
         if matrix is None:
             return torch.cat([_rows(interpolate(maps, size, mode="bilinear")) for maps in self.maps], 1).float()
@@ -107,6 +87,30 @@ class LayeredPatches:
 def layered(maps: Sequence[torch.Tensor]) -> LayeredPatches:
     """Return the patches that the maps of layers make."""
     return LayeredPatches(tuple(each.contiguous(memory_format=torch.channels_last) for each in maps))
+
+
+def features_of(batches: Sequence[LayeredPatches], matrix: torch.Tensor | None) -> torch.Tensor:
+    """Return what patches are compared by, float32.
+
+    Parameters
+    ----------
+    batches
+        One behind the other, of images that have as many patches each.
+    matrix
+        Projects patches, shape (features, dimensions); None for the patches as they are.
+
+    Returns
+    -------
+    torch.Tensor
+        Shape (patches, features). It is computed image by image, so that it is the same in batches of any size.
+    """
+    first = batches[0]
+    numbers = first.dimensions if matrix is None else len(matrix)
+    features = torch.empty(sum(map(len, batches)), numbers, device=first.device)
+    images = (batch.images(number, number + 1) for batch in batches for number in range(len(batch.maps[0])))
+    for rows, image in zip(features.split(first.per_image), images, strict=True):
+        rows[:] = image.of_one(matrix)
+    return features
 
 
 def _rows(maps: torch.Tensor) -> torch.Tensor:
