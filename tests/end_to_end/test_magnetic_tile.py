@@ -47,7 +47,7 @@ def tiles(magnetic_tile, tmp_path_factory):
 
 def test_the_split_is_100_tiles_for_training_and_the_rest_for_testing(tiles):
     counts = read_dataset(tiles).counts
-    assert counts.pop("train/good") == 100 and counts.pop("test/good") == 40
+    assert counts.pop("train/good") == 100 and counts.pop("test/good") == 37
     assert counts == {f"test/{name}": 14 for name in ("blowhole", "break", "crack", "fray", "uneven")}
 
 

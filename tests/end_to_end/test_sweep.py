@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -258,6 +259,23 @@ def test_a_sweep_that_is_stopped_ends_with_the_status_of_its_signal(sweep, tmp_p
     output, _ = process.communicate(timeout=60)
     assert process.returncode == status and "Traceback" not in output, output
     assert ("terminated: " if status == 143 else "interrupted") in output.splitlines()[-1], output
+
+
+def test_a_sweep_that_is_stopped_does_not_wait_until_its_kernels_have_imported(sweep, tmp_path):
+    sweep([{"notebook": "hangs.ipynb"}], "--dry-run")  # writes the file
+    (tmp_path / "slow").mkdir()
+    zygote = "sys.orig_argv[1:3] == ['-m', 'training_code.notebooks.zygote']"
+    (tmp_path / "slow" / "sitecustomize.py").write_text(f"import sys, time\nif {zygote}:\n    time.sleep(600)\n")
+    results = tmp_path / "results"
+    command = [sys.executable, "-m", "training_code.sweep", str(tmp_path / "sweep.yaml"), "--results", str(results)]
+    slow = os.environ | {"PYTHONPATH": str(tmp_path / "slow")}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=slow)
+    while not list(results.glob("executing/*.log")):  # a kernel is about to be started
+        time.sleep(0.1)
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 143 and "terminated: " in output.splitlines()[-1], output
 
 
 def test_a_full_disk_is_reported_and_the_sweep_resumes_when_there_is_space(sweep, tmp_path):

@@ -24,9 +24,10 @@ from papermill.exceptions import PapermillExecutionError
 
 from training_code.foundation import paths
 from training_code.notebooks import DEFAULT_KERNELS
+from training_code.notebooks.forked import WarmProcess
 from training_code.notebooks.outputs import BOUNDED, shortened
 from training_code.notebooks.sockets import kernel_sockets
-from training_code.notebooks.warm import WarmProcess, kernel_environment, warm_spec
+from training_code.notebooks.warm import kernel_environment, stop_importing, warm_spec
 
 #: Names of the exceptions that say that memory ran out.
 MEMORY_ERRORS = ("MemoryError", "OutOfMemoryError")
@@ -154,6 +155,9 @@ def execute_notebook(
             if not guards:
                 raise NotebookError(f"no kernel could be started: {' '.join(str(error).split())}") from error
             raise guards[-1].explain() from error
+        except (KeyboardInterrupt, SystemExit):
+            stop_importing()
+            raise
         finally:
             for guard in guards:
                 guard.end()

@@ -7,13 +7,11 @@ import json
 import os
 import pathlib
 import select
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint
 from typing import Any, cast
@@ -23,6 +21,7 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
 from training_code.foundation import paths
+from training_code.notebooks.forked import NoWarmKernelError, WarmProcess
 
 #: Bytes of a message to the process that forks; an environment is a few kilobytes.
 MESSAGE = 2**17
@@ -36,101 +35,14 @@ _FOR_IMPORTS = {
 _ZYGOTE = "training_code.notebooks.zygote"
 # The module in the command of a kernel, behind which its arguments stand.
 _LAUNCHER = "ipykernel_launcher"
-# Seconds that the imports may take, on a machine that is busy with other work, and a fork.
-_IMPORTS, _FORK = 300.0, 60.0
+# Seconds that the imports may take, on a machine that is busy with other work.
+_IMPORTS = 300.0
 # Variables that are read while our modules are imported: a zygote with other values of them cannot be used.
 _READ_BY_IMPORTS = ("ANOMALY_", "PYTHON")
 _NAME = "warm-provisioner"
 KernelProvisionerFactory.provisioners[_NAME] = EntryPoint(
     _NAME, f"{__name__}:WarmProvisioner", KernelProvisionerFactory.GROUP_NAME
 )
-
-
-class NoWarmKernelError(Exception):
-    """No kernel can be forked; the message says why."""
-
-
-class WarmProcess:
-    """A kernel with the interface of `subprocess.Popen`, although it is a child of another process.
-
-    Parameters
-    ----------
-    report
-        Descriptor of the pipe in which the zygote reports the process id and the exit status.
-
-    Raises
-    ------
-    NoWarmKernelError
-        If there is no process.
-    """
-
-    stdin = stdout = stderr = None
-
-    def __init__(self, report: int) -> None:
-        self._report, self._text = report, b""
-        self.returncode: int | None = None
-        self._read_until(1, time.monotonic() + _FORK)
-        lines = self._lines()
-        if not lines:
-            os.close(report)
-            raise NoWarmKernelError("the process that forks kernels does not answer")
-        self.pid = lines[0]
-
-    def poll(self) -> int | None:
-        """Return the exit status, negative for a signal, None while the process lives."""
-        return self._look(0.0)
-
-    def wait(self, timeout: float | None = None) -> int:
-        """Return the exit status when the process has ended.
-
-        Raises
-        ------
-        subprocess.TimeoutExpired
-            If it lives after ``timeout`` seconds.
-        """
-        status = self._look(timeout)
-        if status is None:
-            raise subprocess.TimeoutExpired("kernel", timeout or 0.0)
-        return status
-
-    def send_signal(self, signum: int) -> None:
-        """Send a signal unless the process has ended."""
-        if self.poll() is None:
-            os.kill(self.pid, signum)
-
-    def terminate(self) -> None:
-        """Send SIGTERM."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Send SIGKILL."""
-        self.send_signal(signal.SIGKILL)
-
-    def _look(self, timeout: float | None) -> int | None:
-        if self.returncode is None:
-            ended = self._read_until(2, None if timeout is None else time.monotonic() + timeout)
-            lines = self._lines()
-            if len(lines) > 1:
-                self.returncode = lines[1]
-            elif ended:  # the zygote was killed, and the kernel with it
-                self.returncode = -signal.SIGKILL
-            if self.returncode is not None:
-                os.close(self._report)
-        return self.returncode
-
-    def _read_until(self, lines: int, deadline: float | None) -> bool:
-        """Read until so many lines are there or time is up; return whether the pipe has ended."""
-        while self._text.count(b"\n") < lines:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select.select([self._report], [], [], left)[0]:
-                return False
-            if not (text := os.read(self._report, 100)):
-                return True
-            self._text += text
-        return False
-
-    def _lines(self) -> list[int]:
-        return [int(line) for line in self._text.split(b"\n")[:-1]]
 
 
 class Zygote:
@@ -203,6 +115,11 @@ class Zygote:
         self._process.kill()
         self._process.wait()
 
+    def stop_importing(self) -> None:
+        """End the process if it still imports: who waits for a kernel is told that it is gone."""
+        if not self._ready:
+            self._process.kill()
+
     def _wait_for_imports(self) -> None:
         if not self._ready:
             answered = select.select([self._control], [], [], _IMPORTS)[0]
@@ -250,6 +167,12 @@ def kernel_environment(environment: Mapping[str, str] | None = None) -> dict[str
 def start_importing() -> None:
     """Start the process from which kernels will be forked; it imports in the background."""
     _zygote_for(kernel_environment())
+
+
+def stop_importing() -> None:
+    """End that process if it still imports: a program that was told to stop does not wait for its imports."""
+    if _zygote is not None:
+        _zygote.stop_importing()
 
 
 _zygote: Zygote | None = None

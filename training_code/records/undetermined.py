@@ -35,4 +35,5 @@ def _trained_on(record: Record) -> int:
     calibration = record.calibration
     held_out = calibration.images if calibration is not None and calibration.way == _HELD_OUT else 0
     images = (read - held_out) * (1 + record.identity.protocol.copies)
-    return images - int(record.arguments.get("trim", 0) * images)
+    trim = record.arguments.get("trim", 0)
+    return images - (int(trim * images) if isinstance(trim, (int, float)) and 0 <= trim < 1 else 0)

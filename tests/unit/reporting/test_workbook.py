@@ -157,7 +157,8 @@ def test_a_new_workbook_opens_on_the_answer(real):
     assert _opens_on(real) == ("Decision", ["Decision"])
 
 
-def test_a_workbook_without_the_answer_opens_on_it_once_and_then_where_people_want(tmp_path):
+@pytest.mark.slow
+def test_a_workbook_without_the_answer_opens_on_it(tmp_path):
     make_results(tmp_path / "results", seeds=(0,))
     small = tmp_path / "w.xlsx"
     _write_again(small)
@@ -175,6 +176,13 @@ def test_a_workbook_without_the_answer_opens_on_it_once_and_then_where_people_wa
     assert openpyxl.load_workbook(small).sheetnames[0] == "Decision"
     assert _opens_on(small) == ("Decision", ["Decision"])
     assert openpyxl.load_workbook(small).views[0].firstSheet == 0, "its tab is seen"
+
+
+@pytest.mark.slow
+def test_a_workbook_opens_where_people_left_it(tmp_path):
+    make_results(tmp_path / "results", seeds=(0,))
+    small = tmp_path / "w.xlsx"
+    _write_again(small)
 
     def choose(workbook):
         workbook.active = workbook["All runs"]
