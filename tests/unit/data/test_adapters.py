@@ -11,7 +11,7 @@ from helpers.data import make_mvtec, save, texture
 from PIL import Image
 
 from training_code.data.adapters import magnetic_tile
-from training_code.data.adapters.copying import split_good
+from training_code.data.adapters.copying import part_groups, split_good
 from training_code.data.adapters.deeppcb import read_boxes
 from training_code.data.adapters.elpv import find_elpv
 from training_code.data.boxes import Box
@@ -150,6 +150,23 @@ def test_a_published_dataset_is_brought_into_the_layout(tmp_path, adapter, link,
                 areas = {"square": 144, "bar": 48}
                 correct = (mask > 0).sum() == areas[sample.defect_type] if adapter == "mvtec" else (mask == MASK).all()
                 assert correct and set(np.unique(mask)) == {0, 255}, sample.mask
+
+
+def test_solar_cells_that_look_alike_are_cells_of_their_own_unless_they_are_one_photograph(tmp_path):
+    _elpv(tmp_path / "source")
+    first, alike, third, same = (tmp_path / "source" / "images" / f"{number:03d}.png" for number in range(4))
+    pixels = np.asarray(Image.open(first)).copy()
+    pixels[0, 0] ^= 1
+    save(alike, pixels)
+    shutil.copyfile(third, same)
+    elsewhere = part_groups(tmp_path, sorted(first.parent.iterdir()))
+    assert elsewhere[first] == elsewhere[alike] and elsewhere[third] == elsewhere[same]
+    prepare("elpv", tmp_path / "source", tmp_path / "d")
+    dataset = read_dataset(tmp_path / "d")
+    groups = {path.name.removeprefix("mono_"): group for path, group in dataset.groups.items()}
+    assert groups["000.png"] != groups["001.png"] and groups["002.png"] == groups["003.png"]
+    assert len(set(groups.values())) == len(groups) - 1
+    assert len({path.parts[-3] for path in dataset.groups if path.stem in ("mono_002", "mono_003")}) == 1
 
 
 def test_folders_of_any_names_are_used_where_they_are(tmp_path, capsys):

@@ -5,6 +5,9 @@ for Visual Identification of Defective Solar Cells in Electroluminescence Imager
 package ``elpv-dataset`` and as a repository: ``labels.csv``, with a line for each photograph, and the folder
 ``images`` that it names. A line has the path, the probability of a defect (0, 1/3, 2/3 or 1) and the kind of cell,
 ``mono`` or ``poly``, between spaces. Neither masks nor the module of a cell are published.
+
+Each photograph is of a cell of its own, as published, although many cells look alike: ``groups.csv`` says so, and only
+photographs of the same content are of one group.
 """
 
 from dataclasses import dataclass
@@ -13,9 +16,11 @@ from pathlib import Path
 
 import yaml
 
-from training_code.data.adapters.copying import Target, inside, part_groups, split_good
+from training_code.data.adapters.copying import Target, inside, split_good
 from training_code.data.description import DESCRIPTION, IGNORED
 from training_code.data.findings import FileFinding
+from training_code.data.groups import read_groups, write_groups
+from training_code.data.inspection import inspect_files
 from training_code.data.layout import NORMAL
 from training_code.data.walk import find_images
 from training_code.foundation.errors import InputError, choices
@@ -75,17 +80,24 @@ def prepare_elpv(source: Path, target: Target) -> None:
     good, bad = [cell for cell in cells if cell.thirds == 0], [cell for cell in cells if cell.thirds == 3]
     if not good:
         raise InputError(f"{folder / LABELS} names no good cell, with the probability 0")
-    groups = part_groups(folder, [cell.image for cell in good + bad])
+    groups = _groups(folder, [cell.image for cell in good + bad])
     splits = dict(split_good([cell.image for cell in good], round(TESTED * len(good)), groups))
     for cell in good:
         target.add(cell.image, splits[cell.image], NORMAL, cell.name, groups[cell.image])
     for cell in bad:
         target.add(cell.image, "test", cell.kind, cell.name, groups[cell.image])
+    write_groups(target.root, target.groups)
     _set_doubtful_apart([cell for cell in cells if cell.thirds in DOUBTS], folder, target)
     others = [image for image in find_images(source) if not image.is_relative_to(folder)]
     target.leave_out(source, others, f"they do not belong to {LABELS}")
     (target.root / LICENSE_FILE).write_text(f"{LICENSE[0].upper()}{LICENSE[1:]}.\n{SOURCE}\n", encoding="utf-8")
     target.findings.append(FileFinding(source, "license", f"holds {LICENSE}", "kept"))
+
+
+def _groups(folder: Path, images: list[Path]) -> dict[Path, str]:
+    """Return the group that people gave to each photograph, or the name of the first one of the same content."""
+    given, facts, firsts = read_groups(folder, images), inspect_files(images, folder), dict[str, str]()
+    return {image: given.get(image) or firsts.setdefault(facts[image].sha256, image.stem) for image in images}
 
 
 def _set_doubtful_apart(cells: list[_Cell], folder: Path, target: Target) -> None:
