@@ -81,7 +81,7 @@ _ASKED = {
     ),
     "threshold": (
         "Threshold of each model",
-        "as deployed: the one in force, found without the test images. best for these costs: found on them, see below.",
+        "as deployed: the one in force, found without the test images; or best for these costs, found on them.",
         "@",
     ),
     "defective_share": (
@@ -130,7 +130,7 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
     _band(
         worksheet,
         groups - 1,
-        ["", "Datasets and protocols in this workbook, the dataset that was run last first", "", "models"],
+        ["", "Datasets and protocols, last run first", "", "models"],
     )
     names[groups - 1] = "groups"
     for row, group in enumerate(book.groups, groups):
