@@ -72,6 +72,8 @@ _REFUSED = {
     "parts_a_day": "Parts a day are a number: 0 or more.",
     "least_found": "A share from 0% to 100%.",
 }
+#: Above the list of datasets and protocols.
+GROUPS_HEADING = "Datasets and protocols, last run first"
 #: Each question with what it means, and the format of its answer.
 _ASKED = {
     "group": (
@@ -127,11 +129,7 @@ def draw_decision(worksheet: Worksheet, book: Book) -> Drawn:
     names |= _draw_questions(worksheet, book, groups) | _draw_bases(worksheet)
     names |= _draw_answer(worksheet, book, most)
     names |= _draw_models(worksheet, book, most, math.ceil(details / wide))
-    _band(
-        worksheet,
-        groups - 1,
-        ["", "Datasets and protocols, last run first", "", "models"],
-    )
+    _band(worksheet, groups - 1, ["", GROUPS_HEADING, "", "models"])
     names[groups - 1] = "groups"
     for row, group in enumerate(book.groups, groups):
         set_text(worksheet.cell(row, 2), group)

@@ -30,6 +30,7 @@ from training_code.reporting.decision import (
 )
 from training_code.reporting.decision_answer import answer, others, others_formula
 from training_code.reporting.decision_page import SCRIPT, display_decision
+from training_code.reporting.decision_sheet import GROUPS_HEADING
 from training_code.reporting.sheets import all_sheets, compare
 from training_code.reporting.workbook import write_workbook
 
@@ -183,7 +184,7 @@ def test_a_yellow_cell_takes_what_is_possible_and_says_what_is_not(made):
     found = {str(each.sqref): each for each in sheet.data_validations.dataValidation}
     rows = {name: f"D{row}" for row, name in enumerate(QUESTIONS, FIRST_QUESTION)}
     assert set(found) == set(rows.values())
-    first = next(cell.row for cell in sheet["B"] if str(cell.value).startswith("Datasets and protocols in this")) + 1
+    first = next(cell.row for cell in sheet["B"] if cell.value == GROUPS_HEADING) + 1
     groups = groups_of(comparison.candidates)
     assert [sheet.cell(first + number, 2).value for number in range(len(groups))] == groups
     share, amount = ("decimal", "between", "0", "1"), ("decimal", "greaterThanOrEqual", "0", None)
