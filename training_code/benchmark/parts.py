@@ -17,7 +17,7 @@ from training_code.backbones.registry import get_backbone
 from training_code.detectors.padim.gaussian import FactorizedGaussian
 from training_code.detectors.padim.spec import SPEC
 from training_code.detectors.patchcore.coreset import k_center_greedy
-from training_code.evaluation.measurement import peak_memory, reset_peak_memory
+from training_code.evaluation.measurement import peak_memory, reset_peak_memory, wait_for_gpu
 from training_code.features.extractor import FeatureExtractor
 from training_code.foundation import paths
 from training_code.protocol import ComputeOptions
@@ -106,13 +106,8 @@ def _best(work: Callable[[], object]) -> float:
 
 
 def _timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    _wait()
+    wait_for_gpu()
     start = time.perf_counter()
     result = work()
-    _wait()
+    wait_for_gpu()
     return time.perf_counter() - start, result
-
-
-def _wait() -> None:
-    if DEVICE == "cuda":
-        torch.cuda.synchronize()

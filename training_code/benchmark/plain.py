@@ -17,7 +17,7 @@ from training_code.backbones.registry import get_backbone
 from training_code.backbones.weights import find_weights, random_weights
 from training_code.benchmark.images import defect_types
 from training_code.data.layout import NORMAL
-from training_code.evaluation.measurement import peak_memory
+from training_code.evaluation.measurement import peak_memory, wait_for_gpu
 from training_code.training.engine import quiet
 
 
@@ -68,6 +68,7 @@ def run_plain(
     with quiet():
         start = time.perf_counter()
         engine.fit(model, datamodule=datamodule)
+        wait_for_gpu()
         fitted = time.perf_counter()
         batches = engine.predict(model, datamodule=datamodule) or []
         tested = time.perf_counter()

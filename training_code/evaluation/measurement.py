@@ -17,10 +17,17 @@ _STATUS = Path("/proc/self/status")
 
 @contextmanager
 def timed(times: dict[str, float], name: str) -> Iterator[None]:
-    """Store the seconds that the block took under ``name``."""
+    """Store the seconds that the block took under ``name``, and what it gave the GPU to do."""
     start = time.perf_counter()
     yield
+    wait_for_gpu()
     times[name] = time.perf_counter() - start
+
+
+def wait_for_gpu() -> None:
+    """Wait until the GPU has done what this process gave it, which goes on beside the program; nothing without one."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def reset_peak_memory() -> None:
@@ -56,7 +63,6 @@ def median_seconds(work: Callable[[], object]) -> float:
     for _ in range(1 + LATENCY_REPETITIONS):
         start = time.perf_counter()
         work()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        wait_for_gpu()
         durations.append(time.perf_counter() - start)
     return statistics.median(durations[1:])
