@@ -10,8 +10,10 @@ seconds by stage, seconds of processors, peak memory, peak of what lay on disk, 
 
 Where a dataset has fewer good images than are asked for, its images are used again, turned and mirrored: such lines
 are about time, memory and disk, and say so in ``copies``. ``--backbone`` adds the seconds of a pass of the backbone
-alone, in another process. Memory is given twice: ``resident`` is the peak of all that lay in memory, with the files
-that are mapped into it, which the system may drop; ``anonymous`` is the peak of the rest, looked at ten times a second.
+alone, in another process. With ``--fit-only`` there are neither thresholds nor tests, which take hours where many
+patches are compared with a large coreset. Memory is given twice: ``resident`` is the peak of all that lay in memory,
+with the files that are mapped into it, which the system may drop; ``anonymous`` is the peak of the rest, looked at ten
+times a second.
 """
 
 import argparse
@@ -30,16 +32,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from anomalib.models.components import AnomalibModule
 from PIL import Image
 
+from training_code.data.datamodule import SampleDataModule
 from training_code.data.dataset import read_dataset
 from training_code.data.layout import NORMAL, Sample
 from training_code.detectors.build import feature_extractor, image_transform
+from training_code.evaluation.measurement import peak_memory, reset_peak_memory
 from training_code.experiment import Experiment
 from training_code.features.runtime import processor
 from training_code.foundation import paths
+from training_code.foundation.cache import TensorCache
 from training_code.foundation.memory import available_memory
-from training_code.pipeline import build, prepare_data
+from training_code.pipeline import Places, build, feature_store, fit, prepare_data
+from training_code.preparation import Conditions, PreparedRun
 
 # Seconds between two looks at memory, and at the disk.
 LOOK, LOOK_AT_DISK = 0.1, 1.0
@@ -60,6 +67,7 @@ def main() -> int:
     parser.add_argument("--tested", type=int, help="good images to test on, and as many defective ones (default: all)")
     parser.add_argument("--compute", type=json.loads, default={}, help="further options of an experiment as JSON")
     parser.add_argument("--backbone", action="store_true", help="measure a pass of the backbone alone, too")
+    parser.add_argument("--fit-only", action="store_true", help="train, and neither choose thresholds nor test")
     parser.add_argument("--scratch", type=Path, help="folder for what runs write (default: that of the system)")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
@@ -118,6 +126,7 @@ def run_apart(options: argparse.Namespace, dataset: Path, size: int, detector: d
     """Measure one detector in a process of its own, or in two; return what belongs into its line."""
     given = ["--image-size", str(size), "--images", "0", "--detector", json.dumps(detector)]
     given += ["--seed", str(options.seed), "--compute", json.dumps(options.compute)]
+    given += ["--fit-only"] if options.fit_only else []
     given += [] if options.memory_limit is None else ["--memory-limit", str(options.memory_limit)]
     line: dict[str, Any] = {}
     for backbone in [False, True][: 1 + options.backbone]:
@@ -208,6 +217,8 @@ def measure(options: argparse.Namespace) -> None:
     found: dict[str, Any]
     if options.backbone:
         found = {"seconds": {"backbone": pass_of_backbone(experiment, name, arguments)}}
+    elif options.fit_only:
+        found = fit_alone(experiment, name, arguments)
     else:
         run = experiment.run(name, **arguments)
         record = run.record
@@ -227,10 +238,7 @@ def measure(options: argparse.Namespace) -> None:
 
 def pass_of_backbone(experiment: Experiment, name: str, arguments: dict[str, Any]) -> float:
     """Return the seconds in which the training images are decoded and pass through the backbone, and nothing else."""
-    prepared = experiment.prepare(name, arguments)
-    conditions = replace(experiment.conditions, compute=prepared.within(experiment.compute))
-    data = prepare_data(conditions, prepared.batch_size, None, not prepared.leaves_out)
-    detector = build(prepared, conditions, None)
+    detector, data, *_ = _built(experiment, name, arguments, None)
     extractor, transform = feature_extractor(detector), image_transform(detector)
     assert extractor is not None, f"{name} has no backbone"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -242,6 +250,26 @@ def pass_of_backbone(experiment: Experiment, name: str, arguments: dict[str, Any
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - begun
+
+
+def fit_alone(experiment: Experiment, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Train as a run does, and return what the record would keep of that."""
+    reset_peak_memory()
+    detector, data, prepared, conditions = _built(experiment, name, arguments, TensorCache())
+    with tempfile.TemporaryDirectory() as folder:
+        trained = fit(detector, prepared, conditions, data, Places(Path(folder)))
+    return {"seconds": trained.seconds, "peak": {"resident": peak_memory()["host"]}, "training": trained.training}
+
+
+def _built(
+    experiment: Experiment, name: str, arguments: dict[str, Any], cache: TensorCache | None
+) -> tuple[AnomalibModule, SampleDataModule, PreparedRun, Conditions]:
+    """Return a detector that is to be trained, and its images, as a run has them."""
+    prepared = experiment.prepare(name, arguments)
+    conditions = replace(experiment.conditions, compute=prepared.within(experiment.compute))
+    data = prepare_data(conditions, prepared.batch_size, cache, not prepared.leaves_out)
+    store = None if cache is None else feature_store(prepared.configuration, conditions.compute, cache)
+    return build(prepared, conditions, store), data, prepared, conditions
 
 
 if __name__ == "__main__":
