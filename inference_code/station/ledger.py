@@ -173,7 +173,7 @@ class Ledger:
 
     def looked_at(self) -> list[Part]:
         """Return the parts without a verdict of which no photograph waits, in the order in which they were opened."""
-        waits = "SELECT 1 FROM photographs WHERE part = parts.id AND state = ?"
+        waits = "SELECT 1 FROM photographs INDEXED BY photographs_of_parts WHERE part = parts.id AND state = ?"
         return self._parts(f"WHERE verdict IS NULL AND NOT EXISTS ({waits}) ORDER BY id", WAITING)
 
     def to_file(self) -> list[Part]:

@@ -18,9 +18,10 @@ from helpers.station import make_station, put
 from inference_code.station import filing, running, station
 from inference_code.station.alarms import stored
 from inference_code.station.grouping import ByFolder, Expected, InTurn
+from inference_code.station.inbox import Photograph
 from inference_code.station.ledger import Ledger
 from inference_code.station.metrics import station_metrics
-from inference_code.station.schema import VERSIONS, Correction
+from inference_code.station.schema import VERSIONS, WAITING, Correction
 from inference_code.station.watches import SHARE
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError
@@ -363,6 +364,25 @@ def test_a_step_does_not_take_longer_because_many_parts_wait(inbox, output):
         return len(asked)
 
     assert statements(100) <= statements(30) + 5
+
+
+@pytest.mark.parametrize("query", ["looked_at", "last_opened", "unreadable", "to_move", "to_file", "waiting"])
+def test_what_a_step_asks_of_a_backlog_costs_no_more_than_its_length(tmp_path, query):
+    def instructions(parts):
+        """Return hundreds of instructions of SQLite's machine for a query with so many parts of two views waiting."""
+        ledger, hundreds = Ledger(tmp_path / f"{parts}.sqlite"), []
+        with ledger.changing():
+            for number in range(parts):
+                part = ledger.open_part(f"p{number}", f"p{number}", 0.0)
+                for view in "12":
+                    photograph = Photograph(tmp_path / f"p{number}_{view}.png", 1, 1)
+                    ledger.enter(photograph, part, view, WAITING, photograph.source.name, 0.0)
+        ledger._connection.set_progress_handler(lambda: hundreds.append(1), 100)
+        getattr(ledger, query)(*[16] * (query == "waiting"))
+        ledger.close()
+        return len(hundreds)
+
+    assert instructions(800) <= 5 * max(1, instructions(200))
 
 
 @pytest.mark.slow
