@@ -9,11 +9,10 @@ from training_code.records.record import Calibrated
 from training_code.records.undetermined import undetermined
 
 
-def _record(images, features, detector="Padim", trim=0.0, **changes):
+def _record(images, features, detector="Padim", trim=0.0, beside=0, **changes):
     identity = make_identity(detector=detector, arguments={"n_features": features, "trim": trim})
-    return make_record(
-        identity=identity, dataset=make_dataset(counts={"train/good": images, "test/good": 9}), **changes
-    )
+    counts = {"train/good": images, "validation/good": beside, "test/good": 9}
+    return make_record(identity=identity, dataset=make_dataset(counts=counts), **changes)
 
 
 def test_gaussians_of_no_more_images_than_features_are_told_with_the_cure():
@@ -33,6 +32,19 @@ def test_images_that_are_held_out_or_trimmed_do_not_count(way, held_out, trim, t
     assert not undetermined(_record(40, trained - 1, trim=trim, calibration=calibration))
     told = undetermined(_record(40, trained, trim=trim, calibration=calibration))
     assert told.startswith(f"{trained} training images for {trained} features")
+
+
+@pytest.mark.parametrize(("held_out", "trained"), [(10, 30), (0, 40)])
+def test_good_images_beside_the_training_images_are_not_taken_from_them(held_out, trained):
+    calibration = Calibrated("hold out", held_out + 60, held_out + 60, 0.05)
+    assert not undetermined(_record(40, trained - 1, beside=60, calibration=calibration))
+    told = undetermined(_record(40, trained, beside=60, calibration=calibration))
+    assert told.startswith(f"{trained} training images for {trained} features")
+
+
+@pytest.mark.parametrize(("images", "trim"), [(10**400, 0.1), (36, []), (36, float("nan")), (36, 10**400), (36, "0.1")])
+def test_whatever_a_damaged_record_has_in_the_place_of_a_number_is_borne(images, trim):
+    assert bool(undetermined(_record(images, 100, trim=trim))) == (images == 36)
 
 
 def test_other_detectors_and_unknown_ones_are_not_told_of_and_members_are():
