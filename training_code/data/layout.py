@@ -169,7 +169,7 @@ def _no_layout(root: Path) -> InputError:
             f"{root} holds {number}, each in a folder of its own: {choices(categories)}; give one of "
             f"them, for instance {root / categories[0]}{hint}"
         )
-    hint = hint or renaming_hint(root, NORMAL_DIRS[0], ABNORMAL_DIRS[0])
+    hint = hint or renaming_hint(root, NORMAL_DIRS, ABNORMAL_DIRS)
     return InputError(f"{root} has no layout that can be read: {expected}; found {choices(found)}{hint}")
 
 

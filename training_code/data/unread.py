@@ -77,25 +77,26 @@ def reading_hint(root: Path) -> str:
     return adapter_hint(root) or (f"{found[0].path.relative_to(root)} {found[0].what}" if found else "")
 
 
-def renaming_hint(root: Path, normal: str, abnormal: str) -> str:
+def renaming_hint(root: Path, normal: Sequence[str], abnormal: Sequence[str]) -> str:
     """Return how a folder is read whose folders of images have names that are not known; nothing without any.
 
-    Of two folders the one with more images is taken for that of the good ones, which is said.
+    Of two folders the one with more images is taken for that of the good ones, unless its name says otherwise, and the
+    sentence says so.
 
     Parameters
     ----------
     root
         The folder.
     normal, abnormal
-        The names that would be known.
+        The names that are known of good images, and of images with defects.
     """
     folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     counts = {folder.name: len(images) for folder in folders if (images := find_images(folder))}
-    if not counts:
+    names = sorted(counts, key=lambda name: (name.lower() in abnormal, -counts[name]))
+    if not names or names[0].lower() in abnormal:
         return ""
-    names = [shlex.quote(name) for name in sorted(counts, key=lambda name: -counts[name])]
-    good, *bad = names if len(names) < 3 else ("GOOD", "BAD")
-    them = f"it to {normal}" if not bad else f"them to {normal} and {abnormal}"
+    good, *bad = map(shlex.quote, names) if len(names) < 3 else ("GOOD", "BAD")
+    them = f"them to {normal[0]} and {abnormal[0]}" if bad else f"it to {normal[0]}"
     options = " ".join([f"--normal-dir {good}", *(f"--abnormal-dir {name}" for name in bad)])
     return (
         f"; rename {them}, or, if the good images are in {good}: anomaly prepare-data folder {shlex.quote(str(root))} "

@@ -124,6 +124,16 @@ def _fine_and_broken(root):
     save(root / "broken ones" / "0.png", GRAY)
 
 
+def _fine_and_bad(root):
+    for name, count in (("fine", 1), ("Bad", 3)):
+        for index in range(count):
+            save(root / name / f"{index}.png", GRAY)
+
+
+def _bad_alone(root):
+    save(root / "bad" / "0.png", GRAY)
+
+
 def _three_folders(root):
     for name in ("a", "b", "c"):
         save(root / name / "0.png", GRAY)
@@ -192,6 +202,8 @@ def _name_that_is_no_utf8(root):
             "found broken ones, fine; rename them to normal and abnormal, or, if the good images are in fine: anomaly "
             "prepare-data folder .*/d data/NAME --normal-dir fine --abnormal-dir 'broken ones'$",
         ),
+        (_fine_and_bad, "if the good images are in fine: .* --normal-dir fine --abnormal-dir Bad$"),
+        (_bad_alone, "no layout that can be read: .*; found bad$"),
         (_three_folders, "found a, b, c; .* if the good images are in GOOD: .* --normal-dir GOOD --abnormal-dir BAD$"),
         (_no_training_images, "train/good holds no images"),
         (_nothing_to_test_on, "has no image to test on: its single defect-free image is used for training"),
