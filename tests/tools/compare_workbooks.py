@@ -7,14 +7,13 @@ and so are the sheets of pictures and of speed. Numbers are equal within ``--tol
 import argparse
 import re
 import sys
-from collections.abc import Iterator
 
 import pandas as pd
 
 #: What two runs of the same sweep do not share.
 _MEASURED = re.compile(
-    r"_s$|_s_|_h$|_per_s|bytes|ms an image|MB|hardware|host|device|created|finished|started|date|commit|code|sha256|"
-    r"fastest|least memory|smallest|executed|notebook|picture|checkpoint|version|^About|^Made"
+    r"_s$|_s_|_h$|_per_s|bytes|ms an image|MB|hardware|host|device|created|finished|started|\bdate\b|commit|code|"
+    r"sha256|fastest|least memory|smallest|executed|notebook|picture|checkpoint|version|^About|^Made"
 )
 #: Sheets that are no tables of results, or those of the program alone.
 _LEFT_OUT = re.compile(r"^(About|Winner|Examples|Speed and size|training_code)$")
@@ -31,25 +30,28 @@ def main() -> int:
     compared = 0
     for name in sorted(one.keys() & other.keys()):
         if not _LEFT_OUT.search(name):
-            found += differences(name, one[name], other[name], options.tolerance)
-            compared += one[name].size
+            cells, sentences = differences(name, one[name], other[name], options.tolerance)
+            compared, found = compared + cells, found + sentences
     for sentence in found[:50]:
         print(sentence)
     print(f"{compared} cells compared, {len(found)} differences")
     return 1 if found or not compared else 0
 
 
-def differences(sheet: str, one: pd.DataFrame, other: pd.DataFrame, tolerance: float) -> Iterator[str]:
-    """Yield a sentence for each cell that is not the same in two tables."""
+def differences(sheet: str, one: pd.DataFrame, other: pd.DataFrame, tolerance: float) -> tuple[int, list[str]]:
+    """Return how many cells were compared, and a sentence for each that is not the same in two tables."""
     if list(one.columns) != list(other.columns) or len(one) != len(other):
-        yield f"{sheet}: {one.shape} and {other.shape} cells, or other columns"
-        return
+        return 0, [f"{sheet}: {one.shape} and {other.shape} cells, or other columns"]
     if "run_id" in one:
         one, other = (table.sort_values("run_id", kind="stable", ignore_index=True) for table in (one, other))
-    for column in (column for column in one if not _MEASURED.search(str(column))):
-        for number, (left, right) in enumerate(zip(one[column], other[column], strict=True)):
-            if not _same(left, right, tolerance):
-                yield f"{sheet}, {column}, row {number + 2}: {left} and {right}"
+    columns = [column for column in one if not _MEASURED.search(str(column))]
+    sentences = [
+        f"{sheet}, {column}, row {number + 2}: {left} and {right}"
+        for column in columns
+        for number, (left, right) in enumerate(zip(one[column], other[column], strict=True))
+        if not _same(left, right, tolerance)
+    ]
+    return len(columns) * len(one), sentences
 
 
 def _same(left: object, right: object, tolerance: float) -> bool:

@@ -17,6 +17,8 @@ BEGIN, END = "<!-- Written by tests/tools/tabulate_published.py. -->", "<!-- End
 #: The example of a line in the sheet `Decision`.
 LINE = Assumptions()
 METRICS = ("image_AUROC", "pixel_AUROC", "pixel_F1Score")
+RATES = ("image_FalseAlarmRate", "image_MissRate")
+LABELS = ("labels_for_training", "labels_for_thresholds")
 COLUMNS = ("Model", "false alarms", "misses", "cost a day", *METRICS, "labels for", "backbone, configuration")
 
 
@@ -30,7 +32,10 @@ def main() -> int:
 
 
 def tables(workbook: bytes) -> str:
-    """Return a table for each dataset and size as Markdown, the cheapest model on the example of a line first."""
+    """Return a table for each dataset and size as Markdown.
+
+    The cheapest model on the example of a line is first; without costs, the one with the best pixel AUROC.
+    """
     sheets = pd.read_excel(io.BytesIO(workbook), sheet_name=["Best models", "All runs"])
     best = sheets["Best models"].dropna(subset=["run_id"])
     best = best.assign(size=best["protocol"].str.split(",").str[0])
@@ -39,7 +44,8 @@ def tables(workbook: bytes) -> str:
     models["cost"] = [_cost(row) for _, row in models.iterrows()]
     parts = []
     for (dataset, size), group in models.groupby(["dataset", "size"], sort=False):
-        rows = [list(_cells(row)) for _, row in group.sort_values(["cost", *METRICS[1:]]).iterrows()]
+        ranked = group.sort_values(["cost", *METRICS[1:]], ascending=[True, False, False])
+        rows = [list(_cells(row)) for _, row in ranked.iterrows()]
         parts.append(f"### {dataset}, {size} pixels\n\n{_markdown([list(COLUMNS), ['---'] * len(COLUMNS), *rows])}")
     return "\n\n".join(parts)
 
@@ -50,7 +56,7 @@ def _without_good_images(runs: pd.DataFrame) -> pd.DataFrame:
     for (dataset, height, width, detector), group in runs.groupby(
         ["dataset", "image_height", "image_width", "detector"], sort=False
     ):
-        numbers = group.reindex(columns=[*METRICS, "image_FalseAlarmRate", "image_MissRate"]).astype(float)
+        numbers = group.reindex(columns=[*METRICS, *RATES, *LABELS]).astype(float)
         row = dict(numbers.mean()) | {f"{name}_sd": value for name, value in numbers.std().items()}
         rows.append(row | {"dataset": dataset, "size": f"{height} × {width}", "Model": detector})
     return pd.DataFrame(rows)
@@ -58,17 +64,19 @@ def _without_good_images(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _cost(row: "pd.Series[Any]") -> float:
     """Return what a model costs a day on the example of a line; NaN where there are no good or no defective images."""
-    return LINE.refusing_all * row["image_FalseAlarmRate"] + LINE.passing_all * row["image_MissRate"]
+    false_alarms, misses = (row[name] for name in RATES)
+    return LINE.refusing_all * false_alarms + LINE.passing_all * misses
 
 
 def _cells(row: "pd.Series[Any]") -> Iterator[str]:
     yield row["Model"]
-    for name in ("image_FalseAlarmRate", "image_MissRate"):
+    for name in RATES:
         yield "" if is_missing(row[name]) else f"{row[name]:.1%}"
     yield "" if is_missing(row["cost"]) else f"{row['cost']:.0f}"
     for name in METRICS:
         yield with_deviation(row.get(name), row.get(f"{name}_sd"))
-    yield "training" if row["labels_for_training"] > 0 else "thresholds" if row["labels_for_thresholds"] > 0 else "none"
+    training, thresholds = (row[name] > 0 for name in LABELS)
+    yield "training" if training else "thresholds" if thresholds else "none"
     yield ", ".join(str(row[name]) for name in ("backbone", "configuration") if not is_missing(row[name]))
 
 

@@ -169,6 +169,15 @@ def test_solar_cells_that_look_alike_are_cells_of_their_own_unless_they_are_one_
     assert len({path.parts[-3] for path in dataset.groups if path.stem in ("mono_002", "mono_003")}) == 1
 
 
+def test_of_solar_cells_that_cannot_be_read_no_two_are_taken_for_one(tmp_path):
+    _elpv(tmp_path / "source")
+    for name in ("000", "014"):  # a good one and a defective one
+        (tmp_path / "source" / "images" / f"{name}.png").write_bytes(b"no image")
+    prepare("elpv", tmp_path / "source", tmp_path / "d")
+    lines = (tmp_path / "d" / "groups.csv").read_text().splitlines()[1:]
+    assert len({line.split(",")[1] for line in lines}) == len(lines) == 15
+
+
 def test_folders_of_any_names_are_used_where_they_are(tmp_path, capsys):
     source, destination = tmp_path / "line 7", tmp_path / "data" / "line7"
     _images(source / "gut", 8)

@@ -95,9 +95,13 @@ def prepare_elpv(source: Path, target: Target) -> None:
 
 
 def _groups(folder: Path, images: list[Path]) -> dict[Path, str]:
-    """Return the group that people gave to each photograph, or the name of the first one of the same content."""
+    """Return the group that people gave to each photograph, or the path of the first one of the same content."""
     given, facts, firsts = read_groups(folder, images), inspect_files(images, folder), dict[str, str]()
-    return {image: given.get(image) or firsts.setdefault(facts[image].sha256, image.stem) for image in images}
+    names = {image: image.relative_to(folder).as_posix() for image in images}
+    # Nothing is known of the content of a file that cannot be read.
+    return {
+        image: given.get(image) or firsts.setdefault(facts[image].sha256 or name, name) for image, name in names.items()
+    }
 
 
 def _set_doubtful_apart(cells: list[_Cell], folder: Path, target: Target) -> None:
