@@ -42,7 +42,8 @@ def find_run(
     Raises
     ------
     InputError
-        If there is no such run, dataset or criterion, or no dataset is named where there are runs of several.
+        If there is no such run, dataset or criterion, no dataset is named where there are runs of several, or the sheet
+        Decision says that no model can be chosen of the protocol for which it answers.
     """
     if not str(run).strip():
         raise InputError("no run is named; valid: the id or the folder of a run, or best")
@@ -83,12 +84,12 @@ def _find_best(results: Path, dataset: str | None, criterion: str | None, say: C
         criterion_metric(criterion)  # so that a wrong one is told first
     table = runs_table(read_records(results)[0])
     name = _dataset(table, results, dataset)
-    table = table[table["dataset"] == name]
-    best = recommended(table) if criterion is None else best_by(table, criterion)
-    if best is None and criterion is None and (best := best_by(table, CRITERION)):
+    of_dataset = table[table["dataset"] == name]
+    best = recommended(table, dataset=name) if criterion is None else best_by(of_dataset, criterion)
+    if best is None and criterion is None and (best := best_by(of_dataset, CRITERION)):
         best = replace(best, why=f"{best.why}, since no run there has false alarms and misses to go by")
     if best is None:
-        able = [metric for metric in METRICS if metric in table and table[metric].notna().any()]
+        able = [metric for metric in METRICS if metric in of_dataset and of_dataset[metric].notna().any()]
         raise InputError(
             f"{results} holds no run of {name} with {criterion or CRITERION}; valid: the id of a run, or a criterion "
             f"that its runs have: {choices(able) or 'none'}"

@@ -28,7 +28,7 @@ _SEED = 0
 
 
 def read_candidates(
-    models: pd.DataFrame, runs: pd.DataFrame, all_points: bool = True
+    models: pd.DataFrame, runs: pd.DataFrame, all_points: bool = True, dataset: str | None = None
 ) -> tuple[list[Candidate], list[str]]:
     """Return the best configurations of each detector and protocol with their curves, over all of their runs.
 
@@ -45,6 +45,8 @@ def read_candidates(
     all_points
         Whether their curves are found, and by how much these flatter; otherwise only the points of the thresholds in
         force, which takes a fraction of the time.
+    dataset
+        Of which alone they are returned. How many of each detector take part is the same as beside all the others.
 
     Returns
     -------
@@ -52,6 +54,7 @@ def read_candidates(
         The configurations, in the order of `groups_of` and the best first, and sentences about those left out.
     """
     able, problems = _best(candidates(models)), []
+    able = able if dataset is None else able[able["dataset"] == dataset]
     thresholds, promises = (
         runs.set_index("folder").get(column, pd.Series(dtype=object)).to_dict() if len(able) else {}
         for column in ("image_threshold", "image_promise_sentence")

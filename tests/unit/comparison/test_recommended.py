@@ -5,13 +5,16 @@ import csv
 import pytest
 from helpers.results import DETECTORS, make_run
 
+from inference_code.runs import find_run
+from training_code.comparison import decision_candidates
 from training_code.comparison.configurations import configurations
-from training_code.comparison.decision import Assumptions, ranking
+from training_code.comparison.decision import Assumptions, protocols_of, ranking
 from training_code.comparison.decision_candidates import read_candidates
 from training_code.comparison.recommended import best_by, recommended
 from training_code.comparison.table import runs_table
 from training_code.foundation.errors import InputError
 from training_code.records.reading import read_records
+from training_code.reporting.decision_answer import answer
 from training_code.reporting.sheets import all_sheets, compare
 
 LINE = "a day on the example of a line"
@@ -77,6 +80,37 @@ def test_of_several_protocols_that_with_most_models_is_taken_and_named(tmp_path)
     _run(tmp_path, "padim-b", "Padim", (0, 0), identity={"image_size": (96, 96)})
     found = recommended(_table(tmp_path))
     assert found.run_id == "patchcore-a" and found.of.startswith("boards: 64 × 64, ")
+
+
+def test_where_decision_chooses_no_model_no_run_of_another_protocol_is_the_best(tmp_path):
+    without = {"thresholds": {"image": None}}
+    _run(tmp_path, "padim-a", "Padim", (0, 8), **without)
+    _run(tmp_path, "patchcore-a", "Patchcore", (0, 5), **without)
+    _run(tmp_path, "padim-b", "Padim", (0, 0), 0.95, identity={"image_size": (96, 96)})
+    table = _table(tmp_path)
+    (said,) = filter(None, answer(compare(table).candidates, Assumptions()))
+    assert said.startswith("On boards no model can be chosen"), "what Decision says"
+    protocol = r"boards: 64 × 64, [^;]*, none can be chosen \(no threshold in force\)"
+    other = r"or the id of a run, such as the best of other protocols: padim-b \(boards: 96 × 96, [^;]*\)$"
+    with pytest.raises(InputError, match=f"no run of boards: of its protocol with most models, {protocol}; .*{other}"):
+        recommended(table)
+    with pytest.raises(InputError, match="no run of boards"):
+        find_run("best", tmp_path)
+    assert find_run("best", tmp_path, criterion="image_AUROC").name == "padim-b"
+
+
+def test_as_many_models_of_a_dataset_take_part_as_in_the_decision_over_all_datasets(tmp_path, monkeypatch):
+    monkeypatch.setattr(decision_candidates, "MOST", 4)
+    for number, missed in enumerate((9, 0)):  # the cheapest is not the best one by the criterion
+        arguments = DETECTORS["Padim"] | {"n_features": 10 + number}
+        _run(tmp_path, f"padim-{number}", "Padim", (0, missed), 0.9 - number / 10, arguments=arguments)
+    assert recommended(_table(tmp_path)).run_id == "padim-1"
+    for number in range(3):
+        make_run(tmp_path, f"other-{number}", "Cflow", dataset=f"tiles{number}")
+    table = _table(tmp_path)
+    candidates = compare(table).candidates
+    chosen = ranking(candidates, Assumptions(), protocols_of(candidates)["boards"][0])
+    assert recommended(table, dataset="boards").run_id == chosen["run_id"].iloc[0] == "padim-0"
 
 
 def test_without_false_alarms_and_misses_nothing_is_recommended(tmp_path):
