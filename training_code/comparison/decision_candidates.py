@@ -64,14 +64,14 @@ def read_candidates(
         try:
             tested = _read(row["folders"], row["labelled"] > 0)
         except (OSError, ValueError) as error:
-            problems.append(f"not in Decision: {row['run_id']}: {error}")
+            problems.append(f"{row['run_id']} takes no part in Decision: {error}")
             continue
         if min(np.count_nonzero(run.labels == kind) for run in tested for kind in (False, True)) >= LEAST_IMAGES:
             one = _candidate(row, tested, [thresholds.get(folder) for folder in row["folders"]], all_points)
             promise = _together([promises.get(folder) for folder in row["folders"]])
             found.append(dataclasses.replace(one, promise=promise, last_run=last[one.group]))
     if len(found) > MOST:
-        problems.append(f"not in Decision: {len(found) - MOST} of {len(found)} models; choose fewer datasets")
+        problems.append(f"{len(found) - MOST} of {len(found)} models take no part in Decision; choose fewer datasets")
     order = {group: number for number, group in enumerate(groups_of(found))}
     return sorted(found, key=lambda one: order[one.group])[:MOST], problems
 
