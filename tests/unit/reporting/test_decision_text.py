@@ -5,6 +5,7 @@ import pytest
 from helpers.results import make_results, make_run
 from openpyxl.worksheet.formula import ArrayFormula
 
+from training_code.compare import main
 from training_code.comparison.decision import CHEAPEST, Assumptions, groups_of, ranking
 from training_code.comparison.table import runs_table
 from training_code.records.reading import read_records
@@ -137,6 +138,15 @@ def test_a_sheet_of_this_name_that_is_not_ours_says_nothing(tmp_path):
     workbook.active.title = "Decision"
     workbook.save(tmp_path / "w.xlsx")
     assert entered(tmp_path / "w.xlsx") is None
+
+
+def test_compare_says_which_runs_take_no_part_in_the_decision(tmp_path, capsys):
+    make_results(tmp_path, datasets=("textures",), seeds=(0,))
+    (tmp_path / "runs" / "padim-textures-0" / "scores.csv").unlink()
+    assert main(["--results", str(tmp_path), "--format", "csv", "--sheet", "Decision"]) == 0
+    told = capsys.readouterr()
+    assert "not read: padim-textures-0 takes no part in Decision: " in told.err and "padim" not in told.out
+    assert "patchcore-textures-0" in told.out
 
 
 def test_a_line_is_told_in_words():
