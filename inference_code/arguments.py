@@ -45,7 +45,7 @@ def choice(arguments: argparse.Namespace, run: str, *others: str | None) -> tupl
 
 
 def tell(sentence: str) -> None:
-    """Tell on standard error which run is the best, apart from what a command prints."""
+    """Tell on standard error which run is the best and what could not be read, apart from what a command prints."""
     print(sentence, file=sys.stderr, flush=True)
 
 

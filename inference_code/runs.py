@@ -1,6 +1,6 @@
 """Which run is meant: by its id, by its folder, or the best one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pandas as pd
 
 from inference_code.ranges import BEST
 from training_code.comparison.configurations import CRITERION
-from training_code.comparison.not_run import not_run, together
+from training_code.comparison.not_run import few, not_read, not_run, together
 from training_code.comparison.recommended import best_by, recommended
 from training_code.comparison.table import runs_table
 from training_code.foundation import paths
@@ -37,12 +37,14 @@ def find_run(
         decides. Without a metric it is the run that the sheet Decision recommends for its example of a line, see
         `recommended`; where no run has false alarms and misses, that with the best `CRITERION`.
     say
-        Gets a sentence about the best run: which one that is, and why.
+        Gets sentences about the best run: a few about what could not be read, and so takes no part; which one it is,
+        and why.
 
     Raises
     ------
     InputError
-        If there is no such run, dataset or criterion, or no dataset is named where there are runs of several.
+        If there is no such run, dataset or criterion, no dataset is named where there are runs of several, or the sheet
+        Decision says that no model can be chosen of the protocol for which it answers.
     """
     if not str(run).strip():
         raise InputError("no run is named; valid: the id or the folder of a run, or best")
@@ -81,24 +83,30 @@ def refuse_taught(folder: Path) -> None:
 def _find_best(results: Path, dataset: str | None, criterion: str | None, say: Callable[[str], None] | None) -> Path:
     if criterion is not None:
         criterion_metric(criterion)  # so that a wrong one is told first
-    table = runs_table(read_records(results)[0])
-    name = _dataset(table, results, dataset)
-    table = table[table["dataset"] == name]
-    best = recommended(table) if criterion is None else best_by(table, criterion)
-    if best is None and criterion is None and (best := best_by(table, CRITERION)):
+    runs, problems = read_records(results)
+    table = runs_table(runs)
+    name = _dataset(table, results, dataset, problems)
+    of_dataset = table[table["dataset"] == name]
+    if criterion is None:
+        best, problems = recommended(table, dataset=name, problems=problems)
+    else:
+        best = best_by(of_dataset, criterion)
+    if best is None and criterion is None and (best := best_by(of_dataset, CRITERION)):
         best = replace(best, why=f"{best.why}, since no run there has false alarms and misses to go by")
     if best is None:
-        able = [metric for metric in METRICS if metric in table and table[metric].notna().any()]
+        able = [metric for metric in METRICS if metric in of_dataset and of_dataset[metric].notna().any()]
         raise InputError(
             f"{results} holds no run of {name} with {criterion or CRITERION}; valid: the id of a run, or a criterion "
-            f"that its runs have: {choices(able) or 'none'}"
+            f"that its runs have: {choices(able) or 'none'}{not_read(problems)}"
         )
     if say is not None:
+        for problem in few(problems):
+            say(f"not read: {problem}")
         say(best.sentence)
     return results / "runs" / best.run_id
 
 
-def _dataset(table: pd.DataFrame, results: Path, given: str | None) -> str:
+def _dataset(table: pd.DataFrame, results: Path, given: str | None, problems: Sequence[str]) -> str:
     """Return the dataset that is meant: the one that is given, or the only one that there are runs of."""
     known = sorted(table["dataset"].unique())
     if given is None and len(known) == 1:
@@ -106,8 +114,8 @@ def _dataset(table: pd.DataFrame, results: Path, given: str | None) -> str:
     if given is not None and given in known:
         return given
     if given is None and known:
-        raise InputError(f"--dataset is needed with best: there are runs of {together(known)}")
-    raise not_run(given, known, results)
+        raise InputError(f"--dataset is needed with best: there are runs of {together(known)}{not_read(problems)}")
+    raise not_run(given, known, results, problems)
 
 
 def read_finished(folder: Path) -> Record:

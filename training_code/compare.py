@@ -47,6 +47,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     # Only now, so that --help and wrong arguments are answered at once: pandas and the rest take 1 s.
+    from training_code.comparison.not_run import few
     from training_code.comparison.table import runs_table
     from training_code.records.reading import read_records
     from training_code.reporting.decision_text import answers
@@ -68,6 +69,8 @@ def main(arguments: list[str]) -> int:
         return _log_to_mlflow(runs, options.mlflow, results)
     table = choose_runs(runs_table(runs), options.dataset, options.seed)
     comparison = compare(table, problems, options.criterion)
+    for problem in few(comparison.problems[len(problems) :]):
+        print(f"not read: {problem}", file=sys.stderr)
     if options.format is not None:
         return _export(all_sheets(comparison, results), options)
 

@@ -160,6 +160,31 @@ def make_labelled(
     return records
 
 
+def make_unequal(results: Path, counts: Sequence[tuple[int, int, int, int]]) -> list[Record]:
+    """Write a run of one configuration for each seed, with test images of its own and as many as it is given.
+
+    ``counts`` are the good images of each seed, how many of them it refuses, the defective ones and how many it misses.
+    """
+    records = make_labelled(results, (), range(len(counts)))
+    for record, (good, refused, defective, missed) in zip(records, counts, strict=True):
+        called = [number < refused for number in range(good)] + [number >= missed for number in range(defective)]
+        kinds = ["good"] * good + ["hole"] * defective
+        rows = [
+            [
+                f"test/{kind}/{record.run_id}-{number:03d}.png",
+                kind,
+                int(kind != "good"),
+                0.9 if call else 0.1,
+                int(call),
+            ]
+            for number, (kind, call) in enumerate(zip(kinds, called, strict=True))
+        ]
+        text = io.StringIO()
+        csv.writer(text).writerows([["path", "defect_type", "label", "score", "prediction"], *rows])
+        (results / "runs" / record.run_id / "scores.csv").write_text(text.getvalue())
+    return records
+
+
 def make_few(
     results: Path,
     numbers: Sequence[int | None] = (1, 4, None),

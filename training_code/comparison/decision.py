@@ -109,7 +109,7 @@ class Candidate:
     group
         Dataset and protocol: what is compared with each other.
     good, defective
-        Numbers of test images.
+        Numbers of test images; the smallest ones where they differ between seeds.
     deployed
         The point of the thresholds in force; None without one.
     flattery

@@ -15,7 +15,7 @@ from training_code.comparison.statistics import LEAST_IMAGES
 from training_code.comparison.table import RANKED
 from training_code.comparison.values import is_missing
 from training_code.foundation import paths
-from training_code.records.scores import read_scores
+from training_code.records.scores import Scores, read_scores
 
 #: Configurations of a detector that take part, the best ones by the criterion; of all detectors and protocols together.
 MOST_OF_DETECTOR, MOST = 5, 300
@@ -28,7 +28,7 @@ _SEED = 0
 
 
 def read_candidates(
-    models: pd.DataFrame, runs: pd.DataFrame, all_points: bool = True
+    models: pd.DataFrame, runs: pd.DataFrame, all_points: bool = True, dataset: str | None = None
 ) -> tuple[list[Candidate], list[str]]:
     """Return the best configurations of each detector and protocol with their curves, over all of their runs.
 
@@ -45,6 +45,8 @@ def read_candidates(
     all_points
         Whether their curves are found, and by how much these flatter; otherwise only the points of the thresholds in
         force, which takes a fraction of the time.
+    dataset
+        Of which alone they are returned. How many of each detector take part is the same as beside all the others.
 
     Returns
     -------
@@ -52,6 +54,7 @@ def read_candidates(
         The configurations, in the order of `groups_of` and the best first, and sentences about those left out.
     """
     able, problems = _best(candidates(models)), []
+    able = able if dataset is None else able[able["dataset"] == dataset]
     thresholds, promises = (
         runs.set_index("folder").get(column, pd.Series(dtype=object)).to_dict() if len(able) else {}
         for column in ("image_threshold", "image_promise_sentence")
@@ -59,16 +62,16 @@ def read_candidates(
     found, last = [], _last_runs(models)
     for row in able.to_dict("records"):
         try:
-            labels, scores = _read(row["folders"], row["labelled"] > 0)
+            tested = _read(row["folders"], row["labelled"] > 0)
         except (OSError, ValueError) as error:
-            problems.append(f"not in Decision: {row['run_id']}: {error}")
+            problems.append(f"{row['run_id']} takes no part in Decision: {error}")
             continue
-        if min(np.count_nonzero(labels), np.count_nonzero(~labels)) >= LEAST_IMAGES:
-            one = _candidate(row, labels, scores, [thresholds.get(folder) for folder in row["folders"]], all_points)
+        if min(np.count_nonzero(run.labels == kind) for run in tested for kind in (False, True)) >= LEAST_IMAGES:
+            one = _candidate(row, tested, [thresholds.get(folder) for folder in row["folders"]], all_points)
             promise = _together([promises.get(folder) for folder in row["folders"]])
             found.append(dataclasses.replace(one, promise=promise, last_run=last[one.group]))
     if len(found) > MOST:
-        problems.append(f"not in Decision: {len(found) - MOST} of {len(found)} models; choose fewer datasets")
+        problems.append(f"{len(found) - MOST} of {len(found)} models take no part in Decision; choose fewer datasets")
     order = {group: number for number, group in enumerate(groups_of(found))}
     return sorted(found, key=lambda one: order[one.group])[:MOST], problems
 
@@ -95,20 +98,30 @@ def _best(models: pd.DataFrame) -> pd.DataFrame:
     return models[number < max(fitting, default=1)]
 
 
-def _read(folders: Sequence[str], by_seed: bool) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Return labels and scores, of shape (runs, images), of the runs of a configuration.
-
-    With ``by_seed`` the test images are others for each seed: then good ones come first. No image stands for one of
-    another run, since each run has a curve and a threshold of its own. Where parts with several photographs are
-    labelled, their numbers differ: of longer runs as many images are left out, evenly over their scores.
-    """
-    runs = [read_scores(paths.from_home(folder)) for folder in folders]
-    first = runs[0]
-    if all(run.paths == first.paths and (run.labels == first.labels).all() for run in runs):
-        return first.labels, np.stack([run.scores for run in runs])
-    kinds = [[run.scores[run.labels == label] for run in runs] for label in (False, True)]
-    if not by_seed:
+def _read(folders: Sequence[str], by_seed: bool) -> list[Scores]:
+    """Return the scores of the runs of a configuration; with ``by_seed`` the test images may be others for each."""
+    tested = [read_scores(paths.from_home(folder)) for folder in folders]
+    if not by_seed and not _on_the_same(tested):
         raise ValueError("its runs have scores of different images")
+    return tested
+
+
+def _on_the_same(tested: Sequence[Scores]) -> bool:
+    """Return whether all runs have the same test images."""
+    first = tested[0]
+    return all(run.paths == first.paths and (run.labels == first.labels).all() for run in tested)
+
+
+def _on_as_many(tested: Sequence[Scores]) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Return labels and scores, of shape (runs, images), as curves of several seeds need them.
+
+    Where the test images are others for each seed, good ones come first. No image stands for one of another run, since
+    each run has a curve and a threshold of its own. Where parts with several photographs are labelled, their numbers
+    differ: of longer runs as many images are left out, evenly over their scores.
+    """
+    if _on_the_same(tested):
+        return tested[0].labels, np.stack([run.scores for run in tested])
+    kinds = [[run.scores[run.labels == label] for run in tested] for label in (False, True)]
     good, defective = (np.stack([_thinned(scores, min(map(len, kind))) for scores in kind]) for kind in kinds)
     return np.arange(good.shape[1] + defective.shape[1]) >= good.shape[1], np.concatenate([good, defective], 1)
 
@@ -126,12 +139,9 @@ def _together(sentences: Sequence[str | None]) -> str:
 
 
 def _candidate(
-    row: Mapping,
-    labels: NDArray[np.bool_],
-    scores: NDArray[np.float64],
-    thresholds: Sequence[float | None],
-    all_points: bool,
+    row: Mapping, tested: Sequence[Scores], thresholds: Sequence[float | None], all_points: bool
 ) -> Candidate:
+    labels, scores = _on_as_many(tested)
     return Candidate(
         _group(row),
         row["Model"],
@@ -142,7 +152,8 @@ def _candidate(
         int((~labels).sum()),
         int(labels.sum()),
         curve_of(labels, scores) if all_points else _NO_CURVE,
-        deployed_point(labels, scores, thresholds),
+        # On all images: thinned scores keep the largest one, so that few false alarms would become more.
+        deployed_point([run.labels for run in tested], [run.scores for run in tested], thresholds),
         flattery(labels, scores, np.random.default_rng(_SEED)) if all_points else (),
         beside=f"{row['dataset']}: {row['beside']}",
         labels_for_training=int(row["labels_for_training"]),

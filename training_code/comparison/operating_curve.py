@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training_code.evaluation.decisions import clopper_pearson
+from training_code.evaluation.decisions import Decisions, clopper_pearson
 from training_code.evaluation.metrics import CONFIDENCE
 
 #: Points of a curve beyond which it is thinned.
@@ -31,8 +31,8 @@ class Curve:
     thresholds
         As people read them, exact enough to decide the same; of several seeds the smallest and the largest one.
     false_alarms, misses
-        Shape (P, 3): the rate and the ends of its interval. The interval is that of the test images, of which every
-        seed sees the same: more seeds do not make it narrower.
+        Shape (P, 3): the rate and the ends of its interval. The interval is that of the test images of one seed, of
+        the one with the fewest where seeds have other ones: more seeds do not make it narrower.
     """
 
     thresholds: tuple[str, ...]
@@ -81,28 +81,51 @@ def curve_of(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> Curve:
         kept = np.array(sorted({*kept[_hull(alarms[kept], misses[kept])].tolist(), *enough}))
     kept = kept[::-1]
     thresholds = np.array([[_between(run, floor) for floor in floors[row, kept]] for row, run in enumerate(scores)])
-    return _curve(thresholds.T.tolist(), alarms[kept], misses[kept], labels)
+    return _curve(thresholds.T.tolist(), (alarms[kept], good.shape[1]), (misses[kept], defective.shape[1]))
 
 
 def deployed_point(
-    labels: NDArray[np.bool_], scores: NDArray[np.float64], thresholds: Sequence[float | None]
+    labels: Sequence[NDArray[np.bool_]], scores: Sequence[NDArray[np.float64]], thresholds: Sequence[float | None]
 ) -> Curve | None:
-    """Return the point at which each seed has its own threshold in force; None where one of them has none."""
-    if any(threshold is None or np.isnan(threshold) for threshold in thresholds):
+    """Return the point at which each seed has its own threshold in force; None where one of them has none.
+
+    Seeds may have other test images, and other numbers of them: the rates are the means over the seeds, each on all of
+    its own images.
+
+    Parameters
+    ----------
+    labels, scores
+        For each seed an array of shape (N,), N of its own; True for defective images, of which it has both kinds.
+    thresholds
+        For each seed the score from which on it refuses an image.
+
+    Examples
+    --------
+    One false alarm in two good images, and none in four.
+
+    >>> labels = [np.array([False, False, True]), np.array([False, False, False, False, True])]
+    >>> scores = [np.array([0.1, 0.8, 0.9]), np.array([0.1, 0.2, 0.3, 0.4, 0.9])]
+    >>> deployed_point(labels, scores, [0.5, 0.5]).false_alarms[:, 0].tolist()
+    [0.25]
+    """
+    in_force = [threshold for threshold in thresholds if threshold is not None and not np.isnan(threshold)]
+    if len(in_force) < len(thresholds):
         return None
-    column = np.array(thresholds, dtype=float)[:, None]
-    called = scores >= column
-    alarms, misses = called[:, ~labels].sum(axis=1).mean(), (~called[:, labels]).sum(axis=1).mean()
+    found = [Decisions.at(*each) for each in zip(scores, labels, in_force, strict=True)]
+    good, defective = min(each.good for each in found), min(each.defective for each in found)
+    # Each seed counts alike, and the interval is that of the fewest images.
+    alarms = np.mean([each.false_alarms * good / each.good for each in found])
+    misses = np.mean([each.misses * defective / each.defective for each in found])
     # Rounded to what people read: such a threshold is none that was chosen between two scores.
-    rounded = [float(f"{threshold:.6g}") for threshold in thresholds if threshold is not None]
-    return _curve([rounded], np.array([alarms]), np.array([misses]), labels)
+    rounded = [float(f"{threshold:.6g}") for threshold in in_force]
+    return _curve([rounded], (np.array([alarms]), good), (np.array([misses]), defective))
 
 
-def _curve(thresholds: list[list[float]], alarms: NDArray, misses: NDArray, labels: NDArray[np.bool_]) -> Curve:
-    counted = ((alarms, int((~labels).sum())), (misses, int(labels.sum())))
+def _curve(thresholds: list[list[float]], alarms: tuple[NDArray, int], misses: tuple[NDArray, int]) -> Curve:
+    """Return the curve of points at which there are so many false alarms and misses, each of a number of images."""
     rates = [
         np.array([[count / total, *clopper_pearson(count, total, CONFIDENCE)] for count in counts.tolist()])
-        for counts, total in counted
+        for counts, total in (alarms, misses)
     ]
     texts = [" to ".join(dict.fromkeys(_shortest(end) for end in (min(each), max(each)))) for each in thresholds]
     return Curve(tuple(texts), *rates)

@@ -33,7 +33,7 @@ HELP = {
     "Where none is chosen, it answers for the dataset that was run last, and its protocol with most models.",
     r".* in force": "At the threshold in force of each run, found without the test set: the mean over seeds.",
     r"dataset and protocol": "What is compared: models on the same images, under the same conditions.",
-    r"(good|defective) images": "Number of test images.",
+    r"(good|defective) images": "Number of test images; of several seeds the smallest.",
     r"lowest cost": "Cost a day at the best point of the curve, blank where none finds enough defects.",
     r"point": "Which point of its curve that is, counted from 1.",
     r"threshold": "Score from which on a part is refused; of several seeds the smallest and the largest.",

@@ -75,7 +75,7 @@ _REFUSED = {
 #: Above the list of datasets and protocols.
 GROUPS_HEADING = "Datasets and protocols, last run first"
 #: Each question with what it means, and the format of its answer.
-_ASKED = {
+ASKED = {
     "group": (
         "Dataset and protocol",
         "What is compared: only models on the same images. Blank: the first one of the list below.",
@@ -148,7 +148,7 @@ def _draw_questions(worksheet: Worksheet, book: Book, groups: int) -> dict[int, 
     names = {FIRST_QUESTION - 1: "questions"}
     example, listed = Assumptions(), f"$B${groups}:$B${groups + len(book.groups) - 1}"
     for row, name in enumerate(QUESTIONS, FIRST_QUESTION):
-        label, meaning, number_format = _ASKED[name]
+        label, meaning, number_format = ASKED[name]
         names[row] = f"question {name}"
         yours, used = worksheet[f"{YOURS}{row}"], worksheet[f"{USED}{row}"]
         _tell(worksheet, row, label, meaning)

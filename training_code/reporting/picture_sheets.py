@@ -94,7 +94,9 @@ def _rates(winner: Mapping) -> str:
         with_interval(*(100 * winner[f"{rate}{end}"] for end in ("", "_low", "_high")))
         for rate in ("image_FalseAlarmRate", "image_MissRate")
     )
-    seeds = f", the mean over {winner['seeds']} seeds" if winner["seeds"] > 1 else ""
+    # Seeds may have other numbers of test images: these are the smallest ones.
+    several = f", the mean over {winner['seeds']} seeds, each on at least so many images"
+    seeds = several if winner["seeds"] > 1 else ""
     return (
         f"At its threshold in force it passes {missed} % of the {winner['defective']} defective test images and "
         f"refuses {refused} % of the {winner['good']} good ones{seeds}; in brackets the 95 % intervals."

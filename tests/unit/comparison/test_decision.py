@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 from helpers.calibrated import make_calibrated
-from helpers.results import make_results, make_run
+from helpers.results import make_results, make_run, make_unequal
 
 from training_code.comparison import decision_candidates
 from training_code.comparison.configurations import configurations
@@ -102,7 +102,7 @@ def test_seeds_count_alike_whatever_the_scale_of_their_scores():
 
 def test_more_seeds_do_not_make_the_interval_narrower():
     labels, scores = _scores(2)
-    one, three = deployed_point(labels, scores, [0.5]), deployed_point(labels, np.repeat(scores, 3, 0), [0.5] * 3)
+    one, three = (deployed_point([labels] * seeds, np.repeat(scores, seeds, 0), [0.5] * seeds) for seeds in (1, 3))
     np.testing.assert_allclose(one.misses, three.misses)
     misses = int((scores[0][labels] < 0.5).sum())
     assert tuple(one.misses[0, 1:]) == pytest.approx(clopper_pearson(misses, int(labels.sum()), 0.95))
@@ -111,14 +111,15 @@ def test_more_seeds_do_not_make_the_interval_narrower():
 def test_the_deployed_point_of_several_seeds_is_the_mean_at_their_own_thresholds():
     labels = np.array([False, False, True, True])
     scores = np.array([[0.1, 0.4, 0.3, 0.9], [10, 40, 30, 90.0]])
-    point = deployed_point(labels, scores, [0.2, 50.0])
+    point = deployed_point([labels] * 2, scores, [0.2, 50.0])
     assert point.thresholds == ("0.2 to 50",)
     assert point.false_alarms[0, 0] == 0.25 and point.misses[0, 0] == 0.25
-    assert deployed_point(labels, scores, [0.2, None]) is None and deployed_point(labels, scores, [0.2, np.nan]) is None
+    for missing in (None, np.nan):
+        assert deployed_point([labels] * 2, scores, [0.2, missing]) is None
 
 
 def test_costs_are_those_of_a_line_and_their_interval_is_exact_where_one_error_costs_nothing():
-    point = deployed_point(np.array([False] * 8 + [True] * 2), np.arange(10.0)[None], [7.0])
+    point = deployed_point([np.array([False] * 8 + [True] * 2)], [np.arange(10.0)], [7.0])
     line = Assumptions(0.1, 2, 30, 500)
     assert costs_of(point, line)[0, 0] == pytest.approx(500 * 0.9 * (1 / 8) * 2)
     free = dataclasses.replace(line, miss_cost=0)
@@ -127,7 +128,7 @@ def test_costs_are_those_of_a_line_and_their_interval_is_exact_where_one_error_c
 
 def _candidate(run_id, seed, group="d", **changes):
     labels, scores = _scores(seed)
-    deployed = deployed_point(labels, scores, [0.5])
+    deployed = deployed_point([labels], scores, [0.5])
     values = ("m", "", "c", run_id, 1, 26, 14, curve_of(labels, scores), deployed, (0.0,) * len(WEIGHTS))
     return dataclasses.replace(Candidate(group, *values), **changes)
 
@@ -258,7 +259,7 @@ def test_seeds_that_test_on_other_numbers_of_images_take_part_with_as_many_as_th
         scores = labels + generator.random(good + bad)
         runs[name] = Scores(tuple(f"{name}{number}" for number in range(good + bad)), (), labels, scores, None)
     monkeypatch.setattr(decision_candidates, "read_scores", lambda folder: runs[folder.name])
-    labels, scores = decision_candidates._read(["a", "b"], by_seed=True)
+    labels, scores = decision_candidates._on_as_many(decision_candidates._read(["a", "b"], by_seed=True))
     assert scores.shape == (2, 48) and labels.sum() == 20
     for row, run in zip(scores, runs.values(), strict=True):
         for label in (False, True):
@@ -267,6 +268,20 @@ def test_seeds_that_test_on_other_numbers_of_images_take_part_with_as_many_as_th
             assert abs(np.median(left) - np.median(whole)) < 0.05, "left out evenly"
     with pytest.raises(ValueError, match="scores of different images"):
         decision_candidates._read(["a", "b"], by_seed=False)
+
+
+def test_of_seeds_with_other_numbers_of_images_each_is_judged_by_its_threshold_on_all_of_them(tmp_path):
+    make_unequal(tmp_path, [(60, 1, 30, 3), (20, 0, 10, 0)])  # thinned to 20, one false alarm in 60 was one in 20
+    table = runs_table(read_records(tmp_path)[0])
+    for all_points in (True, False):
+        ((one,), problems) = read_candidates(configurations(table), table, all_points)
+        assert problems == [] and (one.seeds, one.good, one.defective) == (2, 20, 10)
+        alarms, misses = one.deployed.false_alarms[0], one.deployed.misses[0]
+        assert alarms[0] == pytest.approx((1 / 60 + 0 / 20) / 2) and misses[0] == pytest.approx((3 / 30 + 0 / 10) / 2)
+        assert tuple(alarms[1:]) == pytest.approx(clopper_pearson(20 / 120, 20, 0.95)), "of the fewest images"
+        assert tuple(misses[1:]) == pytest.approx(clopper_pearson(0.5, 10, 0.95))
+        cost = ranking([one], Assumptions()).iloc[0]["cost_a_day"]
+        assert cost == pytest.approx(990 * 1 / 120 + 10 * 10 * 0.05)
 
 
 def test_a_run_without_scores_or_without_defective_images_costs_no_other_one(tmp_path):

@@ -5,13 +5,16 @@ import csv
 import pytest
 from helpers.results import DETECTORS, make_run
 
+from inference_code.runs import find_run
+from training_code.comparison import decision_candidates
 from training_code.comparison.configurations import configurations
-from training_code.comparison.decision import Assumptions, ranking
+from training_code.comparison.decision import Assumptions, protocols_of, ranking
 from training_code.comparison.decision_candidates import read_candidates
 from training_code.comparison.recommended import best_by, recommended
 from training_code.comparison.table import runs_table
 from training_code.foundation.errors import InputError
 from training_code.records.reading import read_records
+from training_code.reporting.decision_answer import answer
 from training_code.reporting.sheets import all_sheets, compare
 
 LINE = "a day on the example of a line"
@@ -39,11 +42,11 @@ def test_a_run_whose_threshold_misses_every_defect_is_not_the_best_however_high_
     _run(tmp_path, "padim-a", "Padim", (0, 15), 0.84)
     _run(tmp_path, "patchcore-a", "Patchcore", (0, 9), 0.8)
     _run(tmp_path, "cflow-a", "Cflow", (1, 0), 0.7)  # 990 of 1,000 parts are good: a ninth of them costs 110 a day
-    found = recommended(_table(tmp_path))
+    found, _ = recommended(_table(tmp_path))
     errors = "on its test images it refused 0 of 9 good and missed 9 of 15 defective"
     assert found.sentence == f"best of boards: patchcore-a, 60 {LINE}; {errors}"
     assert best_by(_table(tmp_path), "image_AUROC").sentence == "best of boards: padim-a, by image_AUROC (0.840)"
-    costly = recommended(_table(tmp_path), Assumptions(miss_cost=100))
+    costly, _ = recommended(_table(tmp_path), Assumptions(miss_cost=100))
     assert costly.run_id == "cflow-a" and costly.why.startswith(f"110 {LINE}; ")
 
 
@@ -53,7 +56,7 @@ def test_a_run_whose_threshold_misses_every_defect_is_not_the_best_however_high_
 )
 def test_a_best_run_that_is_worth_nothing_is_said_to_be(tmp_path, line, idle, cost):
     _run(tmp_path, "padim-a", "Padim", (9, 15))
-    why = recommended(_table(tmp_path), Assumptions(**line)).why
+    why = recommended(_table(tmp_path), Assumptions(**line))[0].why
     assert f"{LINE}, which is worth nothing: {idle} every part costs {cost}; " in why
 
 
@@ -64,7 +67,7 @@ def test_the_best_run_is_that_of_the_sheet_decision(tmp_path):
             _run(tmp_path, f"{detector.lower()}-{seed}", detector, (errors[0], errors[1] + seed), **changes)
     table = _table(tmp_path)
     sheet = next(sheet for sheet in all_sheets(compare(table), tmp_path) if sheet.name == "Decision")
-    found = recommended(table)
+    found, _ = recommended(table)
     assert found.run_id == sheet.table["run_id"].iloc[0] == "patchcore-1"
     (cost,) = {f"{sheet.table['cost_a_day'].iloc[0]:.4g}"}
     assert cost == "26.67" and found.why.startswith(f"{cost} {LINE}, the mean of 3 seeds; ")
@@ -75,14 +78,45 @@ def test_of_several_protocols_that_with_most_models_is_taken_and_named(tmp_path)
     _run(tmp_path, "padim-a", "Padim", (0, 8))
     _run(tmp_path, "patchcore-a", "Patchcore", (0, 5))
     _run(tmp_path, "padim-b", "Padim", (0, 0), identity={"image_size": (96, 96)})
-    found = recommended(_table(tmp_path))
+    found, _ = recommended(_table(tmp_path))
     assert found.run_id == "patchcore-a" and found.of.startswith("boards: 64 × 64, ")
+
+
+def test_where_decision_chooses_no_model_no_run_of_another_protocol_is_the_best(tmp_path):
+    without = {"thresholds": {"image": None}}
+    _run(tmp_path, "padim-a", "Padim", (0, 8), **without)
+    _run(tmp_path, "patchcore-a", "Patchcore", (0, 5), **without)
+    _run(tmp_path, "padim-b", "Padim", (0, 0), 0.95, identity={"image_size": (96, 96)})
+    table = _table(tmp_path)
+    (said,) = filter(None, answer(compare(table).candidates, Assumptions()))
+    assert said.startswith("On boards no model can be chosen"), "what Decision says"
+    protocol = r"boards: 64 × 64, [^;]*, none can be chosen \(no threshold in force\)"
+    other = r"or the id of a run, such as the best of other protocols: padim-b \(boards: 96 × 96, [^;]*\)$"
+    with pytest.raises(InputError, match=f"no run of boards: of its protocol with most models, {protocol}; .*{other}"):
+        recommended(table)
+    with pytest.raises(InputError, match="no run of boards"):
+        find_run("best", tmp_path)
+    assert find_run("best", tmp_path, criterion="image_AUROC").name == "padim-b"
+
+
+def test_as_many_models_of_a_dataset_take_part_as_in_the_decision_over_all_datasets(tmp_path, monkeypatch):
+    monkeypatch.setattr(decision_candidates, "MOST", 4)
+    for number, missed in enumerate((9, 0)):  # the cheapest is not the best one by the criterion
+        arguments = DETECTORS["Padim"] | {"n_features": 10 + number}
+        _run(tmp_path, f"padim-{number}", "Padim", (0, missed), 0.9 - number / 10, arguments=arguments)
+    assert recommended(_table(tmp_path))[0].run_id == "padim-1"
+    for number in range(3):
+        make_run(tmp_path, f"other-{number}", "Cflow", dataset=f"tiles{number}")
+    table = _table(tmp_path)
+    candidates = compare(table).candidates
+    chosen = ranking(candidates, Assumptions(), protocols_of(candidates)["boards"][0])
+    assert recommended(table, dataset="boards")[0].run_id == chosen["run_id"].iloc[0] == "padim-0"
 
 
 def test_without_false_alarms_and_misses_nothing_is_recommended(tmp_path):
     _run(tmp_path, "padim-a", "Padim", (0, 8), thresholds={"image": None})
     make_run(tmp_path, "patchcore-a", "Patchcore", dataset="boards", types=("good",))
-    assert recommended(_table(tmp_path)) is None
+    assert recommended(_table(tmp_path)) == (None, [])
     assert best_by(_table(tmp_path), "image_AUROC").run_id == "padim-a"
     assert best_by(_table(tmp_path), "pixel_AUROC") is None
     with pytest.raises(InputError, match="unknown criterion 'AUC'"):

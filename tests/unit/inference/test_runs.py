@@ -1,11 +1,14 @@
 """Which run is meant by its name, and by best."""
 
+import re
+
 import pytest
 from helpers.results import make_run
 
+from inference_code.arguments import tell
 from inference_code.runs import find_run
 from training_code.foundation import paths
-from training_code.foundation.errors import InputError
+from training_code.foundation.errors import InputError, run_command
 
 NO_THRESHOLD = {"thresholds": {"image": None}}
 
@@ -73,3 +76,63 @@ def test_a_misspelt_run_is_named_with_the_nearest(tmp_path):
         InputError, match=r"no run 'padim-012345678' in .* \(did you mean 'padim-0123456789'\?\); valid"
     ):
         find_run("padim-012345678", tmp_path)
+
+
+def _damage(results, *names):
+    for name in names:
+        (results / "runs" / name / "run.json").write_text("{")
+
+
+def test_of_runs_that_cannot_be_read_it_is_not_said_that_nothing_was_run(tmp_path, capsys):
+    make_run(tmp_path, "a", dataset="boards")
+    _damage(tmp_path, "a")
+    file = re.escape(str(tmp_path / "runs" / "a" / "run.json"))
+    with pytest.raises(InputError, match=f"^there is no run in .* that can be read: .*; not read: {file} is damaged: "):
+        find_run("best", tmp_path)
+    with pytest.raises(InputError, match=f"^there is no run on boards in .*; not read: {file} is damaged: "):
+        find_run("best", tmp_path, "boards")
+    make_run(tmp_path, "b", dataset="tiles")
+    with pytest.raises(InputError, match=f"unknown dataset 'bords'; valid: tiles; not read: {file} is damaged: "):
+        find_run("best", tmp_path, "bords")
+    with pytest.raises(InputError, match=f"no run of tiles with pixel_AUPRO; .*; not read: {file} is damaged: "):
+        find_run("best", tmp_path, criterion="pixel_AUPRO")
+    (tmp_path / "runs" / "b" / "scores.csv").unlink()
+    assert run_command(lambda _: bool(find_run("best", tmp_path, say=tell)), []) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("error: no run of tiles has false alarms and misses that can be read; ")
+    assert "run.json is damaged" in said and "b takes no part in Decision: " in said and "scores.csv" in said
+
+
+def test_runs_that_could_not_be_read_are_told_before_the_best_of_the_others(tmp_path):
+    make_run(tmp_path, "a", metrics={"image_AUROC": 0.8})
+    make_run(tmp_path, "b", "Patchcore", metrics={"image_AUROC": 0.9})
+    make_run(tmp_path, "c", "Cflow")
+    _damage(tmp_path, "c")
+    (tmp_path / "runs" / "b" / "scores.csv").unlink()
+    said = []
+    assert find_run("best", tmp_path, say=said.append).name == "a"
+    assert [sentence.startswith("not read: ") for sentence in said] == [True, True, False]
+    assert "run.json is damaged" in said[0] and "b takes no part in Decision: " in said[1]
+    assert said[2].startswith("best of d: a, ")
+    said.clear()
+    assert find_run("best", tmp_path, criterion="image_AUROC", say=said.append).name == "b"
+    assert len(said) == 2 and "run.json is damaged" in said[0]
+
+
+def test_of_many_runs_that_could_not_be_read_a_few_are_told(tmp_path):
+    make_run(tmp_path, "z")
+    for number in range(5):
+        (tmp_path / "runs" / f"a{number}").mkdir()
+    said = []
+    find_run("best", tmp_path, say=said.append)
+    assert [told.endswith(" has no run.json: its run is unfinished") for told in said[:4]] == [True, True, True, False]
+    assert said[3] == "not read: 2 more, which anomaly compare lists in its sheet Failed" and len(said) == 5
+
+
+def test_no_run_is_the_best_by_auroc_where_the_errors_of_another_one_cannot_be_read(tmp_path):
+    make_run(tmp_path, "a", metrics={"image_AUROC": 0.9}, **NO_THRESHOLD)
+    make_run(tmp_path, "b", "Patchcore", metrics={"image_AUROC": 0.8})
+    assert find_run("best", tmp_path).name == "b"
+    (tmp_path / "runs" / "b" / "scores.csv").write_text("damaged")
+    with pytest.raises(InputError, match="no run of d has false alarms and misses .*; not read: b takes no part"):
+        find_run("best", tmp_path)

@@ -7,7 +7,7 @@ import openpyxl
 import pytest
 from helpers.browser import CHROMIUM, open_page
 from helpers.office import SOFFICE, convert
-from helpers.results import make_labelled, make_results, make_run
+from helpers.results import make_labelled, make_results, make_run, make_unequal
 
 from training_code.comparison.decision import CHEAPEST, DEPLOYED, Assumptions, groups_of, ranking
 from training_code.comparison.table import runs_table
@@ -322,6 +322,23 @@ def test_the_cheapest_models_with_labels_and_without_stand_beside_each_other(mad
         f"with labels ({number} for training, {number} for thresholds): Learner (5 epochs), {costs[best]:,.2f}" in said
     )
     assert not any("without labels" in text for text in _said(comparison, Assumptions()))
+
+
+def test_sheet_page_and_python_say_the_same_of_seeds_with_other_numbers_of_images(tmp_path):
+    make_unequal(tmp_path, [(60, 1, 30, 3), (20, 0, 10, 0)])
+    comparison = _compare(tmp_path)
+    write_workbook(tmp_path / "w.xlsx", all_sheets(comparison, tmp_path))
+    workbook = openpyxl.load_workbook(tmp_path / "w.xlsx")
+    head, row = workbook["Decision models"].iter_rows(values_only=True)
+    sheet = dict(zip(head, row, strict=True))
+    (page,) = _content(display_decision(comparison.candidates))["candidates"]
+    model = ranking(comparison.candidates, Assumptions()).iloc[0]
+    for name, rates, expected in (("FalseAlarmRate", "alarms", 1 / 120), ("MissRate", "misses", 0.05)):
+        ends = [model[f"image_{name}{end}"] for end in ("", "_low", "_high")]
+        assert ends[0] == pytest.approx(expected) and page["deployed"][rates] == [ends]
+        assert [sheet[f"image_{name}{end} in force"] for end in ("", "_low", "_high")] == pytest.approx(ends)
+    assert (sheet["good images"], sheet["defective images"]) == (20, 10)
+    assert "good ones, the mean over 2 seeds, each on at least so many images; " in workbook["Winner"]["A3"].value
 
 
 def test_a_sentence_that_no_dataset_needs_leaves_no_gap(tmp_path):

@@ -3,12 +3,14 @@ import dataclasses
 import openpyxl
 import pytest
 from helpers.results import make_results, make_run
+from openpyxl.worksheet.formula import ArrayFormula
 
+from training_code.compare import main
 from training_code.comparison.decision import CHEAPEST, Assumptions, groups_of, ranking
 from training_code.comparison.table import runs_table
 from training_code.records.reading import read_records
 from training_code.reporting.decision import FIRST_QUESTION, QUESTIONS, YOURS
-from training_code.reporting.decision_text import answers, entered, in_short, in_words
+from training_code.reporting.decision_text import Entered, answers, entered, in_short, in_words
 from training_code.reporting.sheets import all_sheets, compare
 from training_code.reporting.workbook import write_workbook
 
@@ -81,12 +83,12 @@ def test_what_cannot_be_chosen_is_told(made):
 
 def test_what_is_in_the_yellow_cells_counts(made, tmp_path):
     workbook, candidates = made
-    assert entered(workbook) == (Assumptions(), None)
+    assert entered(workbook) == Entered(Assumptions(), None, ())
     group = groups_of(candidates)[-1 if "boards" in groups_of(candidates)[-1] else 1]
     values = {"defective_share": 0.05, "miss_cost": 77, "least_found": 3, "parts_a_day": -1, "threshold": CHEAPEST}
     file = _enter(workbook, tmp_path / "w.xlsx", group=group, false_alarm_cost="much", **values)
-    line, chosen = entered(file)
-    assert line == Assumptions(0.05, 1, 77, 0, 1, CHEAPEST) and chosen == group, "as the formulas of the sheet do"
+    expected = Entered(Assumptions(0.05, 1, 77, 0, 1, CHEAPEST), group, ())
+    assert entered(file) == expected, "as the formulas of the sheet do"
     head, boards, _ = answers(candidates, file)
     assert head.startswith("the sheet Decision, for the yellow cells (5% of the parts defective, ")
     assert "each threshold the best one for these costs" in head and "at least 100% of the defects found" in head
@@ -96,8 +98,39 @@ def test_what_is_in_the_yellow_cells_counts(made, tmp_path):
 def test_a_formula_in_a_yellow_cell_cannot_be_known_so_that_the_example_counts(made, tmp_path):
     workbook, candidates = made
     file = _enter(workbook, tmp_path / "w.xlsx", miss_cost="=5*20")
-    assert entered(file) is None
-    assert answers(candidates, file) == answers(candidates, workbook)
+    assert entered(file) == Entered(Assumptions(), None, ("miss_cost",))
+    (head, *said), (example, *expected) = answers(candidates, file), answers(candidates, workbook)
+    assert said == expected
+    passed = 'the formula at "Cost of a miss" was passed over, as if the cell were blank'
+    assert head == f"{example.removesuffix(':')}; {passed}: only a spreadsheet program calculates it:"
+
+
+def test_beside_a_formula_the_other_yellow_cells_count(made, tmp_path):
+    workbook, candidates = made
+    group = next(group for group in groups_of(candidates)[1:] if group.startswith("boards"))
+    formula = ArrayFormula("D1", "=SUM(1,2)")  # so current programs save some that people write as any other
+    values = {"group": group, "defective_share": 0.05, "miss_cost": "=5*20", "parts_a_day": formula}
+    file = _enter(workbook, tmp_path / "w.xlsx", threshold=CHEAPEST, **values)
+    line = Assumptions(0.05, threshold=CHEAPEST)
+    assert entered(file) == Entered(line, group, ("miss_cost", "parts_a_day"))
+    head, boards, textures = answers(candidates, file)
+    assert head.startswith(f"the sheet Decision, for the yellow cells ({in_words(line)}); ")
+    assert 'at "Cost of a miss" was' in head and 'at "Parts a day" was' in head and head.count("passed over") == 2
+    assert boards == in_short(candidates, line, group) and boards.startswith("On boards (")
+    assert textures == in_short(candidates, line, groups_of(candidates)[-1])
+    file = _enter(workbook, tmp_path / "w.xlsx", group='="boards"', miss_cost=77)
+    assert entered(file) == Entered(Assumptions(miss_cost=77), None, ("group",))
+    assert 'the formula at "Dataset and protocol" was passed over' in answers(candidates, file)[0]
+
+
+def test_a_dataset_and_protocol_that_has_no_models_is_told(made, tmp_path):
+    workbook, candidates = made
+    head, *said = answers(candidates, _enter(workbook, tmp_path / "w.xlsx", group="boards: 32 × 32"))
+    assert '); there is no model of "boards: 32 × 32", which is chosen at "Dataset and protocol":' in head
+    assert said == answers(candidates, workbook)[1:]
+    group = next(group for group in groups_of(candidates)[1:] if group.startswith("boards"))
+    head, boards, _ = answers(candidates, _enter(workbook, tmp_path / "w.xlsx", group=group.upper()))
+    assert head.endswith("):") and boards == in_short(candidates, Assumptions(), group), "as the sheet, by any capitals"
 
 
 def test_a_sheet_of_this_name_that_is_not_ours_says_nothing(tmp_path):
@@ -105,6 +138,15 @@ def test_a_sheet_of_this_name_that_is_not_ours_says_nothing(tmp_path):
     workbook.active.title = "Decision"
     workbook.save(tmp_path / "w.xlsx")
     assert entered(tmp_path / "w.xlsx") is None
+
+
+def test_compare_says_which_runs_take_no_part_in_the_decision(tmp_path, capsys):
+    make_results(tmp_path, datasets=("textures",), seeds=(0,))
+    (tmp_path / "runs" / "padim-textures-0" / "scores.csv").unlink()
+    assert main(["--results", str(tmp_path), "--format", "csv", "--sheet", "Decision"]) == 0
+    told = capsys.readouterr()
+    assert "not read: padim-textures-0 takes no part in Decision: " in told.err and "padim" not in told.out
+    assert "patchcore-textures-0" in told.out
 
 
 def test_a_line_is_told_in_words():
