@@ -7,6 +7,7 @@ import pytest
 import yaml
 from helpers.commands import NOT_TRIED, blocks, commands, fault, named
 
+import training_code.data.masks.mask_augmentation  # noqa: F401  it imports torch and anomalib before its help
 from training_code.detectors.registry import DETECTORS
 from training_code.foundation import paths
 
