@@ -80,11 +80,15 @@ environment.yml: pyproject.toml constraints.txt  ## write the file for conda ane
 clean-cache:  ## remove decoded images, features, coresets and compiled backbones; they are made again when needed
 	rm -rf .cache
 
-environment: $(VENV)/installed  ## create .venv and install what is missing
+environment: $(VENV)/installed $(VENV)/fits  ## create .venv and install what is missing
+
+# Asked again whenever one of the two was installed anew: torchvision takes seconds to be imported.
+$(VENV)/fits: $(VENV)/installed $(wildcard $(VENV)/lib/python*/site-packages/torch-*.dist-info $(VENV)/lib/python*/site-packages/torchvision-*.dist-info)
 	@$(RUN) -c "import torchvision" 2>/dev/null || { \
 	  echo "error: torch and torchvision in $(VENV) do not fit each other, most often because one of them is a"; \
 	  echo "       CPU-only build and the other is not; remove $(VENV) and run make again: constraints.txt pins a pair"; \
 	  exit 1; }
+	@touch $@
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { \

@@ -3,6 +3,7 @@
 Colors are such that color-blind readers can tell them apart.
 """
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ def heat_map(axis: Axes, square: pd.DataFrame, digits: str, title: str, **limits
     seaborn.heatmap(
         square, annot=annotate, fmt=digits, cmap=_SEQUENTIAL, ax=axis, linewidths=0.5, annot_kws={"size": 8}, **limits
     )
-    axis.set_title(title, fontsize="small", parse_math=False)
+    axis.set_title(textwrap.fill(title, 48), fontsize="small", parse_math=False)
     axis.set(xlabel=axis.get_xlabel(), ylabel=axis.get_ylabel())
     axis.tick_params(labelsize="x-small")
     for label in axis.get_xticklabels():
@@ -51,7 +52,7 @@ def make_grid(count: int, width: float, height: float) -> tuple[Figure, list[Axe
 
 def say(figure: Figure, axis: Axes, words: str) -> Figure:
     """Return a figure that only says why there is nothing to see."""
-    figure.set_figheight(0.5)
+    figure.set_size_inches(8, 0.5)
     axis.axis("off")
     axis.set_title(words)
     return figure

@@ -3,6 +3,7 @@
 Lines and marks differ in gray, too.
 """
 
+import textwrap
 from collections.abc import Iterator
 
 import numpy as np
@@ -25,6 +26,7 @@ from training_code.reporting.canvas import PALETTE, color, heat_map, make_figure
 #: Datasets and protocols, or heat maps, that a picture shows at most.
 MOST = 12
 _LINES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)))
+_HATCHES = ("", "//", "..", "xx", "--", "oo")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
@@ -134,11 +136,11 @@ def draw_scores(best: pd.DataFrame, scores: dict[str, Scores], thresholds: dict[
             if run_id in thresholds:
                 label = f"threshold, {rules.get(run_id, 'rule unknown')}"
                 axis.axvline(thresholds[run_id], color="black", linestyle="--", linewidth=1, label=label)
-            axis.set_title(name, fontsize="small", parse_math=False)
+            above = f"{title}\n\n{name}" if axis is row[0] else name
+            axis.set_title(above, loc="left", fontsize="small", parse_math=False)
             axis.xaxis.set_major_locator(MaxNLocator(3))
             axis.tick_params(labelsize="small")
-        row[0].set_ylabel(title.replace(", ", "\n", 1).replace(" thresholds, ", " thresholds\n"), fontsize="small")
-        row[0].legend(fontsize="x-small", frameon=False)
+        row[0].legend(fontsize="x-small", loc="upper right", frameon=False)
     return figure
 
 
@@ -171,7 +173,8 @@ def draw_front(models: pd.DataFrame, criterion: str) -> Figure:
         for formatter in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
             formatter(LogFormatter(minor_thresholds=(2, 0.5)))  # 20, not 2 × 10¹
         axis.grid(alpha=0.3)
-        axis.set_title(f"{dataset}, {protocol}, {hardware}", loc="left", fontsize="medium", parse_math=False)
+        title = textwrap.fill(f"{dataset}, {protocol}, {hardware}", 80)
+        axis.set_title(title, loc="left", fontsize="medium", parse_math=False)
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure
 
@@ -192,19 +195,18 @@ def draw_defect_types(table: pd.DataFrame) -> Figure:
         return say(figure, axes[0], "no metrics by type of defect")
     colours = dict(zip(models, seaborn.color_palette(PALETTE, len(models)), strict=True))
     for axis, ((dataset, protocol, metric), group) in zip(axes, groups, strict=True):
-        group = group.assign(
-            defect=[
-                f"{name} ({images:.0f})" for name, images in zip(group["defect type"], group["images"], strict=True)
-            ]
-        )
-        tall = group.melt(["defect"], models, "Model", metric).dropna()
-        seaborn.barplot(
-            tall, x="defect", y=metric, hue="Model", palette=colours, ax=axis, edgecolor="black", linewidth=0.5
-        )
-        for number, bars in enumerate(axis.containers):
-            for bar in bars:
-                bar.set_hatch(("", "//", "..", "xx", "--", "oo")[number % 6])
-        axis.set(ylim=(0, 1), xlabel="", ylabel=metric)
+        kinds = range(len(group))
+        shown = [name for name in models if group[name].notna().any()]
+        width = 0.8 / max(len(shown), 1)
+        for number, name in enumerate(shown):
+            places = [kind + (number + 0.5) * width - 0.4 for kind in kinds]
+            hatch, look = _HATCHES[number % len(_HATCHES)], {"edgecolor": "black", "linewidth": 0.5}
+            axis.bar(places, group[name], width, color=colours[name], hatch=hatch, label=name, **look)
+        names = zip(group["defect type"], group["images"], strict=True)
+        room = 98 // max(len(group), 1)  # characters between two marks
+        labels = [textwrap.fill(f"{name} ({images:.0f})", max(room, 8)) for name, images in names]
+        axis.set_xticks(kinds, labels, fontsize="small", parse_math=False)
+        axis.set(ylim=(0, 1), ylabel=metric)
         axis.set_title(f"{dataset}, {protocol} (images of each type)", loc="left", fontsize="medium", parse_math=False)
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     return figure

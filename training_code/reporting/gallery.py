@@ -18,10 +18,12 @@ from training_code.data.places import image_file
 from training_code.foundation import paths
 from training_code.records.metrics import METRICS
 from training_code.records.scores import Scores, read_scores
+from training_code.reporting.canvas import make_figure, say
 
 #: Images of a kind that are shown for a dataset and protocol.
 MOST = 8
 _COLUMNS = 4
+_PICTURE, _TITLE = 2.9, 0.45  # inches
 #: The same of each of two sides.
 MOST_OF_A_SIDE = 6
 _SIDE = 3  # columns
@@ -153,13 +155,9 @@ def draw_found_by_one(found: dict[str, FoundByOne]) -> Figure:
     """Draw side by side what is found with labels alone, at the left, and what is found without them alone."""
     most = [min(max(len(each.only_with), len(each.only_without)), MOST_OF_A_SIDE) for each in found.values()]
     rows = [max(1, -(-images // _SIDE)) for images in most]
-    figure = Figure(figsize=(4.4 * _SIDE, 2.5 * sum(rows) + 0.5 * len(rows) if found else 0.6))
-    figure.set_layout_engine("constrained")
+    figure = make_figure(4.4 * _SIDE, 2.5 * sum(rows) + 0.5 * len(rows) if found else 0.6)
     if not found:
-        axis = figure.subplots()
-        axis.axis("off")
-        axis.set_title("nothing was run with labels and without on the same test images", fontsize="medium")
-        return figure
+        return say(figure, figure.subplots(), "nothing was run with labels and without on the same test images")
     parts = figure.subfigures(len(rows), 2, squeeze=False, height_ratios=rows)
     for (title, each), row, height in zip(found.items(), parts, rows, strict=True):
         sides = (
@@ -180,14 +178,15 @@ def draw_found_by_one(found: dict[str, FoundByOne]) -> Figure:
 def draw_gallery(chosen: dict[str, list[Telling]], nothing: str) -> Figure:
     """Draw the images that were chosen, a heading for each dataset; those that are not on this machine are named."""
     images = [(title, telling) for title, group in chosen.items() for telling in group[:MOST]]
-    figure = Figure(figsize=(2.9 * _COLUMNS, 0.6 + 3.1 * max(-(-len(images) // _COLUMNS), 0)))
-    figure.set_layout_engine("constrained")
     if not images:
-        axis = figure.subplots()
-        axis.axis("off")
-        axis.set_title(nothing, fontsize="medium")
-        return figure
-    axes = figure.subplots(-(-len(images) // _COLUMNS), _COLUMNS, squeeze=False)
+        figure = make_figure(8, 0.5)
+        return say(figure, figure.subplots(), nothing)
+    rows = -(-len(images) // _COLUMNS)
+    figure = Figure(figsize=(_PICTURE * _COLUMNS, (_PICTURE + _TITLE) * rows))
+    # All are of one size: a layout that looks at every axis would take longer than what is drawn.
+    space = {"left": 0.01, "right": 0.99, "bottom": 0.0, "top": 1 - _TITLE / figure.get_figheight()}
+    grid = figure.add_gridspec(rows, _COLUMNS, **space, wspace=0.04, hspace=_TITLE / _PICTURE)
+    axes = grid.subplots(squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for axis, (title, telling) in zip(axes.flat, images, strict=False):

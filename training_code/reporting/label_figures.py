@@ -1,5 +1,6 @@
 """Pictures of results against the number of labelled defects that configurations have seen."""
 
+import textwrap
 from collections.abc import Sequence
 
 import pandas as pd
@@ -17,7 +18,7 @@ MOST, MOST_TYPES, MOST_CURVES = 6, 6, 8
 #: Of curves.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _DASHES = ("--", ":", "-.")
-_LEGEND = 3.6  # inches
+_LEGEND, _LINE = 3.6, 46  # inches, and characters of a line in them
 _NOTHING = "no run has seen labelled defects"
 
 
@@ -104,9 +105,8 @@ def _draw_panel(axis: Axes, group: pd.DataFrame, metric: str) -> None:
 def add_legend(row: Sequence[Axes]) -> None:
     """Name the curves of a row at its right, each once."""
     named = {label: handle for axis in row for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
-    row[-1].legend(
-        named.values(), named.keys(), loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small"
-    )
+    labels = [textwrap.fill(label, _LINE) for label in named]
+    row[-1].legend(named.values(), labels, loc="upper left", bbox_to_anchor=(1, 1), frameon=False, fontsize="small")
 
 
 def more_labels_in_words(curves: pd.DataFrame) -> list[str]:

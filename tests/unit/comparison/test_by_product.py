@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import openpyxl
 import pytest
+from helpers.pictures import draw
 from helpers.records import make_dataset
 from helpers.results import make_results, make_run
 from scipy import stats
@@ -134,8 +135,7 @@ def test_ranks_over_datasets_do_not_count_the_images_of_joined_ones_twice(tmp_pa
 
 def test_the_picture_shows_one_detector_for_all_beside_one_for_each(results):
     runs = runs_table(read_records(results)[0])
-    figure = draw_products(by_product(runs, configurations(runs)))
-    figure.canvas.draw()
+    figure = draw(draw_products(by_product(runs, configurations(runs))))
     auroc, misses = figure.axes
     assert (auroc.get_ylabel(), misses.get_ylabel()) == ("image_AUROC", "image_MissRate")
     assert [label.get_text() for label in auroc.get_xticklabels()] == ["a", "b", MEAN]
@@ -148,5 +148,5 @@ def test_the_picture_shows_one_detector_for_all_beside_one_for_each(results):
 def test_the_picture_of_products_says_that_there_are_none(tmp_path):
     make_results(tmp_path)
     runs = runs_table(read_records(tmp_path)[0])
-    figure = draw_products(by_product(runs, configurations(runs)))
+    figure = draw(draw_products(by_product(runs, configurations(runs))))
     assert figure.axes[0].get_title() == "no detector was trained on several products"

@@ -1,8 +1,9 @@
-import io
+import itertools
 
-import matplotlib.figure
 import numpy as np
+import pandas as pd
 import pytest
+from helpers.pictures import draw
 from helpers.results import DETECTORS, make_results, make_run
 
 from training_code.comparison.costs import speed_and_size
@@ -24,33 +25,43 @@ def compared(tmp_path_factory):
     return _compared(results)
 
 
-def _draw(figure):
-    """Draw a figure; constrained layout warns where labels do not fit, which pytest is told to make an error."""
-    assert isinstance(figure, matplotlib.figure.Figure)
-    figure.savefig(io.BytesIO(), format="png")
-    return figure
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("error:constrained_layout")
 def test_every_picture_is_drawn(compared):
     table, best = compared.runs, compared.best
     scores, problems = load_scores(best)
     assert not problems and len(scores) == 9
-    curves = _draw(figures.draw_curves(best, scores))
+    curves = draw(figures.draw_curves(best, scores))
     assert [line.get_label() for line in curves.axes[1].lines] == ["Padim", "Patchcore", "Cflow"]
-    _draw(figures.draw_main_metrics(table))
-    histograms = _draw(figures.draw_scores(best, scores, table.set_index("run_id")["image_threshold"].to_dict()))
+    draw(figures.draw_main_metrics(table))
+    histograms = draw(figures.draw_scores(best, scores, table.set_index("run_id")["image_threshold"].to_dict()))
     assert sum(axis.get_visible() for axis in histograms.axes) == 9
     assert {axis.lines[0].get_label() for axis in histograms.axes} == {"threshold, conformal"}
-    front = _draw(figures.draw_front(speed_and_size(compared.models, "image_AUROC"), "image_AUROC"))
+    front = draw(figures.draw_front(speed_and_size(compared.models, "image_AUROC"), "image_AUROC"))
     assert len(front.axes) == 3
-    bars = _draw(figures.draw_defect_types(by_defect_type(table, best).table))
+    bars = draw(figures.draw_defect_types(by_defect_type(table, best).table))
     assert len(bars.axes) == 6
-    _draw(figures.draw_agreement(best, scores))
-    _draw(figures.draw_hyper_parameters(table, "image_AUROC"))
-    (ranks,) = _draw(figures.draw_ranks(compared.models, "image_AUROC")).axes
+    draw(figures.draw_agreement(best, scores))
+    draw(figures.draw_hyper_parameters(table, "image_AUROC"))
+    (ranks,) = draw(figures.draw_ranks(compared.models, "image_AUROC")).axes
     assert ranks.get_title() == "average rank over datasets, without labels, 1 is the best"
+
+
+@pytest.mark.filterwarnings("error:constrained_layout")
+def test_names_of_types_of_defects_are_read_apart():
+    kinds = [f"{name} {number} %" for number in range(4) for name in ("area below", "area of at least")]
+    rows = {
+        "dataset": "a dataset",
+        "protocol": "256 × 256, conformal thresholds",
+        "metric": "image_AUROC",
+        "images": 10,
+    }
+    table = pd.DataFrame([{**rows, "defect type": kind, "Padim": 0.9, "Patchcore": None} for kind in kinds])
+    (axis,) = draw(figures.draw_defect_types(table)).axes
+    boxes = [label.get_window_extent() for label in axis.get_xticklabels()]
+    assert len(boxes) == 8
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert axis.get_legend_handles_labels()[1] == ["Padim"], "what has no value there has no bar"
 
 
 def test_the_roc_curve_is_that_of_the_scores(compared):
@@ -77,14 +88,14 @@ def test_a_map_of_two_arguments_holds_no_mean_over_states_of_the_code(tmp_path):
 def test_without_runs_pictures_say_so(tmp_path):
     make_run(tmp_path, "bad", status="failed", metrics={}, times={}, error="x")
     compared = _compared(tmp_path)
-    assert "no run" in _draw(figures.draw_main_metrics(compared.runs)).axes[0].get_title()
-    assert "no scores" in _draw(figures.draw_curves(compared.best, {})).axes[0].get_title()
-    assert "no scores" in _draw(figures.draw_scores(compared.best, {}, {})).axes[0].get_title()
-    _draw(figures.draw_front(speed_and_size(compared.models, "image_AUROC"), "image_AUROC"))
-    _draw(figures.draw_defect_types(by_defect_type(compared.runs, compared.best).table))
-    _draw(figures.draw_agreement(compared.best, {}))
-    _draw(figures.draw_hyper_parameters(compared.runs, "image_AUROC"))
-    assert "nothing" in _draw(draw_gallery({}, "nothing")).axes[0].get_title()
+    assert "no run" in draw(figures.draw_main_metrics(compared.runs)).axes[0].get_title()
+    assert "no scores" in draw(figures.draw_curves(compared.best, {})).axes[0].get_title()
+    assert "no scores" in draw(figures.draw_scores(compared.best, {}, {})).axes[0].get_title()
+    draw(figures.draw_front(speed_and_size(compared.models, "image_AUROC"), "image_AUROC"))
+    draw(figures.draw_defect_types(by_defect_type(compared.runs, compared.best).table))
+    draw(figures.draw_agreement(compared.best, {}))
+    draw(figures.draw_hyper_parameters(compared.runs, "image_AUROC"))
+    assert "nothing" in draw(draw_gallery({}, "nothing")).axes[0].get_title()
 
 
 @pytest.mark.slow
@@ -119,7 +130,7 @@ def test_images_that_everyone_misses_and_over_which_two_disagree_are_found(two_m
     (pairs,) = disagreements(two_models.best, scores).values()
     assert sorted(telling.path.name for telling in pairs) == ["y.png", "z.png"]
     assert all("Padim calls it abnormal,\nPatchcore does not" in telling.words for telling in pairs)
-    _draw(draw_gallery({"d": missed}, "none"))  # the images are not there: their names are
+    draw(draw_gallery({"d": missed}, "none"))  # the images are not there: their names are
 
 
 def test_a_run_without_scores_is_left_out_and_told(two_models, tmp_path):

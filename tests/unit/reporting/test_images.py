@@ -1,9 +1,8 @@
 """What is shown of few training images: a sheet with charts, a picture, and a sentence."""
 
-import io
-
 import openpyxl
 import pytest
+from helpers.pictures import draw
 from helpers.results import make_few, make_results
 
 from training_code.comparison.table import runs_table
@@ -50,8 +49,7 @@ def test_charts_of_the_workbook_have_a_curve_for_each_configuration(made, tmp_pa
 @pytest.mark.filterwarnings("error:constrained_layout")
 def test_the_picture_shows_a_curve_for_each_configuration_with_its_intervals(made):
     _, compared = made
-    figure = draw_image_curves(compared.images)
-    figure.savefig(io.BytesIO())
+    figure = draw(draw_image_curves(compared.images))
     assert [axis.get_ylabel() for axis in figure.axes] == ["image_AUROC", "pixel_F1Score", "image_MissRate"]
     assert figure.axes[0].lines[0].get_xdata().tolist() == [1, 4, 40]
     said = more_images_in_words(compared.images)

@@ -4,6 +4,7 @@ import io
 
 import openpyxl
 import pytest
+from helpers.pictures import draw
 from helpers.results import make_labelled, make_results
 from PIL import Image
 
@@ -72,24 +73,30 @@ def test_best_models_say_what_labels_they_have_seen(made):
 @pytest.mark.filterwarnings("error:constrained_layout")
 def test_pictures_show_the_curve_and_the_line_without_labels(made):
     _, compared = made
-    figure = draw_label_curves(compared.labels)
-    figure.savefig(io.BytesIO())
+    figure = draw(draw_label_curves(compared.labels))
     assert [axis.get_ylabel() for axis in figure.axes] == ["image_AUROC", "pixel_F1Score", "image_MissRate"]
     curve, line = figure.axes[0].lines[0], figure.axes[0].lines[-1]
     assert curve.get_xdata().tolist() == [10, 40, 80]
     assert line.get_ydata()[0] == pytest.approx(compared.best["image_AUROC"][0])
-    by_type = draw_labels_by_type(compared.labels)
-    by_type.savefig(io.BytesIO())
+    by_type = draw(draw_labels_by_type(compared.labels))
     assert [axis.get_title() for axis in by_type.axes] == ["tiles: hole", "tiles: scratch"] * 2
     (said,) = more_labels_in_words(compared.labels)
     assert said.startswith("tiles, Learner, 5 epochs: from 20 labels of each type to all 80 labels pixel_F1Score rose")
 
 
+@pytest.mark.filterwarnings("error:constrained_layout")
+def test_long_names_of_configurations_leave_room_for_the_curves(made):
+    _, compared = made
+    parts = ", ".join(f"Learner EfficientNet-Lite0 (hidden {number}, lr 0.003)" for number in range(3))
+    figure = draw(draw_label_curves(compared.labels.assign(configuration=parts)))
+    assert all(axis.get_position().width * figure.get_figwidth() > 2 for axis in figure.axes), "inches"
+
+
 def test_pictures_say_that_nothing_has_seen_labels(tmp_path):
     make_results(tmp_path)
     compared = _compared(tmp_path)
-    for draw in (draw_label_curves, draw_labels_by_type):
-        assert draw(compared.labels).axes[0].get_title() == "no run has seen labelled defects"
+    for make in (draw_label_curves, draw_labels_by_type):
+        assert draw(make(compared.labels)).axes[0].get_title() == "no run has seen labelled defects"
     assert found_by_one_class(compared.runs, compared.best, "image_AUROC") == ({}, [])
 
 
