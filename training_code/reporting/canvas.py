@@ -32,9 +32,17 @@ def heat_map(axis: Axes, square: pd.DataFrame, digits: str, title: str, **limits
 
 
 def make_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of a width and a height in inches."""
+    """Return an empty figure of a width and a height in inches; when everything is drawn, `laid_out` returns it."""
     figure = Figure(figsize=(width, height))
     figure.set_layout_engine("constrained")
+    return figure
+
+
+def laid_out(figure: Figure) -> Figure:
+    """Return a figure with its parts in their places; while it has a layout engine, showing it draws it twice."""
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine(None)
     return figure
 
 
@@ -55,7 +63,7 @@ def say(figure: Figure, axis: Axes, words: str) -> Figure:
     figure.set_size_inches(8, 0.5)
     axis.axis("off")
     axis.set_title(words)
-    return figure
+    return laid_out(figure)
 
 
 def color(number: int) -> tuple[float, float, float]:

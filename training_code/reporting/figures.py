@@ -21,7 +21,7 @@ from training_code.comparison.table import MAIN_METRICS, RANKED, arguments_of
 from training_code.comparison.values import rank_values, write_value
 from training_code.protocol import ExperimentProtocol
 from training_code.records.scores import Scores
-from training_code.reporting.canvas import PALETTE, color, heat_map, make_figure, make_grid, say
+from training_code.reporting.canvas import PALETTE, color, heat_map, laid_out, make_figure, make_grid, say
 
 #: Datasets and protocols, or heat maps, that a picture shows at most.
 MOST = 12
@@ -66,7 +66,7 @@ def draw_main_metrics(table: pd.DataFrame) -> Figure:
                 axis.set_yticklabels([])
         row[0].set_title(dataset, loc="left", parse_math=False)
     seaborn.move_legend(axes[0, -1], "upper left", bbox_to_anchor=(1, 1), frameon=False)
-    return figure
+    return laid_out(figure)
 
 
 def draw_curves(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
@@ -104,7 +104,7 @@ def draw_curves(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
         row[1].set(xlabel="recall", ylabel="precision", ylim=(0, 1.03))
         row[0].set_title(title, loc="left", fontsize="medium", parse_math=False)
         row[1].legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    return figure
+    return laid_out(figure)
 
 
 def draw_scores(best: pd.DataFrame, scores: dict[str, Scores], thresholds: dict[str, float]) -> Figure:
@@ -141,7 +141,7 @@ def draw_scores(best: pd.DataFrame, scores: dict[str, Scores], thresholds: dict[
             axis.xaxis.set_major_locator(MaxNLocator(3))
             axis.tick_params(labelsize="small")
         row[0].legend(fontsize="x-small", loc="upper right", frameon=False)
-    return figure
+    return laid_out(figure)
 
 
 def draw_front(models: pd.DataFrame, criterion: str) -> Figure:
@@ -176,7 +176,7 @@ def draw_front(models: pd.DataFrame, criterion: str) -> Figure:
         title = textwrap.fill(f"{dataset}, {protocol}, {hardware}", 80)
         axis.set_title(title, loc="left", fontsize="medium", parse_math=False)
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    return figure
+    return laid_out(figure)
 
 
 def draw_defect_types(table: pd.DataFrame) -> Figure:
@@ -209,7 +209,7 @@ def draw_defect_types(table: pd.DataFrame) -> Figure:
         axis.set(ylim=(0, 1), ylabel=metric)
         axis.set_title(f"{dataset}, {protocol} (images of each type)", loc="left", fontsize="medium", parse_math=False)
         axis.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    return figure
+    return laid_out(figure)
 
 
 def draw_agreement(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
@@ -222,7 +222,7 @@ def draw_agreement(best: pd.DataFrame, scores: dict[str, Scores]) -> Figure:
         frame = pd.DataFrame({name: found.scores for name, found in models})
         square = frame.corr(method="spearman")
         heat_map(axis, square, ".2f", title, vmin=0, vmax=1)
-    return figure
+    return laid_out(figure)
 
 
 def draw_hyper_parameters(runs: pd.DataFrame, criterion: str) -> Figure:
@@ -233,7 +233,7 @@ def draw_hyper_parameters(runs: pd.DataFrame, criterion: str) -> Figure:
         return say(figure, axes[0], "no detector was run with two values of an argument")
     for axis, (title, square) in zip(axes, maps, strict=True):
         heat_map(axis, square, ".3f", title)
-    return figure
+    return laid_out(figure)
 
 
 def draw_ranks(models: pd.DataFrame, criterion: str) -> Figure:
@@ -257,7 +257,7 @@ def draw_ranks(models: pd.DataFrame, criterion: str) -> Figure:
             continue
         scikit_posthocs.critical_difference_diagram(each.ranks, each.pairs, ax=axis, label_props={"fontsize": "small"})
         axis.set_title(f"average rank over datasets, {labels}, 1 is the best", fontsize="medium")
-    return figure
+    return laid_out(figure)
 
 
 def _heat_maps(runs: pd.DataFrame, criterion: str) -> Iterator[tuple[str, pd.DataFrame]]:

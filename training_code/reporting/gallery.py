@@ -18,7 +18,7 @@ from training_code.data.places import image_file
 from training_code.foundation import paths
 from training_code.records.metrics import METRICS
 from training_code.records.scores import Scores, read_scores
-from training_code.reporting.canvas import make_figure, say
+from training_code.reporting.canvas import laid_out, make_figure, say
 
 #: Images of a kind that are shown for a dataset and protocol.
 MOST = 8
@@ -172,7 +172,7 @@ def draw_found_by_one(found: dict[str, FoundByOne]) -> Figure:
                 axis.axis("off")
             for axis, telling in zip(axes.flat, chosen[:MOST], strict=False):
                 _show(axis, telling, f"{'/'.join(telling.path.parts[-2:])}")
-    return figure
+    return laid_out(figure)
 
 
 def draw_gallery(chosen: dict[str, list[Telling]], nothing: str) -> Figure:

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 
 from training_code.comparison.image_curves import IMAGES
-from training_code.reporting.canvas import color, make_figure, say
+from training_code.reporting.canvas import color, laid_out, make_figure, say
 from training_code.reporting.charts import CHARTED
 from training_code.reporting.label_figures import MARKERS, MOST, MOST_CURVES, add_legend
 
@@ -33,7 +33,7 @@ def draw_image_curves(curves: pd.DataFrame) -> Figure:
             _draw_panel(axis, group, metric)
         row[0].set_title(f"{dataset}, {protocol}", loc="left", fontsize="medium", parse_math=False)
         add_legend(row)
-    return figure
+    return laid_out(figure)
 
 
 def _draw_panel(axis: Axes, group: pd.DataFrame, metric: str) -> None:

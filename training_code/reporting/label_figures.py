@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training_code.comparison.label_curves import ALL_DEFECTS
-from training_code.reporting.canvas import color, make_figure, say
+from training_code.reporting.canvas import color, laid_out, make_figure, say
 from training_code.reporting.charts import CHARTED
 
 #: What is drawn of each type of defects.
@@ -45,7 +45,7 @@ def draw_label_curves(curves: pd.DataFrame) -> Figure:
             axis.set(xlabel="labelled defects seen", ylabel=metric)
         row[0].set_title(f"{dataset}, {protocol}", loc="left", fontsize="medium", parse_math=False)
         add_legend(row)
-    return figure
+    return laid_out(figure)
 
 
 def draw_labels_by_type(curves: pd.DataFrame) -> Figure:
@@ -72,7 +72,7 @@ def draw_labels_by_type(curves: pd.DataFrame) -> Figure:
             axis.set_xlabel("labelled defects seen", fontsize="small")
         panels[0].set_ylabel(metric, fontsize="small")
         add_legend(panels[: len(types)])
-    return figure
+    return laid_out(figure)
 
 
 def _draw_panel(axis: Axes, group: pd.DataFrame, metric: str) -> None:

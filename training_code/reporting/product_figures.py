@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from training_code.comparison.by_product import ALL_CONFIGURATIONS
-from training_code.reporting.canvas import color, make_figure, say
+from training_code.reporting.canvas import color, laid_out, make_figure, say
 from training_code.reporting.label_figures import MARKERS, MOST, MOST_CURVES, add_legend
 
 #: What is told of each product: how well images are ranked, and both kinds of errors at the one threshold.
@@ -34,7 +34,7 @@ def draw_products(table: pd.DataFrame) -> Figure:
             _draw_panel(axis, group[group["metric"] == metric], metric)
         row[0].set_title(f"{dataset}, {protocol}", loc="left", fontsize="medium", parse_math=False)
         add_legend(row)
-    return figure
+    return laid_out(figure)
 
 
 def _draw_panel(axis: Axes, group: pd.DataFrame, metric: str) -> None:
