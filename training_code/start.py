@@ -6,7 +6,7 @@ from pathlib import Path
 
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
-from training_code.foundation.program import command_parser
+from training_code.foundation.program import called, command_parser
 
 #: What a repository has and a person changes.
 FOLDERS = ("notebooks", "sweeps")
@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     folder = paths.expanded(parser.parse_args(arguments).folder).resolve()
     start(folder)
     print(f"{folder} has notebooks, sweep files, and a folder for your images. Go on with:")
-    print(f"  cd {folder}\n  anomaly sweep sweeps/demo.yaml\n  anomaly compare")
+    print(f"  cd {folder}\n  {called(folder)} sweep sweeps/demo.yaml\n  {called(folder)} compare")
     return 0
 
 

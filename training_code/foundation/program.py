@@ -2,10 +2,13 @@
 
 import argparse
 import re
+import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 #: The name under which pip knows this project.
 DISTRIBUTION = "anomaly-detection-experiments"
@@ -39,6 +42,14 @@ def started_as(name: str) -> Iterator[None]:
         yield
     finally:
         _started_as = before
+
+
+def called(folder: Path) -> str:
+    """Return how people call ``anomaly`` in ``folder``: by its name where the shell finds it, otherwise by its path."""
+    file = Path(sys.executable).with_name("anomaly")
+    if not file.is_file() or ((found := shutil.which("anomaly")) and Path(found).samefile(file)):
+        return "anomaly"
+    return shlex.quote(str(file.relative_to(folder) if file.is_relative_to(folder) else file))
 
 
 def _say_terminated() -> None:

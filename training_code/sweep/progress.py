@@ -26,6 +26,7 @@ from training_code.foundation import paths
 from training_code.foundation.clock import duration
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import write_json
+from training_code.foundation.program import called
 from training_code.records.record import Record
 from training_code.records.store import RunStore
 from training_code.sweep.job import JobState
@@ -127,7 +128,9 @@ class Progress(Reporter):
             self.on_message("stale runs are kept as they are; --rerun-stale trains them again")
         if any(self.counts[state] for state in (JobState.OK, JobState.STORED, JobState.STALE)):
             results = shlex.quote(paths.relative_to_home(self.results))
-            self.on_message(f"next: anomaly compare{'' if results == 'results' else f' --results {results}'}")
+            self.on_message(
+                f"next: {called(Path.cwd())} compare{'' if results == 'results' else f' --results {results}'}"
+            )
 
     def on_message(self, line: str) -> None:
         """Show a line, and keep it in the log."""

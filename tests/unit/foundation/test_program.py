@@ -16,6 +16,7 @@ from training_code.foundation.errors import run_command
 from training_code.foundation.program import (
     DISTRIBUTION,
     EXTRAS,
+    called,
     command_parser,
     missing_extra,
     started_as,
@@ -34,6 +35,20 @@ def installed(tmp_path, monkeypatch):
         lines += [f"Provides-Extra: {extra}", *(f'Requires-Dist: {name}; extra == "{extra}"' for name in names)]
     (folder / "METADATA").write_text("\n".join(["Metadata-Version: 2.4", *lines, ""]))
     monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_what_is_said_to_be_next_can_be_typed(tmp_path, monkeypatch):
+    scripts = tmp_path / "my work" / ".venv" / "bin"
+    scripts.mkdir(parents=True)
+    monkeypatch.setattr("sys.executable", str(scripts / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert called(tmp_path) == "anomaly", "nothing better is known"
+    for folder in (scripts, tmp_path):
+        (folder / "anomaly").touch(mode=0o755)
+    assert called(tmp_path / "my work") == ".venv/bin/anomaly", "the name leads to another one"
+    assert called(tmp_path / "elsewhere") == f"'{scripts / 'anomaly'}'"
+    monkeypatch.setenv("PATH", f"{scripts}:{tmp_path}")
+    assert called(tmp_path) == "anomaly"
 
 
 def test_help_names_every_command_and_exits_well(capsys):
