@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
     from training_code.comparison.table import runs_table
     from training_code.records.reading import read_records
     from training_code.reporting.decision_text import answers
-    from training_code.reporting.sheets import all_sheets, choose_runs, compare, summary
+    from training_code.reporting.sheets import all_sheets, choose_runs, compare, explained, summary
     from training_code.reporting.workbook_file import check_output
 
     output = paths.from_home(options.output or paths.WORKBOOK)
@@ -76,7 +76,10 @@ def main(arguments: list[str]) -> int:
 
     executed = _execute(results, output, options)
     print(f"best of each detector by {comparison.criterion}, out of {len(comparison.runs)} runs:")
-    print(summary(comparison).to_string(index=False))
+    shown = summary(comparison)
+    print(shown.to_string(index=False))
+    for line in explained(shown) if len(shown) else ():
+        print(line)
     print(f"\nwritten: {paths.relative_to_home(output)} (all runs, every number)")
     for line in _workbook_messages(executed):
         print(line)

@@ -32,6 +32,7 @@ from training_code.comparison.uncertainty import with_deviation
 from training_code.comparison.values import is_missing, write_value
 from training_code.foundation.errors import unknown
 from training_code.reporting.about import about
+from training_code.reporting.column_help import help_for
 from training_code.reporting.decision import CURVES, DECISION, MODELS, WINNER
 from training_code.reporting.marks import f1_is_below
 from training_code.reporting.pivots import blocks, by_backbone, by_dataset, by_defect_type
@@ -131,6 +132,15 @@ def marks_of(best: pd.DataFrame) -> list[str]:
     marks = {OTHER_CODE: best["code"].notna(), **{name: best[name].notna() for name in DOUBTS}}
     marks[F1_BELOW] = pd.Series(f1_is_below(best), best.index, dtype=bool)
     return [", ".join(name for name in marks if marks[name][index]) for index in best.index]
+
+
+def explained(table: pd.DataFrame) -> list[str]:
+    """Return a line for what a `summary` does not say by itself: its column ``level``, and each mark that occurs."""
+    given = {mark for marks in table["marks"] for mark in marks.split(", ")}
+    told = {OTHER_CODE: "Not of the newest code of this detector.", **{name: help_for(name) for name in DOUBTS}}
+    told[F1_BELOW] = "Calling every image defective has a higher image_F1Score."
+    lines = ["level: yes where test images cannot tell it from the best of its protocol (p at least 0.05)"]
+    return lines + [f"{mark}: {words[0].lower()}{words[1:-1]}" for mark, words in told.items() if mark in given]
 
 
 def _level(level: bool | None, p_value: float) -> str:

@@ -13,7 +13,7 @@ from training_code.detectors.registry import get_detector
 from training_code.foundation.errors import InputError
 from training_code.records.reading import read_records
 from training_code.reporting.column_help import help_for
-from training_code.reporting.sheets import all_sheets, choose_runs, compare, summary
+from training_code.reporting.sheets import all_sheets, choose_runs, compare, explained, summary
 from training_code.reporting.workbook import write_workbook
 
 
@@ -170,6 +170,16 @@ def test_the_summary_marks_what_is_not_fair(tmp_path):
     shown = summary(compare(table)).set_index("Model")
     assert shown.loc["Padim", "marks"] == "leak, undetermined" and shown.loc["Cflow", "marks"] == "reduced"
     assert shown.loc["Padim", "level"] == "the best" and shown.loc["Cflow", "image_AUROC"] == "0.500"
+
+
+def test_the_terminal_explains_the_marks_that_occur_and_no_others():
+    level, *marks = explained(pd.DataFrame({"marks": ["", "reduced, F1Score below all bad"]}))
+    assert level.startswith("level: yes where")
+    assert marks == [
+        "reduced: settings below the paper's: the model is not what its detector can do",
+        "F1Score below all bad: calling every image defective has a higher image_F1Score",
+    ]
+    assert explained(pd.DataFrame({"marks": [""]})) == [level]
 
 
 def test_without_good_runs_the_sheets_are_empty_but_there(tmp_path):
