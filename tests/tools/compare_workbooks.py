@@ -40,18 +40,21 @@ def main() -> int:
 
 def differences(sheet: str, one: pd.DataFrame, other: pd.DataFrame, tolerance: float) -> tuple[int, list[str]]:
     """Return how many cells were compared, and a sentence for each that is not the same in two tables."""
+    rows = "run_id" if "run_id" in one and "run_id" in other else None
+    if rows:  # other runs before it move a run to another row
+        one, other = (table.dropna(subset=rows).set_index(rows).sort_index() for table in (one, other))
+    alone = [f"{sheet}: {run} is in one of them only" for run in sorted(set(one.index) ^ set(other.index))]
+    one, other = (table[table.index.isin(match.index)] for table, match in ((one, other), (other, one)))
     if list(one.columns) != list(other.columns) or len(one) != len(other):
-        return 0, [f"{sheet}: {one.shape} and {other.shape} cells, or other columns"]
-    if "run_id" in one:
-        one, other = (table.sort_values("run_id", kind="stable", ignore_index=True) for table in (one, other))
+        return 0, [*alone, f"{sheet}: {one.shape} and {other.shape} cells, or other columns"]
     columns = [column for column in one if not _MEASURED.search(str(column))]
     sentences = [
-        f"{sheet}, {column}, row {number + 2}: {left} and {right}"
+        f"{sheet}, {column}, {row if rows else f'row {row + 2}'}: {left} and {right}"
         for column in columns
-        for number, (left, right) in enumerate(zip(one[column], other[column], strict=True))
+        for row, left, right in zip(one.index, one[column], other[column], strict=True)
         if not _same(left, right, tolerance)
     ]
-    return len(columns) * len(one), sentences
+    return len(columns) * len(one), alone + sentences
 
 
 def _same(left: object, right: object, tolerance: float) -> bool:
