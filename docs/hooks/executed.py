@@ -3,6 +3,7 @@
 import re
 from urllib.parse import quote
 
+from training_code.comparison.not_run import few
 from training_code.foundation import paths
 from training_code.records.reading import read_records
 from training_code.records.record import NOTEBOOK, Record
@@ -14,7 +15,7 @@ _HEAD = """# Executed notebooks
 Each run of a sweep keeps the notebook that made it, with its outputs: tables, curves and pictures of its predictions.
 `make docs` takes those in `results/` (of another folder: `make docs ANOMALY_HOME=FOLDER`) and makes pages of them.
 """
-_NONE = """There were no runs when this site was built. `make demo` makes some in four minutes, and `make docs` then
+_NONE = """There were no runs when this site was built. `make demo` makes some in a few minutes, and `make docs` then
 shows them here.
 """
 
@@ -23,14 +24,15 @@ def executed_pages() -> dict[str, str]:
     """Return the pages by their paths from the repository."""
     plain = sorted(paths.NOTEBOOKS.glob("*.ipynb"))
     pages = {f"notebooks/{path.stem}.html": to_html(path, path.stem) for path in plain}
-    records, _ = read_records(paths.RESULTS)
+    records, problems = read_records(paths.RESULTS)
     lines = []
     for folder, record in sorted(records, key=lambda found: found[0].name):
         if (folder / NOTEBOOK).is_file():
             pages[f"notebooks/runs/{folder.name}.html"] = to_html(folder / NOTEBOOK, folder.name, trusted=False)
             lines.append(_line(folder.name, record))
     head = "| notebook | dataset | image size | seed | image AUROC |\n| --- | --- | --- | --- | --- |\n"
-    pages[_PAGE] = _HEAD + "\n" + (head + "\n".join(lines) + "\n" if lines else _NONE)
+    unread = "".join(f"\nNot read: {_as_text(problem)}\n" for problem in few(problems))
+    pages[_PAGE] = _HEAD + "\n" + (head + "\n".join(lines) + "\n" if lines else _NONE) + unread
     return pages
 
 
