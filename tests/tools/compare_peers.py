@@ -29,6 +29,8 @@ from training_code.records.environment import describe_hardware, git_commit
 PAGE = paths.ROOT / "docs" / "peers.md"
 #: The part of its own time after which each tool is killed.
 KILLED_AFTER = 0.6
+#: Of a tool in a round, until all its results are there.
+ATTEMPTS = 3
 
 
 def main(arguments: list[str]) -> int:
@@ -66,7 +68,7 @@ def compare(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
     # First: a line that is no longer there ends it at once.
     cited = facts.cited({tool.name: package_folder(tool.name) for tool in every})
     found: dict[str, dict[str, Any]] = {
-        tool.name: {"packages": tool.packages, "seconds": [], "memory": 0} for tool in every
+        tool.name: {"packages": tool.packages, "seconds": [], "memory": 0, "broken": []} for tool in every
     }
     for number in range(options.rounds):
         for tool in every:  # each tool in turn, so that what else the machine does hits all of them
@@ -91,17 +93,21 @@ def compare(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
 def _run(
     tool: Tool, scratch: Path, images: Path, grid: Grid, environment: dict[str, str], found: dict[str, Any]
 ) -> None:
-    """Run the grid once, and add what it took."""
-    place, variables = _prepared(tool, scratch, images, grid, environment)
-    watched = watch(list(tool.command), place, variables)
-    results = tool.results(place, grid)
-    print(f"{tool.name}: {watched.seconds:.0f} s, {len(results)} of {len(grid)} results", flush=True)
-    if watched.status or len(results) < len(grid):
-        tail = (place / "output.txt").read_text(encoding="utf-8", errors="replace")[-3000:]
-        raise InputError(f"{tool.name} ended with status {watched.status} and {len(results)} results: {tail}")
-    found["seconds"].append(watched.seconds)
-    found["memory"] = max(found["memory"], watched.memory)
-    found["results"] = [results[number] for number in range(len(grid))]
+    """Run the grid once, and add what it took; a tool that breaks down is begun anew, which the page says."""
+    for attempt in range(ATTEMPTS):
+        place, variables = _prepared(tool, scratch / str(attempt), images, grid, environment)
+        watched = watch(list(tool.command), place, variables)
+        results = tool.results(place, grid)
+        print(f"{tool.name}: {watched.seconds:.0f} s, {len(results)} of {len(grid)} results", flush=True)
+        if not watched.status and len(results) == len(grid):
+            found["seconds"].append(watched.seconds)
+            found["memory"] = max(found["memory"], watched.memory)
+            found["results"] = [results[number] for number in range(len(grid))]
+            return
+        broken = {"status": watched.status, "seconds": watched.seconds, "memory": watched.memory, "left": len(results)}
+        found["broken"].append(broken)
+    tail = (place / "output.txt").read_text(encoding="utf-8", errors="replace")[-3000:]
+    raise InputError(f"{tool.name} ended with status {watched.status} and {len(results)} results: {tail}")
 
 
 def _kill(

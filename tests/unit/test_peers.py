@@ -13,6 +13,7 @@ import pytest
 from tools.peers import facts, grid, page, tools, watch
 
 from training_code.foundation import paths
+from training_code.foundation.errors import InputError
 from training_code.sweep.notebook import read_notebook
 
 PAGE = (paths.ROOT / "docs" / "peers.md").read_text(encoding="utf-8")
@@ -32,6 +33,7 @@ MADE_UP = {
             "packages": {"ours": "1.0"},
             "seconds": [10.0, 30.0, 20.0],
             "memory": 3 * 2**30,
+            "broken": [],
             "results": [{"image_AUROC": 0.9, "seconds": 1.0}, {"image_AUROC": 0.8, "seconds": 2.0}],
             "kill": {"after": 12.0, "left": 1, "again": 8.0, "status": 0, "complete": 2},
         },
@@ -39,6 +41,7 @@ MADE_UP = {
             "packages": {"theirs": "2.0"},
             "seconds": [50.0, 50.0, 50.0],
             "memory": 2**30 * 3 // 2,
+            "broken": [],
             "results": [{"image_AUROC": 0.9001, "seconds": 3.0}, {"image_AUROC": 0.85, "seconds": 4.0}],
             "kill": {"after": 30.0, "left": 0, "again": 50.0, "status": 0, "complete": 2},
         },
@@ -92,6 +95,30 @@ def test_how_a_command_ends_after_the_kill_is_stored(tmp_path, monkeypatch):
     environment = watch.clean_environment()
     kill = compare_peers._kill(tool, tmp_path, tmp_path, grid.GRID, environment, {"seconds": [1.0]})
     assert (kill["left"], kill["complete"], kill["status"]) == (1, 1, 3)
+
+
+def test_a_tool_that_breaks_down_is_begun_anew_and_the_page_says_so(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(paths.ROOT / "tests" / "tools")
+    compare_peers = importlib.import_module("compare_peers")
+    killed, whole = watch.Watched(7.0, 2**34, -9), watch.Watched(9.0, 2**30, 0)
+    ends, results = [killed, whole], [{}, {0: {"image_AUROC": 0.9, "seconds": 1.0}}]
+
+    def run(command, place, variables):
+        (place / "output.txt").open("x").close()  # in a folder of its own
+        return ends.pop(0)
+
+    monkeypatch.setattr(compare_peers, "watch", run)
+    tool = tools.Tool("other", {}, lambda place, images, given: None, ("none",), lambda place, given: results.pop(0))
+    found = {"packages": {}, "seconds": [], "memory": 0, "broken": []}
+    compare_peers._run(tool, tmp_path / "1", tmp_path, grid.GRID[:1], {}, found)
+    assert (found["seconds"], found["memory"]) == ([9.0], 2**30), "those of the run that was whole"
+    figures = copy.deepcopy(MADE_UP)
+    assert "begun anew" not in page.tables(figures)
+    figures["tools"]["other"]["broken"] = found["broken"]
+    assert "begun anew: other after 7 s (status -9, 16.0 GiB, 0 results left)." in page.tables(figures)
+    ends, results = [killed] * compare_peers.ATTEMPTS, [{}] * compare_peers.ATTEMPTS
+    with pytest.raises(InputError, match="other ended with status -9"):
+        compare_peers._run(tool, tmp_path / "2", tmp_path, grid.GRID[:1], {}, found)
 
 
 def test_where_another_tool_is_better_the_page_says_so():

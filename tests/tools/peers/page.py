@@ -17,9 +17,8 @@ def write(figures: dict[str, Any], page: Path) -> None:
 
 def tables(figures: dict[str, Any]) -> str:
     """Return everything on the page that was measured or looked up, as Markdown."""
-    return "\n\n".join(
-        (_about(figures), _whole(figures), _better(figures), _configurations(figures), _facts(figures["facts"]))
-    )
+    parts = [_about(figures), _whole(figures), *_broken(figures), _better(figures), _configurations(figures)]
+    return "\n\n".join([*parts, _facts(figures["facts"])])
 
 
 def _about(figures: dict[str, Any]) -> str:
@@ -53,6 +52,18 @@ def _again(kill: dict[str, Any], whole: float, count: int) -> str:
     if kill["status"] or kill["complete"] < count:
         return f"did not finish: {kill['complete']} of {count}, status {kill['status']}"
     return f"{kill['again']:.0f} ({kill['again'] / whole:.0%} of a whole run)"
+
+
+def _broken(figures: dict[str, Any]) -> Iterator[str]:
+    """Say which runs broke down by themselves, if any did, and were begun anew."""
+    found = [
+        f"{tool} after {broken['seconds']:.0f} s (status {broken['status']}, {broken['memory'] / 2**30:.1f} GiB, "
+        f"{broken['left']} results left)"
+        for tool, figures_of in figures["tools"].items()
+        for broken in figures_of["broken"]
+    ]
+    if found:
+        yield f"Broke down by themselves, and were begun anew: {'; '.join(found)}."
 
 
 def _better(figures: dict[str, Any]) -> str:
