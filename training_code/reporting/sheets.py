@@ -137,10 +137,10 @@ def marks_of(best: pd.DataFrame) -> list[str]:
 def explained(table: pd.DataFrame) -> list[str]:
     """Return a line for what a `summary` does not say by itself: its column ``level``, and each mark that occurs."""
     given = {mark for marks in table["marks"] for mark in marks.split(", ")}
-    told = {OTHER_CODE: "Not of the newest code of this detector.", **{name: help_for(name) for name in DOUBTS}}
-    told[F1_BELOW] = "Calling every image defective has a higher image_F1Score."
-    lines = ["level: yes where test images cannot tell it from the best of its protocol (p at least 0.05)"]
-    return lines + [f"{mark}: {words[0].lower()}{words[1:-1]}" for mark, words in told.items() if mark in given]
+    told = {OTHER_CODE: help_for("code").removeprefix(f"{OTHER_CODE}: "), **{name: help_for(name) for name in DOUBTS}}
+    told[F1_BELOW] = help_for("image_F1AllBad")
+    level = help_for("level_with_best").replace("TRUE", "yes")
+    return [f"level: {level}", *(f"{mark}: {words}" for mark, words in told.items() if mark in given)]
 
 
 def _level(level: bool | None, p_value: float) -> str:

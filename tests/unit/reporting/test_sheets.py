@@ -173,12 +173,12 @@ def test_the_summary_marks_what_is_not_fair(tmp_path):
 
 
 def test_the_terminal_explains_the_marks_that_occur_and_no_others():
-    level, *marks = explained(pd.DataFrame({"marks": ["", "reduced, F1Score below all bad"]}))
-    assert level.startswith("level: yes where")
-    assert marks == [
-        "reduced: settings below the paper's: the model is not what its detector can do",
-        "F1Score below all bad: calling every image defective has a higher image_F1Score",
-    ]
+    level, *marks = explained(pd.DataFrame({"marks": ["", "reduced, F1Score below all bad", "other code"]}))
+    assert level.startswith("level: yes where it cannot be told from the best")
+    assert [mark.partition(": ")[0] for mark in marks] == ["other code", "reduced", "F1Score below all bad"]
+    assert marks[0].startswith("other code: not of the newest code of this detector")
+    assert marks[1] == "reduced: Settings below the paper's: the model is not what its detector can do."
+    assert marks[2].startswith("F1Score below all bad: F1 of calling every test image defective")
     assert explained(pd.DataFrame({"marks": [""]})) == [level]
 
 
