@@ -33,7 +33,6 @@ from training_code.findings import Findings, Predicted, evaluate
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.files import sha256
 from training_code.preparation import Conditions, PreparedRun
-from training_code.protocol import ComputeOptions
 from training_code.records.appearance import write_appearance
 from training_code.records.operating_points import calibrated, in_force
 from training_code.records.record import CHECKPOINT, EXAMPLES, TENSORBOARD, CheckpointFile
@@ -91,7 +90,7 @@ def run_stages(prepared: PreparedRun, conditions: Conditions, places: Places) ->
     compute = prepared.within(conditions.compute)
     conditions = dataclasses.replace(conditions, protocol=prepared.identity.protocol, compute=compute)
     data = prepare_data(conditions, prepared.batch_size, cache, not prepared.leaves_out, prepared.learns_from_labels)
-    detector = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, cache))
+    detector = build(prepared, conditions, feature_store(prepared.configuration, conditions, cache))
     trained = fit(detector, prepared, conditions, data, places)
     places.note("calibrating")
     calibration = calibrate(trained, data, conditions.varied_anomalies)
@@ -128,9 +127,12 @@ def prepare_data(
     return data
 
 
-def feature_store(configuration: Configuration, compute: ComputeOptions, cache: TensorCache) -> FeatureStore | None:
+def feature_store(configuration: Configuration, conditions: Conditions, cache: TensorCache) -> FeatureStore | None:
     """Return where a detector looks features up, None where it takes features of altered images, which never recur."""
-    return FeatureStore(cache, compute.feature_store) if get_detector(configuration.detector).normalizes else None
+    if not get_detector(configuration.detector).normalizes:
+        return None
+    images = len(conditions.dataset.samples) * conditions.protocol.tiles
+    return FeatureStore(cache, conditions.compute.feature_store, images)
 
 
 def build(prepared: PreparedRun, conditions: Conditions, store: FeatureStore | None) -> AnomalibModule:

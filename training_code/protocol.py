@@ -201,8 +201,9 @@ class ComputeOptions(Checked):
     backbone_runtime
         ``"auto"``: OpenVINO on a processor, torch on a GPU and for what OpenVINO cannot take; or one of the two.
     feature_store
-        Whether features are kept on disk and shared with other configurations: ``"auto"`` where reading them is faster
-        than computing them, ``"on"``, ``"off"``. Decoded images and coresets are shared in any case.
+        Whether features are kept on disk and shared with other configurations: ``"auto"`` where those of all images fit
+        into the cache and reading them is faster than computing them, ``"on"``, ``"off"``. Decoded images and coresets
+        are shared in any case.
     train_batch_size, eval_batch_size, num_workers
         As in anomalib; none has an influence on the numbers, but for ``train_batch_size`` of detectors that train in
         epochs and have no ``batch_size`` of their own.

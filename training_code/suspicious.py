@@ -106,7 +106,7 @@ class _Comparison:
         cache = TensorCache()
         fitting = replace(conditions, compute=prepared.within(conditions.compute))
         self._root, self._data = conditions.dataset.root, prepare_data(fitting, cache=cache, holds_out=False)
-        store = feature_store(prepared.configuration, conditions.compute, cache)
+        store = feature_store(prepared.configuration, conditions, cache)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._detector = cast(Padim, build(prepared, conditions, store).to(self._device).eval())
         self.paths = [Path(path) for path in self._data.train_data.paths]

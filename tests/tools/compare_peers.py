@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     """Compare, store the figures, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="textures", help="a folder in data/ or a path; textures by default")
-    parser.add_argument("--images", type=int, default=30, help="for training (default: 30)")
+    parser.add_argument("--images", type=int, default=45, help="for training (default: 45)")
     parser.add_argument("--configurations", type=int, default=len(GRID), help="so many of the grid (default: all)")
     parser.add_argument("--rounds", type=int, default=1, help="of all tools, for medians (default: 1)")
     parser.add_argument("--shared", action="store_true", help="say that other programs run at the same time")

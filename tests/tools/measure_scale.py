@@ -268,7 +268,7 @@ def _built(
     prepared = experiment.prepare(name, arguments)
     conditions = replace(experiment.conditions, compute=prepared.within(experiment.compute))
     data = prepare_data(conditions, prepared.batch_size, cache, not prepared.leaves_out)
-    store = None if cache is None else feature_store(prepared.configuration, conditions.compute, cache)
+    store = None if cache is None else feature_store(prepared.configuration, conditions, cache)
     return build(prepared, conditions, store), data, prepared, conditions
 
 

@@ -43,7 +43,7 @@ def run_ours(setting: Setting, detector: str, arguments: dict[str, Any], test: b
     prepared = prepare(conditions, detector, arguments)
     tensors = TensorCache()
     data = prepare_data(conditions, prepared.batch_size, tensors)
-    model = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, tensors))
+    model = build(prepared, conditions, feature_store(prepared.configuration, conditions, tensors))
     start = time.perf_counter()
     trained = fit(model, prepared, conditions, data, Places(setting.scratch))
     fitted = time.perf_counter()
@@ -74,7 +74,7 @@ def run_calibration(setting: Setting, detector: str, arguments: dict[str, Any], 
     seconds: dict[str, list[float]] = {"fit": [], "calibrate": [], "calibrate_and_judge": []}
     for number in range(rounds + 1):
         for stage in ("calibrate_and_judge", "calibrate"):
-            model = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, tensors))
+            model = build(prepared, conditions, feature_store(prepared.configuration, conditions, tensors))
             share_work(model, None)
             trained = fit(model, prepared, conditions, data, Places(setting.scratch))
             started = time.perf_counter()

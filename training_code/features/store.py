@@ -23,6 +23,10 @@ class FeatureStore:
         Where the features lie.
     mode
         One of `training_code.protocol.MODES`.
+    images
+        How many images, or tiles of images, there are in all; None where that is not known. In the mode ``"auto"``
+        nothing is kept where the features of all of them do not fit: the last ones would push out the first ones
+        before another configuration asks for these.
 
     Attributes
     ----------
@@ -30,13 +34,17 @@ class FeatureStore:
         Images whose features were read, and images whose features were computed.
     seconds
         Per image, to ``compute`` and to ``read``; empty where nothing was measured.
+    too_large
+        Bytes of the features of all images, where these were more than fit; otherwise None.
     """
 
-    def __init__(self, cache: TensorCache, mode: str = "auto") -> None:
+    def __init__(self, cache: TensorCache, mode: str = "auto", images: int | None = None) -> None:
         self.cache = cache
         self.mode = mode
+        self.images = images
         self.hits = self.misses = 0
         self.seconds: dict[str, float] = {}
+        self.too_large: int | None = None
 
     def take(
         self,
@@ -88,8 +96,9 @@ class FeatureStore:
         }
 
     def describe(self) -> dict[str, object]:
-        """Return mode, hits, misses and measured times as plain data."""
-        return {"mode": self.mode, "hits": self.hits, "misses": self.misses, "seconds": self.seconds}
+        """Return mode, hits, misses, measured times, and bytes that were too many, as plain data."""
+        found = {"mode": self.mode, "hits": self.hits, "misses": self.misses, "seconds": self.seconds}
+        return found if self.too_large is None else found | {"too_large": self.too_large}
 
     def _read(
         self, fingerprint: str, names: Sequence[str], layers: Sequence[str]
@@ -119,6 +128,11 @@ class FeatureStore:
         start = _clock(images)
         computed = compute(images, stored_layers)
         seconds = (_clock(images) - start) / len(images)
+        if measured and self.images:
+            size = self.images * sum(maps.nbytes for maps in computed.values()) // len(images)
+            if size > self.cache.capacity():
+                self.mode, self.too_large = "off", size
+                return computed
         computed = {layer: maps.cpu() for layer, maps in computed.items()}
         kept = [
             self.cache.put(_key(fingerprint(), name, layer), {"features": maps[position]}, CostToMake.FEATURES)

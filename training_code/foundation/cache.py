@@ -120,6 +120,10 @@ class TensorCache:
                 temporary.unlink(missing_ok=True)
         return True
 
+    def capacity(self) -> int:
+        """Return the bytes that entries may take in all: the limit, or less where the disk leaves less."""
+        return self._capacity(sum(size for *_, size, _ in self._entries()))
+
     def evict_from_page_cache(self, key: str) -> None:
         """Evict the file of an entry from the page cache, so that the next read measures the disk."""
         try:
@@ -162,24 +166,33 @@ class TensorCache:
         with suppress(Timeout), FileLock(self.folder / "sweep.lock").acquire(blocking=False):
             self._sweep()
 
-    def _sweep(self) -> None:
-        entries, total, forgotten = [], 0, time.time() - _FORGOTTEN
-        for path in self.folder.glob("*/*"):
-            try:
+    def _capacity(self, total: int) -> int:
+        # At most half of what would be free without the entries, which take ``total``: the other half is for results.
+        try:
+            return min(self.limit, (total + shutil.disk_usage(self.folder).free) // 2)
+        except OSError:  # no folder yet
+            return self.limit
+
+    def _entries(self) -> Iterator[tuple[int, float, int, Path]]:
+        """Yield rank, time of last use, bytes and file of each entry; those that are to go first are the smallest."""
+        forgotten = time.time() - _FORGOTTEN
+        for path in self.folder.glob(f"*/*{_SUFFIX}"):
+            with suppress(FileNotFoundError):
                 status = path.stat()
-            except FileNotFoundError:
-                continue
-            if path.suffix == _SUFFIX:
                 rank = 0 if status.st_mtime < forgotten else _RANKS.get(Path(path.stem).suffix, 0)
-                entries.append((rank, status.st_mtime, status.st_size, path))
-                total += status.st_size
-            elif time.time() - status.st_mtime > _STALE:
-                path.unlink(missing_ok=True)
-        # At most half of what would be free without the cache: the other half is for results.
-        limit = min(self.limit, (total + shutil.disk_usage(self.folder).free) // 2)
+                yield rank, status.st_mtime, status.st_size, path
+
+    def _sweep(self) -> None:
+        for path in self.folder.glob("*/*.tmp"):
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _STALE:
+                    path.unlink()
+        entries = sorted(self._entries())  # of one cost the least recently used first
+        total = sum(size for *_, size, _ in entries)
+        limit = self._capacity(total)
         if total <= limit:
             return
-        for _, _, size, path in sorted(entries):  # of one cost the least recently used first
+        for *_, size, path in entries:
             path.unlink(missing_ok=True)
             total -= size
             if total <= 0.9 * limit:

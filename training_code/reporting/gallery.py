@@ -58,7 +58,7 @@ def missed_by_all(models: pd.DataFrame, scores: dict[str, Scores]) -> dict[str, 
         called = np.stack([each.called for _, each in found if each.called is not None])
         missed = found[0][1].labels & ~called.any(axis=0)
         ranks = np.stack([each.scores.argsort().argsort() for _, each in found]).mean(axis=0)
-        words = f"missed by all {len(found)}"
+        words = f"missed by all {len(found)}" if len(found) > 1 else "missed"
         return [(int(index), words) for index in np.argsort(ranks) if missed[index]]
 
     return _chosen(models, scores, choose, least=1)

@@ -26,8 +26,8 @@ def images():
     return torch.randn(5, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
-def _extractor(network, folder, layers=("layer2", "layer3"), mode="on", **options):
-    store = FeatureStore(TensorCache(folder), mode)
+def _extractor(network, folder, layers=("layer2", "layer3"), mode="on", images=None, limit=None, **options):
+    store = FeatureStore(TensorCache(folder, limit), mode, images)
     compute = dataclasses.replace(TORCH, **options)
     return FeatureExtractor(network, get_backbone("resnet18"), list(layers), compute, store), store
 
@@ -165,3 +165,21 @@ def test_auto_keeps_to_what_is_faster_and_says_what_it_measured(network, images,
     passes = _count(extractor, monkeypatch)
     extractor(images)
     assert len(passes) == (mode == "off")
+
+
+# Of an image of 64 x 64 pixels the four stages of ResNet-18 have 64 * 16^2 + 128 * 8^2 + 256 * 4^2 + 512 * 2^2 numbers.
+EACH = 4 * (64 * 16**2 + 128 * 8**2 + 256 * 4**2 + 512 * 2**2)
+
+
+@pytest.mark.parametrize(("mode", "count", "kept"), [("auto", 9, True), ("auto", 10, False), ("on", 10, True)])
+def test_auto_writes_nothing_of_a_dataset_whose_features_do_not_fit(
+    network, images, tmp_path, monkeypatch, mode, count, kept
+):
+    monkeypatch.setattr(FeatureStore, "_choose", lambda *_: None)  # whatever the disk is like today
+    extractor, store = _extractor(network, tmp_path, mode=mode, images=count, limit=10 * EACH - 1)
+    plain = FeatureExtractor(network, get_backbone("resnet18"), ["layer2", "layer3"])(images)
+    for _ in range(2):
+        found = extractor(images)
+        assert all(torch.allclose(found[layer], plain[layer], atol=1e-5) for layer in plain)
+    assert bool(list(tmp_path.rglob("*.safetensors"))) is kept and (store.hits > 0) is kept
+    assert store.describe().get("too_large") == (None if kept else count * EACH)

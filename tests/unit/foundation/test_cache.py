@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from multiprocessing import Process
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -91,6 +92,16 @@ def test_what_nobody_used_for_a_week_goes_before_what_is_used(tmp_path):
     os.utime(cache._path("aa" * 32), (long_ago, long_ago))
     cache.put("cc" * 32, {"a": torch.zeros(10_000)}, CostToMake.FEATURES)
     assert [cache.get(key * 32) is None for key in ("aa", "bb", "cc")] == [True, False, False]
+
+
+def test_the_capacity_is_the_limit_or_half_of_what_would_be_free_without_the_entries(tmp_path, monkeypatch):
+    assert TensorCache(tmp_path / "not made yet", limit=100_000).capacity() == 100_000
+    cache = TensorCache(tmp_path, limit=100_000)
+    cache.put(KEY, {"a": torch.zeros(5000)})
+    taken = _files(cache)[0].stat().st_size
+    for free, expected in ((10**9, 100_000), (30_000, (taken + 30_000) // 2), (0, taken // 2)):
+        monkeypatch.setattr("shutil.disk_usage", lambda _, free=free: SimpleNamespace(free=free))
+        assert cache.capacity() == expected
 
 
 def test_what_is_larger_than_the_limit_is_not_kept(tmp_path):
