@@ -1,7 +1,8 @@
 """``python tests/tools/plot_scale.py FILE.jsonl OUT.png``: draw what `measure_scale.py` measured.
 
 The upper row is drawn against the number of training images, the lower one against the side of the images: seconds of
-processors of a whole run and of a pass of its backbone, peak of the memory, and image AUROC.
+processors of a whole run and, dotted, of a pass of its backbone alone, peak of the memory, peak of what lay on disk,
+and image AUROC; what no line has is not drawn.
 """
 
 import argparse
@@ -15,10 +16,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 WAYS = (("images", "training images"), ("image_size", "pixels a side"))
+Value = Callable[[dict[str, Any]], float | None]
+SECONDS = "processor seconds"
 #: What is drawn: its name, what a line of the file has for it, and whether its axis is logarithmic.
-PANELS: tuple[tuple[str, Callable[[dict[str, Any]], float | None], bool], ...] = (
-    ("processor seconds", lambda line: line.get("processor"), True),
+PANELS: tuple[tuple[str, Value, bool], ...] = (
+    (SECONDS, lambda line: line.get("processor"), True),
     ("GiB of memory at most", lambda line: line["peak"]["anonymous"] / 2**30, False),
+    ("GiB on disk at most", lambda line: line["disk"]["peak"] / 2**30, False),
     ("image AUROC", lambda line: line.get("image_AUROC"), False),
 )
 
@@ -31,11 +35,14 @@ def main() -> int:
     options = parser.parse_args()
     lines = [json.loads(line) for line in options.file.read_text(encoding="utf-8").splitlines()]
     lines = [line for line in lines if "error" not in line]
-    figure = Figure(figsize=(11, 6), layout="constrained")
-    for row, (way, label) in zip(figure.subplots(len(WAYS), len(PANELS)), WAYS, strict=True):
+    panels = [panel for panel in PANELS if any(panel[1](line) is not None for line in lines)]
+    figure = Figure(figsize=(3.7 * len(panels), 6), layout="constrained")
+    for row, (way, label) in zip(figure.subplots(len(WAYS), len(panels)), WAYS, strict=True):
         others = [other for other, _ in WAYS if other != way]
-        for axes, (name, value, logarithmic) in zip(row, PANELS, strict=True):
+        for axes, (name, value, logarithmic) in zip(row, panels, strict=True):
             draw(axes, lines, way, others[0], value)
+            if name == SECONDS:
+                draw(axes, lines, way, others[0], lambda line: line.get("processor_of_backbone"), " (backbone)")
             axes.set_xscale("log", base=2)
             axes.set_xticks(ticks := sorted({line[way] for line in lines}), map(str, ticks), minor=False)
             axes.set_xticks([], minor=True)
@@ -49,9 +56,7 @@ def main() -> int:
     return 0
 
 
-def draw(
-    axes: Axes, lines: list[dict[str, Any]], way: str, other: str, value: Callable[[dict[str, Any]], float | None]
-) -> None:
+def draw(axes: Axes, lines: list[dict[str, Any]], way: str, other: str, value: Value, suffix: str = "") -> None:
     """Draw a curve for each detector: along ``way``, where ``other`` has the value that most of its lines have."""
     for detector in dict.fromkeys(line["detector"]["detector"] for line in lines):
         own = [line for line in lines if line["detector"]["detector"] == detector]
@@ -60,7 +65,8 @@ def draw(
         points = sorted(
             (line[way], found) for line in own if line[other] == usual and (found := value(line)) is not None
         )
-        axes.plot(*zip(*points, strict=True), "o-", label=detector)
+        if points:
+            axes.plot(*zip(*points, strict=True), "o:" if suffix else "o-", label=detector + suffix)
 
 
 if __name__ == "__main__":
