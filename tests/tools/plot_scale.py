@@ -1,8 +1,8 @@
-"""``python tests/tools/plot_scale.py FILE.jsonl OUT.png``: draw what `measure_scale.py` measured.
+"""``python tests/tools/plot_scale.py``: the picture and the table of ``docs/scale.md``, from ``results/scale.jsonl``.
 
-The upper row is drawn against the number of training images, the lower one against the side of the images: seconds of
-processors of a whole run and, dotted, of a pass of its backbone alone, peak of the memory, peak of what lay on disk,
-and image AUROC; what no line has is not drawn.
+The file has the lines that `measure_scale.py` appended. The upper row of the picture is drawn against the number of
+training images, the lower one against the side of the images: seconds of processors of a whole run and, dotted, of a
+pass of its backbone alone, peak of the memory, peak of what lay on disk, and image AUROC. What no line has is left out.
 """
 
 import argparse
@@ -15,6 +15,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from training_code.foundation import paths
+
+LINES, PICTURE = paths.RESULTS / "scale.jsonl", paths.ROOT / "images" / "scale.png"
+PAGE = paths.ROOT / "docs" / "scale.md"
+BEGIN, END = "<!-- Written by tests/tools/plot_scale.py. -->", "<!-- End of what it writes. -->"
+COLUMNS = ("images", "pixels", "detector", "fit", "times its backbone", "memory", "disk", "parts of the coreset")
 WAYS = (("images", "training images"), ("image_size", "pixels a side"))
 Value = Callable[[dict[str, Any]], float | None]
 SECONDS = "processor seconds"
@@ -30,11 +36,49 @@ PANELS: tuple[tuple[str, Value, bool], ...] = (
 def main() -> int:
     """Run the script."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("--lines", type=Path, default=LINES, help="the file (default: results/scale.jsonl)")
+    parser.add_argument("--picture", type=Path, default=PICTURE, help="(default: images/scale.png)")
+    parser.add_argument("--page", type=Path, default=PAGE, help="(default: docs/scale.md)")
     options = parser.parse_args()
-    lines = [json.loads(line) for line in options.file.read_text(encoding="utf-8").splitlines()]
-    lines = [line for line in lines if "error" not in line]
+    lines = read_lines(options.lines)
+    before, _, rest = options.page.read_text(encoding="utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    options.page.write_text(f"{before}{BEGIN}\n\n{table(lines)}\n\n{END}{after}", encoding="utf-8")
+    plot(lines).savefig(options.picture, dpi=110)
+    return 0
+
+
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """Return the measurements that ended well, by detector, pixels and images."""
+    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    found = [line for line in lines if "error" not in line]
+    return sorted(found, key=lambda line: (json.dumps(line["detector"]), line["image_size"], line["images"]))
+
+
+def table(lines: list[dict[str, Any]]) -> str:
+    """Return a row for each measurement as Markdown."""
+    rows = []
+    for line in lines:
+        arguments = dict(line["detector"])
+        name = arguments.pop("detector")
+        seconds, backbone = line["seconds"]["fit"], line["seconds"].get("backbone")
+        copies = f", of which {line['copies']:,} are copies" if line["copies"] else ""
+        row = {
+            "images": f"{line['images']:,}{copies}",
+            "pixels": line["image_size"],
+            "detector": f"{name}: {', '.join(f'{key} {value}' for key, value in arguments.items())}",
+            "fit": f"{seconds:.0f} s",
+            "times its backbone": "" if backbone is None else f"{seconds / backbone:.2f}",
+            "memory": f"{line['peak']['anonymous'] / 2**30:.1f} GiB",
+            "disk": f"{line['disk']['peak'] / 2**30:.1f} GiB",
+            "parts of the coreset": line["training"].get("parts", ""),
+        }
+        rows.append([str(row[name]) for name in COLUMNS])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [list(COLUMNS), ["---"] * len(COLUMNS), *rows])
+
+
+def plot(lines: list[dict[str, Any]]) -> Figure:
+    """Return the picture."""
     panels = [panel for panel in PANELS if any(panel[1](line) is not None for line in lines)]
     figure = Figure(figsize=(3.7 * len(panels), 6), layout="constrained")
     for row, (way, label) in zip(figure.subplots(len(WAYS), len(panels)), WAYS, strict=True):
@@ -52,8 +96,7 @@ def main() -> int:
             axes.set_title(name, fontsize="medium")
             axes.grid(alpha=0.3)
     figure.axes[0].legend(fontsize="small")
-    figure.savefig(options.out, dpi=110)
-    return 0
+    return figure
 
 
 def draw(axes: Axes, lines: list[dict[str, Any]], way: str, other: str, value: Value, suffix: str = "") -> None:

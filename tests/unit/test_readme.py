@@ -39,6 +39,14 @@ def test_the_tables_of_published_results_are_those_of_the_workbook():
     assert models <= set(DETECTORS) and models >= {"Padim", "Patchcore", "Subspace", "FeatureSegmenter"}
 
 
+def test_the_table_of_scale_is_that_of_what_was_measured():
+    tool = runpy.run_path(str(paths.ROOT / "tests" / "tools" / "plot_scale.py"))
+    lines = tool["read_lines"](paths.ROOT / "results" / "scale.jsonl")
+    assert lines and len({line["images"] for line in lines}) > 1
+    written = TEXTS["docs/scale.md"].partition(tool["BEGIN"])[2].partition(tool["END"])[0].strip()
+    assert written == tool["table"](lines)
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
     folder = (paths.ROOT / page).parent
