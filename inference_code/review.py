@@ -12,6 +12,7 @@ from pathlib import Path
 
 from training_code.data.corrected import FALSE_ALARM, MISS, CorrectedPart, read_corrected
 from training_code.foundation import paths
+from training_code.foundation.columns import columns
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.files import atomic_path, no_formula
 from training_code.foundation.program import command_parser
@@ -58,9 +59,8 @@ def _row(part: CorrectedPart) -> tuple[str, ...]:
 
 def _print(rows: Sequence[tuple[str, ...]]) -> None:
     table = [COLUMNS, *(tuple(map(_printable, row)) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for line in columns(table):
+        print(line)
 
 
 def _printable(cell: str) -> str:

@@ -103,7 +103,8 @@ def _find_best(results: Path, dataset: str | None, criterion: str | None, say: C
         for problem in few(problems):
             say(f"not read: {problem}")
         say(best.sentence)
-    return results / "runs" / best.run_id
+    folder: str = table.loc[table["run_id"] == best.run_id, "folder"].iloc[0]  # a person may have given it another name
+    return paths.from_home(folder)
 
 
 def _dataset(table: pd.DataFrame, results: Path, given: str | None, problems: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
 """``python -m training_code.compare``: run ``30_results.ipynb`` over all runs and write ``models_comparing.xlsx``."""
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 #: The extra of ``pyproject.toml`` that this command needs.
 EXTRA = "report"
 NOTEBOOK = "30_results.ipynb"
+# Columns and lines where the output is no terminal.
+_TERMINAL = (180, 24)
 
 
 def main(arguments: list[str]) -> int:
@@ -51,7 +54,7 @@ def main(arguments: list[str]) -> int:
     from training_code.comparison.table import runs_table
     from training_code.records.reading import read_records
     from training_code.reporting.decision_text import answers
-    from training_code.reporting.sheets import all_sheets, choose_runs, compare, explained, summary
+    from training_code.reporting.sheets import all_sheets, choose_runs, compare, explained, printed, summary
     from training_code.reporting.workbook_file import check_output
 
     output = paths.from_home(options.output or paths.WORKBOOK)
@@ -77,8 +80,9 @@ def main(arguments: list[str]) -> int:
     executed = _execute(results, output, options)
     print(f"best of each detector by {comparison.criterion}, out of {len(comparison.runs)} runs:")
     shown = summary(comparison)
-    print(shown.to_string(index=False))
-    for line in explained(shown) if len(shown) else ():
+    for line in printed(shown, shutil.get_terminal_size(_TERMINAL).columns):
+        print(line)
+    for line in ("", *explained(shown)) if len(shown) else ():
         print(line)
     print(f"\nwritten: {paths.relative_to_home(output)} (all runs, every number)")
     for line in _workbook_messages(executed):

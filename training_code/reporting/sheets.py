@@ -1,6 +1,6 @@
 """The sheets of the workbook as tables: what each of them says, whatever it is written to."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +30,7 @@ from training_code.comparison.not_run import not_run
 from training_code.comparison.table import DECISIONS, DRAWN, LABELS, LABELS_SEEN, MAIN_METRICS, PROTOCOL
 from training_code.comparison.uncertainty import with_deviation
 from training_code.comparison.values import is_missing, write_value
+from training_code.foundation.columns import columns
 from training_code.foundation.errors import unknown
 from training_code.reporting.about import about
 from training_code.reporting.column_help import help_for
@@ -132,6 +133,16 @@ def marks_of(best: pd.DataFrame) -> list[str]:
     marks = {OTHER_CODE: best["code"].notna(), **{name: best[name].notna() for name in DOUBTS}}
     marks[F1_BELOW] = pd.Series(f1_is_below(best), best.index, dtype=bool)
     return [", ".join(name for name in marks if marks[name][index]) for index in best.index]
+
+
+def printed(table: pd.DataFrame, width: int) -> Iterator[str]:
+    """Yield the lines of a `summary` for a terminal of so many characters a line: what can be compared, together."""
+    shared = ["dataset", "protocol"]
+    for group, rows in table.groupby(shared, sort=False):
+        rows = rows.drop(columns=shared)
+        yield f"\n{', '.join(map(str, group))}:"
+        cells = [[cell.replace(" ± ", "\xa0±\xa0") for cell in row] for row in rows.astype(str).to_numpy()]
+        yield from (line.replace("\xa0", " ") for line in columns([[*rows], *cells], width))
 
 
 def explained(table: pd.DataFrame) -> list[str]:

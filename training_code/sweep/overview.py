@@ -1,9 +1,10 @@
 """The plan in print: each job with its time, disk and memory, and whether there is disk space for all of them."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from training_code.foundation.clock import duration
+from training_code.foundation.columns import columns
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import free_space
 from training_code.sweep.estimate import Estimates
@@ -32,7 +33,7 @@ def print_plan(jobs: Sequence[Job], estimates: Estimates) -> None:
                 (f"{memory / 2**30:.1f} GiB" if memory is not None else "?") if to_run else "",
             )
         )
-    for line in _columns(rows):
+    for line in columns(rows):
         print(line)
     for job in jobs:
         if job.reason:
@@ -77,10 +78,3 @@ def report_settled(jobs: Sequence[Job], planner: Planner, reporter: Reporter) ->
             reporter.on_result(record)
         if job.state is not JobState.TO_RUN:
             reporter.on_end(job.name, job.state, job.reason, None, None)
-
-
-def _columns(entries: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Return rows of text in columns."""
-    widths = [max(map(len, column)) for column in zip(*entries, strict=True)]
-    for entry in entries:
-        yield "  ".join(text.ljust(width) for text, width in zip(entry, widths, strict=True)).rstrip()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from training_code.foundation import paths
+from training_code.foundation.columns import columns
 from training_code.protocol import ExperimentProtocol
 from training_code.records.metrics import CAUTION, LATENCY
 from training_code.sweep.search_file import Search
@@ -31,7 +32,7 @@ def report(ended: list[Trial], trials: Trials, search: Search, tried: int, say: 
     several = len(names) > 1
     if several:
         say(f"{len(ended)} configurations of {tried} trials that none surpasses in {' and '.join(names)} at once:")
-        for line in _table(_header(names, ended), [_row(trial) for trial in ended]):
+        for line in columns([_header(names, ended), *(_row(trial) for trial in ended)]):
             say(line)
     else:
         first = ended[0].outcome
@@ -87,7 +88,7 @@ def _stability(
     for row, trial, each in zip(rows, best, found, strict=True):
         row += [_plain(trial.values[name]) for name in arguments]
         row.append(" ".join([trial.outcome.record.run_id, *each.run_ids]))
-    return _table(header, rows)
+    return [*columns([header, *rows])]
 
 
 def _remarks(
@@ -163,10 +164,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(str, value)) + "]"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Return lines of columns that are as wide as what stands in them."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in (header, *rows)]
-    return [line.rstrip() for line in lines]

@@ -54,6 +54,13 @@ def test_the_best_run_is_named_with_why(tmp_path):
     assert said[1] == "best of d: b, by image_AUROC (0.999)"
 
 
+def test_the_best_run_is_found_in_a_folder_that_a_person_has_renamed(tmp_path):
+    make_run(tmp_path, "a", metrics={"image_AUROC": 0.9})
+    (tmp_path / "runs" / "a").rename(renamed := tmp_path / "runs" / "the one for line 3")
+    for criterion in (None, "image_AUROC"):
+        assert find_run("best", tmp_path, criterion=criterion) == renamed
+
+
 def test_without_thresholds_the_best_run_is_that_with_the_best_image_auroc(tmp_path):
     make_run(tmp_path, "a", metrics={"image_AUROC": 0.9}, **NO_THRESHOLD)
     make_run(tmp_path, "b", "Patchcore", metrics={"image_AUROC": 0.8}, **NO_THRESHOLD)

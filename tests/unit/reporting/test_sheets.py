@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import openpyxl
 import pandas as pd
@@ -13,7 +15,7 @@ from training_code.detectors.registry import get_detector
 from training_code.foundation.errors import InputError
 from training_code.records.reading import read_records
 from training_code.reporting.column_help import help_for
-from training_code.reporting.sheets import all_sheets, choose_runs, compare, explained, summary
+from training_code.reporting.sheets import all_sheets, choose_runs, compare, explained, printed, summary
 from training_code.reporting.workbook import write_workbook
 
 
@@ -170,6 +172,24 @@ def test_the_summary_marks_what_is_not_fair(tmp_path):
     shown = summary(compare(table)).set_index("Model")
     assert shown.loc["Padim", "marks"] == "leak, undetermined" and shown.loc["Cflow", "marks"] == "reduced"
     assert shown.loc["Padim", "level"] == "the best" and shown.loc["Cflow", "image_AUROC"] == "0.500"
+
+
+def test_the_terminal_shows_together_what_can_be_compared_and_no_wider_than_it_is(tmp_path):
+    make_results(tmp_path, datasets=("b", "a"))
+    shown = summary(_compare(tmp_path))
+    lines = [*printed(shown, 160)]
+    headings = [line.removesuffix(":").strip() for line in lines if line.endswith(":")]
+    assert [heading.partition(", ")[0] for heading in headings] == ["a", "b"] and max(map(len, lines)) <= 160
+    for heading in headings:
+        below = lines[lines.index(f"\n{heading}:") + 1 :]
+        assert below[0].split()[:2] == ["Model", "image_AUROC"] and "protocol" not in below[0]
+        models = shown.loc[shown["dataset"] == heading.partition(", ")[0], "Model"]
+        own = [*itertools.takewhile(lambda line: not line.startswith("\n"), below[1:])]
+        assert [line.split()[0] for line in own if not line.startswith(" ")] == [*models]
+        assert (
+            sum(line.count("±") for line in own) == shown.loc[models.index].astype(str).sum(axis=1).str.count("±").sum()
+        )
+    assert [*printed(shown[:0], 80)] == []
 
 
 def test_the_terminal_explains_the_marks_that_occur_and_no_others():
