@@ -131,8 +131,8 @@ def feature_store(configuration: Configuration, conditions: Conditions, cache: T
     """Return where a detector looks features up, None where it takes features of altered images, which never recur."""
     if not get_detector(configuration.detector).normalizes:
         return None
-    images = len(conditions.dataset.samples) * conditions.protocol.tiles
-    return FeatureStore(cache, conditions.compute.feature_store, images)
+    seen = {sample.path for sample in conditions.dataset.samples} | conditions.dataset.references
+    return FeatureStore(cache, conditions.compute.feature_store, len(seen) * conditions.protocol.tiles)
 
 
 def build(prepared: PreparedRun, conditions: Conditions, store: FeatureStore | None) -> AnomalibModule:

@@ -56,9 +56,13 @@ def test_printed_table_notebook_workbook_and_export_agree(compared):
         for _, row in sheet.iterrows()
     ]
     assert len(expected) == 12
-    printed = [line for line in output.splitlines() if "±" in line]
-    for line, (model, dataset, *values) in zip(printed, expected, strict=True):
-        assert line.split()[0] == model and dataset in line and all(value in line for value in values)
+    printed, heading = [], ""
+    for line in output.splitlines():
+        heading = line if line.endswith(":") else heading
+        printed += [(heading, line)] if "±" in line else []
+    for (heading, line), (model, dataset, *values) in zip(printed, expected, strict=True):
+        assert heading.startswith(f"{dataset}, ")
+        assert line.split()[0] == model and all(value in line for value in values)
     notebook = nbformat.read(folder / "results" / "30_results.ipynb", as_version=4)
     outputs = [item for cell in notebook.cells for item in cell.get("outputs", [])]
     pages = [item.get("data", {}).get("text/html", "") for item in outputs]

@@ -127,7 +127,7 @@ def measure(conditions: Conditions, recorded: bool, folder: Path) -> None:
         if path.exists():
             continue
         prepared = prepare(conditions, detector_name, arguments)
-        detector = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, cache))
+        detector = build(prepared, conditions, feature_store(prepared.configuration, conditions, cache))
         with tempfile.TemporaryDirectory() as place:
             trained = fit(detector, prepared, conditions, data, Places(Path(place)))
         detector.eval()

@@ -36,7 +36,7 @@ def auroc(dataset: Dataset, image_size: int, seed: int, detector: str, **argumen
     prepared = prepare(conditions, detector, {"backbone": BACKBONE, **arguments})
     cache = TensorCache()
     data = prepare_data(conditions, None, cache)
-    model = build(prepared, conditions, feature_store(prepared.configuration, conditions.compute, cache))
+    model = build(prepared, conditions, feature_store(prepared.configuration, conditions, cache))
     with tempfile.TemporaryDirectory() as folder:
         trained = fit(model, prepared, conditions, data, Places(Path(folder)))
         return rank_predictions(predict(trained, data).test)[0]["image_AUROC"]

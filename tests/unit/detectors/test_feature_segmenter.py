@@ -88,7 +88,9 @@ def trained(tmp_path_factory):
     prepared = experiment.prepare("FeatureSegmenter", SMALL | {"epochs": 25})
     cache = TensorCache(folder / "cache")
     data = prepare_data(experiment.conditions, None, cache, holds_out=False, learns_from_labels=True)
-    detector = build(prepared, experiment.conditions, feature_store(prepared.configuration, experiment.compute, cache))
+    detector = build(
+        prepared, experiment.conditions, feature_store(prepared.configuration, experiment.conditions, cache)
+    )
     found = fit(detector, prepared, experiment.conditions, data, Places(folder))
     fold_of = dict(detector.model.folds.tolist())
     groups = dict(zip(data.train_data.paths, data.train_data.groups, strict=True))
