@@ -78,7 +78,8 @@ def main(arguments: list[str]) -> int:
         return _export(all_sheets(comparison, results), options)
 
     executed = _execute(results, output, options)
-    print(f"best of each detector by {comparison.criterion}, out of {len(comparison.runs)} runs:")
+    print(f"best of each detector by {comparison.criterion}, out of {len(comparison.runs)} runs; what their mistakes")
+    print("cost, by which the sheet Decision chooses, stands at the end:")
     shown = summary(comparison)
     for line in printed(shown, shutil.get_terminal_size(_TERMINAL).columns):
         print(line)

@@ -84,7 +84,7 @@ def test_the_terminal_ends_with_the_answer_for_each_dataset(compared):
     said = [first, second, third]
     assert sorted(line.partition(":")[0] for line in said) == ["On boards", "On d", "On tiles"]
     for line in said:
-        run = re.search(r", run ([\w-]+)[:.]", line)[1]
+        run = re.search(r", run ([\w-]+)[,.]", line)[1]
         model = candidates[candidates["run_id"] == run].iloc[0]
         assert model["dataset"] == line.split(":")[0].removeprefix("On ") and model["named"] in line and "a day" in line
 

@@ -15,6 +15,7 @@ from training_code.data.pairing import folded
 from training_code.data.published import adapter_hint, find_adapter
 from training_code.data.walk import find_files, find_images, find_unread_images, is_image
 from training_code.foundation.errors import choices
+from training_code.foundation.program import called
 
 _SHOWN = 6  # folders
 _LABEL_COLORS = "annotation_definitions.json"  # of Unity's Perception package
@@ -98,10 +99,8 @@ def renaming_hint(root: Path, normal: Sequence[str], abnormal: Sequence[str]) ->
     good, *bad = map(shlex.quote, names) if len(names) < 3 else ("GOOD", "BAD")
     them = f"them to {normal[0]} and {abnormal[0]}" if bad else f"it to {normal[0]}"
     options = " ".join([f"--normal-dir {good}", *(f"--abnormal-dir {name}" for name in bad)])
-    return (
-        f"; rename {them}, or, if the good images are in {good}: anomaly prepare-data folder {shlex.quote(str(root))} "
-        f"data/NAME {options}"
-    )
+    command = f"{called(Path.cwd())} prepare-data folder {shlex.quote(str(root))} data/NAME {options}"
+    return f"; rename {them}, or, if the good images are in {good}: {command}"
 
 
 def group_unread(root: Path, left: Sequence[Path], used: Iterable[str]) -> list[FileFinding]:

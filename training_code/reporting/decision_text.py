@@ -89,18 +89,21 @@ def in_short(candidates: Sequence[Candidate], line: Assumptions, group: str) -> 
     (one,) = (one for one in candidates if one.run_id == best["run_id"])
     model, cost = f"{one.named}, run {one.run_id}", best["cost_a_day"]
     base = min(line.refusing_all, line.passing_all)
+    idle = "no inspection" if line.passing_all <= line.refusing_all else "refusing every part"
     if cost >= base:
-        idle = "no inspection" if line.passing_all <= line.refusing_all else "refusing every part"
         return (
             f"{where}: no model is better than {idle}, which costs {base:,.2f} a day; the cheapest one costs "
             f"{cost:,.2f}: {model}."
         )
-    threshold = "" if line.threshold == DEPLOYED else f", at threshold {best['threshold']}"
-    alarms = line.parts_a_day * (1 - line.defective_share) * best["image_FalseAlarmRate"]
-    misses = line.parts_a_day * line.defective_share * best["image_MissRate"]
+    by = "with its threshold in force," if line.threshold == DEPLOYED else "at threshold"
+    defective = line.parts_a_day * line.defective_share
+    alarms = (line.parts_a_day - defective) * best["image_FalseAlarmRate"]
+    misses = defective * best["image_MissRate"]
+    low, high = best["cost_a_day_low"], best["cost_a_day_high"]
     return (
-        f"{where}: choose {model}{threshold}: {cost:,.2f} a day, for {_count(alarms)} false alarms and "
-        f"{_count(misses)} misses."
+        f"{where}: choose {model}, {by} {best['threshold']}: {cost:,.2f} a day (95% interval {low:,.2f} to "
+        f"{high:,.2f}; {idle} costs {base:,.2f}), for {_count(alarms)} false alarms and {_count(misses)} misses of "
+        f"{_count(defective)} defective parts, by {one.good:,} good and {one.defective:,} defective test images."
     )
 
 

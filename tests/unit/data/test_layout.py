@@ -199,8 +199,8 @@ def _name_that_is_no_utf8(root):
         (_no_layout, "no layout that can be read.*found pictures; rename it to normal, or, .* --normal-dir pictures$"),
         (
             _fine_and_broken,
-            "found broken ones, fine; rename them to normal and abnormal, or, if the good images are in fine: anomaly "
-            "prepare-data folder .*/d data/NAME --normal-dir fine --abnormal-dir 'broken ones'$",
+            "found broken ones, fine; rename them to normal and abnormal, or, if the good images are in fine: .*"
+            "anomaly prepare-data folder .*/d data/NAME --normal-dir fine --abnormal-dir 'broken ones'$",
         ),
         (_fine_and_bad, "if the good images are in fine: .* --normal-dir fine --abnormal-dir Bad$"),
         (_bad_alone, "no layout that can be read: .*; found bad$"),

@@ -59,8 +59,12 @@ def test_false_alarms_and_misses_are_those_of_a_day(made):
     said = in_short(candidates, line, group)
     assert best["cost_a_day"] < 1500, "cheaper than refusing every part"
     shown = [f"{round(value, 2):g}" if value < 10 else f"{value:,.0f}" for value in (alarms, misses)]
-    assert (
-        f", run boards-128: {best['cost_a_day']:,.2f} a day, for {shown[0]} false alarms and {shown[1]} misses." in said
+    low, high = (f"{best[name]:,.2f}" for name in ("cost_a_day_low", "cost_a_day_high"))
+    one = next(one for one in candidates if one.run_id == "boards-128")
+    assert said.endswith(
+        f", run boards-128, with its threshold in force, {best['threshold']}: {best['cost_a_day']:,.2f} a day (95% "
+        f"interval {low} to {high}; no inspection costs 1,500.00), for {shown[0]} false alarms and {shown[1]} "
+        f"misses of 1,500 defective parts, by {one.good} good and {one.defective} defective test images."
     )
 
 
