@@ -68,6 +68,7 @@ def main() -> int:
     parser.add_argument("--compute", type=json.loads, default={}, help="further options of an experiment as JSON")
     parser.add_argument("--backbone", action="store_true", help="measure a pass of the backbone alone, too")
     parser.add_argument("--fit-only", action="store_true", help="train, and neither choose thresholds nor test")
+    parser.add_argument("--shared", action="store_true", help="say that other programs run at the same time")
     parser.add_argument("--scratch", type=Path, help="folder for what runs write (default: that of the system)")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
@@ -83,6 +84,7 @@ def main() -> int:
             for size, detector in itertools.product(options.image_size, options.detector):
                 line = {"dataset": dataset.name, "images": images, "copies": copies, "image_size": size}
                 line |= {"detector": detector, "memory_limit": options.memory_limit, **options.compute}
+                line |= {"shared": True} if options.shared else {}
                 line |= run_apart(options, dataset, size, detector)
                 failed += "error" in line
                 with open(options.out, "a", encoding="utf-8") as file:

@@ -67,7 +67,7 @@ def table(lines: list[dict[str, Any]]) -> str:
             "images": f"{line['images']:,}{copies}",
             "pixels": line["image_size"],
             "detector": f"{name}: {', '.join(f'{key} {value}' for key, value in arguments.items())}",
-            "fit": f"{seconds:.0f} s",
+            "fit": f"{seconds:,.0f} s{' (shared)' if line.get('shared') else ''}",
             "times its backbone": "" if backbone is None else f"{seconds / backbone:.2f}",
             "memory": f"{line['peak']['anonymous'] / 2**30:.1f} GiB",
             "disk": f"{line['disk']['peak'] / 2**30:.1f} GiB",
