@@ -11,7 +11,7 @@ import time
 import pytest
 from helpers.browser import CHROMIUM, open_page
 from helpers.serving_process import serve
-from helpers.station import Bright, make_station, put_image
+from helpers.station import Bright, make_station, put_image, work_off
 
 from inference_code.serve import main
 from inference_code.station.alarms import alarms
@@ -195,8 +195,7 @@ def test_a_correction_that_is_answered_when_another_ledger_is_there_is_told_as_k
     inbox.mkdir()
     put_image(inbox, "a_1.png", 0.2), put_image(inbox, "a_2.png", 0.2)
     station = make_station(inbox, output, viewer=Bright())
-    while station.step():
-        pass
+    work_off(station)
     station.ledger.close()
     with serve("--station", output) as (_, address), open_page(f"{address}/station") as (page, _):
         _seen(page, "a", "good")

@@ -101,3 +101,9 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+def work_off(station: Station) -> None:
+    """Let a station step until nothing is left to do."""
+    while station.step():
+        continue

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import schemathesis
 from helpers.serving import BrightnessPredictor, encode, spotted
-from helpers.station import Bright, make_station, put_image
+from helpers.station import Bright, make_station, put_image, work_off
 from hypothesis import HealthCheck, given, settings
 from schemathesis.pytest.lazy import get_all_tests
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
@@ -35,8 +35,7 @@ def _document():
     (folder / "inbox").mkdir()
     station = make_station(folder / "inbox", folder / "line", viewer=Bright())
     put_image(folder / "inbox", "a_1.png", 0.2), put_image(folder / "inbox", "a_2.png", 0.9)
-    while station.step():
-        pass
+    work_off(station)
     station.ledger.close()
     predictors = [BrightnessPredictor(), BrightnessPredictor("brightness-1")]
     app = create_app(predictors, keys=[KEY], additions=[station_page(folder / "line")])

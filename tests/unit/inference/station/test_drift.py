@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from helpers.station import make_station, put
+from helpers.station import make_station, put, work_off
 from scipy import stats
 
 from inference_code.ranges import FIRST
@@ -180,8 +180,7 @@ def test_a_part_counts_once_whatever_views_it_has_and_although_the_station_is_ki
     monkeypatch.undo()
     second = make_station(inbox, tmp_path / "output")
     second.drift = Drift(second.ledger, {"reading": scores})
-    while second.step():
-        pass
+    work_off(second)
     watches = stored(second.ledger)
     assert watches["reading", SCORE].steps == 5 and sum(watches["reading", SCORE].counts) == 41 + 5
 
@@ -263,8 +262,7 @@ def test_a_picture_that_could_not_be_drawn_is_drawn_by_a_later_step(tmp_path, mo
     first = station()
     monkeypatch.setattr(drift_module, "write_text", full)
     with pytest.raises(OSError, match="No space left"):
-        while first.step():
-            pass
+        work_off(first)
     (alarm,) = alarms(first.ledger)
     picture = tmp_path / "output" / alarm["picture"]
     assert not picture.exists()

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 import pytest
 from fastapi.testclient import TestClient
-from helpers.station import Bright, make_station, put, put_image
+from helpers.station import Bright, make_station, put, put_image, work_off
 from PIL import Image
 
 from inference_code.service.frame import Access
@@ -209,8 +209,7 @@ def shown(tmp_path, folder):
     inbox.mkdir()
     put_image(inbox, "a_1.png", 0.2), put_image(inbox, "a_2.png", 0.9)
     station = make_station(inbox, folder, viewer=Bright())
-    while station.step():
-        pass
+    work_off(station)
     yield station
     station.ledger.close()
 

@@ -7,7 +7,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from helpers.station import make_station, put
+from helpers.station import make_station, put, work_off
 
 from inference_code.station import mqtt, sinks
 from inference_code.station.sinks import Courier, LinesFile, open_sink
@@ -21,8 +21,7 @@ def judged(tmp_path):
     for number in range(5):
         put(tmp_path / "inbox", f"p{number}_1.png", 0.1), put(tmp_path / "inbox", f"p{number}_2.png", number / 5)
     station = make_station(tmp_path / "inbox", tmp_path / "output")
-    while station.step():
-        pass
+    work_off(station)
     return station
 
 

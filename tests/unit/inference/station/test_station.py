@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from helpers.station import make_station, put
+from helpers.station import make_station, put, work_off
 
 from inference_code.station import filing, running, station
 from inference_code.station.alarms import stored
@@ -49,8 +49,7 @@ def output(tmp_path):
 
 
 def _work(one):
-    while one.step():
-        pass
+    work_off(one)
 
 
 def _verdicts(output):

@@ -12,7 +12,7 @@ import time
 
 import httpx
 import pytest
-from helpers.station import make_station, put
+from helpers.station import make_station, put, work_off
 
 from inference_code.service.frame import Access
 from inference_code.service.limits import Limits
@@ -38,8 +38,7 @@ def station(tmp_path):
 def _judge(station, name, score=0.2):
     for view in (1, 2):
         put(station.inbox.folder, f"{name}_{view}.png", score)
-    while station.step():
-        pass
+    work_off(station)
 
 
 @contextlib.contextmanager
