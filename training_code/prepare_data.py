@@ -1,6 +1,7 @@
 """``python -m training_code.prepare_data ADAPTER SRC DST``: bring a dataset into the layout that is read."""
 
 import dataclasses
+import shlex
 import shutil
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from training_code.data.unread import find_unread
 from training_code.data.walk import check_apart
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices, run_command
-from training_code.foundation.program import command_parser
+from training_code.foundation.program import called, command_parser
 
 #: Marks a folder that this command made and may replace.
 MARKER = ".prepared"
@@ -172,6 +173,10 @@ def _report(destination: Path, status: int) -> int:
         if not is_usable(dataset):
             status, state = 1, "CANNOT BE USED yet (python -m training_code.check_data says why)"
         print(f"{folder} {state}, fingerprint {dataset.fingerprint[:16]}")
+    for folder in _datasets(destination)[:1]:
+        name = folder.relative_to(paths.DATA) if folder.is_relative_to(paths.DATA) else folder
+        command = f"{called(Path.cwd())} check-data {shlex.quote(str(name))}"
+        print(f"next: {command}, and in a copy of sweeps/boards.yaml dataset: {name}")
     return status
 
 

@@ -46,7 +46,8 @@ def picture_tutorial(home: Path, folder: Path) -> None:
         picture = folder / f"{step.number:02}.png"
         show = partial(picture_service, photograph=home / "NEW_IMAGES" / "bad_1.png", picture=picture)
         said = reader.follow(step, meanwhile=show)
-        _picture_step(step, said.replace(f"{home}/", ""), home, picture)
+        said = said.replace(f"{home}/", "").replace(f"{ROOT}/", "")  # as in a clone that the reader stands in
+        _picture_step(step, said, home, picture)
         print(f"{picture.relative_to(ROOT)}: {step.title}", flush=True)
 
 

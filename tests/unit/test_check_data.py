@@ -9,6 +9,10 @@ from helpers.data import make_mvtec
 from tools.measure_dataset import check, make_images, write_list
 
 from training_code.check_data import main
+from training_code.data.dataset import examine
+from training_code.data.report import few_tested, report
+from training_code.evaluation.decisions import clopper_pearson
+from training_code.evaluation.metrics import CONFIDENCE
 from training_code.foundation import paths
 from training_code.foundation.errors import run_command
 
@@ -51,6 +55,19 @@ def test_few_images_can_be_used_with_a_note_about_thresholds(tmp_path, capsys):
     assert "3 defect-free training images" in said and "thresholds from so few are unreliable" in said
 
 
+@pytest.mark.parametrize(("good", "defective"), [(9, 5), (35, 17), (36, 18)])
+def test_where_few_images_are_tested_on_it_says_what_none_of_them_may_hide(tmp_path, good, defective):
+    dataset = examine(make_mvtec(tmp_path / "d", good=good, defective=defective, masks=False))
+    expected = []
+    for count, images, done in ((good, "good", "refused"), (2 * defective, "defective", "missed")):
+        hidden = clopper_pearson(0, count, CONFIDENCE)[1]
+        if hidden > 0.1:
+            none = f"even if none of the {count} is {done}, up to {100 * hidden:.0f} % of new ones may be"
+            expected.append(f"few {images} images to test on: {none}")
+    assert few_tested(dataset) == expected and len(expected) == (good < 36) + (2 * defective < 36)
+    assert all(sentence in report(dataset) for sentence in expected)
+
+
 def test_joined_datasets_are_checked_each_and_together(tmp_path, capsys):
     a, b = make_mvtec(tmp_path / "a"), make_mvtec(tmp_path / "b", seed=1)
     shutil.copy(a / "train" / "good" / "000.png", b / "test" / "good" / "copied.png")
@@ -83,6 +100,10 @@ def count(event, arguments):
 
 sys.addaudithook(count)
 from training_code.check_data import main
+from training_code.data.dataset import examine
+from training_code.data.report import few_tested, report
+from training_code.evaluation.decisions import clopper_pearson
+from training_code.evaluation.metrics import CONFIDENCE
 assert main(sys.argv[2:]) == 0
 print(len(opened))
 """

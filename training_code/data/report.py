@@ -11,6 +11,8 @@ from training_code.data.findings import MARKED_KINDS, FileFinding, Kind, is_miss
 
 AREA_BINS = 8
 _SHOWN = 10  # findings of one kind
+# Where as many may be refused or missed without a single one of the test images, there are few of them.
+_UNSEEN = 0.1
 
 
 def kinds_table(dataset: Dataset) -> pd.DataFrame:
@@ -59,7 +61,7 @@ def near_findings(dataset: Dataset) -> list[FileFinding]:
     found = []
     for path in sorted(first, key=lambda path: rank[path]):
         kind: Kind = "near duplicate"
-        what = "looks like another image"
+        what = "looks like another image; groups.csv may say that both show one part"
         if dataset.groups[path] == dataset.groups[first[path]]:
             what = "looks like another image: they stay on one side of every split"
         elif order[path].split == "test" and order[first[path]].split == "train":
@@ -99,12 +101,29 @@ def is_complete(dataset: Dataset) -> bool:
     return not any(is_missing(finding) for finding in dataset.findings)
 
 
+def few_tested(dataset: Dataset) -> list[str]:
+    """Return a sentence about the good test images, and one about the defective ones, where these are few.
+
+    It says what may go unseen on them: the upper end of Clopper and Pearson's 95 % interval of none of n, which is
+    1 - 0.025^(1/n).
+    """
+    tested = dataset.select("test")
+    sentences = []
+    for abnormal, images, done in ((False, "good", "refused"), (True, "defective", "missed")):
+        count = sum(sample.abnormal == abnormal for sample in tested)
+        unseen = 1 - 0.025 ** (1 / count) if count else 0.0
+        if unseen > _UNSEEN:
+            up_to = f"up to {100 * unseen:.0f} % of new ones may be"
+            sentences.append(f"few {images} images to test on: even if none of the {count} is {done}, {up_to}")
+    return sentences
+
+
 def report(dataset: Dataset) -> str:
     """Return everything as text for a terminal."""
     lines = [f"{dataset.root}: {len(dataset.samples)} images, fingerprint {dataset.fingerprint[:16]}", ""]
     lines += [f"{count:8d}  {name}" for name, count in dataset.counts.items()]
-    if dataset.held_out:
-        lines.append(f"          {dataset.held_out} defect-free images are held out for testing: there are no others")
+    lines += [f"          {note.message}" for note in dataset.notes if note.kind == "held out"]
+    lines += [f"          {sentence}" for sentence in few_tested(dataset)]
     if dataset.has_references:
         tested = [sample for sample in dataset.select("test") if sample.reference]
         lines.append(f"          {len(tested)} images to test on have a reference; {len(dataset.references)} in all")

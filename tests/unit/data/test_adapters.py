@@ -1,5 +1,6 @@
 """Small copies of published datasets become datasets that can be read; the source is never changed."""
 
+import shlex
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,7 @@ import yaml
 from helpers.data import make_mvtec, save, texture
 from PIL import Image
 
+from training_code.check_data import main as check_data
 from training_code.data.adapters import magnetic_tile
 from training_code.data.adapters.copying import part_groups, split_good
 from training_code.data.adapters.deeppcb import read_boxes
@@ -190,7 +192,11 @@ def test_folders_of_any_names_are_used_where_they_are(tmp_path, capsys):
     assert dataset.counts == {"train/good": 6, "test/good": 2, "test/kratzer": 2} and dataset.has_masks
     assert all(sample.path.is_relative_to(source) for sample in dataset.samples)
     assert sorted(path.name for path in destination.iterdir()) == [".prepared", "dataset.yaml"]
-    assert "8 defect-free images" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "2 of 8 defect-free images are held out for testing: there are no others" in said
+    follows = said[said.index("next: ") :].removeprefix("next: ").partition(",")[0]
+    assert shlex.split(follows)[1:] == ["check-data", str(destination)]
+    assert check_data(shlex.split(follows)[2:]) == 0 and "it can be used" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
