@@ -1,6 +1,8 @@
 """A composed coreset against the exact one on photographs: how far patches lie from it, and what it finds.
 
-``python tests/tools/measure_coreset.py DATASET RESULTS [--image-size 256] [--ratio 0.1] [--seeds 1 2 3]``
+``python tests/tools/measure_coreset.py DATASET RESULTS [--image-size 256] [--ratio 0.1] [--images N] [--seeds 1 2 3]``
+
+Each seed draws the ``--images`` to train on, and the patch with which the exact coreset begins.
 """
 
 import argparse
@@ -29,13 +31,19 @@ def main() -> int:
     parser.add_argument("--backbone", default="efficientnet_lite0")
     parser.add_argument("--image-size", type=int, default=256)
     parser.add_argument("--ratio", type=float, default=0.1)
+    parser.add_argument("--images", type=int, help="number of training images (all)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     options = parser.parse_args()
     arguments = {"backbone": options.backbone, "coreset_sampling_ratio": options.ratio, "num_neighbors": 1}
     rows = []
     for seed in options.seeds:
         # Nothing is held out, so that both are trained on the same images.
-        conditions = {"image_size": options.image_size, "seed": seed, "validation_split": 0}
+        conditions = {
+            "image_size": options.image_size,
+            "seed": seed,
+            "validation_split": 0,
+            "train_images": options.images,
+        }
         experiment = Experiment(options.dataset, results=options.results, **conditions)
         exact, composed = (experiment.run("Patchcore", coreset=way, **arguments) for way in ("exact", "composed"))
         far = [farthest(experiment, run) for run in (exact, composed)]

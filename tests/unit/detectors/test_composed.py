@@ -12,7 +12,7 @@ from training_code.detectors.patchcore import composed
 from training_code.detectors.patchcore.composed import PatchParts
 from training_code.detectors.patchcore.coreset import k_center_greedy
 from training_code.detectors.patchcore.layered import features_of, layered
-from training_code.detectors.patchcore.spec import LEAST_PARTS, PART_BYTES, SURPLUS, images_of_a_part, selected
+from training_code.detectors.patchcore.spec import LEAST_PARTS, PART_BYTES, images_of_a_part, selected, surplus
 from training_code.foundation.cache import TensorCache
 
 IMAGES, SIZE, DIMENSIONS = 32, (7, 7), 6
@@ -39,14 +39,16 @@ def _composed(patches, ratio=0.1, batch=5, **more):
     return parts.compose()
 
 
-def test_it_is_the_selection_among_what_was_selected_within_parts():
+@pytest.mark.parametrize(("ratio", "coreset", "times"), [(0.1, 156, 1.5), (0.03, 47, 196 / 47), (0.01, 15, 8)])
+def test_it_is_the_selection_among_what_was_selected_within_parts(ratio, coreset, times):
     patches = _patches()
-    found = _composed(patches)
+    found = _composed(patches, ratio)
     rows = IMAGES // LEAST_PARTS * PATCHES
+    assert surplus(len(patches), rows, coreset, DIMENSIONS) == times
     parts = patches.split(rows)
-    each = [part[k_center_greedy(part, math.ceil(SURPLUS * 156 * rows / len(patches))).order] for part in parts]
+    each = [part[k_center_greedy(part, math.ceil(times * coreset * rows / len(patches))).order] for part in parts]
     candidates = torch.cat(each)
-    assert torch.equal(found.rows, candidates[k_center_greedy(candidates, 156).order])
+    assert torch.equal(found.rows, candidates[k_center_greedy(candidates, coreset).order])
     assert (found.patches, found.parts, found.candidates) == (1568, 8, len(candidates))
 
 
@@ -120,7 +122,7 @@ def test_only_a_part_and_the_candidates_are_in_memory(monkeypatch):
 
     monkeypatch.setattr(composed.PatchParts, "_begin", watched)
     _composed(_patches(), ratio=0.01, batch=1)
-    assert max(alive) <= 8 * 4 and len(alive) == 8
+    assert max(alive) <= 8 * 15 and len(alive) == 8, "no more than a part has"
 
 
 def test_it_is_known_which_patches_were_selected_and_those_of_the_first_images_are_kept():

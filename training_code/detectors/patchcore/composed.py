@@ -4,9 +4,9 @@ Malkomes, Kusner, Chen, Weinberger and Moseley, "Fast Distributed k-Center Clust
 NeurIPS 2015: greedy selection within each part, and once more among the points that were selected. A patch lies no
 farther from the coreset than from its nearest candidate, and this one from the coreset: the largest distance is at most
 the sum of that within the parts and that among the candidates. With as many candidates of each part as the coreset has
-points, that sum is at most four times what is possible. Here a part gives ``SURPLUS`` times its share of the coreset,
-which costs as many operations less, and the sum is recorded. How much larger the distance is than that of the exact
-selection was measured, see docs/scale.md.
+points, that sum is at most four times what is possible. Where that would take long, a part gives fewer, see `surplus`,
+and the sum is recorded. How much larger the distance is than that of the exact selection was measured, see
+docs/scale.md.
 
 Neither the patches nor their projections are ever in memory at once: one part is, and the candidates.
 """
@@ -30,7 +30,7 @@ from training_code.detectors.patchcore.coreset import (
 )
 from training_code.detectors.patchcore.layered import LayeredPatches, features_of
 from training_code.detectors.patchcore.search import HELD_OUT
-from training_code.detectors.patchcore.spec import SURPLUS, images_of_a_part
+from training_code.detectors.patchcore.spec import images_of_a_part, surplus
 from training_code.foundation.cache import TensorCache
 from training_code.foundation.parts import Done, Executor, InThisProcess, Pending
 
@@ -147,6 +147,7 @@ class PatchParts:
         self._chosen: dict[int, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
         self._within = 0.0
         self._each = self._size = self._came = 0
+        self._candidates = 0.0
 
     def append(self, patches: LayeredPatches) -> None:
         """Take the patches of some images."""
@@ -154,6 +155,9 @@ class PatchParts:
             self._each = patches.per_image
             self._size = self._each * images_of_a_part(self.images, self._each, patches.dimensions)
             self._matrix = self._projection(self._size, patches.dimensions, patches.device)
+            compared = patches.dimensions if self._matrix is None else len(self._matrix)
+            number = self.images * self._each
+            self._candidates = surplus(number, self._size, self._selected(number), compared) * self._selected(number)
         self._came += len(patches)
         while patches:
             missing = (self._size - sum(map(len, self._waiting))) // self._each
@@ -187,8 +191,7 @@ class PatchParts:
         if not self._parts:
             first = torch.arange(min(len(features), self._each * math.ceil(MEASURED / self._each)))
             self._first = _rows(patches, first)
-        number = self.images * self._each
-        count = min(len(features), math.ceil(SURPLUS * self._selected(number) * len(features) / number))
+        count = min(len(features), math.ceil(self._candidates * len(features) / (self.images * self._each)))
         self._pending.append(self._select(patches, features, count))
         self._parts += 1
         for part in [each for each in self._pending if each.pending.done()]:

@@ -20,8 +20,9 @@ EXACT = 2e13
 #: Bytes of the patches of a part of a composed coreset, and the least number of parts: the time of the selection within
 #: parts grows with their size.
 PART_BYTES, LEAST_PARTS = 2**29, 8
-#: Times its share of the coreset that is selected within a part.
-SURPLUS = 1.5
+#: Least number of candidates, as a multiple of the coreset, and multiplications up to which there are more: a minute on
+#: two cores.
+LEAST_SURPLUS, MORE = 1.5, 1e12
 # Arguments that need all patches at once, with the values that do not.
 _WHOLE = {"reduce": None, "denoise": 0.0}
 # Distortion of distances that anomalib allows its projection: there are 4 ln(n) / (e^2 / 2 - e^3 / 3) dimensions.
@@ -39,6 +40,34 @@ def images_of_a_part(images: int, patches: int, dimensions: int) -> int:
         Of each image.
     """
     return max(1, min(images // LEAST_PARTS, PART_BYTES // (4 * patches * dimensions)))
+
+
+def surplus(patches: int, part: int, selected: int, dimensions: int) -> float:
+    """Return how many times its share of the coreset each part selects, at most as many times as there are parts.
+
+    Then a part selects as many points as the coreset has, as in the paper. There are fewer where all of them would be
+    more points than a part has, or where that would take more than `MORE` multiplications, and at least
+    `LEAST_SURPLUS` times the share.
+
+    Parameters
+    ----------
+    patches, part, selected
+        How many patches there are in all, in a part, and in the coreset.
+    dimensions
+        In which they are compared.
+
+    Examples
+    --------
+    Of 96 images with 1,024 patches in 8 parts each part gives 983 points, as many as the coreset has. Of 1,215 images
+    with 4,096 patches in parts of 21 a part gives 1.5 times its share.
+
+    >>> surplus(patches=98304, part=12288, selected=983, dimensions=152)
+    8.0
+    >>> surplus(patches=4976640, part=86016, selected=49766, dimensions=280)
+    1.5
+    """
+    each = selected * dimensions * (part + selected)  # within the parts, and among the candidates
+    return max(LEAST_SURPLUS, min(patches / part, part / selected, MORE / each))
 
 
 def settle(arguments: dict[str, Any], extent: Extent) -> dict[str, Any]:
@@ -95,7 +124,8 @@ class _Sizes:
         # The maps, pooled, at one size, side by side, and in rows.
         self.each = 4 * 4 * each * self.dimensions
         self.part = each * images_of_a_part(extent.images, each, self.dimensions)
-        self.candidates = min(self.patches, math.ceil(SURPLUS * self.selected))
+        times = surplus(self.patches, self.part, max(1, self.selected), self._compared(self.part))
+        self.candidates = min(self.patches, math.ceil(times * self.selected))
         self.features = 4 * self.patches * self.dimensions
 
     def _compared(self, patches: int) -> int:
@@ -126,8 +156,7 @@ class _Sizes:
     @property
     def composed_operations(self) -> float:
         """Those within the parts, and those among the candidates."""
-        within = float(self.patches) * self.part * SURPLUS * self.selected / self.patches
-        return (within + float(self.candidates) * self.selected) * self._compared(self.part)
+        return float(self.candidates) * (self.part + self.selected) * self._compared(self.part)
 
 
 def selected(ratio: float, size: int | None, patches: int) -> int:
