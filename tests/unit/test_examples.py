@@ -53,6 +53,7 @@ ENTRY_POINTS = [
     "training_code.detectors.patchcore.coreset:farthest_beside",
     "training_code.detectors.patchcore.coreset:k_center_greedy",
     "training_code.detectors.patchcore.growing:grown",
+    "training_code.detectors.patchcore.spec:surplus",
     "training_code.detectors.registry:get_detector",
     "training_code.detectors.subspace.moments:Moments",
     "training_code.detectors.transformers:block_numbers",

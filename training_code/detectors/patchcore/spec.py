@@ -20,9 +20,9 @@ EXACT = 2e13
 #: Bytes of the patches of a part of a composed coreset, and the least number of parts: the time of the selection within
 #: parts grows with their size.
 PART_BYTES, LEAST_PARTS = 2**29, 8
-#: Least number of candidates, as a multiple of the coreset, and multiplications up to which there are more: a minute on
-#: two cores.
-LEAST_SURPLUS, MORE = 1.5, 1e12
+#: Least number of candidates of a composed coreset, as a multiple of it; there are more up to so many multiplications,
+#: about a minute on two cores.
+LEAST_SURPLUS, FOR_CANDIDATES = 1.5, 1e12
 # Arguments that need all patches at once, with the values that do not.
 _WHOLE = {"reduce": None, "denoise": 0.0}
 # Distortion of distances that anomalib allows its projection: there are 4 ln(n) / (e^2 / 2 - e^3 / 3) dimensions.
@@ -46,7 +46,7 @@ def surplus(patches: int, part: int, selected: int, dimensions: int) -> float:
     """Return how many times its share of the coreset each part selects, at most as many times as there are parts.
 
     Then a part selects as many points as the coreset has, as in the paper. There are fewer where all of them would be
-    more points than a part has, or where that would take more than `MORE` multiplications, and at least
+    more points than a part has, or where that would take more than `FOR_CANDIDATES` multiplications, and at least
     `LEAST_SURPLUS` times the share.
 
     Parameters
@@ -66,8 +66,9 @@ def surplus(patches: int, part: int, selected: int, dimensions: int) -> float:
     >>> surplus(patches=4976640, part=86016, selected=49766, dimensions=280)
     1.5
     """
+    selected = max(1, selected)  # none is refused elsewhere
     each = selected * dimensions * (part + selected)  # within the parts, and among the candidates
-    return max(LEAST_SURPLUS, min(patches / part, part / selected, MORE / each))
+    return max(LEAST_SURPLUS, min(patches / part, part / selected, FOR_CANDIDATES / each))
 
 
 def settle(arguments: dict[str, Any], extent: Extent) -> dict[str, Any]:
@@ -124,7 +125,7 @@ class _Sizes:
         # The maps, pooled, at one size, side by side, and in rows.
         self.each = 4 * 4 * each * self.dimensions
         self.part = each * images_of_a_part(extent.images, each, self.dimensions)
-        times = surplus(self.patches, self.part, max(1, self.selected), self._compared(self.part))
+        times = surplus(self.patches, self.part, self.selected, self._compared(self.part))
         self.candidates = min(self.patches, math.ceil(times * self.selected))
         self.features = 4 * self.patches * self.dimensions
 
