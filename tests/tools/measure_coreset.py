@@ -1,13 +1,15 @@
 """A composed coreset against the exact one on photographs: how far patches lie from it, and what it finds.
 
-``python tests/tools/measure_coreset.py DATASET RESULTS [--image-size 256] [--ratio 0.1] [--images N] [--seeds 1 2 3]``
+``python tests/tools/measure_coreset.py OUT.jsonl DATASET RESULTS [--image-size 256] [--ratio 0.1] [--images N]``
 
-Each seed draws the ``--images`` to train on, and the patch with which the exact coreset begins.
+Each seed draws the ``--images`` to train on, and the patch with which the exact coreset begins. A line is appended to
+``OUT.jsonl`` for each. Of those in ``results/coresets.jsonl`` ``plot_scale.py`` makes a table of ``docs/scale.md``.
 """
 
 import argparse
-import statistics
+import json
 import sys
+from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader
@@ -24,8 +26,9 @@ METRICS = ("image_AUROC", "pixel_AUROC")
 
 
 def main() -> int:
-    """Run the script and print a row for each seed, and the means."""
+    """Run the script; append a line for each seed and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path, help="lines are appended")
     parser.add_argument("dataset")
     parser.add_argument("results")
     parser.add_argument("--backbone", default="efficientnet_lite0")
@@ -35,28 +38,26 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     options = parser.parse_args()
     arguments = {"backbone": options.backbone, "coreset_sampling_ratio": options.ratio, "num_neighbors": 1}
-    rows = []
+    given = {name: getattr(options, name) for name in ("backbone", "image_size", "ratio")}
     for seed in options.seeds:
         # Nothing is held out, so that both are trained on the same images.
-        conditions = {
-            "image_size": options.image_size,
-            "seed": seed,
-            "validation_split": 0,
-            "train_images": options.images,
-        }
-        experiment = Experiment(options.dataset, results=options.results, **conditions)
+        conditions = {"train_images": options.images, "validation_split": 0, "seed": seed}
+        experiment = Experiment(options.dataset, results=options.results, image_size=options.image_size, **conditions)
         exact, composed = (experiment.run("Patchcore", coreset=way, **arguments) for way in ("exact", "composed"))
         far = [farthest(experiment, run) for run in (exact, composed)]
-        row = {
-            "patches": exact.record.training["patches"],
-            "parts": composed.record.training["parts"],
+        line = {
+            "dataset": Path(options.dataset).name,
+            "images": len(prepare_data(experiment.conditions, holds_out=False).train_data),
+            **given,
+            "seed": seed,
+            **{name: composed.record.training[name] for name in ("patches", "parts", "candidates")},
             "radius_ratio": far[1] / far[0],
             "seconds_ratio": composed.record.times["fit"] / exact.record.times["fit"],
             **{name: composed.metrics[name] - exact.metrics[name] for name in METRICS if name in exact.metrics},
         }
-        rows.append(row)
-        print(seed, " ".join(f"{name} {value:.5g}" for name, value in row.items()), flush=True)
-    print("mean", " ".join(f"{name} {statistics.mean(row[name] for row in rows):.5g}" for name in rows[0]))
+        with options.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        print(json.dumps(line), flush=True)
     return 0
 
 

@@ -1,26 +1,37 @@
-"""``python tests/tools/plot_scale.py``: the picture and the table of ``docs/scale.md``, from ``results/scale.jsonl``.
+"""``python tests/tools/plot_scale.py``: the picture and the tables of ``docs/scale.md``.
 
-The file has the lines that `measure_scale.py` appended. The upper row of the picture is drawn against the number of
+``results/scale.jsonl`` has the lines that `measure_scale.py` appended, ``results/coresets.jsonl`` those of
+`measure_coreset.py`. The upper row of the picture is drawn against the number of
 training images, the lower one against the side of the images: seconds of processors of a whole run and, dotted, of a
 pass of its backbone alone, peak of the memory, peak of what lay on disk, and image AUROC. What no line has is left out.
 """
 
 import argparse
 import json
+import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from training_code.foundation import paths
 
 LINES, PICTURE = paths.RESULTS / "scale.jsonl", paths.ROOT / "images" / "scale.png"
+CORESETS = paths.RESULTS / "coresets.jsonl"
 PAGE = paths.ROOT / "docs" / "scale.md"
 BEGIN, END = "<!-- Written by tests/tools/plot_scale.py. -->", "<!-- End of what it writes. -->"
+BEGIN_CORESETS = "<!-- Written by tests/tools/plot_scale.py, coresets. -->"
 COLUMNS = ("images", "pixels", "detector", "fit", "times its backbone", "memory", "disk", "parts of the coreset")
+#: Columns of composed against exact coresets: what lines have, how many digits are shown, and whether with a sign.
+CORESET_COLUMNS = {
+    "radius, composed / exact": ("radius_ratio", 2, ""),
+    "image AUROC, composed − exact": ("image_AUROC", 3, "+"),
+    "pixel AUROC, composed − exact": ("pixel_AUROC", 3, "+"),
+}
 WAYS = (("images", "training images"), ("image_size", "pixels a side"))
 Value = Callable[[dict[str, Any]], float | None]
 SECONDS = "processor seconds"
@@ -41,9 +52,12 @@ def main() -> int:
     parser.add_argument("--page", type=Path, default=PAGE, help="(default: docs/scale.md)")
     options = parser.parse_args()
     lines = read_lines(options.lines)
-    before, _, rest = options.page.read_text(encoding="utf-8").partition(BEGIN)
-    after = rest.partition(END)[2]
-    options.page.write_text(f"{before}{BEGIN}\n\n{table(lines)}\n\n{END}{after}", encoding="utf-8")
+    text = options.page.read_text(encoding="utf-8")
+    coresets = [json.loads(line) for line in CORESETS.read_text(encoding="utf-8").splitlines()]
+    for begin, written in ((BEGIN, table(lines)), (BEGIN_CORESETS, coreset_table(coresets))):
+        before, _, rest = text.partition(begin)
+        text = f"{before}{begin}\n\n{written}\n\n{END}{rest.partition(END)[2]}"
+    options.page.write_text(text, encoding="utf-8")
     plot(lines).savefig(options.picture, dpi=110)
     return 0
 
@@ -74,7 +88,38 @@ def table(lines: list[dict[str, Any]]) -> str:
             "parts of the coreset": line["training"].get("parts", ""),
         }
         rows.append([str(row[name]) for name in COLUMNS])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [list(COLUMNS), ["---"] * len(COLUMNS), *rows])
+    return _markdown(COLUMNS, rows)
+
+
+def coreset_table(lines: list[dict[str, Any]]) -> str:
+    """Return composed against exact coresets as Markdown: a row for each set of images, with what its seeds have."""
+    rows = []
+    for key in dict.fromkeys(map(_set_of_images, lines)):
+        own = [line for line in lines if _set_of_images(line) == key]
+        compared = [_spread(own, name, digits, sign) for name, digits, sign in CORESET_COLUMNS.values()]
+        dataset, images, patches, ratio = key
+        rows.append([f"`{dataset}`, {images}", f"{patches:,}", str(ratio), str(len(own)), *compared])
+    return _markdown(("dataset, images", "patches", "ratio", "seeds", *CORESET_COLUMNS), rows)
+
+
+def _set_of_images(line: dict[str, Any]) -> tuple[str, int, int, float]:
+    return line["dataset"], line["images"], line["patches"], line["ratio"]
+
+
+def _spread(lines: list[dict[str, Any]], name: str, digits: int, sign: str) -> str:
+    """Return mean, standard error, smallest and largest value; blank where lines have none."""
+    values = [line[name] for line in lines if name in line]
+    if not values:
+        return ""
+    error = statistics.stdev(values) / len(values) ** 0.5
+    mean, low, high = (
+        f"{value:{sign}.{digits}f}".replace("-", "−") for value in (statistics.mean(values), min(values), max(values))
+    )
+    return f"{mean} ± {error:.{digits}f} ({low} to {high})"
+
+
+def _markdown(columns: Sequence[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [list(columns), ["---"] * len(columns), *rows])
 
 
 def plot(lines: list[dict[str, Any]]) -> Figure:
@@ -92,6 +137,11 @@ def plot(lines: list[dict[str, Any]]) -> Figure:
             axes.set_xticks([], minor=True)
             if logarithmic:
                 axes.set_yscale("log")
+                axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_major_formatter("{x:,.0f}")
+                axes.yaxis.set_minor_formatter("")
+            else:
+                axes.set_ylim(bottom=0)
             axes.set_xlabel(label)
             axes.set_title(name, fontsize="medium")
             axes.grid(alpha=0.3)

@@ -1,5 +1,6 @@
 """What the pages say is true."""
 
+import json
 import re
 import runpy
 import subprocess
@@ -39,12 +40,15 @@ def test_the_tables_of_published_results_are_those_of_the_workbook():
     assert models <= set(DETECTORS) and models >= {"Padim", "Patchcore", "Subspace", "FeatureSegmenter"}
 
 
-def test_the_table_of_scale_is_that_of_what_was_measured():
+def test_the_tables_of_scale_are_those_of_what_was_measured():
     tool = runpy.run_path(str(paths.ROOT / "tests" / "tools" / "plot_scale.py"))
     lines = tool["read_lines"](paths.ROOT / "results" / "scale.jsonl")
     assert lines and len({line["images"] for line in lines}) > 1
     written = TEXTS["docs/scale.md"].partition(tool["BEGIN"])[2].partition(tool["END"])[0].strip()
     assert written == tool["table"](lines)
+    coresets = list(map(json.loads, (paths.ROOT / "results" / "coresets.jsonl").read_text("utf-8").splitlines()))
+    written = TEXTS["docs/scale.md"].partition(tool["BEGIN_CORESETS"])[2].partition(tool["END"])[0].strip()
+    assert len({line["dataset"] for line in coresets}) == 3 and written == tool["coreset_table"](coresets)
 
 
 @pytest.mark.parametrize("page", PAGES)
