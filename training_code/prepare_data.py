@@ -7,20 +7,25 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from training_code.data.adapters import ADAPTERS, BY_VIEW, INSTALLED, Target
 from training_code.data.dataset import examine
+from training_code.data.description import MASK_THRESHOLD
 from training_code.data.excluded import EXCLUDE
 from training_code.data.findings import FileFinding, is_missing
+from training_code.data.groups import GROUPS
 from training_code.data.layout import DESCRIPTION, DESCRIPTION_KEYS, Found, find_samples
+from training_code.data.region_of_interest import PICTURE, POLYGONS
 from training_code.data.report import is_complete, is_usable
 from training_code.data.unread import find_unread
 from training_code.data.walk import check_apart
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, choices, run_command
 from training_code.foundation.program import called, command_parser
+from training_code.foundation.yaml_files import read_yaml
 
 #: Marks a folder that this command made and may replace.
 MARKER = ".prepared"
@@ -112,8 +117,9 @@ def prepare(
                 ADAPTERS[adapter](source, target)
             target.write_groups()
             findings = target.findings + find_unread(source, target.read, target.findings, True, adapter)
-        if (destination / EXCLUDE).is_file():  # people wrote it
-            shutil.copy(destination / EXCLUDE, temporary)
+        categories = [entry.name for entry in temporary.iterdir() if entry.is_dir() and not entry.is_symlink()]
+        for name in (".", *categories):
+            _keep_what_people_wrote(destination / name, temporary / name)
         (temporary / MARKER).write_text(adapter + "\n", encoding="utf-8")
         temporary.chmod(0o755)
         old = Path(f"{temporary}.old")
@@ -126,6 +132,22 @@ def prepare(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _keep_what_people_wrote(before: Path, now: Path) -> None:
+    """Copy what people wrote into a dataset into the one that replaces it; adapters make nothing of it but groups."""
+    for name in (EXCLUDE, PICTURE, POLYGONS, GROUPS):
+        if (before / name).is_file() and not (now / name).exists():
+            shutil.copy(before / name, now)
+    told = read_yaml(before / DESCRIPTION) if (before / DESCRIPTION).is_file() else None
+    if isinstance(told, dict) and MASK_THRESHOLD in told:
+        content = read_yaml(now / DESCRIPTION) if (now / DESCRIPTION).is_file() else {}
+        _write_description(now, {MASK_THRESHOLD: told[MASK_THRESHOLD]} | content)
+
+
+def _write_description(folder: Path, content: dict[str, Any]) -> None:
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
 def _describe(source: Path, target: Path, folders: dict[str, str]) -> None:
     """Write the description of folders that stay where they are."""
     if "normal_dir" not in folders:
@@ -136,7 +158,7 @@ def _describe(source: Path, target: Path, folders: dict[str, str]) -> None:
             raise InputError(f"there is no folder {folder!r} in {source} ({key}); found {', '.join(found) or 'none'}")
     check_apart({key: source / folder for key, folder in folders.items()})
     content = {key: str((source / folder).resolve()) for key, folder in folders.items()}
-    (target / DESCRIPTION).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    _write_description(target, content)
 
 
 def _left_in(source: Path, found: Found) -> list[FileFinding]:
@@ -161,6 +183,7 @@ def _print_findings(source: Path, findings: Sequence[FileFinding]) -> int:
 
 def _report(destination: Path, status: int) -> int:
     """Print what was made; return the exit status, at least ``status``, that of the source."""
+    usable = []
     made = "is ready" if not status else "is made, but NOT EVERYTHING OF THE SOURCE IS IN IT"
     for folder in _datasets(destination):
         dataset = examine(folder)
@@ -173,10 +196,12 @@ def _report(destination: Path, status: int) -> int:
         if not is_usable(dataset):
             status, state = 1, "CANNOT BE USED yet (python -m training_code.check_data says why)"
         print(f"{folder} {state}, fingerprint {dataset.fingerprint[:16]}")
-    for folder in _datasets(destination)[:1]:
-        name = folder.relative_to(paths.DATA) if folder.is_relative_to(paths.DATA) else folder
-        command = f"{called(Path.cwd())} check-data {shlex.quote(str(name))}"
-        print(f"next: {command}, and in a copy of sweeps/boards.yaml dataset: {name}")
+        if is_usable(dataset):
+            usable.append(folder)
+    for folder in usable[:1]:
+        data = paths.DATA.resolve()
+        shown = folder.relative_to(data) if folder.is_relative_to(data) else folder
+        print(f"next: {called(Path.cwd())} check-data {shlex.quote(str(shown))}")
     return status
 
 

@@ -94,16 +94,25 @@ def table(lines: list[dict[str, Any]]) -> str:
 def coreset_table(lines: list[dict[str, Any]]) -> str:
     """Return composed against exact coresets as Markdown: a row for each set of images, with what its seeds have."""
     rows = []
-    for key in dict.fromkeys(map(_set_of_images, lines)):
-        own = [line for line in lines if _set_of_images(line) == key]
+    for key in dict.fromkeys(map(_measured_on, lines)):
+        own = [line for line in lines if _measured_on(line) == key]
         compared = [_spread(own, name, digits, sign) for name, digits, sign in CORESET_COLUMNS.values()]
-        dataset, images, patches, ratio = key
-        rows.append([f"`{dataset}`, {images}", f"{patches:,}", str(ratio), str(len(own)), *compared])
-    return _markdown(("dataset, images", "patches", "ratio", "seeds", *CORESET_COLUMNS), rows)
+        dataset, images, size, backbone, ratio = key
+        shown = [
+            f"`{dataset}`, {images}",
+            f"{own[0]['patches']:,}",
+            f"`{backbone}`",
+            str(size),
+            str(ratio),
+            str(len(own)),
+        ]
+        rows.append(shown + compared)
+    columns = ("dataset, images", "patches", "backbone", "pixels", "ratio", "seeds", *CORESET_COLUMNS)
+    return _markdown(columns, rows)
 
 
-def _set_of_images(line: dict[str, Any]) -> tuple[str, int, int, float]:
-    return line["dataset"], line["images"], line["patches"], line["ratio"]
+def _measured_on(line: dict[str, Any]) -> tuple[str, int, int, str, float]:
+    return line["dataset"], line["images"], line["image_size"], line["backbone"], line["ratio"]
 
 
 def _spread(lines: list[dict[str, Any]], name: str, digits: int, sign: str) -> str:

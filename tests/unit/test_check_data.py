@@ -68,6 +68,11 @@ def test_where_few_images_are_tested_on_it_says_what_none_of_them_may_hide(tmp_p
     assert all(sentence in report(dataset) for sentence in expected)
 
 
+def test_of_a_single_image_to_test_on_it_says_so(tmp_path):
+    (sentence,) = few_tested(examine(make_mvtec(tmp_path / "d", good=1, defective=20)))
+    assert sentence.endswith("even if the only one is not refused, up to 98 % of new ones may be")
+
+
 def test_joined_datasets_are_checked_each_and_together(tmp_path, capsys):
     a, b = make_mvtec(tmp_path / "a"), make_mvtec(tmp_path / "b", seed=1)
     shutil.copy(a / "train" / "good" / "000.png", b / "test" / "good" / "copied.png")
@@ -100,10 +105,6 @@ def count(event, arguments):
 
 sys.addaudithook(count)
 from training_code.check_data import main
-from training_code.data.dataset import examine
-from training_code.data.report import few_tested, report
-from training_code.evaluation.decisions import clopper_pearson
-from training_code.evaluation.metrics import CONFIDENCE
 assert main(sys.argv[2:]) == 0
 print(len(opened))
 """

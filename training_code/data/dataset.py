@@ -128,7 +128,9 @@ class Dataset:
         notes = []
         if self.held_out:
             total = self.held_out + sum(each.split in (TRAIN, UNUSED) and not each.abnormal for each in self.samples)
-            message = f"{self.held_out} of {total} defect-free images are held out for testing: there are no others"
+            message = (
+                f"{self.held_out} of {total} defect-free images are held out for testing, since none are given for that"
+            )
             notes.append(Finding("held out", message))
         if self.has_references and all(sample.abnormal for sample in self.select("test")):
             message = "no good image has a reference but itself: there is none to test on, and no metric that needs one"

@@ -61,9 +61,9 @@ def near_findings(dataset: Dataset) -> list[FileFinding]:
     found = []
     for path in sorted(first, key=lambda path: rank[path]):
         kind: Kind = "near duplicate"
-        what = "looks like another image; groups.csv may say that both show one part"
+        what = "is in no group with an image that it looks like"
         if dataset.groups[path] == dataset.groups[first[path]]:
-            what = "looks like another image: they stay on one side of every split"
+            what = "stays on one side of every split with an image that it looks like"
         elif order[path].split == "test" and order[first[path]].split == "train":
             kind, what = "near leak", "looks like a training image: a leak, if it shows the same part"
         if path not in told:
@@ -113,8 +113,9 @@ def few_tested(dataset: Dataset) -> list[str]:
         count = sum(sample.abnormal == abnormal for sample in tested)
         unseen = 1 - 0.025 ** (1 / count) if count else 0.0
         if unseen > _UNSEEN:
+            none = f"none of the {count} is" if count > 1 else "the only one is not"
             up_to = f"up to {100 * unseen:.0f} % of new ones may be"
-            sentences.append(f"few {images} images to test on: even if none of the {count} is {done}, {up_to}")
+            sentences.append(f"few {images} images to test on: even if {none} {done}, {up_to}")
     return sentences
 
 

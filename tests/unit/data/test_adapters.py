@@ -17,7 +17,7 @@ from training_code.data.adapters.copying import part_groups, split_good
 from training_code.data.adapters.deeppcb import read_boxes
 from training_code.data.adapters.elpv import find_elpv
 from training_code.data.boxes import Box
-from training_code.data.dataset import read_dataset
+from training_code.data.dataset import examine, read_dataset
 from training_code.data.regions import find_regions
 from training_code.foundation import paths
 from training_code.foundation.errors import InputError, run_command
@@ -193,10 +193,55 @@ def test_folders_of_any_names_are_used_where_they_are(tmp_path, capsys):
     assert all(sample.path.is_relative_to(source) for sample in dataset.samples)
     assert sorted(path.name for path in destination.iterdir()) == [".prepared", "dataset.yaml"]
     said = capsys.readouterr().out
-    assert "2 of 8 defect-free images are held out for testing: there are no others" in said
-    follows = said[said.index("next: ") :].removeprefix("next: ").partition(",")[0]
-    assert shlex.split(follows)[1:] == ["check-data", str(destination)]
-    assert check_data(shlex.split(follows)[2:]) == 0 and "it can be used" in capsys.readouterr().out
+    assert "2 of 8 defect-free images are held out for testing, since none are given for that" in said
+    follows = shlex.split(said[said.index("next: ") :].removeprefix("next: "))
+    assert follows[1:] == ["check-data", str(destination)]
+    assert check_data(follows[2:]) == 0 and "it can be used" in capsys.readouterr().out
+
+
+def test_what_is_next_is_said_of_a_dataset_in_data_by_its_name_and_not_where_it_cannot_be_used(
+    tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk")
+    monkeypatch.setattr(paths, "DATA", tmp_path / "data")
+    _images(tmp_path / "photos" / "good", 8)
+    folders = ["folder", str(tmp_path / "photos"), str(tmp_path / "data" / "line 7"), "--normal-dir", "good"]
+    assert run_command(main, folders) == 0
+    assert capsys.readouterr().out.endswith(" check-data 'line 7'\n")
+    (tmp_path / "photos" / "good" / "broken.png").write_text("?")
+    assert run_command(main, folders) == 1
+    said = capsys.readouterr().out
+    assert "CANNOT BE USED yet" in said and "next:" not in said
+
+
+@pytest.mark.parametrize("adapter", ["folder", "mvtec", "elpv"])
+def test_what_people_wrote_into_a_dataset_is_there_when_it_is_prepared_again(tmp_path, adapter):
+    source, destination = tmp_path / "source", tmp_path / "data" / "d"
+    folders = {}
+    if adapter == "folder":
+        _images(source / "gut", 8)
+        folders = {"normal_dir": "gut"}
+    else:
+        MAKERS[adapter](source)
+    prepare(adapter, source, destination, folders=folders)
+    made = destination / "toolbox" if adapter == "mvtec" else destination
+    written = {
+        "region.json": '{"size": [48, 48], "polygons": [[[0, 0], [48, 0], [48, 48]]]}',
+        "exclude.csv": "path,reason\n",
+    }
+    if adapter != "elpv":  # whose adapter says which cells are one part
+        written["groups.csv"] = f"path,group\n{examine(made).samples[0].path},board 1\n"
+    for name, text in written.items():
+        (made / name).write_text(text)
+    description = made / "dataset.yaml"
+    before = yaml.safe_load(description.read_text()) if description.exists() else {}
+    description.write_text(yaml.safe_dump(before | {"mask_threshold": 100}))
+    groups = (made / "groups.csv").read_text()
+    prepare(adapter, source, destination, folders=folders)
+    assert {name: (made / name).read_text() for name in written} == written
+    assert yaml.safe_load(description.read_text()) == before | {"mask_threshold": 100}
+    assert (made / "groups.csv").read_text() == groups
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_an_image_of_one_product_that_another_one_tests_is_told_as_a_leak(folder
 def test_notes_say_which_product_they_are_about(folders):
     shutil.rmtree(folders[1] / "test" / "good")
     messages = [note.message for note in _joined(*folders).notes if note.kind == "held out"]
-    assert messages == ["b: 2 of 8 defect-free images are held out for testing: there are no others"]
+    assert messages == ["b: 2 of 8 defect-free images are held out for testing, since none are given for that"]
 
 
 def _regions(a, b):

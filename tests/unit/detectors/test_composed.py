@@ -52,6 +52,16 @@ def test_it_is_the_selection_among_what_was_selected_within_parts(ratio, coreset
     assert (found.patches, found.parts, found.candidates) == (1568, 8, len(candidates))
 
 
+@pytest.mark.parametrize("projected", [DIMENSIONS, 3])
+def test_as_many_candidates_are_selected_as_time_allows_and_as_the_plan_says(monkeypatch, projected):
+    # For three times the coreset of 15 points.
+    monkeypatch.setattr("training_code.detectors.patchcore.spec.FOR_CANDIDATES", 3 * 15 * projected * (196 + 15))
+    matrix = None if projected == DIMENSIONS else torch.eye(projected, DIMENSIONS)
+    parts = PatchParts(IMAGES, lambda count: selected(0.01, None, count), lambda *_: matrix)
+    parts.append(layered([_patches().view(IMAGES, *SIZE, DIMENSIONS).permute(0, 3, 1, 2)]))
+    assert parts.compose().candidates == 8 * math.ceil(3 * 15 / 8)
+
+
 @pytest.mark.parametrize("batch", [1, 3, 32])
 def test_batches_do_not_matter(batch):
     assert torch.equal(_composed(_patches(), batch=batch).rows, _composed(_patches()).rows)
@@ -121,8 +131,10 @@ def test_only_a_part_and_the_candidates_are_in_memory(monkeypatch):
         alive.append(sum(len(each) for each in (*self._waiting, *(rows for rows, *_ in self._chosen.values()))))
 
     monkeypatch.setattr(composed.PatchParts, "_begin", watched)
-    _composed(_patches(), ratio=0.01, batch=1)
-    assert max(alive) <= 8 * 15 and len(alive) == 8, "no more than a part has"
+    _composed(_patches(), ratio=0.03, batch=1)
+    assert max(alive) <= 196 + 8 and len(alive) == 8, (
+        "no more candidates than a part has patches, and what is rounded up"
+    )
 
 
 def test_it_is_known_which_patches_were_selected_and_those_of_the_first_images_are_kept():

@@ -4,8 +4,8 @@ Malkomes, Kusner, Chen, Weinberger and Moseley, "Fast Distributed k-Center Clust
 NeurIPS 2015: greedy selection within each part, and once more among the points that were selected. A patch lies no
 farther from the coreset than from its nearest candidate, and this one from the coreset: the largest distance is at most
 the sum of that within the parts and that among the candidates. With as many candidates of each part as the coreset has
-points, that sum is at most four times what is possible. Where that would take long, a part gives fewer, see `surplus`,
-and the sum is recorded. How much larger the distance is than that of the exact selection was measured, see
+points, that sum is at most four times what is possible. Where that would take long or be many, a part gives fewer, see
+`surplus`, and the sum is recorded. How much larger the distance is than that of the exact selection was measured, see
 docs/scale.md.
 
 Neither the patches nor their projections are ever in memory at once: one part is, and the candidates.

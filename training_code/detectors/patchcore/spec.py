@@ -45,9 +45,9 @@ def images_of_a_part(images: int, patches: int, dimensions: int) -> int:
 def surplus(patches: int, part: int, selected: int, dimensions: int) -> float:
     """Return how many times its share of the coreset each part selects, at most as many times as there are parts.
 
-    Then a part selects as many points as the coreset has, as in the paper. There are fewer where all of them would be
-    more points than a part has, or where that would take more than `FOR_CANDIDATES` multiplications, and at least
-    `LEAST_SURPLUS` times the share.
+    Then a part selects as many points as the coreset has, as in the paper. It selects fewer where the candidates of all
+    parts would be more points than a part has, or where that would take more than `FOR_CANDIDATES` multiplications, and
+    at least `LEAST_SURPLUS` times its share.
 
     Parameters
     ----------
