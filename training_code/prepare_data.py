@@ -193,11 +193,11 @@ def _report(destination: Path, status: int) -> int:
             print(f"        {note.message}")
         state = made if is_complete(dataset) else "can be used, but NOT EVERYTHING IN IT IS READ"
         status = max(status, int(not is_complete(dataset)))
-        if not is_usable(dataset):
-            status, state = 1, "CANNOT BE USED yet (python -m training_code.check_data says why)"
-        print(f"{folder} {state}, fingerprint {dataset.fingerprint[:16]}")
         if is_usable(dataset):
             usable.append(folder)
+        else:
+            status, state = 1, "CANNOT BE USED yet (python -m training_code.check_data says why)"
+        print(f"{folder} {state}, fingerprint {dataset.fingerprint[:16]}")
     for folder in usable[:1]:
         data = paths.DATA.resolve()
         shown = folder.relative_to(data) if folder.is_relative_to(data) else folder

@@ -53,7 +53,7 @@ def test_it_is_the_selection_among_what_was_selected_within_parts(ratio, coreset
 
 
 @pytest.mark.parametrize("projected", [DIMENSIONS, 3])
-def test_as_many_candidates_are_selected_as_time_allows_and_as_the_plan_says(monkeypatch, projected):
+def test_as_many_candidates_are_selected_as_time_allows(monkeypatch, projected):
     # For three times the coreset of 15 points.
     monkeypatch.setattr("training_code.detectors.patchcore.spec.FOR_CANDIDATES", 3 * 15 * projected * (196 + 15))
     matrix = None if projected == DIMENSIONS else torch.eye(projected, DIMENSIONS)

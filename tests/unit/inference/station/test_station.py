@@ -48,10 +48,6 @@ def output(tmp_path):
     return tmp_path / "output"
 
 
-def _work(one):
-    work_off(one)
-
-
 def _verdicts(output):
     return {path.parent.name: json.loads(path.read_text()) for path in output.glob("*/*/verdict.json")}
 
@@ -63,7 +59,7 @@ def _originals(output):
 def test_two_views_become_a_part_with_a_verdict_and_its_photographs_move_to_its_folder(inbox, output):
     put(inbox, "a_1.png", 0.2), put(inbox, "a_2.png", 0.7), put(inbox, "b_1.png", 0.1), put(inbox, "b_2.png", 0.3)
     one = make_station(inbox, output)
-    _work(one)
+    work_off(one)
     found = _verdicts(output)
     assert {name: (verdict["verdict"], verdict["reason"]) for name, verdict in found.items()} == {
         "a": ("bad", "2"),
@@ -80,15 +76,15 @@ def test_a_part_that_lacks_a_view_is_never_good_and_what_comes_later_is_late(inb
     clock, said = Clock(), []
     one = make_station(inbox, output, clock=clock, say=said.append)
     put(inbox, "a_1.png", 0.2)
-    _work(one)
+    work_off(one)
     assert not _verdicts(output), "it still waits"
     clock.now += 6
-    _work(one)
+    work_off(one)
     assert _verdicts(output)["a"]["verdict"] == "incomplete"
     assert _verdicts(output)["a"]["reason"] == "did not come: 1 of 2 views"
     put(inbox, "a_2.png", 0.9), put(inbox, "a_1.png", 0.9)
     clock.now += 1
-    _work(one)
+    work_off(one)
     states = {view["file"]: view["state"] for view in _verdicts(output)["a"]["photographs"]}
     assert states == {"a_1.png": "found", "late_a_2.png": "late", "doubled_a_1.png": "doubled"}
     assert _verdicts(output)["a"]["verdict"] == "incomplete" and one.ledger.totals()["incomplete"] == 1
@@ -100,16 +96,16 @@ def test_a_view_that_came_while_no_station_was_there_is_waited_for(inbox, output
     clock = Clock()
     put(inbox, "a_1.png", 0.2)
     first = make_station(inbox, output, clock=clock)
-    _work(first)
+    work_off(first)
     first.ledger.close()
     clock.now += 100
     second = make_station(inbox, output, clock=clock, settle=2.0)
     put(inbox, "a_2.png", 0.2)
     os.utime(inbox / "a_2.png", (clock.now, clock.now))
-    _work(second)
+    work_off(second)
     assert not _verdicts(output), "it is not complete yet"
     clock.now += 2
-    _work(second)
+    work_off(second)
     assert _verdicts(output)["a"]["verdict"] == "good"
 
 
@@ -117,9 +113,9 @@ def test_a_bad_view_makes_a_part_bad_although_another_one_is_missing(inbox, outp
     clock = Clock()
     one = make_station(inbox, output, clock=clock)
     put(inbox, "a_1.png", 0.9)
-    _work(one)
+    work_off(one)
     clock.now += 6
-    _work(one)
+    work_off(one)
     assert _verdicts(output)["a"]["verdict"] == "bad"
 
 
@@ -128,13 +124,13 @@ def test_an_unreadable_view_is_looked_at_again_when_it_changes_and_otherwise_tol
     one = make_station(inbox, output, clock=clock)
     for part in "ab":
         put(inbox, f"{part}_1.png", 0.2), put(inbox, f"{part}_2.png", "cut sh")
-    _work(one)
+    work_off(one)
     assert not _verdicts(output)
     (inbox / "a_2.png").write_text("0.6")
-    _work(one)
+    work_off(one)
     assert _verdicts(output)["a"]["verdict"] == "bad"
     clock.now += 6
-    _work(one)
+    work_off(one)
     assert _verdicts(output)["b"]["verdict"] == "unreadable"
     assert _verdicts(output)["b"]["reason"] == "cannot be read: 2"
     assert [view.get("error") for view in _verdicts(output)["b"]["photographs"]][1].startswith("could not convert")
@@ -145,7 +141,7 @@ def test_a_name_that_tells_no_part_is_told_and_kept(inbox, output):
     said = []
     one = make_station(inbox, output, expected=Expected.of("1,2"), say=said.append)
     put(inbox, "nothing.png", 0.2), put(inbox, "a_7.png", 0.2)
-    _work(one)
+    work_off(one)
     assert sorted(path.name for path in output.glob("*/unknown/*")) == ["a_7.png", "nothing.png"]
     assert "nothing.png: its name tells no part and view" in said
     assert "a_7.png: 7 is no view; valid: 1, 2" in said
@@ -157,7 +153,7 @@ def test_a_name_stands_for_a_new_part_once_its_time_is_over(inbox, output):
     one = make_station(inbox, output, clock=clock)
     for _ in range(2):
         put(inbox, "a_1.png", 0.2), put(inbox, "a_2.png", 0.2)
-        _work(one)
+        work_off(one)
         clock.now += 3601
     assert one.ledger.totals()["good"] == 2 and len(_originals(output)) == 4
     assert len({path.parent for path in output.glob("*/*/verdict.json")}) == 2
@@ -168,10 +164,10 @@ def test_photographs_are_put_together_in_turn_and_a_restart_goes_on_with_the_ope
     for number, score in enumerate((0.1, 0.2, 0.9)):
         os.utime(put(inbox, f"x_{number}.png", score), (number, number))
     first = make_station(inbox, output, **way)
-    _work(first)
+    work_off(first)
     first.ledger.close()
     put(inbox, "x_3.png", 0.1)
-    _work(make_station(inbox, output, **way))
+    work_off(make_station(inbox, output, **way))
     found = _verdicts(output)
     assert {name: verdict["verdict"] for name, verdict in found.items()} == {"000001": "good", "000002": "bad"}
     assert [view["view"] for view in found["000002"]["photographs"]] == ["top", "side"]
@@ -179,7 +175,7 @@ def test_photographs_are_put_together_in_turn_and_a_restart_goes_on_with_the_ope
 
 def test_a_folder_is_a_part(inbox, output):
     put(inbox, "board 17/top.png", 0.1), put(inbox, "board 17/side.png", 0.1)
-    _work(make_station(inbox, output, grouping=ByFolder(), expected=Expected.of("top,side")))
+    work_off(make_station(inbox, output, grouping=ByFolder(), expected=Expected.of("top,side")))
     assert _verdicts(output)["board_17"]["part"] == "board 17"
     assert sorted(path.name for path in output.glob("*/board_17/*.png")) == [
         "side.overlay.png",
@@ -255,11 +251,11 @@ def test_a_photograph_that_was_moved_before_a_kill_is_found_at_its_place(inbox, 
     one = make_station(inbox, output)
     monkeypatch.setattr(Ledger, "note_moved", _killed)
     with pytest.raises(KeyboardInterrupt):
-        _work(one)
+        work_off(one)
     monkeypatch.undo()
     put(inbox, "a_1.png", 0.8)  # another one under its name
     second = make_station(inbox, output)
-    _work(second)
+    work_off(second)
     assert (next(output.glob("*/a")) / "a_1.png").read_text() == "0.2"
     assert (next(output.glob("*/a")) / "doubled_a_1.png").read_text() == "0.8"
     assert second.ledger.totals()["good"] == 1
@@ -275,9 +271,9 @@ def test_between_two_disks_a_photograph_is_copied_before_it_is_removed(inbox, ou
         patch.setattr(filing.os, "rename", another_disk)
         patch.setattr(Path, "unlink", _killed)
         with pytest.raises(KeyboardInterrupt):
-            _work(one)
+            work_off(one)
     assert len(list(inbox.iterdir())) == 2
-    _work(make_station(inbox, output))
+    work_off(make_station(inbox, output))
     assert not list(inbox.iterdir()) and _originals(output) == ["a_1.png", "a_2.png"]
 
 
@@ -334,7 +330,7 @@ def test_no_step_goes_through_the_whole_ledger_and_no_count_through_whole_rows(i
         return queried(self, query, *values)
 
     monkeypatch.setattr(Ledger, "_all", explained)
-    _work(one)
+    work_off(one)
     one.ledger.totals(time.time())
     assert len(plans) > 8
     few = r"SCAN \w+ USING (COVERING )?INDEX (sources|unfiled|open_parts)$"  # of what is open only
@@ -357,7 +353,7 @@ def test_a_step_does_not_take_longer_because_many_parts_wait(inbox, output):
         one.ledger._connection.set_trace_callback(asked.append)
         one.step(), one.step()
         one.ledger._connection.set_trace_callback(None)
-        _work(one)
+        work_off(one)
         assert one.idle and one.ledger.totals()["good"] >= parts
         one.ledger.close()
         return len(asked)
