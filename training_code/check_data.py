@@ -14,12 +14,14 @@ from training_code.data.joined import join, shared_images
 from training_code.data.layout import find_samples
 from training_code.data.places import locate, names_of
 from training_code.data.report import is_complete, is_usable, report
+from training_code.foundation.collection import rarely_collecting
 from training_code.foundation.errors import InputError, run_command
 from training_code.foundation.program import command_parser
 
 _SHOWN = 20
 
 
+@rarely_collecting()
 def main(arguments: list[str]) -> int:
     """Run the command; return the exit status, 1 if the dataset cannot be used or is not read completely."""
     parser = command_parser("training_code.check_data", __doc__)

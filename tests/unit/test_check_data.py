@@ -73,6 +73,22 @@ def test_of_a_single_image_to_test_on_it_says_so(tmp_path):
     assert sentence.endswith("even if the only one is not refused, up to 98 % of new ones may be")
 
 
+@pytest.mark.parametrize(
+    ("good", "defective", "expected"),
+    [
+        (40, 0, ["no defective images to test on: neither AUROC nor how many are missed can be told"]),
+        # A single training image is not held out.
+        (0, 20, ["no good images to test on: neither AUROC nor how many are refused can be told"]),
+        (0, 0, []),  # cannot be used, and says so
+    ],
+)
+def test_of_a_kind_without_images_to_test_on_it_says_what_cannot_be_told(tmp_path, good, defective, expected):
+    train = 1 if good == 0 else 12
+    dataset = examine(make_mvtec(tmp_path / "d", train=train, good=good, defective=defective))
+    assert few_tested(dataset) == expected
+    assert all(sentence in report(dataset) for sentence in expected)
+
+
 def test_joined_datasets_are_checked_each_and_together(tmp_path, capsys):
     a, b = make_mvtec(tmp_path / "a"), make_mvtec(tmp_path / "b", seed=1)
     shutil.copy(a / "train" / "good" / "000.png", b / "test" / "good" / "copied.png")

@@ -147,16 +147,18 @@ def masks_among_images(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -
 
     Images with two values only are not reported if most training images have two values only.
     """
-    train = [_like_a_mask(facts[sample.path]) for sample in samples if sample.split == "train"]
+    likes = [_like_a_mask(facts[sample.path]) for sample in samples]
+    train = [like for sample, like in zip(samples, likes, strict=True) if sample.split == "train"]
     usual = 2 * sum(train) > len(train)
+    names = [folded(sample.path.stem) for sample in samples]
+    suspected = [
+        each for each in zip(samples, names, likes, strict=True) if each[2] or without_word(each[1]) != each[1]
+    ]
     by_name: dict[tuple[str, str], list[Sample]] = defaultdict(list)
-    places = [(os.path.dirname(sample.path), folded(sample.path.stem)) for sample in samples]
-    for place, sample in zip(places, samples, strict=True):
-        by_name[place].append(sample)
-    for (parent, name), sample in zip(places, samples, strict=True):
-        path, like = sample.path, _like_a_mask(facts[sample.path])
-        if not like and without_word(name) == name:
-            continue
+    for sample, name in zip(samples, names, strict=True) if suspected else ():
+        by_name[os.path.dirname(sample.path), name].append(sample)
+    for sample, name, like in suspected:
+        path, parent = sample.path, os.path.dirname(sample.path)
         image = next((other.path for other in by_name.get((parent, folded(without_word(path.stem))), [])), None)
         if without_word(name) == name:  # beside an image of the same name with another ending
             others = [other.path for other in by_name[parent, name] if not _like_a_mask(facts[other.path])]

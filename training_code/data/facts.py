@@ -5,8 +5,8 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 #: Raised when `Facts` change, so that what older versions found is not read.
 _VERSION = 5
@@ -16,8 +16,7 @@ _TABLE = "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, key TEXT, fac
 Keep = Callable[[Path, str, "Facts"], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known of a file."""
 
     sha256: str  # empty for a file that is refused
@@ -85,7 +84,7 @@ class FactsIndex:
             written = time.monotonic()
 
         def keep(path: Path, key: str, facts: Facts) -> None:
-            *values, thumbnail = astuple(facts)
+            *values, thumbnail = facts
             waiting.append((str(path), key, json.dumps(values), thumbnail))
             if time.monotonic() - written > _SECONDS:
                 write()

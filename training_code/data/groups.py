@@ -93,9 +93,10 @@ def join_images(
     union = _Union(images, named)
     for first, second in links:
         union.join(first, second)
-    for first, second in zip(images, images[1:], strict=False):
-        if facts[first].sha256 and facts[first].sha256 == facts[second].sha256:
-            union.join(first, second)
+    contents = [facts[path].sha256 for path in images]
+    for index, (content, following) in enumerate(zip(contents, contents[1:], strict=False)):
+        if content and content == following:
+            union.join(images[index], images[index + 1])
     alike = []
     for first, second, ratio in _alike(root, images, facts):
         if ratio < COPY:

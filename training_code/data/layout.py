@@ -90,6 +90,8 @@ def _find_samples(root: Path) -> Found:
     references, boxes = find_references(root, images), read_boxes(root, images)
     samples = [
         replace(sample, reference=references.by_image.get(sample.path), boxes=boxes.get(sample.path, ()))
+        if sample.path in references.by_image or sample.path in boxes
+        else sample
         for sample in found.samples
     ]
     read = [path for sample in samples for path in (sample.path, sample.mask) if path] + [*references.files]

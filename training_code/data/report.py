@@ -102,15 +102,17 @@ def is_complete(dataset: Dataset) -> bool:
 
 
 def few_tested(dataset: Dataset) -> list[str]:
-    """Return a sentence about the good test images, and one about the defective ones, where these are few.
+    """Return a sentence about the good test images, and one about the defective ones, where these are few or none.
 
-    It says what may go unseen on them: the upper end of Clopper and Pearson's 95 % interval of none of n, which is
-    1 - 0.025^(1/n).
+    Of few it says what may go unseen on them: the upper end of Clopper and Pearson's 95 % interval of none of n, which
+    is 1 - 0.025^(1/n).
     """
     tested = dataset.select("test")
     sentences = []
     for abnormal, images, done in ((False, "good", "refused"), (True, "defective", "missed")):
         count = sum(sample.abnormal == abnormal for sample in tested)
+        if tested and not count:
+            sentences.append(f"no {images} images to test on: neither AUROC nor how many are {done} can be told")
         unseen = 1 - 0.025 ** (1 / count) if count else 0.0
         if unseen > _UNSEEN:
             none = f"none of the {count} is" if count > 1 else "the only one is not"

@@ -13,7 +13,7 @@ from training_code.data.findings import FileFinding
 from training_code.data.images import SUFFIXES, image_format
 from training_code.data.pairing import folded
 from training_code.data.published import adapter_hint, find_adapter
-from training_code.data.walk import find_files, find_images, find_unread_images, is_image
+from training_code.data.walk import find_images, find_others, find_unread_images
 from training_code.foundation.errors import choices
 from training_code.foundation.program import called
 
@@ -55,12 +55,16 @@ def find_unread(
         Folders that the description of the dataset says are not read.
     """
     _real_folder.cache_clear()  # links may have changed
-    used = {_real(path) for path in read}
-    told = used | {_real(finding.path) for finding in findings if finding.kind != "no image"}
     sources, unread = _segmentations(root, labeled)
     apart = {Path(os.path.realpath(folder)) for folder in [*ignored, *sources]}
-    left = [path for path in find_images(root) if (real := _real(path)) not in told and not _is_below(real, apart)]
-    unread += group_unread(root, left, used) + [
+    known = set(read)
+    # Those of other paths, of which few are left; by a link such a path may lead to a file that is read.
+    if others := [path for path in find_images(root) if path not in known]:
+        used = {_real(path) for path in known}
+        told = used | {_real(finding.path) for finding in findings if finding.kind != "no image"}
+        left = [path for path in others if (real := _real(path)) not in told and not _is_below(real, apart)]
+        unread += group_unread(root, left, used)
+    unread += [
         FileFinding(path, "unread images", f"is an image by its content ({name}), and is not read", "skipped")
         for path, name in find_unread_images(root).items()
         if not _is_below(_real(path), apart)
@@ -120,8 +124,7 @@ def group_unread(root: Path, left: Sequence[Path], used: Iterable[str]) -> list[
 
 def no_images(folders: Iterable[Path]) -> list[FileFinding]:
     """Return the files in folders of images that are not images."""
-    others = [path for folder in folders for path in find_files(folder) if not is_image(path)]
-    found = [path for path in others if not image_format(path)]
+    found = [path for folder in folders for path in find_others(folder) if not image_format(path)]
     what = f"is no image by its name or content; read are {choices(sorted(SUFFIXES))}"
     return [FileFinding(path, "no image", what, "skipped") for path in found]
 
@@ -160,7 +163,7 @@ def _counted(folder: Path, paths: Sequence[Path]) -> str:
 def _annotations(root: Path, labeled: bool) -> list[FileFinding]:
     """Find files of labeling programs, one finding for each folder that has them and each kind of file."""
     by_folder: dict[tuple[Path, str], list[Path]] = defaultdict(list)
-    for path in find_files(root):
+    for path in find_others(root):
         if (suffix := path.suffix.lower()) in _READERS:
             by_folder[path.parent, suffix].append(path)
     findings = []
@@ -177,7 +180,7 @@ def _annotations(root: Path, labeled: bool) -> list[FileFinding]:
 
 def _segmentations(root: Path, labeled: bool) -> tuple[list[Path], list[FileFinding]]:
     """Find folders of segmentations in the colors of labels; if there are masks, they were made from these."""
-    folders = sorted({path.parent for path in find_files(root) if path.name == _LABEL_COLORS})
+    folders = sorted({path.parent for path in find_others(root) if path.name == _LABEL_COLORS})
     what = (
         f"holds a segmentation with the colors of its labels ({_LABEL_COLORS}), which is not read: "
         "python -m training_code.data.masks.mask_builder makes masks of it"

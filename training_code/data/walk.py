@@ -19,9 +19,14 @@ from training_code.foundation.errors import InputError
 _IGNORED = frozenset({"thumbs.db", "desktop.ini"})
 
 
+class _File(NamedTuple):
+    path: Path
+    image: bool | None  # whether it is read as an image by its name; None where its content decides
+
+
 class _Folder(NamedTuple):
     place: tuple[int, int]  # device and inode
-    entries: list[tuple[str, Path | None]]  # by name; None for a folder
+    entries: list[tuple[str, _File | None]]  # by name; None for a folder
 
 
 # What is known of folders in a block of `listing_once`.
@@ -40,35 +45,54 @@ def listing_once() -> Iterator[None]:
 
 def find_images(folder: Path) -> list[Path]:
     """Return all images below ``folder``, sorted; linked folders are followed, hidden files and folders left out."""
-    return [path for path in find_files(folder) if is_image(path)]
+    return [file.path for file in _walk(os.fspath(folder)) if _is_image(file)]
 
 
-def is_image(path: Path) -> bool:
-    """Return whether a file is read as an image: by its ending, or by its content where its name has no ending."""
-    return path.suffix.lower() in SUFFIXES if path.suffix else is_read(image_format(path))
+def find_others(folder: Path) -> list[Path]:
+    """Return all files below ``folder`` that are not read as images, sorted; those left out that `find_files` does."""
+    return [file.path for file in _walk(os.fspath(folder)) if not _is_image(file)]
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Return all files below ``folder`` that are not hidden and not made by a file manager, sorted."""
+    return [file.path for file in _walk(os.fspath(folder))]
 
 
 def find_unread_images(folder: Path) -> dict[Path, str]:
     """Return the files below ``folder`` that are images by their content and not read, sorted, each with its format."""
-    others = [path for path in find_files(folder) if not is_image(path)]
-    return {path: name for path in others if (name := image_format(path))}
+    return {path: name for path in find_others(folder) if (name := image_format(path))}
 
 
-def find_files(folder: Path) -> Iterator[Path]:
-    """Yield all files below ``folder`` that are not hidden and not made by a file manager, sorted."""
-    yield from _walk(os.fspath(folder), set())
+def is_image(path: Path) -> bool:
+    """Return whether a file is read as an image: by its ending, or by its content where its name has no ending."""
+    return _is_image(_file(path))
 
 
-def _walk(folder: str, seen: set[tuple[int, int]]) -> Iterator[Path]:
+def _file(path: Path) -> _File:
+    suffix = path.suffix
+    return _File(path, suffix.lower() in SUFFIXES if suffix else None)
+
+
+def _is_image(file: _File) -> bool:
+    return is_read(image_format(file.path)) if file.image is None else file.image
+
+
+def _walk(folder: str) -> list[_File]:
+    found: list[_File] = []
+    _add_files(folder, found, set())
+    return found
+
+
+def _add_files(folder: str, found: list[_File], seen: set[tuple[int, int]]) -> None:
     content = _content(folder)
     if content is None or content.place in seen:  # a link to a folder above
         return
     seen.add(content.place)
     for name, file in content.entries:
         if file is None:
-            yield from _walk(os.path.join(folder, name), seen)
+            _add_files(os.path.join(folder, name), found, seen)
         else:
-            yield file
+            found.append(file)
 
 
 def _content(folder: str) -> _Folder | None:
@@ -83,7 +107,7 @@ def _content(folder: str) -> _Folder | None:
 
 
 def _list(folder: str) -> _Folder | None:
-    found: list[tuple[str, Path | None]] = []
+    found: list[tuple[str, _File | None]] = []
     try:
         status = os.stat(folder)
         with os.scandir(folder) as entries:
@@ -93,7 +117,7 @@ def _list(folder: str) -> _Folder | None:
                 if _is_folder(entry):
                     found.append((entry.name, None))
                 elif entry.name.lower() not in _IGNORED:
-                    found.append((entry.name, Path(entry.path)))
+                    found.append((entry.name, _file(Path(entry.path))))
     except OSError:
         return None
     return _Folder((status.st_dev, status.st_ino), sorted(found, key=lambda each: each[0]))

@@ -1,3 +1,4 @@
+import cProfile
 import os
 import shutil
 import sqlite3
@@ -17,7 +18,7 @@ from torchvision.transforms.v2 import Resize
 from training_code.data import facts, inspection
 from training_code.data.dataset import examine, read_dataset
 from training_code.data.images import read_image
-from training_code.data.report import areas_table, defect_areas
+from training_code.data.report import areas_table, defect_areas, report
 from training_code.data.resizing import load_image
 from training_code.foundation import paths
 
@@ -43,6 +44,21 @@ def test_the_second_time_only_what_changed_is_read(tmp_path, reads):
     assert read_dataset(root).fingerprint == first.fingerprint and reads == []
     save(root / "train" / "good" / "003.png", texture(np.random.default_rng(9)))
     assert read_dataset(root).fingerprint != first.fingerprint and reads == ["003.png"]
+
+
+def _calls_of_second_check(root, images):
+    """Return how many functions are called when a dataset is checked whose files are known."""
+    make_mvtec(root, train=images)
+    report(examine(root))
+    profile = cProfile.Profile()
+    profile.runcall(lambda: report(examine(root)))
+    return sum(entry.callcount for entry in profile.getstats())
+
+
+def test_a_file_that_is_known_costs_few_calls(tmp_path):
+    """100,000 files are checked again in less than 10 s; calls are counted, since seconds depend on the machine."""
+    few, more = (_calls_of_second_check(tmp_path / str(images), images) for images in (50, 250))
+    assert (more - few) / 200 < 290, (few, more)
 
 
 def test_the_fingerprint_does_not_depend_on_path_and_times(tmp_path):
