@@ -118,7 +118,8 @@ def _unread(path: Path, shard: Shard) -> list[FileFinding]:
     others = []
     for name in shard.members:
         matched = _KEY.fullmatch(name)
-        if Path(name).suffix.lower() in SUFFIXES and (matched is None or _kind(matched["kind"].lower()) is None):
+        kind = _kind(matched["kind"].lower()) if matched else None
+        if kind is None and Path(name).suffix.lower() in SUFFIXES:
             others.append(name)
     if not others:
         return []

@@ -14,6 +14,7 @@ import tarfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -61,14 +62,7 @@ def read_shard(path: Path) -> Shard:
     InputError
         If it is no tar archive, is compressed or cut short, or has members that are refused.
     """
-    state = content_state(path)
-    with _lock:
-        known = _open.get(os.fspath(path))
-        if known is None or known[0] != state:
-            found = remembered("shards", str(path), [_VERSION, *state], lambda: _index(path))
-            members = {name: (offset, size) for name, (offset, size) in found["members"].items()}
-            known = _open[os.fspath(path)] = state, Shard(members, found["labels"])
-        return known[1]
+    return _state_and_shard(path)[1]
 
 
 def read_content(path: Path) -> bytes | None:
@@ -82,19 +76,24 @@ def read_content(path: Path) -> bytes | None:
     parts = _parts(path)
     if parts is None:
         return None
-    offset, size = _place(path, *parts)
-    with open(parts[0], "rb") as file:
+    shard_path, name = parts
+    offset, size = _place(path, read_shard(shard_path), name)
+    with open(shard_path, "rb") as file:
         file.seek(offset)
         content = file.read(size)
     if len(content) != size:
-        raise InputError(f"{parts[0]} is cut short: {parts[1]} ends behind it")
+        raise InputError(f"{shard_path} is cut short: {name} ends behind it")
     return content
 
 
 def file_state(path: Path) -> tuple[int, ...]:
     """Return a state that changes with a file's content: in a shard its place and the state of the shard."""
     parts = _parts(path)
-    return content_state(path) if parts is None else (*_place(path, *parts), *content_state(parts[0]))
+    if parts is None:
+        return content_state(path)
+    shard_path, name = parts
+    state, shard = _state_and_shard(shard_path)
+    return (*_place(path, shard, name), *state)
 
 
 def file_sha256(path: Path) -> str:
@@ -106,7 +105,13 @@ def file_sha256(path: Path) -> str:
 def exists(path: Path) -> bool:
     """Return whether there is a file, in a shard or not."""
     parts = _parts(path)
-    return os.path.isfile(path) if parts is None else parts[1] in read_shard(parts[0]).members
+    if parts is None:
+        return os.path.isfile(path)
+    shard_path, name = parts
+    return name in read_shard(shard_path).members
+
+
+_path = cache(Path)  # of a shard: asked for each of its files
 
 
 def _parts(path: Path) -> tuple[Path, str] | None:
@@ -116,13 +121,25 @@ def _parts(path: Path) -> tuple[Path, str] | None:
     while end >= 0:
         shard = text[: end + len(SUFFIX)]
         if os.path.isfile(shard):
-            return Path(shard), text[end + len(_INSIDE) :]
+            return _path(shard), text[end + len(_INSIDE) :]
         end = text.find(_INSIDE, end + 1)
     return None
 
 
-def _place(path: Path, shard: Path, name: str) -> tuple[int, int]:
-    place = read_shard(shard).members.get(name)
+def _state_and_shard(path: Path) -> tuple[tuple[int, ...], Shard]:
+    """Return the state of a shard's file, and what was in it then."""
+    state = content_state(path)
+    with _lock:
+        known = _open.get(os.fspath(path))
+        if known is None or known[0] != state:
+            found = remembered("shards", str(path), [_VERSION, *state], lambda: _index(path))
+            members = {name: (offset, size) for name, (offset, size) in found["members"].items()}
+            known = _open[os.fspath(path)] = state, Shard(members, found["labels"])
+        return known
+
+
+def _place(path: Path, shard: Shard, name: str) -> tuple[int, int]:
+    place = shard.members.get(name)
     if place is None:
         raise FileNotFoundError(2, "there is no such file in the shard", os.fspath(path))
     return place

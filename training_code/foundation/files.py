@@ -64,7 +64,7 @@ def content_hash(path: Path) -> str:
 
 def content_state(path: Path) -> tuple[int, ...]:
     """Return a state that changes with every change of a file's content, even if its time is set back."""
-    status = path.stat()
+    status = os.stat(path)
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
 
 
