@@ -40,7 +40,8 @@ def image_findings(samples: Iterable[Sample], facts: Mapping[Path, Facts], bits:
             yield FileFinding(sample.path, "conversion", "has transparency: dropped", "converted")
         if of_image.rotated:
             yield FileFinding(sample.path, "conversion", "is turned upright as its EXIF data say", "converted")
-        yield from _pages(sample.path, of_image)
+        if of_image.frames > 1:
+            yield _pages(sample.path, of_image)
 
 
 def mask_findings(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -> Iterator[FileFinding]:
@@ -101,7 +102,8 @@ def _own_reference(sample: Sample) -> FileFinding:
 
 def mask_file_findings(path: Path, mask: Facts) -> Iterator[FileFinding]:
     """Find problems of a readable mask that do not depend on its image."""
-    yield from _pages(path, mask)
+    if mask.frames > 1:
+        yield _pages(path, mask)
     yield from _value_findings(path, mask)
 
 
@@ -152,14 +154,18 @@ def masks_among_images(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -
     usual = 2 * sum(train) > len(train)
     names = [folded(sample.path.stem) for sample in samples]
     suspected = [
-        each for each in zip(samples, names, likes, strict=True) if each[2] or without_word(each[1]) != each[1]
+        (*each, folded(without_word(each[0].path.stem)))
+        for each in zip(samples, names, likes, strict=True)
+        if each[2] or without_word(each[1]) != each[1]
     ]
+    beside = {name for each in suspected for name in (each[1], each[3])}
     by_name: dict[tuple[str, str], list[Sample]] = defaultdict(list)
-    for sample, name in zip(samples, names, strict=True) if suspected else ():
-        by_name[os.path.dirname(sample.path), name].append(sample)
-    for sample, name, like in suspected:
+    for sample, name in zip(samples, names, strict=True):
+        if name in beside:
+            by_name[os.path.dirname(sample.path), name].append(sample)
+    for sample, name, like, whole in suspected:
         path, parent = sample.path, os.path.dirname(sample.path)
-        image = next((other.path for other in by_name.get((parent, folded(without_word(path.stem))), [])), None)
+        image = next((other.path for other in by_name.get((parent, whole), [])), None)
         if without_word(name) == name:  # beside an image of the same name with another ending
             others = [other.path for other in by_name[parent, name] if not _like_a_mask(facts[other.path])]
             image = others[0] if others and like else None
@@ -225,10 +231,9 @@ def _same(samples: Sequence[Sample]) -> Iterator[FileFinding]:
             yield FileFinding(sample.path, "duplicate", "has the content of another image", "kept", first.path)
 
 
-def _pages(path: Path, facts: Facts) -> Iterator[FileFinding]:
-    if facts.frames > 1:
-        what = f"has {facts.frames} frames: the first is read (1 of {facts.frames} frames or pages)"
-        yield FileFinding(path, "conversion", what, "converted")
+def _pages(path: Path, facts: Facts) -> FileFinding:
+    what = f"has {facts.frames} frames: the first is read (1 of {facts.frames} frames or pages)"
+    return FileFinding(path, "conversion", what, "converted")
 
 
 def _of_masks(folder: str) -> bool:

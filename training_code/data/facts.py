@@ -9,9 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 #: Raised when `Facts` change, so that what older versions found is not read.
-_VERSION = 5
+_VERSION = 6
 _SECONDS = 2  # between two writes: so much is lost in a kill
-_TABLE = "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, key TEXT, facts TEXT, thumbnail BLOB) WITHOUT ROWID"
+_ROWS = 1000  # of the index that are read together
+# Thumbnails, which are most of it, lie apart: they are seldom asked for.
+_TABLES = {
+    "files": "(path TEXT PRIMARY KEY, key TEXT, facts TEXT) WITHOUT ROWID",
+    "thumbnails": "(path TEXT PRIMARY KEY, sha256 TEXT, thumbnail BLOB)",
+}
 
 Keep = Callable[[Path, str, "Facts"], None]
 
@@ -35,6 +40,7 @@ class Facts(NamedTuple):
     threshold: int = 1  # from which value on a pixel of a mask counts, 0 where the values are ambiguous
     marked: int = 0  # number of pixels from the threshold on
     thumbnail: bytes = b""  # gray values
+    kept_in: "FactsIndex | None" = None  # holds the thumbnail, if it is not here
 
 
 class FactsIndex:
@@ -53,14 +59,26 @@ class FactsIndex:
         self._path = path
 
     def find(self, keys: Mapping[Path, str]) -> dict[Path, Facts]:
-        """Return the facts of the files whose key is that which they had when they were kept."""
+        """Return the facts of the files whose key is that which they had when they were kept, without thumbnails."""
         wanted = {str(path): (path, key) for path, key in keys.items()}
         found: dict[Path, Facts] = {}
         with suppress(sqlite3.Error, OSError, ValueError, TypeError), closing(self._open()) as database:
-            for name, key, facts, thumbnail in database.execute("SELECT path, key, facts, thumbnail FROM files"):
-                path, wanted_key = wanted.get(name, (None, None))
-                if path is not None and key == wanted_key:
-                    found[path] = Facts(*(*json.loads(facts), thumbnail))
+            rows = database.execute("SELECT path, key, facts FROM files")
+            while some := rows.fetchmany(_ROWS):
+                same = [(wanted[name][0], facts) for name, key, facts in some if wanted.get(name, ("", ""))[1] == key]
+                values = json.loads(f"[{','.join(facts for _, facts in same)}]")
+                for (path, _), of_file in zip(same, values, strict=True):
+                    found[path] = Facts._make([*of_file, b"", self])
+        return found
+
+    def thumbnails(self, contents: Mapping[Path, str]) -> dict[Path, bytes]:
+        """Return the thumbnails of files whose content has the same SHA-256 as when they were kept."""
+        wanted = {str(path): (path, sha256) for path, sha256 in contents.items()}
+        found: dict[Path, bytes] = {}
+        with suppress(sqlite3.Error, OSError), closing(self._open()) as database:
+            for name, sha256, thumbnail in database.execute("SELECT path, sha256, thumbnail FROM thumbnails"):
+                if wanted.get(name, ("", ""))[1] == sha256:
+                    found[wanted[name][0]] = thumbnail
         return found
 
     def forget_others(self, files: Collection[Path]) -> None:
@@ -68,24 +86,29 @@ class FactsIndex:
         names = {str(path) for path in files}
         with suppress(sqlite3.Error, OSError), closing(self._open()) as database, database:
             gone = [(name,) for (name,) in database.execute("SELECT path FROM files") if name not in names]
-            database.executemany("DELETE FROM files WHERE path = ?", gone)
+            for table in _TABLES:
+                database.executemany(f"DELETE FROM {table} WHERE path = ?", gone)
 
     @contextmanager
     def keeping(self) -> Iterator[Keep]:
         """Give a function that keeps the facts of a file; they are written every few seconds, and at the end."""
-        waiting: list[tuple[str, str, str, bytes]] = []
+        waiting: list[tuple[str, str, str]] = []
+        thumbnails: list[tuple[str, str, bytes]] = []
         written = time.monotonic()
 
         def write() -> None:
             nonlocal written
             with suppress(sqlite3.Error, OSError), closing(self._open()) as database, database:
-                database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", waiting)
+                for table, rows in (("files", waiting), ("thumbnails", thumbnails)):
+                    database.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", rows)
             waiting.clear()
+            thumbnails.clear()
             written = time.monotonic()
 
         def keep(path: Path, key: str, facts: Facts) -> None:
-            *values, thumbnail = facts
-            waiting.append((str(path), key, json.dumps(values), thumbnail))
+            *values, thumbnail, _ = facts
+            waiting.append((str(path), key, json.dumps(values)))
+            thumbnails.append((str(path), facts.sha256, thumbnail))
             if time.monotonic() - written > _SECONDS:
                 write()
 
@@ -109,8 +132,9 @@ class FactsIndex:
         try:
             if database.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
                 with database:
-                    database.execute("DROP TABLE IF EXISTS files")
-                    database.execute(_TABLE)
+                    for table, columns in _TABLES.items():
+                        database.execute(f"DROP TABLE IF EXISTS {table}")
+                        database.execute(f"CREATE TABLE {table} {columns}")
                     database.execute(f"PRAGMA user_version = {_VERSION}")
         except sqlite3.Error:
             database.close()

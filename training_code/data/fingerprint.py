@@ -1,7 +1,7 @@
 """The fingerprint of a dataset: what its images, masks and labels are, whatever they are called."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -48,11 +48,13 @@ def fingerprint(
         )
         for sample in samples
     )
+    trained = [sample.path for sample in samples if sample.split == TRAIN]
+    sizes = Counter(groups[path] for path in trained)
     members: dict[str, list[str]] = defaultdict(list)
-    for sample in samples:
-        if sample.split == TRAIN:
-            members[groups[sample.path]].append(facts[sample.path].sha256)
-    entries += sorted(f"group/{'/'.join(sorted(group))}" for group in members.values() if len(group) > 1)
+    for path in trained:
+        if sizes[group := groups[path]] > 1:
+            members[group].append(facts[path].sha256)
+    entries += sorted(f"group/{'/'.join(sorted(group))}" for group in members.values())
     if mask_threshold:
         entries.append(f"mask_threshold/{mask_threshold}")
     if region is not None:

@@ -22,9 +22,10 @@ import numpy as np
 
 from training_code.data import likeness, neighborhoods
 from training_code.data.facts import Facts
-from training_code.data.inspection import THUMBNAIL
+from training_code.data.inspection import THUMBNAIL, read_thumbnails
 from training_code.data.likeness import ALL_PAIRS, COPY, alike_pairs
 from training_code.data.tables import ImagesByName
+from training_code.data.walk import relative_name
 from training_code.foundation.errors import InputError
 from training_code.foundation.files import write_text
 from training_code.foundation.remembered import remembered, source_of
@@ -108,12 +109,12 @@ def join_images(
 
 def _alike(root: Path, images: Sequence[Path], facts: Mapping[Path, Facts]) -> Iterator[tuple[Path, Path, float]]:
     """Yield pairs of images that look alike, each in the order of their paths, with what `alike_pairs` says of them."""
-    shown = [path for path in images if facts[path].thumbnail]
+    shown = [path for path in images if facts[path].thumbnail or facts[path].kept_in]
     if len(shown) > ALL_PAIRS:  # those of one content are joined already
         shown = [*{facts[path].sha256: path for path in reversed(shown)}.values()][::-1]
 
     def find() -> list[tuple[int, int, float]]:
-        thumbnails = [np.frombuffer(facts[path].thumbnail, np.uint8) for path in shown]
+        thumbnails = [np.frombuffer(thumbnail, np.uint8) for thumbnail in read_thumbnails(shown, facts)]
         return alike_pairs([values.reshape(THUMBNAIL, THUMBNAIL) for values in thumbnails])
 
     contents = hashlib.sha256("".join(facts[path].sha256 for path in shown).encode()).hexdigest()
@@ -159,17 +160,13 @@ def read_groups(root: Path, images: Iterable[Path]) -> dict[Path, str]:
 
 def write_groups(root: Path, groups: Mapping[Path, str]) -> None:
     """Write ``groups.csv`` into a folder for images below it."""
-    rows = sorted((_relative(path, root), group) for path, group in groups.items())
+    rows = sorted((relative_name(path, root), group) for path, group in groups.items())
     lines = [",".join(COLUMNS), *(f"{_quoted(name)},{_quoted(group)}" for name, group in rows)]
     write_text(root / GROUPS, "\n".join(lines) + "\n")
 
 
 def _quoted(text: str) -> str:
     return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\n\r') else text
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.as_posix().removeprefix(f"{root.as_posix().rstrip('/')}/")
 
 
 class _Union:
@@ -191,10 +188,9 @@ class _Union:
 
     def names(self, root: Path) -> dict[Path, str]:
         """Return the name of each image's set: the one that it was given, or the path of its first image."""
-        return {image: self._names.get(top := self._root(image)) or _relative(top, root) for image in self._parents}
+        return {image: self._names.get(top := self._root(image)) or relative_name(top, root) for image in self._parents}
 
     def _root(self, image: Path) -> Path:
-        while self._parents[image] != image:
-            self._parents[image] = self._parents[self._parents[image]]
-            image = self._parents[image]
+        while (parent := self._parents[image]) is not image:
+            image = self._parents[image] = self._parents[parent]
         return image

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -55,6 +55,23 @@ def inspect_files(files: Iterable[Path], root: Path, mask_threshold: int | None 
                 if (key := keys[path]) and not of_file.problem:
                     keep(path, key, of_file)
     return {path: facts[path] for path in keys}
+
+
+def read_thumbnails(files: Sequence[Path], facts: Mapping[Path, Facts]) -> list[bytes]:
+    """Return the thumbnails of files that can be read, each the gray values of `THUMBNAIL` rows and columns.
+
+    Parameters
+    ----------
+    files
+        Image files.
+    facts
+        What `inspect_files` or `inspect_file` said of them.
+    """
+    kept: dict[Path, bytes] = {}
+    for index in {index for path in files if (index := facts[path].kept_in)}:
+        kept |= index.thumbnails({path: facts[path].sha256 for path in files if facts[path].kept_in is index})
+    # One that was lost in between is made again.
+    return [facts[path].thumbnail or kept.get(path) or inspect_file(path).thumbnail for path in files]
 
 
 def _inspect(files: Sequence[Path], mask_threshold: int | None) -> Generator[Facts, None, None]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from training_code.data.findings import FileFinding
-from training_code.data.walk import find_images
+from training_code.data.walk import find_images, relative_name
 
 # What the name of a mask may have after the name of its image.
 _WORD = re.compile(r"(?<=[^/])[-_.\x20](masks?|labels?|gt|ground_?truth)$", re.IGNORECASE)
@@ -74,7 +74,8 @@ def pair_masks(
 
 def _key(path: Path, folder: Path | None) -> str:
     """Return a file's name without its ending, with the folders that lead there from ``folder``."""
-    return path.stem if folder is None else (path.relative_to(folder).parent / path.stem).as_posix()
+    name = path.name if folder is None else relative_name(path, folder)
+    return name.removesuffix(path.suffix)
 
 
 def _match(images: Mapping[Path, str], masks: Mapping[Path, str]) -> tuple[dict[Path, Path], list[FileFinding]]:

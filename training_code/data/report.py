@@ -1,13 +1,19 @@
-"""The report on an examined dataset, as tables and as text."""
+"""The report on an examined dataset, as tables and as text.
+
+pandas, which takes longer to import than a small dataset to check, is imported by the tables alone.
+"""
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from training_code.data.dataset import Dataset, shortage
 from training_code.data.findings import MARKED_KINDS, FileFinding, Kind, is_missing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 AREA_BINS = 8
 _SHOWN = 10  # findings of one kind
@@ -15,19 +21,24 @@ _SHOWN = 10  # findings of one kind
 _UNSEEN = 0.1
 
 
-def kinds_table(dataset: Dataset) -> pd.DataFrame:
+def kinds_table(dataset: Dataset) -> "pd.DataFrame":
     """Return the number of images of each size, kind of pixels and bit depth, the most frequent first."""
-    facts = [dataset.facts[sample.path] for sample in dataset.samples]
-    counts = Counter((fact.width, fact.height, fact.mode, fact.bits) for fact in facts if not fact.problem)
-    rows = [
-        {"width": width, "height": height, "pixels": mode, "bits": bits, "images": count}
-        for (width, height, mode, bits), count in counts.most_common()
-    ]
+    import pandas as pd
+
+    rows = [(*kind, count) for kind, count in _kinds(dataset)]
     return pd.DataFrame(rows, columns=["width", "height", "pixels", "bits", "images"])
 
 
-def areas_table(dataset: Dataset) -> pd.DataFrame:
+def _kinds(dataset: Dataset) -> list[tuple[tuple[int, int, str, int], int]]:
+    """Return width, height, pixels and bits with their number of images, the most frequent first."""
+    facts = [dataset.facts[sample.path] for sample in dataset.samples]
+    return Counter((fact.width, fact.height, fact.mode, fact.bits) for fact in facts if not fact.problem).most_common()
+
+
+def areas_table(dataset: Dataset) -> "pd.DataFrame":
     """Return by defect type how many masks there are and which part of the image they mark, in percent."""
+    import pandas as pd
+
     areas = defect_areas(dataset)
     if areas.empty:
         return pd.DataFrame(columns=["masks", "mean", "standard deviation", "smallest", "largest"])
@@ -36,14 +47,20 @@ def areas_table(dataset: Dataset) -> pd.DataFrame:
     return table.rename(columns={"deviation": "standard deviation"}).rename_axis(None)
 
 
-def defect_areas(dataset: Dataset) -> pd.DataFrame:
+def defect_areas(dataset: Dataset) -> "pd.DataFrame":
     """Return for each mask the part of its image that it marks, in percent, and the defect type."""
-    rows = [
-        {"defect_type": sample.defect_type, "percent": 100 * facts.marked / (facts.width * facts.height)}
+    import pandas as pd
+
+    return pd.DataFrame(_defect_areas(dataset), columns=["defect_type", "percent"])
+
+
+def _defect_areas(dataset: Dataset) -> list[tuple[str, float]]:
+    """Return the same as pairs."""
+    return [
+        (sample.defect_type, 100 * facts.marked / (facts.width * facts.height))
         for sample in dataset.samples
         if sample.mask and not (facts := dataset.facts[sample.mask]).problem and facts.threshold
     ]
-    return pd.DataFrame(rows, columns=["defect_type", "percent"])
 
 
 def near_findings(dataset: Dataset) -> list[FileFinding]:
@@ -51,6 +68,8 @@ def near_findings(dataset: Dataset) -> list[FileFinding]:
 
     Test images that show a part which is trained on are told by the dataset itself.
     """
+    if not dataset.alike:
+        return []
     order = {sample.path: sample for sample in dataset.samples}
     rank = {path: index for index, path in enumerate(order)}
     told = {finding.path for finding in dataset.findings if finding.kind in MARKED_KINDS}
@@ -77,8 +96,10 @@ def all_findings(dataset: Dataset) -> list[FileFinding]:
     return sorted([*dataset.findings, *near_findings(dataset)], key=lambda finding: ranks[finding.treatment])
 
 
-def findings_table(dataset: Dataset) -> pd.DataFrame:
+def findings_table(dataset: Dataset) -> "pd.DataFrame":
     """Return every finding with its file and what is done with it."""
+    import pandas as pd
+
     rows = [
         {
             "file": dataset.relative(finding.path),
@@ -131,10 +152,11 @@ def report(dataset: Dataset) -> str:
         tested = [sample for sample in dataset.select("test") if sample.reference]
         lines.append(f"          {len(tested)} images to test on have a reference; {len(dataset.references)} in all")
     lines += ["", "images"]
-    kinds = list(kinds_table(dataset).itertuples())
-    lines += [f"{row.images:8d}  {row.width} × {row.height}, {row.pixels}, {row.bits} bits" for row in kinds[:_SHOWN]]
+    kinds = _kinds(dataset)
+    for (width, height, pixels, bits), count in kinds[:_SHOWN]:
+        lines.append(f"{count:8d}  {width} × {height}, {pixels}, {bits} bits")
     if rest := kinds[_SHOWN:]:
-        lines.append(f"{sum(row.images for row in rest):8d}  of {len(rest)} other sizes or kinds")
+        lines.append(f"{sum(count for _, count in rest):8d}  of {len(rest)} other sizes or kinds")
     lines += ["", *_areas(dataset), ""]
     findings = all_findings(dataset)
     told = []
@@ -163,7 +185,7 @@ def verdict(dataset: Dataset) -> str:
 
 
 def _areas(dataset: Dataset) -> list[str]:
-    percent = defect_areas(dataset)["percent"].to_numpy()
+    percent = np.array([percent for _, percent in _defect_areas(dataset)])
     if not len(percent):
         return ["no masks: pixel metrics are left blank"]
     deviation = percent.std(ddof=1) if len(percent) > 1 else 0.0

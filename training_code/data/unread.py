@@ -13,7 +13,7 @@ from training_code.data.findings import FileFinding
 from training_code.data.images import SUFFIXES, image_format
 from training_code.data.pairing import folded
 from training_code.data.published import adapter_hint, find_adapter
-from training_code.data.walk import find_images, find_others, find_unread_images
+from training_code.data.walk import find_images, find_others, find_unread_images, links_in
 from training_code.foundation.errors import choices
 from training_code.foundation.program import called
 
@@ -133,16 +133,23 @@ def problematic_names(root: Path, files: Sequence[Path]) -> list[FileFinding]:
     """Return names that cause problems on other systems, and links that lead out of the folder."""
     findings = []
     inside = root.resolve()
+    by_folder: dict[str, list[Path]] = defaultdict(list)
     for path in files:
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            findings.append(FileFinding(path, "name", "has a name that is not valid UTF-8; rename it", "refused"))
-        if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(inside):
-            findings.append(FileFinding(path, "link", "is a link to a file outside of the folder", "kept"))
+        by_folder[os.path.dirname(path)].append(path)
     alike: dict[str, list[Path]] = defaultdict(list)
-    for path in [*map(Path, dict.fromkeys(os.path.dirname(path) for path in files)), *files]:
-        alike[folded(str(path))].append(path)
+    for folder in by_folder:
+        alike[folded(folder)].append(Path(folder))
+    for folder, paths in by_folder.items():
+        links, above = links_in(folder), folded(folder)
+        for path in paths:
+            name = path.name
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                findings.append(FileFinding(path, "name", "has a name that is not valid UTF-8; rename it", "refused"))
+            if name in links and not Path(os.path.realpath(path)).is_relative_to(inside):
+                findings.append(FileFinding(path, "link", "is a link to a file outside of the folder", "kept"))
+            alike[f"{above}/{folded(name)}"].append(path)
     for paths in alike.values():
         for path in paths[1:]:
             how = "only in case" if path.name.lower() == paths[0].name.lower() else "only in the form of its letters"

@@ -27,6 +27,7 @@ class _File(NamedTuple):
 class _Folder(NamedTuple):
     place: tuple[int, int]  # device and inode
     entries: list[tuple[str, _File | None]]  # by name; None for a folder
+    links: frozenset[str]  # names of what leads to somewhere else
 
 
 # What is known of folders in a block of `listing_once`.
@@ -56,6 +57,17 @@ def find_others(folder: Path) -> list[Path]:
 def find_files(folder: Path) -> list[Path]:
     """Return all files below ``folder`` that are not hidden and not made by a file manager, sorted."""
     return [file.path for file in _walk(os.fspath(folder))]
+
+
+def links_in(folder: str) -> frozenset[str]:
+    """Return the names of the links in a folder, those of hidden files too; nothing of one that cannot be read."""
+    content = _content(folder)
+    return content.links if content else frozenset()
+
+
+def relative_name(path: Path, folder: Path) -> str:
+    """Return the path of a file from a folder above it, with slashes; ten times faster than `Path.relative_to`."""
+    return path.as_posix().removeprefix(f"{folder.as_posix().rstrip('/')}/")
 
 
 def find_unread_images(folder: Path) -> dict[Path, str]:
@@ -108,10 +120,13 @@ def _content(folder: str) -> _Folder | None:
 
 def _list(folder: str) -> _Folder | None:
     found: list[tuple[str, _File | None]] = []
+    links: set[str] = set()
     try:
         status = os.stat(folder)
         with os.scandir(folder) as entries:
             for entry in entries:
+                if entry.is_symlink():
+                    links.add(entry.name)
                 if entry.name.startswith("."):
                     continue
                 if _is_folder(entry):
@@ -120,7 +135,7 @@ def _list(folder: str) -> _Folder | None:
                     found.append((entry.name, _file(Path(entry.path))))
     except OSError:
         return None
-    return _Folder((status.st_dev, status.st_ino), sorted(found, key=lambda each: each[0]))
+    return _Folder((status.st_dev, status.st_ino), sorted(found, key=lambda each: each[0]), frozenset(links))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
