@@ -154,11 +154,11 @@ def masks_among_images(samples: Sequence[Sample], facts: Mapping[Path, Facts]) -
     usual = 2 * sum(train) > len(train)
     names = [folded(sample.path.stem) for sample in samples]
     suspected = [
-        (*each, folded(without_word(each[0].path.stem)))
-        for each in zip(samples, names, likes, strict=True)
-        if each[2] or without_word(each[1]) != each[1]
+        (sample, name, like, folded(without_word(sample.path.stem)))
+        for sample, name, like in zip(samples, names, likes, strict=True)
+        if like or without_word(name) != name
     ]
-    beside = {name for each in suspected for name in (each[1], each[3])}
+    beside = {either for _, name, _, whole in suspected for either in (name, whole)}
     by_name: dict[tuple[str, str], list[Sample]] = defaultdict(list)
     for sample, name in zip(samples, names, strict=True):
         if name in beside:

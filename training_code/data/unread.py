@@ -144,7 +144,7 @@ def problematic_names(root: Path, files: Sequence[Path]) -> list[FileFinding]:
         for path in paths:
             name = path.name
             try:
-                name.encode()
+                str(path).encode()  # names of folders too
             except UnicodeEncodeError:
                 findings.append(FileFinding(path, "name", "has a name that is not valid UTF-8; rename it", "refused"))
             if name in links and not Path(os.path.realpath(path)).is_relative_to(inside):

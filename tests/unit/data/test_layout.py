@@ -185,6 +185,12 @@ def _name_that_is_no_utf8(root):
     (root / "train" / "good" / "000.png").rename(root / "train" / "good" / "a\udcff.png")
 
 
+def _folder_that_is_no_utf8(root):
+    make_mvtec(root)
+    (root / "train" / "good" / "a\udcff").mkdir()
+    (root / "train" / "good" / "000.png").rename(root / "train" / "good" / "a\udcff" / "000.png")
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
@@ -194,6 +200,7 @@ def _name_that_is_no_utf8(root):
             "1 files that cannot be used: test/astray.png lies in no folder; its place is test/good",
         ),
         (_one_mask_for_two, "mask/0.png is the mask of two images, 0.png and 0.png; give each its own"),
+        (_folder_that_is_no_utf8, r"udcff/000.png' has a name that is not valid UTF-8; rename it"),
         (_name_that_is_no_utf8, r"udcff.png' has a name that is not valid UTF-8; rename it"),
         (_empty, "is empty"),
         (_no_layout, "no layout that can be read.*found pictures; rename it to normal, or, .* --normal-dir pictures$"),
