@@ -2,8 +2,10 @@
 
 `make check` runs what is not slow. Tests in the folders of `TRAINING` train, run networks or start kernels, and are
 slow for that. Elsewhere a test that takes longer fails until it is made faster or marked. Fixtures and imports do not
-count. A run of the whole suite says whether the code is right, on machines that others may use at the same time: there
-a test fails only where it takes `GROSS` times as long, which no neighbor explains.
+count. A machine may be several times slower for minutes, as virtual ones are that share memory: a known piece of work
+is done after a test that took too long, and the limit grows as that does. A run of the whole suite says whether the
+code is right, on machines that others may use at the same time: there a test fails only where it takes `GROSS` times
+as long.
 """
 
 import os
@@ -15,6 +17,7 @@ import pytest
 
 LIMIT = 2.0  # seconds
 GROSS = 3
+PIECE = 0.09  # seconds that `_slowness` works on an idle machine, of the kind for which LIMIT was set
 TESTS = Path(__file__).parents[1]
 TRAINING = (
     TESTS / "end_to_end",
@@ -39,7 +42,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     yield
     taken = _seconds(*(after - start for start, after in zip(before, _read_clocks(), strict=True)))
     limit = LIMIT if item.config.option.markexpr else GROSS * LIMIT
-    if taken > limit and not item.get_closest_marker("slow") and not item.config.option.usepdb:
+    if taken <= limit or item.get_closest_marker("slow") or item.config.option.usepdb:
+        return
+    if taken > limit * _slowness():
         pytest.fail(
             f"took {taken:.1f} s, more than the {LIMIT:.0f} s of a test that is not marked slow: make it faster or "
             "mark it @pytest.mark.slow, which takes it out of make check",
@@ -54,6 +59,13 @@ def _seconds(wall: float, processor: float, contended: float) -> float:
     in any case, though threads may have spent it at once.
     """
     return max(min(wall, processor), wall - contended)
+
+
+def _slowness() -> float:
+    """Return how many times slower than an idle one this machine is at present, and at least 1."""
+    begun = time.process_time()
+    dict.fromkeys(str(number) for number in range(200_000))  # objects and memory, as most tests make them
+    return max(1.0, (time.process_time() - begun) / PIECE)
 
 
 def _read_clocks() -> tuple[float, float, float]:

@@ -28,6 +28,7 @@ def _run(marker=None, chosen="not slow"):
 def test_a_test_that_takes_too_long_fails_unless_it_is_marked(monkeypatch):
     monkeypatch.setattr(pace, "PRESSURE", paths.ROOT / "nowhere")
     monkeypatch.setattr(pace, "_seconds", lambda wall, processor, contended: wall)
+    monkeypatch.setattr(pace, "_slowness", lambda: 1.0)
     monkeypatch.setattr(pace, "LIMIT", 0.04)
     with pytest.raises(pytest.fail.Exception, match="took 0.[01] s, more than the 0 s of a test .* not marked slow"):
         _run()
@@ -38,9 +39,19 @@ def test_a_test_that_takes_too_long_fails_unless_it_is_marked(monkeypatch):
     monkeypatch.setattr(pace, "LIMIT", 0.01)
     with pytest.raises(pytest.fail.Exception, match="not marked slow"):
         _run(chosen="")
+    monkeypatch.setattr(pace, "_slowness", lambda: 20.0)
+    with pytest.raises(StopIteration):
+        _run()
     monkeypatch.setattr(pace, "LIMIT", 60)
     with pytest.raises(StopIteration):
         _run()
+
+
+def test_the_limit_grows_as_a_known_piece_of_work_takes_longer_and_never_shrinks(monkeypatch):
+    clock = iter([1.0, 1.0 + 5 * pace.PIECE, 2.0, 2.0 + pace.PIECE / 5])
+    monkeypatch.setattr(pace.time, "process_time", lambda: next(clock))
+    assert pace._slowness() == pytest.approx(5)
+    assert pace._slowness() == 1
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """The state of the code that decides about the numbers of a detector, as a hash."""
 
 import ast
+import os
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 from training_code.detectors.registry import get_detector
@@ -74,6 +75,7 @@ def deciding_code(detector: str, root: Path) -> dict[str, str]:
     folder = spec.path.split(":")[0].rpartition(".")[0]
     waiting = [*STAGES, spec.stages, spec.path, f"{folder}.spec:SPEC"]
     waiting += [spec.before_training] if spec.before_training else []
+    files = _files(root)
     modules: dict[str, _Module] = {}
     found: dict[str, str] = {}
     while waiting:
@@ -81,11 +83,11 @@ def deciding_code(detector: str, root: Path) -> dict[str, str]:
         module, _, name = place.partition(":")
         if place in found or not _counts(module, name, folder):
             continue
-        if name and _file(root, f"{module}.{name}").is_file():  # a module that is imported as a whole
+        if name and f"{module}.{name}" in files:  # a module that is imported as a whole
             waiting.append(f"{module}.{name}:{_EVERYTHING}")
             continue
         if module not in modules:
-            modules[module] = _read(module, _file(root, module).read_text(encoding="utf-8"))
+            modules[module] = _read(module, files[module].read_text(encoding="utf-8"))
             waiting.append(f"{module}:")  # what it does when it is imported
         found[place], used = modules[module].meaning(name)
         waiting += used
@@ -142,7 +144,7 @@ def _counts(module: str, name: str, folder: str) -> bool:
     )
 
 
-@lru_cache(200)  # detectors share most modules
+@cache  # detectors share most modules
 def _read(name: str, source: str) -> _Module:
     """Read the top level of a module."""
     tree = ast.parse(source)
@@ -162,10 +164,12 @@ def _read(name: str, source: str) -> _Module:
     return module
 
 
-def _file(root: Path, name: str) -> Path:
-    """Return where the source of a module or package lies."""
-    path = root.joinpath(*name.split("."))
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+def _files(root: Path) -> dict[str, Path]:
+    """Return the sources of all modules and packages, by their names with dots."""
+    begins = len(f"{root}{os.sep}")
+    sources = (root / _PACKAGE).rglob("*.py")
+    names = {str(source)[begins:].removesuffix(".py").replace(os.sep, "."): source for source in sources}
+    return {name.removesuffix(".__init__"): source for name, source in names.items()}
 
 
 class _WithoutWords(ast.NodeTransformer):
