@@ -76,6 +76,8 @@ def main() -> int:
     if options.child:
         measure(options)
         return 0
+    if options.scratch:
+        options.scratch.mkdir(parents=True, exist_ok=True)
     failed = 0
     for images in options.images:
         with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:

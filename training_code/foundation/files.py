@@ -1,5 +1,6 @@
 """Writing files so that a kill or a full disk leaves either the old content or the new, never half of it."""
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+# A disk with less room than this is full.
+_FULL = 2**20
+
 # With these begins what spreadsheet programs compute when they open CSV.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -21,6 +25,11 @@ def atomic_path(path: Path, sync: bool = True) -> Iterator[Path]:
 
     On an error the temporary file is removed and ``path`` is left as it was. Without ``sync`` that holds for a kill and
     a full disk, but not for a loss of power: large files that can be made again are spared the wait.
+
+    Raises
+    ------
+    OSError
+        In place of a RuntimeError of the block that leaves the disk full: torch tells of that by places in its file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
@@ -30,6 +39,10 @@ def atomic_path(path: Path, sync: bool = True) -> Iterator[Path]:
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+    except RuntimeError as error:
+        if free_space(path.parent) >= _FULL:
+            raise
+        raise OSError(errno.ENOSPC, f"no room on the disk of {path.parent} for {path.name}: make room") from error
     finally:
         temporary.unlink(missing_ok=True)
 
